@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""muse_core: MUSE data reduction, the steps and the framework behind the recipes.
+
+``from muse_core import Recipe`` gives the python-cpl style interface:
+
+>>> from muse_core import Recipe
+>>> any(name == "muse_scipost" for name, versions in Recipe.list())
+True
+"""
+
+from typing import Any
+
+__version__ = "0.1.0"
+
+__all__ = ["Recipe", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Recipe":
+        from muse_core.cpl import Recipe
+
+        return Recipe
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

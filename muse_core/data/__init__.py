@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What flows through the steps: pixel tables, calibration tables, headers, quality flags."""

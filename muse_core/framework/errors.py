@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Errors a user can cause, told in plain words, and the collector that reports them together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class RecipeError(Exception):
+    """A run that cannot go on, with a message for the user (no traceback is shown for it)."""
+
+
+class ParameterError(RecipeError, ValueError):
+    """An unknown parameter or a value it does not take."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong with the inputs.
+
+    Parameters
+    ----------
+    file : path of the frame, or "" where no single file is to blame
+    item : the keyword, column, extension or tag concerned
+    expected, found, remedy : sentences or values; "" leaves the part out
+    """
+
+    file: str
+    item: str
+    expected: str = ""
+    found: str = ""
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.file}: {self.item}" if self.file else self.item
+        details = [f"expected {self.expected}"] if self.expected else []
+        if self.found:
+            details.append(f"found {self.found}")
+        if details:
+            text += ": " + ", ".join(details)
+        return f"{text}. {self.remedy}" if self.remedy else text
+
+
+class InputError(RecipeError):
+    """One or more faults of the inputs, found before anything was written."""
+
+    def __init__(
+        self,
+        file: str | Path = "",
+        item: str = "",
+        *,
+        expected: object = "",
+        found: object = "",
+        remedy: str = "",
+        faults: tuple[Fault, ...] = (),
+    ) -> None:
+        self.faults = faults or (Fault(str(file), item, str(expected), str(found), remedy),)
+        super().__init__("\n".join(str(fault) for fault in self.faults))
+
+
+class Problems:
+    """Collects faults so that a run reports all of them at once."""
+
+    def __init__(self) -> None:
+        self._faults: list[Fault] = []
+
+    def add(
+        self, file: str | Path, item: str, *, expected: object = "", found: object = "", remedy: str = ""
+    ) -> None:
+        """Note one fault; the run goes on until `raise_if_any`."""
+        fault = Fault(str(file), item, str(expected), str(found), remedy)
+        if fault not in self._faults:
+            self._faults.append(fault)
+
+    def extend(self, error: InputError) -> None:
+        """Note the faults of an error that a loader raised."""
+        for fault in error.faults:
+            if fault not in self._faults:
+                self._faults.append(fault)
+
+    def __bool__(self) -> bool:
+        return bool(self._faults)
+
+    def raise_if_any(self) -> None:
+        """Raise one `InputError` that lists everything noted so far."""
+        if self._faults:
+            raise InputError(faults=tuple(self._faults))

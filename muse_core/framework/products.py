@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Product files: DICB headers with the processing history, true checksums, and never half a file.
+
+The header rules are those seen in products of the C recipes (MUSE 2.8.7, CPL 7.2.3): the first raw frame's header
+without DPR, QC and foreign PRO keywords, then the PRO block with a new RECn record, the QC keywords last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from muse_core import __version__
+from muse_core.framework.errors import RecipeError
+from muse_core.framework.frames import Frame
+from muse_core.framework.spec import ParamValues, RecipeSpec, Value, value_text
+
+if TYPE_CHECKING:
+    from astropy.io.fits import HDUList, Header
+
+Card = tuple[str, object, str]
+
+_STRUCTURE = re.compile(
+    r"^(SIMPLE|BITPIX|NAXIS\d*|EXTEND|XTENSION|PCOUNT|GCOUNT|GROUPS|BZERO|BSCALE|BLANK|T[A-Z]{4}\d+|TFIELDS|THEAP|"
+    r"INHERIT|EXTNAME|EXTVER|EXTLEVEL|CHECKSUM|DATASUM|DATAMD5|PIPEFILE|ORIGFILE|DATE|COMMENT|HISTORY|CONTINUE|END|)$"
+)
+_DROPPED_GROUPS = re.compile(r"^ESO (DPR|QC) |^ESO PRO (?!REC\d+ )")
+_RECORD = re.compile(r"^ESO PRO REC(\d+) ")
+_STANDARD = re.compile(
+    r"^(ORIGIN|TELESCOP|INSTRUME|OBJECT|RA|DEC|EQUINOX|RADESYS|RADECSYS|MJD-OBS|DATE-OBS|UTC|LST|PI-COI|OBSERVER|ARCFILE|"
+    r"ESO (OBS|TPL|GEN|TEL|ADA|INS|DET|OCS|SEQ|LGR|PRO) .*)$"
+)
+_BLOCK = 2880
+
+
+def set_card(header: Header, key: str, value: object, comment: str = "") -> None:
+    """Set a header card (replacing one of that name), shortening the comment to what the card holds.
+
+    Parameters
+    ----------
+    key : str
+        keyword as read from a header, e.g. "ESO QC EXPALIGN NDET1" (no HIERARCH)
+    """
+    from astropy.io import fits
+
+    hierarch = len(key) > 8 or " " in key
+    name = f"HIERARCH {key}" if hierarch else key
+    if isinstance(value, str):
+        value = value.encode("ascii", "replace").decode()
+        if hierarch:
+            # a HIERARCH card has no continuation that every reader understands; the text is cut as CPL does
+            value = _cut_text(value, 80 - len(name) - len(" = ''"))
+    used = len(fits.Card(name, value).image.rstrip())
+    room = 80 - used - len(" / ")
+    text = comment.encode("ascii", "replace").decode()[: max(room, 0)].rstrip() if room > 3 else ""
+    header[key if key in header else name] = (value, text) if text else value
+
+
+def _cut_text(text: str, room: int) -> str:
+    quoted = text.replace("'", "''")
+    if len(quoted) <= room:
+        return text
+    return re.sub(r"(?<!')((?:'')*)'$", r"\1", quoted[:room]).replace("''", "'")
+
+
+def inherited_cards(base: Header, *, keep: str) -> list[Card]:
+    """Return the cards of an input header that a product keeps.
+
+    Parameters
+    ----------
+    base : Header
+        primary header of the first used raw frame
+    keep : {"all", "standard"}
+        "standard" leaves only DICB standard keywords and ESO groups (table products), "all" also other keywords
+    """
+    cards: list[Card] = []
+    for card in base.cards:
+        key = card.keyword
+        if _STRUCTURE.match(key) or _DROPPED_GROUPS.match(key):
+            continue
+        if key == "RADECSYS":
+            key = "RADESYS"
+        if keep == "standard" and not _STANDARD.match(key):
+            continue
+        cards.append((key, card.value, card.comment))
+    return cards
+
+
+def _record_number(cards: Iterable[Card]) -> int:
+    numbers = [int(match.group(1)) for key, _, _ in cards if (match := _RECORD.match(key))]
+    return max(numbers, default=0) + 1
+
+
+def _datamd5(frame: Frame) -> str | None:
+    from astropy.io import fits
+
+    try:
+        value = fits.getheader(frame.path, 0).get("DATAMD5")
+    except (OSError, ValueError):
+        return None
+    return str(value) if value else None
+
+
+def processing_cards(
+    spec: RecipeSpec, tag: str, params: ParamValues, used: Iterable[Frame], base: Header, record: int
+) -> list[Card]:
+    """Return the PRO block of a product: identification, record of inputs and parameters (hosts.md 7)."""
+    ancestor = base.get("ESO PRO ANCESTOR") or base.get("ARCFILE")
+    raw = [frame for frame in used if frame.group == "RAW"]
+    calib = sorted((frame for frame in used if frame.group == "CALIB"), key=lambda frame: frame.tag)
+    head = f"ESO PRO REC{record}"
+    cards: list[Card] = []
+    if ancestor:
+        cards.append(("ESO PRO ANCESTOR", ancestor, ""))
+    cards += [
+        ("ESO PRO DID", "PRO-1.16", "Data dictionary for PRO"),
+        ("ESO PRO CATG", tag, "Category of pipeline product frame"),
+        ("ESO PRO TYPE", "REDUCED", "Product type"),
+        ("ESO PRO TECH", "IFU", "Observation technique"),
+        ("ESO PRO SCIENCE", spec.science, "Scientific product if T"),
+        (f"{head} ID", spec.name, "Pipeline recipe (unique) identifier"),
+        (f"{head} DRS ID", f"muse-recipes-{__version__}", "Data Reduction System identifier"),
+        (f"{head} PIPE ID", f"muse-recipes/{__version__}", "Pipeline (unique) identifier"),
+    ]
+    for i, frame in enumerate(raw, 1):
+        cards.append((f"{head} RAW{i} NAME", frame.name, "File name of raw frame"))
+        cards.append((f"{head} RAW{i} CATG", frame.tag, "Category of raw frame"))
+    cards.append(("ESO PRO DATANCOM", len(raw), "Number of combined frames"))
+    for i, frame in enumerate(calib, 1):
+        cards.append((f"{head} CAL{i} NAME", frame.name, "File name of calibration frame"))
+        cards.append((f"{head} CAL{i} CATG", frame.tag, "Category of calibration frame"))
+        md5 = _datamd5(frame)
+        if md5:
+            cards.append((f"{head} CAL{i} DATAMD5", md5, "MD5 signature of calibration frame"))
+    for i, (param, value) in enumerate(params.items(), 1):
+        cards.append((f"{head} PARAM{i} NAME", param.name, param.help))
+        cards.append(
+            (f"{head} PARAM{i} VALUE", value_text(value), f"Default: {_default_text(param.default)}")
+        )
+    return cards
+
+
+def _default_text(default: Value) -> str:
+    return f"'{default}'" if isinstance(default, str) else value_text(default)
+
+
+def product_header(
+    spec: RecipeSpec,
+    tag: str,
+    params: ParamValues,
+    *,
+    base: Header,
+    used: Iterable[Frame],
+    filename: str,
+    extra: Iterable[Card] = (),
+    qc: Iterable[Card] = (),
+    keep: str = "all",
+) -> Header:
+    """Build the complete primary header of a product (checksums and DATAMD5 as placeholders).
+
+    Parameters
+    ----------
+    base : Header
+        header to inherit from
+    used : frames
+        input frames that went into this product; groups decide between RAWi and CALi
+    extra : cards
+        (keyword, value, comment) set after the inherited ones, e.g. WCS or DRS keywords
+    qc : cards
+        written last
+    """
+    from astropy.io import fits
+
+    cards = inherited_cards(base, keep=keep)
+    header = fits.Header()
+    header["SIMPLE"] = (True, "file does conform to FITS standard")
+    header["BITPIX"] = (8, "number of bits per data pixel")
+    header["NAXIS"] = (0, "number of data axes")
+    header["EXTEND"] = (True, "FITS dataset may contain extensions")
+    header["DATE"] = (_now(), "file creation date (YYYY-MM-DDThh:mm:ss UT)")
+    history = [card for card in cards if card[0].startswith("ESO ")]
+    plain = [card for card in cards if not card[0].startswith("ESO ")]
+    for key, value, comment in plain:
+        set_card(header, key, value, comment)
+    set_card(header, "PIPEFILE", filename, "Filename of data product")
+    set_card(header, "DATAMD5", "0" * 32, "MD5 checksum")
+    for key, value, comment in history:
+        set_card(header, key, value, comment)
+    for key, value, comment in processing_cards(spec, tag, params, used, base, _record_number(cards)):
+        set_card(header, key, value, comment)
+    for key, value, comment in (*extra, *qc):
+        set_card(header, key, value, comment)
+    return header
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+# --- checksums ------------------------------------------------------------------------------------------------------
+
+
+def _ones_complement(total: int) -> int:
+    while total >> 32:
+        total = (total & 0xFFFFFFFF) + (total >> 32)
+    return total
+
+
+def word_sum(data: bytes | memoryview) -> int:
+    """Return the 32-bit ones' complement sum of big-endian words (FITS standard, appendix J)."""
+    import numpy as np
+
+    return _ones_complement(int(np.frombuffer(data, dtype=">u4").sum(dtype=np.uint64)))
+
+
+def encode_checksum(value: int) -> str:
+    """Encode a 32-bit checksum as the 16 characters of the CHECKSUM keyword (FITS standard, appendix J).
+
+    >>> encode_checksum(868229149)
+    'hcHjjc9ghcEghc9g'
+    """
+    complement = 0xFFFFFFFF - value
+    excluded = set(range(0x3A, 0x41)) | set(range(0x5B, 0x61))
+    columns = []
+    for shift in (24, 16, 8, 0):
+        byte = (complement >> shift) & 0xFF
+        quotient, remainder = divmod(byte, 4)
+        characters = [quotient + 0x30 + remainder, quotient + 0x30, quotient + 0x30, quotient + 0x30]
+        changed = True
+        while changed:
+            changed = False
+            for i in (0, 2):
+                if characters[i] in excluded or characters[i + 1] in excluded:
+                    characters[i] += 1
+                    characters[i + 1] -= 1
+                    changed = True
+        columns.append(characters)
+    text = "".join(chr(columns[column][row]) for row in range(4) for column in range(4))
+    return text[-1] + text[:-1]
+
+
+def _hdu_layout(path: Path) -> list[tuple[int, int, int]]:
+    """Return (header start, data start, end) of every HDU in bytes."""
+    from astropy.io import fits
+
+    with fits.open(path, memmap=True, lazy_load_hdus=False) as hdus:
+        spans = []
+        for hdu in hdus:
+            info = hdu.fileinfo()
+            spans.append((info["hdrLoc"], info["datLoc"], info["datLoc"] + info["datSpan"]))
+        return spans
+
+
+def _replace_card(header: bytearray, keyword: str, text: str) -> None:
+    for start in range(0, len(header), 80):
+        if header[start : start + 8] == f"{keyword:<8}".encode():
+            card = header[start : start + 80].decode("ascii")
+            comment = card[card.find("/", 32) :] if "/" in card[32:] else ""
+            header[start : start + 80] = f"{keyword:<8}= '{text}' {comment}"[:80].ljust(80).encode("ascii")
+            return
+    raise RecipeError(f"the product header lacks its {keyword} placeholder")
+
+
+def add_checksum_placeholders(header: Header) -> None:
+    """Reserve the CHECKSUM and DATASUM cards that `sign` fills."""
+    for key in ("CHECKSUM", "DATASUM"):
+        header.remove(key, ignore_missing=True)
+    header["CHECKSUM"] = ("0" * 16, "HDU checksum")
+    header["DATASUM"] = (f"{0:10d}", "data unit checksum")
+
+
+def sign(path: Path, *, chunk: int = 1 << 24) -> None:
+    """Fill DATAMD5, DATASUM and CHECKSUM of a finished file, reading the data once in pieces of `chunk` bytes.
+
+    DATAMD5 is the MD5 of all padded data units. (CPL 7.2.3 hashes the first 46080 bytes of a longer unit again and
+    again; that is not copied.)
+    """
+    layout = _hdu_layout(path)
+    md5 = hashlib.md5(usedforsecurity=False)
+    sums = []
+    with path.open("r+b") as stream:
+        for _, data_start, end in layout:
+            stream.seek(data_start)
+            total, left = 0, end - data_start
+            while left:
+                piece = stream.read(min(chunk, left))
+                if not piece:
+                    raise RecipeError(f"{path} is shorter than its headers say; was the disk full?")
+                md5.update(piece)
+                total = _ones_complement(total + word_sum(piece))
+                left -= len(piece)
+            sums.append(total)
+        for number, ((start, data_start, _), total) in enumerate(zip(layout, sums)):
+            stream.seek(start)
+            header = bytearray(stream.read(data_start - start))
+            if number == 0:
+                _replace_card(header, "DATAMD5", md5.hexdigest())
+            _replace_card(header, "DATASUM", f"{total:10d}")
+            _replace_card(header, "CHECKSUM", "0" * 16)
+            _replace_card(
+                header, "CHECKSUM", encode_checksum(_ones_complement(word_sum(bytes(header)) + total))
+            )
+            stream.seek(start)
+            stream.write(header)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def write_hdus(path: Path, hdus: HDUList) -> None:
+    """Write an HDUList with checksum placeholders under a temporary name."""
+    for hdu in hdus:
+        add_checksum_placeholders(hdu.header)
+    hdus.writeto(path, overwrite=True, output_verify="exception")

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the environment decides: threads, memory budget, compatibility with the C pipeline's defects."""
+
+from __future__ import annotations
+
+import os
+
+
+def compat_mode() -> bool:
+    """Tell whether the C pipeline's defects are wanted (MUSE_RECIPES_COMPAT=1)."""
+    return os.environ.get("MUSE_RECIPES_COMPAT", "0").strip().lower() in ("1", "true", "yes", "on")
+
+
+def thread_count() -> int:
+    """Return the number of worker threads: OMP_NUM_THREADS as for the C pipeline, else all usable cores."""
+    text = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if text.isdigit() and int(text) > 0:
+        return int(text)
+    return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def memory_budget() -> int:
+    """Return the memory in bytes that pixel data may take: MUSE_RECIPES_MEMORY in MB, else 1000 MB."""
+    text = os.environ.get("MUSE_RECIPES_MEMORY", "").strip()
+    megabytes = int(text) if text.isdigit() and int(text) > 0 else 1000
+    return megabytes * 1_000_000
+
+
+def report_requested() -> bool:
+    """Tell whether quality pages are wanted (MUSE_RECIPES_REPORT=1, or muserun --report)."""
+    return os.environ.get("MUSE_RECIPES_REPORT", "0").strip().lower() in ("1", "true", "yes", "on")

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Reading set-of-frames (SOF) files by esorex's rules.
+
+Seen with esorex 3.13.6: ``file tag [group]`` separated by blanks, ``#`` lines and empty lines are skipped, further
+words are ignored, ``$VAR`` and ``${VAR}`` are expanded (unset ones to nothing), relative names count from the current
+folder, a missing tag is an empty tag. We also expand a leading ``~``, which esorex only pretends to do.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from muse_core.framework.frames import Frame
+
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_GROUPS = ("RAW", "CALIB", "PRODUCT")
+
+
+class MissingFileError(FileNotFoundError):
+    """A SOF, or files named in one, do not exist; hosts end with exit code 9."""
+
+
+def expand_name(name: str) -> str:
+    """Expand environment variables and a leading ``~`` of a file name."""
+    expanded = _VARIABLE.sub(lambda match: os.environ.get(match.group(1) or match.group(2), ""), name)
+    return str(Path(expanded).expanduser()) if expanded.startswith("~") else expanded
+
+
+def parse_sof(text: str) -> list[Frame]:
+    """Return the frames of a SOF text, in order.
+
+    >>> [(str(f.path), f.tag, f.group) for f in parse_sof("# note\\n a.fits  OBJECT RAW x\\nb.fits\\n")]
+    [('a.fits', 'OBJECT', 'RAW'), ('b.fits', '', None)]
+    """
+    frames = []
+    for line in text.splitlines():
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        group = words[2] if len(words) > 2 and words[2] in _GROUPS else None
+        frames.append(Frame(Path(expand_name(words[0])), words[1] if len(words) > 1 else "", group))
+    return frames
+
+
+def is_fits(path: Path) -> bool:
+    """Tell whether a file starts like a FITS file."""
+    with path.open("rb") as stream:
+        return stream.read(9) == b"SIMPLE  ="
+
+
+def load_sof(path: str | Path) -> list[Frame]:
+    """Read one SOF; a FITS file in its place becomes a frame with tag COMMAND_LINE.
+
+    Raises
+    ------
+    MissingFileError
+        if the SOF does not exist or is no file
+    """
+    source = Path(expand_name(str(path)))
+    if not source.is_file():
+        raise MissingFileError(f"set-of-frames file {source} does not exist; check its name and folder")
+    if is_fits(source):
+        return [Frame(source, "COMMAND_LINE")]
+    return parse_sof(source.read_text(encoding="utf-8", errors="surrogateescape"))
+
+
+def check_files(frames: Iterable[Frame]) -> None:
+    """Raise `MissingFileError` naming every frame whose file does not exist."""
+    missing = [str(frame.path) for frame in frames if not frame.path.exists()]
+    if missing:
+        raise MissingFileError(
+            "these files of the set of frames do not exist: "
+            + ", ".join(missing)
+            + "; check names and folders "
+            "(relative names count from the current folder)"
+        )
