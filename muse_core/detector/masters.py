@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Master images (bias, dark, flat): find an IFU in per-IFU or merged files, read a band of rows at a time."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from .errors import DetectorError
+
+PLANES = ("DATA", "DQ", "STAT")
+MERGED = re.compile(r"^CHAN(\d\d)\.(DATA|DQ|STAT)$")
+CHANNEL = re.compile(r"^CHAN(\d\d)$")
+DTYPES = {-32: ">f4", -64: ">f8", 16: ">i2", 32: ">i4", 64: ">i8"}
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Where one image lies in a file."""
+
+    path: Path
+    name: str
+    number: int
+    offset: int
+    shape: tuple[int, int]
+    bitpix: int
+    plain: bool
+
+    def rows(self, first: int, last: int, dtype) -> np.ndarray:
+        """Rows ``first`` to ``last`` (exclusive) as a native array."""
+        nx = self.shape[1]
+        if self.plain:
+            kind = np.dtype(DTYPES[self.bitpix])
+            data = np.fromfile(
+                self.path, kind, (last - first) * nx, offset=self.offset + first * nx * kind.itemsize
+            )
+            if data.size != (last - first) * nx:
+                raise DetectorError(self.path, self.name, "a complete image", "a truncated file")
+            return data.reshape(last - first, nx).astype(dtype)
+        with fits.open(self.path, memmap=False) as hdus:
+            return np.ascontiguousarray(hdus[self.number].data[first:last]).astype(dtype)
+
+
+@dataclass(frozen=True)
+class MasterImage:
+    """Master image of one IFU: its planes on disk and its header.
+
+    Attributes
+    ----------
+    header : fits.Header
+        Primary header of a per-IFU file, DATA extension header of a merged file.
+    primary : fits.Header
+        Primary header of the file.
+    """
+
+    path: Path
+    ifu: int
+    header: fits.Header
+    primary: fits.Header
+    planes: dict[str, Plane]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(ny, nx)``."""
+        return self.planes["DATA"].shape
+
+    def rows(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Data (float32), flags (int32) and variance (float32) of some rows."""
+        return (
+            self.planes["DATA"].rows(first, last, np.float32),
+            self.planes["DQ"].rows(first, last, np.int32),
+            self.planes["STAT"].rows(first, last, np.float32),
+        )
+
+    def number(self, keyword: str) -> float:
+        """A numerical keyword of this IFU, from its own header or the primary one."""
+        value = self.header.get(keyword, self.primary.get(keyword))
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise DetectorError(self.path, f"CHAN{self.ifu:02d} {keyword}", "a number", repr(value))
+        return float(value)
+
+
+def _plane(path: Path, hdu, number: int) -> Plane:
+    if not hdu.is_image or len(hdu.shape) != 2 or not all(hdu.shape):
+        raise DetectorError(path, hdu.name, "a two-dimensional image", f"{hdu.header.get('NAXIS')} axes")
+    info = hdu.fileinfo()
+    header = hdu.header
+    plain = path.suffix not in (".gz", ".Z", ".bz2", ".fz") and not isinstance(hdu, fits.CompImageHDU)
+    plain = plain and header.get("BZERO", 0) == 0 and header.get("BSCALE", 1) == 1
+    bitpix = header["BITPIX"]
+    if plain:
+        end = info["datLoc"] + abs(bitpix) // 8 * int(np.prod(hdu.shape))
+        if end > path.stat().st_size:
+            raise DetectorError(path, hdu.name, f"{end} bytes", path.stat().st_size, "the file is truncated")
+        plain = bitpix in DTYPES
+    return Plane(path, hdu.name, number, info["datLoc"], tuple(hdu.shape), bitpix, plain)
+
+
+def find_masters(paths, faults: dict[int, list[DetectorError]]) -> dict[int, MasterImage]:
+    """Master image of every IFU in per-IFU files or one merged file.
+
+    Parameters
+    ----------
+    paths : sequence of path-like
+        All files of one tag.
+    faults : dict of int to list of DetectorError
+        What is wrong with single IFUs is added here.
+
+    Returns
+    -------
+    dict of int to MasterImage
+
+    Raises
+    ------
+    DetectorError
+        For an unreadable file, an IFU that comes twice, or a mixture of merged and per-IFU files.
+    """
+    found: dict[int, MasterImage] = {}
+    forms: dict[str, Path] = {}
+    for path in map(Path, paths):
+        try:
+            hdus = fits.open(path, memmap=True)
+        except (OSError, ValueError) as error:
+            raise DetectorError(path, "file", "a FITS file", error) from None
+        with hdus:
+            primary = hdus[0].header.copy()
+            planes: dict[int, dict[str, tuple]] = {}
+            single = CHANNEL.match(str(primary.get("EXTNAME", "")))
+            merged = False
+            for number, hdu in enumerate(hdus[1:], 1):
+                match = MERGED.match(hdu.name)
+                if match:
+                    ifu, name, merged = int(match[1]), match[2], True
+                elif single and hdu.name in PLANES:
+                    ifu, name = int(single[1]), hdu.name
+                else:
+                    continue
+                if name in planes.setdefault(ifu, {}):
+                    raise DetectorError(path, f"CHAN{ifu:02d}", "every IFU once", f"{name} twice")
+                planes[ifu][name] = (hdu, number)
+            if not planes:
+                raise DetectorError(
+                    path, "extensions", "DATA, DQ, STAT with EXTNAME=CHANnn, or CHANnn.DATA, .DQ, .STAT", "neither"
+                )
+            forms["merged" if merged else "one file per IFU"] = path
+            if len(forms) > 1:
+                raise DetectorError(path, "form", "one merged file or one file per IFU", "both kinds among the inputs")
+            for ifu, parts in planes.items():
+                item = f"CHAN{ifu:02d}"
+                if ifu in found:
+                    raise DetectorError(path, item, "every IFU once", f"the IFU in {found[ifu].path.name}, too")
+                try:
+                    missing = [name for name in PLANES if name not in parts]
+                    if missing:
+                        raise DetectorError(path, item, "extensions DATA, DQ and STAT", f"no {', '.join(missing)}")
+                    where = {name: _plane(path, *parts[name]) for name in PLANES}
+                    if len({plane.shape for plane in where.values()}) != 1:
+                        raise DetectorError(path, item, "DATA, DQ, STAT of one size", "different sizes")
+                    header = parts["DATA"][0].header.copy() if merged else primary
+                    found[ifu] = MasterImage(path, ifu, header, primary, where)
+                except DetectorError as error:
+                    faults.setdefault(ifu, []).append(error)
+    return found

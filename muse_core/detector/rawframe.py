@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Raw MUSE exposures on disk: headers, channels, one channel's pixels at a time."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from .errors import DetectorError
+from .quadrants import Quadrant, read_quadrants
+
+CHANNEL = re.compile(r"^CHAN(\d\d)$")
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """One raw exposure; nothing but headers is in memory.
+
+    Attributes
+    ----------
+    path : Path
+    primary : fits.Header
+    headers : dict of int to fits.Header
+        Extension header of each IFU.
+    faults : dict of int to DetectorError
+        Channels that cannot be used and why.
+    quadrants : dict of int to tuple of Quadrant
+    """
+
+    path: Path
+    primary: fits.Header
+    headers: dict[int, fits.Header]
+    index: dict[int, int]
+    quadrants: dict[int, tuple[Quadrant, ...]]
+    faults: dict[int, DetectorError] = field(default_factory=dict)
+
+    @property
+    def exptime(self) -> float:
+        """Exposure time in seconds (checked by `open_raw`)."""
+        return float(self.primary["EXPTIME"])
+
+    def setup(self, ifu: int) -> dict[str, object]:
+        """What must agree between exposures that are combined."""
+        h = self.headers[ifu]
+        return {
+            "ESO DET BINX": self.primary.get("ESO DET BINX", h.get("ESO DET BINX", 1)),
+            "ESO DET BINY": self.primary.get("ESO DET BINY", h.get("ESO DET BINY", 1)),
+            "ESO DET READ CURID": self.primary.get("ESO DET READ CURID"),
+            "ESO DET CHIP ID": h.get("ESO DET CHIP ID"),
+        }
+
+    def read(self, ifu: int) -> np.ndarray:
+        """Pixels of one channel as uint16[ny, nx]."""
+        try:
+            with fits.open(self.path, memmap=False) as hdus:
+                data = hdus[self.index[ifu]].data
+        except (OSError, TypeError, ValueError) as error:
+            raise DetectorError(self.path, f"CHAN{ifu:02d}", "readable pixels", error) from None
+        if data is None or data.shape != self.quadrants[ifu][0].frame_shape:
+            raise DetectorError(self.path, f"CHAN{ifu:02d}", "an image as its header says", "a truncated file")
+        if data.dtype != np.uint16:
+            return np.clip(data, 0, 65535).astype(np.uint16)
+        return np.ascontiguousarray(data)
+
+
+def open_raw(path, lenient: bool = True) -> RawFile:
+    """Read all headers of a raw file and check them against the file.
+
+    Parameters
+    ----------
+    path : path-like
+        Raw exposure.
+    lenient : bool
+        Keep the good channels when some are faulty (they are listed in `faults`).
+
+    Returns
+    -------
+    RawFile
+
+    Raises
+    ------
+    DetectorError
+        If the file as a whole cannot be used, or any channel when not lenient.
+    """
+    path = Path(path)
+    size = path.stat().st_size
+    try:
+        hdus = fits.open(path, memmap=True)
+    except (OSError, ValueError) as error:
+        raise DetectorError(path, "file", "a FITS file", error) from None
+    headers, index, quadrants, faults = {}, {}, {}, {}
+    with hdus:
+        primary = hdus[0].header.copy()
+        exptime = primary.get("EXPTIME")
+        if isinstance(exptime, (bool, str)) or not isinstance(exptime, (int, float)) or not exptime >= 0:
+            raise DetectorError(path, "EXPTIME", "a time in seconds", repr(exptime))
+        number = 0
+        while True:
+            number += 1
+            try:
+                hdu = hdus[number]
+            except (IndexError, OSError, TypeError, ValueError):
+                break
+            match = CHANNEL.match(hdu.name)
+            if not match or not 1 <= int(match[1]) <= 24:
+                continue
+            ifu = int(match[1])
+            try:
+                if ifu in headers or ifu in faults:
+                    raise DetectorError(path, hdu.name, "each channel once", "the channel twice")
+                if not hdu.is_image or hdu.header.get("NAXIS") != 2:
+                    raise DetectorError(path, hdu.name, "a two-dimensional image", hdu.header.get("XTENSION"))
+                end = hdu.fileinfo()["datLoc"] + abs(hdu.header["BITPIX"]) // 8 * int(np.prod(hdu.shape))
+                if not isinstance(hdu, fits.CompImageHDU) and end > size and path.suffix == ".fits":
+                    raise DetectorError(path, hdu.name, f"{end} bytes", f"{size}", "the file is truncated")
+                quadrants[ifu] = read_quadrants(hdu.header, hdu.shape, str(path), hdu.name)
+                headers[ifu], index[ifu] = hdu.header.copy(), number
+            except DetectorError as error:
+                if not lenient:
+                    raise
+                faults[ifu] = error
+                headers.pop(ifu, None)
+    if not headers and not faults:
+        raise DetectorError(path, "extensions", "images CHAN01 to CHAN24", "none of them")
+    return RawFile(path, primary, headers, index, quadrants, faults)

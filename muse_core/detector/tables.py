@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Calibration tables of the detector: bad pixels, traces, wavelengths, geometry."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from .errors import DetectorError
+
+NSLICE = 48
+CHANNEL = re.compile(r"^CHAN(\d\d)$")
+
+
+@dataclass(frozen=True)
+class BadPixels:
+    """Known bad pixels of one IFU; ``x, y`` are 1-based positions on the untrimmed frame."""
+
+    x: np.ndarray
+    y: np.ndarray
+    status: np.ndarray
+
+
+@dataclass(frozen=True)
+class SliceGeometry:
+    """Place of the slices of one IFU in the field; arrays float64[48], angle in radians."""
+
+    x: np.ndarray
+    y: np.ndarray
+    angle: np.ndarray
+    width: np.ndarray
+
+
+def _column(table, name: str, path, item: str) -> np.ndarray:
+    if name not in table.columns.names:
+        raise DetectorError(path, item, f"a column {name}", f"columns {', '.join(table.columns.names)[:60]}")
+    values = np.asarray(table.data[name])
+    if values.dtype.kind not in "iuf" or values.ndim != 1:
+        raise DetectorError(path, f"{item} column {name}", "numbers", f"type {values.dtype}")
+    return values.astype(np.float64)
+
+
+def _channel_tables(paths, read, faults):
+    """Apply ``read(hdu, path, item)`` to each table CHANnn (or the table of a file with that EXTNAME)."""
+    found, source = {}, {}
+    for path in map(Path, paths):
+        try:
+            hdus = fits.open(path, memmap=False)
+        except (OSError, ValueError) as error:
+            raise DetectorError(path, "file", "a FITS file", error) from None
+        with hdus:
+            names = [h for h in hdus[1:] if isinstance(h, fits.BinTableHDU)]
+            single = CHANNEL.match(str(hdus[0].header.get("EXTNAME", "")))
+            any_found = False
+            for hdu in names:
+                match = CHANNEL.match(hdu.name) or single
+                if not match:
+                    continue
+                any_found = True
+                ifu = int(match[1])
+                item = f"CHAN{ifu:02d}"
+                if ifu in source and faults is not None:
+                    raise DetectorError(path, item, "every IFU once", f"the IFU in {source[ifu].name}, too")
+                source[ifu] = path
+                try:
+                    found.setdefault(ifu, []).append(read(hdu, path, item))
+                except DetectorError as error:
+                    if faults is None:
+                        raise
+                    faults.setdefault(ifu, []).append(error)
+            if not any_found:
+                raise DetectorError(path, "extensions", "tables CHAN01 to CHAN24", "none of them")
+    return found
+
+
+def _by_slice(hdu, path, item) -> np.ndarray:
+    number = _column(hdu, "SliceNo", path, item).astype(int)
+    if sorted(number) != list(range(1, NSLICE + 1)):
+        missing = sorted(set(range(1, NSLICE + 1)) - set(number))
+        raise DetectorError(path, f"{item} SliceNo", "slices 1 to 48 once each", f"missing or double: {missing[:5]}")
+    return np.argsort(number)
+
+
+def read_traces(paths, faults) -> dict[int, np.ndarray]:
+    """Edge polynomials: float64[48, 2, n], ascending powers of the 1-based row, left then right edge."""
+
+    def read(hdu, path, item):
+        order = _by_slice(hdu, path, item)
+        edges = []
+        for edge in (1, 2):
+            powers = sorted(int(c[4:]) for c in hdu.columns.names if re.fullmatch(rf"tc{edge}_\d\d", c))
+            if not powers or powers != list(range(len(powers))):
+                raise DetectorError(path, item, f"columns tc{edge}_00 upwards", f"{len(powers)} of them")
+            edges.append([_column(hdu, f"tc{edge}_{k:02d}", path, item)[order] for k in powers])
+        size = max(map(len, edges))
+        out = np.zeros((NSLICE, 2, size))
+        for i, columns in enumerate(edges):
+            out[:, i, : len(columns)] = np.transpose(columns)
+        return out
+
+    return {ifu: tables[0] for ifu, tables in _channel_tables(paths, read, faults).items()}
+
+
+def read_wavecals(paths, faults) -> dict[int, np.ndarray]:
+    """Wavelength polynomials: float64[48, nx, ny], coefficient of ``x**i y**j`` (1-based pixels)."""
+
+    def read(hdu, path, item):
+        order = _by_slice(hdu, path, item)
+        powers = [(int(c[3]), int(c[4])) for c in hdu.columns.names if re.fullmatch(r"wlc\d\d", c)]
+        if not powers:
+            raise DetectorError(path, item, "columns wlcij", "none")
+        out = np.zeros((NSLICE, max(p[0] for p in powers) + 1, max(p[1] for p in powers) + 1))
+        for i, j in powers:
+            out[:, i, j] = _column(hdu, f"wlc{i}{j}", path, item)[order]
+        return out
+
+    return {ifu: tables[0] for ifu, tables in _channel_tables(paths, read, faults).items()}
+
+
+def read_badpix(paths) -> dict[int, list[BadPixels]]:
+    """Bad-pixel lists of all IFUs; several files may add to one IFU."""
+
+    def read(hdu, path, item):
+        x, y, status = (_column(hdu, c, path, item).astype(np.int64) for c in ("xpos", "ypos", "status"))
+        return BadPixels(x, y, status.astype(np.int32))
+
+    return _channel_tables(paths, read, None)
+
+
+def read_geometry(path) -> tuple[dict[int, SliceGeometry], dict[int, DetectorError]]:
+    """Field positions of all slices, and what is wrong with single IFUs.
+
+    Raises
+    ------
+    DetectorError
+        If the table as a whole cannot be used.
+    """
+    try:
+        hdus = fits.open(path, memmap=False)
+    except (OSError, ValueError) as error:
+        raise DetectorError(path, "file", "a FITS file", error) from None
+    with hdus:
+        tables = [h for h in hdus[1:] if isinstance(h, fits.BinTableHDU)]
+        if not tables:
+            raise DetectorError(path, "extensions", "a geometry table", "no table")
+        column = {
+            name: _column(tables[0], name, path, "GEOMETRY_TABLE")
+            for name in ("SubField", "SliceCCD", "x", "y", "angle", "width")
+        }
+    found, faults = {}, {}
+    for ifu in sorted({int(v) for v in column["SubField"]}):
+        rows = column["SubField"] == ifu
+        slices = column["SliceCCD"][rows].astype(int)
+        item = f"IFU {ifu} (SubField)"
+        if sorted(slices) != list(range(1, NSLICE + 1)):
+            missing = sorted(set(range(1, NSLICE + 1)) - set(slices))
+            text = f"missing {missing[:5]}" if missing else "a slice twice"
+            faults[ifu] = DetectorError(path, f"{item} SliceCCD", "slices 1 to 48 once each", text)
+            continue
+        order = np.argsort(slices)
+        x, y, angle, width = (column[c][rows][order] for c in ("x", "y", "angle", "width"))
+        if not np.all(np.isfinite([x, y, angle, width])) or np.any(width <= 0):
+            faults[ifu] = DetectorError(path, f"{item} x, y, angle, width", "finite values, width > 0", "others")
+            continue
+        found[ifu] = SliceGeometry(x, y, np.deg2rad(angle), width)
+    return found, faults
+
+
+def check_traces(trace: np.ndarray, shape: tuple[int, int], path, ifu: int) -> None:
+    """Slices must lie on the detector, with the right edge right of the left one."""
+    rows = np.linspace(1, shape[0], 64)
+    powers = rows[:, None] ** np.arange(trace.shape[2])
+    edges = np.einsum("sek,rk->ser", trace, powers)
+    bad = ~np.isfinite(edges).all(axis=(1, 2))
+    bad |= (edges[:, 0] < -1).any(axis=1) | (edges[:, 1] > shape[1] + 2).any(axis=1)
+    bad |= (edges[:, 1] - edges[:, 0] < 1).any(axis=1) | (edges[:, 1] - edges[:, 0] > 120).any(axis=1)
+    if bad.any():
+        raise DetectorError(
+            path,
+            f"CHAN{ifu:02d} slice {int(np.flatnonzero(bad)[0]) + 1}",
+            f"edges between 1 and {shape[1]}, left < right",
+            f"edges leaving the detector in {int(bad.sum())} slices",
+            "trace table and detector must belong together",
+        )
+
+
+def check_wavecal(wave: np.ndarray, trace: np.ndarray, shape: tuple[int, int], path, ifu: int) -> None:
+    """Wavelength must be finite and rise along the slice."""
+    rows = np.linspace(1, shape[0], 64)
+    left = np.einsum("sk,rk->sr", trace[:, 0], rows[:, None] ** np.arange(trace.shape[2]))
+    lam = np.zeros((NSLICE, rows.size))
+    for i in range(wave.shape[1]):
+        lam += left**i * np.einsum("sk,rk->sr", wave[:, i], rows[:, None] ** np.arange(wave.shape[2]))
+    bad = ~np.isfinite(lam).all(axis=1) | (np.diff(lam, axis=1) <= 0).any(axis=1)
+    if bad.any():
+        raise DetectorError(
+            path,
+            f"CHAN{ifu:02d} slice {int(np.flatnonzero(bad)[0]) + 1}",
+            "wavelengths that rise with y",
+            f"a wavelength that is not monotonic in {int(bad.sum())} slices",
+        )
