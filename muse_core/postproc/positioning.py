@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""From native spherical to celestial coordinates, with offsets and flux scale from OFFSET_LIST."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from numba import njit
+
+from muse_core.postproc.header_values import Header, get_float, get_str
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class OffsetRow:
+    """One row of OFFSET_LIST."""
+
+    date_obs: str
+    ra_offset: float
+    dec_offset: float
+    flux_scale: float | None = None
+
+
+@dataclass(frozen=True)
+class PositionModel:
+    """Pole of one exposure and what is needed to combine it with others."""
+
+    crval1: float
+    crval2: float
+    """Celestial position of the native pole [deg], offset included."""
+    flux_scale: float
+    """Factor on the data (1 without OFFSET_LIST)."""
+    offset: OffsetRow | None
+    """Row of OFFSET_LIST that was used."""
+
+    def cards(self, exposure: int) -> list[tuple[str, object, str]]:
+        """Header cards of the offsets, for exposure 1, 2, ..."""
+        if self.offset is None:
+            return []
+        prefix = f"ESO DRS MUSE OFFSET{exposure}"
+        cards: list[tuple[str, object, str]] = [
+            (f"{prefix} DRA", self.offset.ra_offset, ""),
+            (f"{prefix} DDEC", self.offset.dec_offset, ""),
+            (f"{prefix} DATE-OBS", self.offset.date_obs, ""),
+        ]
+        if self.offset.flux_scale is not None:
+            cards.append((f"ESO DRS MUSE FLUX SCALE{exposure}", self.offset.flux_scale, ""))
+        return cards
+
+
+def fit_position(
+    header: Header,
+    offsets: Sequence[OffsetRow] | None = None,
+    log: logging.Logger = _log,
+    *,
+    compat: bool = False,
+) -> PositionModel:
+    """Find the pole of an exposure.
+
+    Parameters
+    ----------
+    header : Header
+        Primary header of the exposure (RA, DEC, DATE-OBS).
+    offsets : sequence of OffsetRow, optional
+        Rows of OFFSET_LIST; the one of the same DATE-OBS is used.
+    log : logging.Logger
+        Takes the messages.
+    compat : bool
+        Read only keywords that are floats, as the C pipeline does.
+    """
+    ra = get_float(header, "RA", compat=compat)
+    dec = get_float(header, "DEC", compat=compat)
+    if ra is None or dec is None:
+        log.warning("No RA or DEC in the header, positioning the exposure at 0, 0")
+    ra, dec = ra or 0.0, dec or 0.0
+    date_obs = get_str(header, "DATE-OBS")
+    offset = next((row for row in offsets or () if row.date_obs.rstrip() == date_obs), None)
+    if offset is None:
+        if offsets is not None:
+            log.warning("No entry for DATE-OBS=%s in OFFSET_LIST, no offset applied", date_obs)
+        log.info("Adapting WCS to RA/DEC=%.6f/%.6f deg", ra, dec)
+        return PositionModel(ra, dec, 1.0, None)
+    crval1, crval2 = ra - offset.ra_offset, dec - offset.dec_offset
+    log.info(
+        "Adapting WCS to RA/DEC=%.6f/%.6f deg (offset %.6e, %.6e)",
+        crval1,
+        crval2,
+        offset.ra_offset,
+        offset.dec_offset,
+    )
+    scale = offset.flux_scale
+    return PositionModel(crval1, crval2, 1.0 if scale is None else scale, offset)
+
+
+def apply_position(xpos, ypos, model: PositionModel) -> None:  # type: ignore[no-untyped-def]
+    """Replace native by celestial coordinates relative to the pole, in place.
+
+    Parameters
+    ----------
+    xpos, ypos : float32[n]
+        Native longitude and latitude minus pi/2 [rad]; become RA - CRVAL1 and DEC - CRVAL2 [deg].
+    model : PositionModel
+        Result of `fit_position`.
+    """
+    rotate_rows(xpos, ypos, math.radians(model.crval2))
+
+
+@njit(cache=True, nogil=True)
+def rotate_rows(xpos, ypos, pole_dec):  # type: ignore[no-untyped-def]
+    """Kernel of `apply_position` for a native pole at declination `pole_dec` [rad] and LONPOLE = 180 deg."""
+    deg = 180.0 / math.pi
+    sin_pole, cos_pole = math.sin(pole_dec), math.cos(pole_dec)
+    for i in range(xpos.size):
+        phi, theta = float(xpos[i]), ypos[i] + math.pi / 2
+        sin_theta, cos_theta = math.sin(theta), math.cos(theta)
+        # native longitude of the celestial pole is 180 deg: phi - pi
+        dphi = phi - math.pi
+        sin_phi, cos_phi = math.sin(dphi), math.cos(dphi)
+        ra = math.atan2(-cos_theta * sin_phi, sin_theta * cos_pole - cos_theta * sin_pole * cos_phi)
+        dec = math.asin(sin_theta * sin_pole + cos_theta * cos_pole * cos_phi)
+        xpos[i] = ra * deg
+        ypos[i] = (dec - pole_dec) * deg
+
+
+def apply_flux_scale(data, stat, model: PositionModel) -> None:  # type: ignore[no-untyped-def]
+    """Multiply data (float32[n]) by the flux scale of the exposure, stat by its square, in place."""
+    if model.flux_scale != 1.0:
+        scale_rows(data, stat, model.flux_scale)
+
+
+def apply_common_reference(xpos, ypos, model: PositionModel, first: PositionModel) -> None:  # type: ignore[no-untyped-def]
+    """Refer the positions (float32[n]) to the pole of the first exposure, in place."""
+    shift_rows(xpos, ypos, model.crval1 - first.crval1, model.crval2 - first.crval2)
+
+
+@njit(cache=True, nogil=True)
+def shift_rows(xpos, ypos, dx, dy):  # type: ignore[no-untyped-def]
+    """Add float64 offsets to float32[n] positions, in place."""
+    if dx == 0.0 and dy == 0.0:
+        return
+    for i in range(xpos.size):
+        xpos[i] = xpos[i] + dx
+        ypos[i] = ypos[i] + dy
+
+
+@njit(cache=True, nogil=True)
+def scale_rows(data, stat, factor):  # type: ignore[no-untyped-def]
+    """Multiply float32[n] data by a float64 factor and the variance by its square, in place."""
+    for i in range(data.size):
+        data[i] = data[i] * factor
+        stat[i] = stat[i] * (factor * factor)
