@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Emission lines of the night sky: the list the simulator shines and the groups in which it varies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+# forbidden oxygen, sodium, and the 0-1 band head of O2; wavelength in air [A], flux [1e-20 erg/s/cm2 per 0.2"
+# spaxel], typical of a dark night at Paranal (Hanuschik 2003, Noll et al. 2012)
+_ATOMIC = (
+    ("O I 5577.34", 1, 5577.339, 9000.0),
+    ("Na I 5889.95", 2, 5889.951, 900.0),
+    ("Na I 5895.92", 2, 5895.924, 480.0),
+    ("O I 6300.30", 3, 6300.304, 6500.0),
+    ("O I 6363.78", 3, 6363.776, 2080.0),
+)
+
+# OH bands: v', v'', origin [A, air], strength relative to the brightest
+_OH_BANDS = (
+    (8, 1, 4902.2, 0.004), (9, 2, 5201.4, 0.012), (6, 0, 5273.3, 0.006), (7, 1, 5562.2, 0.035),
+    (8, 2, 5886.3, 0.06), (5, 0, 6168.6, 0.04), (9, 3, 6256.0, 0.10), (6, 1, 6496.5, 0.14),
+    (7, 2, 6861.7, 0.28), (8, 3, 7274.5, 0.55), (4, 0, 7521.5, 0.32), (9, 4, 7748.3, 0.60),
+    (5, 1, 7910.7, 0.70), (6, 2, 8341.7, 1.00), (7, 3, 8824.1, 1.05), (8, 4, 9373.0, 0.95),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LineList:
+    """Sky lines: name, group (lines that vary together), wavelength in air [A], flux."""
+
+    name: tuple[str, ...]
+    group: np.ndarray
+    wavelength: np.ndarray
+    flux: np.ndarray
+
+    def within(self, low: float, high: float) -> LineList:
+        """Lines in a wavelength range."""
+        keep = np.flatnonzero((self.wavelength >= low) & (self.wavelength <= high))
+        return LineList(
+            tuple(self.name[i] for i in keep), self.group[keep], self.wavelength[keep], self.flux[keep]
+        )
+
+    def scaled(self, factors: dict[int, float]) -> LineList:
+        """Each group multiplied by its factor (1 if it has none)."""
+        scale = np.array([factors.get(int(g), 1.0) for g in self.group])
+        return LineList(self.name, self.group, self.wavelength, self.flux * scale)
+
+
+def _terms(v: int, n_max: int) -> np.ndarray:
+    """Rotational terms F[i, N] (i = 0: 2Pi3/2, 1: 2Pi1/2) of OH in cm^-1, Hill and Van Vleck (1928)."""
+    b = 18.91 - 0.7242 * (v + 0.5) + 0.0023 * (v + 0.5) ** 2
+    y = -139.2 / b
+    n = np.arange(1, n_max + 1)
+    d = 1.94e-3
+    terms = np.zeros((2, n_max + 1))
+    j = n + 0.5
+    terms[0, 1:] = b * ((j + 0.5) ** 2 - 1 - 0.5 * np.sqrt(4 * (j + 0.5) ** 2 + y * (y - 4))) - d * (j * (j + 1)) ** 2
+    j = n - 0.5
+    terms[1, 1:] = b * ((j + 0.5) ** 2 - 1 + 0.5 * np.sqrt(4 * (j + 0.5) ** 2 + y * (y - 4))) - d * (j * (j + 1)) ** 2
+    return terms
+
+
+def sky_line_list(temperature: float = 200.0, oh_strength: float = 1800.0) -> LineList:
+    """Return oxygen, sodium and the OH bands between 4800 and 9400 A, one group per upper level of OH.
+
+    The OH lines come from the rotational structure of the molecule with the band origins above: their pattern
+    is that of the real sky, single wavelengths are off by up to some tenths of an Angstrom.
+    """
+    names, groups, waves, fluxes = [], [], [], []
+    for name, group, wave, flux in _ATOMIC:
+        names.append(name)
+        groups.append(group)
+        waves.append(wave)
+        fluxes.append(flux)
+    for upper, lower, origin, strength in _OH_BANDS:
+        up, low = _terms(upper, 12), _terms(lower, 12)
+        base = up[0, 1]
+        for ladder in (0, 1):
+            for n in range(1, 7):
+                energy = (up[ladder, n] - base) * 1.4388 / temperature
+                for branch, step, weight in (("P", 1, 1.0), ("Q", 0, 0.9 / n), ("R", -1, 0.55)):
+                    m = n + step
+                    if m < 1:
+                        continue
+                    shift = up[ladder, n] - low[ladder, m] - (up[0, 1] - low[0, 1])
+                    wave = 1e8 / (1e8 / origin + shift)
+                    flux = oh_strength * strength * weight * (2 * n + 1) / 3 * np.exp(-energy) * 0.8
+                    if flux < 0.5:
+                        continue
+                    names.append(f"OH {upper}-{lower} {branch}{ladder + 1}({n})")
+                    groups.append(10 + upper)
+                    waves.append(wave)
+                    fluxes.append(flux)
+    order = np.argsort(waves)
+    return LineList(
+        tuple(names[i] for i in order), np.array(groups)[order], np.array(waves)[order], np.array(fluxes)[order]
+    )

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What is on the sky: stars, galaxies and images or cubes of real fields, in the tangent plane of the field centre."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+GRID_START, GRID_STEP, GRID_SIZE = 4500.0, 2.5, 2041  # wavelengths of all smooth tables
+
+
+def wavelength_grid() -> np.ndarray:
+    """The grid of the smooth tables (source spectra, refraction)."""
+    return GRID_START + GRID_STEP * np.arange(GRID_SIZE)
+
+
+@dataclass(frozen=True)
+class Star:
+    """Point source: position [arcsec east and north of the field centre], flux density at 7000 A and temperature [K].
+
+    The flux density is the total one of the source in 1e-20 erg/s/cm2/A.
+    """
+
+    xi: float
+    eta: float
+    flux: float
+    temperature: float = 5500.0
+
+    def spectrum(self) -> np.ndarray:
+        """Flux density on the wavelength grid: black body with the strongest stellar absorption lines."""
+        wave = wavelength_grid()
+        x = 1.4388e8 / (wave * self.temperature)
+        x0 = 1.4388e8 / (7000.0 * self.temperature)
+        body = (7000.0 / wave) ** 5 * np.expm1(x0) / np.expm1(x)
+        for line, depth, width in ((4861.3, 0.3, 6), (5175.0, 0.2, 14), (5892.9, 0.2, 6), (6562.8, 0.35, 6), (8542.1, 0.3, 5)):
+            body *= 1 - depth * np.exp(-0.5 * ((wave - line) / width) ** 2)
+        return (self.flux * body).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Galaxy:
+    """Extended source with a continuum and one emission line that follows a velocity gradient along the major axis.
+
+    Attributes
+    ----------
+    xi, eta : position [arcsec]
+    flux : total continuum at 7000 A [1e-20 erg/s/cm2/A]
+    size : intrinsic FWHM along the major axis [arcsec]; axis_ratio; angle of the major axis [deg, north over east]
+    line_flux : total line flux [1e-20 erg/s/cm2]; line_wavelength, line_sigma [A] (without instrument)
+    gradient : wavelength change along the major axis [A per arcsec]
+    slope : continuum slope, power of wavelength
+    """
+
+    xi: float
+    eta: float
+    flux: float
+    size: float = 1.2
+    axis_ratio: float = 0.6
+    angle: float = 30.0
+    line_flux: float = 0.0
+    line_wavelength: float = 7000.0
+    line_sigma: float = 1.5
+    gradient: float = 0.0
+    slope: float = -0.5
+
+    def spectrum(self) -> np.ndarray:
+        """Continuum on the wavelength grid."""
+        return (self.flux * (wavelength_grid() / 7000.0) ** self.slope).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class SceneCube:
+    """A real (or any) field: flux per nominal spaxel on a grid in tangent-plane arcsec and wavelength.
+
+    `grid` = xi0, dxi, eta0, deta, lambda0, dlambda; one plane means the same light at all wavelengths.
+    """
+
+    data: np.ndarray
+    grid: tuple[float, float, float, float, float, float]
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Scene:
+    """All light of the field except the sky."""
+
+    stars: tuple[Star, ...] = ()
+    galaxies: tuple[Galaxy, ...] = ()
+    cubes: tuple[SceneCube, ...] = field(default=())
+
+    def source_table(self, seeing: float, xi: np.ndarray, eta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Sources as the kernel takes them, at the positions (stars first) seen from one exposure."""
+        n = len(self.stars) + len(self.galaxies)
+        table = np.zeros((n, 12))
+        spectra = np.zeros((n, GRID_SIZE), np.float32)
+        for k, star in enumerate(self.stars):
+            table[k] = (xi[k], eta[k], 1.0, seeing, 1.0, 0.0, 2.8, -0.2, 0.0, 7000.0, 1.0, 0.0)
+            spectra[k] = star.spectrum()
+        for k, g in enumerate(self.galaxies, len(self.stars)):
+            major = np.hypot(g.size, seeing)
+            ratio = np.hypot(g.size * g.axis_ratio, seeing) / major
+            table[k] = (
+                xi[k], eta[k], 1.0, major, ratio, np.deg2rad(g.angle), 2.5, 0.0,
+                g.line_flux, g.line_wavelength, g.line_sigma, g.gradient,
+            )  # fmt: skip
+            spectra[k] = g.spectrum()
+        return table, spectra
+
+
+def random_scene(
+    rng: np.random.Generator,
+    half_size: tuple[float, float],
+    *,
+    n_stars: int = 6,
+    n_galaxies: int = 4,
+    lambda_range: tuple[float, float] = (4750.0, 9350.0),
+    brightness: float = 1.0,
+) -> Scene:
+    """Draw a field of stars and emission-line galaxies.
+
+    Parameters
+    ----------
+    half_size : half extent of the field in xi and eta [arcsec]; sources keep a little distance to its edge
+    brightness : factor for all fluxes
+    """
+    w = max(half_size[0] - 1.0, 0.6 * half_size[0])
+    h = max(half_size[1] - 1.0, 0.6 * half_size[1])
+    stars = tuple(
+        Star(
+            xi=float(rng.uniform(-w, w)),
+            eta=float(rng.uniform(-h, h)),
+            flux=brightness * float(3e3 * 10 ** rng.uniform(0, 1.7)),
+            temperature=float(rng.uniform(3200, 9000)),
+        )
+        for _ in range(n_stars)
+    )
+    lo, hi = lambda_range
+    galaxies = tuple(
+        Galaxy(
+            xi=float(rng.uniform(-w, w)),
+            eta=float(rng.uniform(-h, h)),
+            flux=brightness * float(rng.uniform(1e3, 8e3)),
+            size=float(rng.uniform(0.6, 2.0)),
+            axis_ratio=float(rng.uniform(0.35, 0.95)),
+            angle=float(rng.uniform(0, 180)),
+            line_flux=brightness * float(rng.uniform(2e4, 2e5)),
+            line_wavelength=float(rng.uniform(lo + 0.15 * (hi - lo), hi - 0.15 * (hi - lo))),
+            line_sigma=float(rng.uniform(0.5, 2.0)),
+            gradient=float(rng.uniform(-1.5, 1.5)),
+        )
+        for _ in range(n_galaxies)
+    )
+    return Scene(stars, galaxies)
+
+
+def gnomonic(ra, dec, ra0: float, dec0: float) -> tuple[np.ndarray, np.ndarray]:
+    """Tangent-plane coordinates (xi, eta) [arcsec] of positions [deg] seen from a pole [deg]."""
+    a, d = np.deg2rad(np.asarray(ra, float) - ra0), np.deg2rad(np.asarray(dec, float))
+    d0 = np.deg2rad(dec0)
+    cos_c = np.sin(d) * np.sin(d0) + np.cos(d) * np.cos(d0) * np.cos(a)
+    xi = np.cos(d) * np.sin(a) / cos_c
+    eta = (np.sin(d) * np.cos(d0) - np.cos(d) * np.sin(d0) * np.cos(a)) / cos_c
+    return np.rad2deg(xi) * 3600, np.rad2deg(eta) * 3600
+
+
+def deproject(xi, eta, ra0: float, dec0: float) -> tuple[np.ndarray, np.ndarray]:
+    """Inverse of `gnomonic`.
+
+    Examples
+    --------
+    >>> ra, dec = deproject(10.0, -5.0, 150.0, -30.0)
+    >>> [round(float(v), 9) for v in gnomonic(ra, dec, 150.0, -30.0)]
+    [10.0, -5.0]
+    """
+    x, y = np.deg2rad(np.asarray(xi, float) / 3600), np.deg2rad(np.asarray(eta, float) / 3600)
+    d0 = np.deg2rad(dec0)
+    denominator = np.cos(d0) - y * np.sin(d0)
+    ra = ra0 + np.rad2deg(np.arctan2(x, denominator))
+    dec = np.rad2deg(np.arctan2(np.sin(d0) + y * np.cos(d0), np.hypot(x, denominator)))
+    return ra, dec
