@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Help, man page and parameter lists in esorex's layout, all from the recipe's declaration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from muse_core.framework.spec import Input, RecipeSpec
+from muse_core.hosts.values import OptionLike, Value, display
+
+LINE = 80
+COLUMN = 26
+
+_LICENSE = """Copyright (c) the muse-recipes developers
+
+Redistribution and use in source and binary forms, with or without
+modification, are permitted under the terms of the BSD 3-Clause License;
+see the file LICENSE of the muse-recipes distribution. There is no warranty."""
+
+
+def wrap(text: str, indent: int, width: int = LINE) -> str:
+    """Break text at blanks so that lines stay below `width`; the first line starts at column `indent`.
+
+    >>> wrap("one two three", 2, 10)
+    'one two\\n  three'
+    """
+    lines = []
+    for paragraph in text.split("\n"):
+        rest = paragraph
+        room = width - indent - 1
+        while len(rest) > room:
+            cut = rest.rfind(" ", 0, room + 1)
+            if cut <= 0:
+                cut = rest.find(" ", room)
+                if cut < 0:
+                    break
+            lines.append(rest[:cut].rstrip())
+            rest = rest[cut:].lstrip()
+        lines.append(rest)
+    return ("\n" + " " * indent).join(lines)
+
+
+def _labelled(label: str, text: str) -> str:
+    head = f"  {label:<22}: " if len(label) <= 22 else f"  {label}  : "
+    return head + wrap(text, max(COLUMN, len(head)))
+
+
+def sentence(option: OptionLike) -> str:
+    """Return the help text with a full stop and the choices."""
+    text = option.help.rstrip()
+    if text and not text.endswith("."):
+        text += "."
+    if option.choices:
+        text += f" <{' | '.join(option.choices)}>"
+    return text
+
+
+def option_lines(options: Iterable[OptionLike], show_hidden: bool = False) -> str:
+    """Return the list of options as ``--help`` shows it."""
+    return "\n".join(
+        _labelled(f"--{option.name}", f"{sentence(option)} [{display(option.default)}]")
+        for option in options
+        if show_hidden or not option.hidden
+    )
+
+
+def parameter_lines(title: str, options: Iterable[OptionLike], values: Mapping[str, Value]) -> str:
+    """Return the list of current values as ``--params`` shows it (hidden ones included)."""
+    body = "\n".join(f"  {o.name:<22}: {display(values.get(o.name, o.default))}" for o in options)
+    return f"{title} :\n\n{body}\n"
+
+
+def recipe_list(recipes: Iterable[RecipeSpec]) -> str:
+    """Return what ``--recipes`` shows."""
+    return "List of Available Recipes :\n\n" + "\n".join(_labelled(r.name, r.summary) for r in recipes) + "\n"
+
+
+def recipe_help(spec: RecipeSpec, program: str, show_hidden: bool = False) -> str:
+    """Return what ``--help recipe`` shows."""
+    return (
+        f"Recipe: {wrap(f'{spec.name} -- {spec.summary}', 2, LINE - 6)}\n\n"
+        f"Usage: {program} [{program}-options] {spec.name} [{spec.name}-options] sof\n\nOptions:\n\n"
+        f"{option_lines(spec.params, show_hidden)}\n\n"
+        f"For help on the options of {program} itself, please use '{program} --help' without a\n"
+        f"recipe name. More about the recipe: '{program} --man-page {spec.name}'.\n"
+    )
+
+
+def raw_inputs(spec: RecipeSpec) -> list[Input]:
+    """Return the raw tags, the leading one first."""
+    return [declared for declared in spec.inputs if declared.group == "RAW"]
+
+
+def frame_tables(spec: RecipeSpec) -> str:
+    """Return the tables of input and product frames that end the description."""
+    raw = raw_inputs(spec)
+    if not raw:
+        return ""
+    title = f'for raw frame tag "{raw[0].tag}":'
+    lines = [f"Input frames {title}", ""]
+    lines += [" Frame tag            Type Req #Fr Description", " -------------------- ---- --- --- ------------"]
+    for declared in spec.inputs:
+        kind = "raw" if declared.group == "RAW" else "calib"
+        lines.append(
+            f" {declared.tag:<20} {kind:<5} {'Y' if declared.host_min > 0 else '.'} {_count(declared):>4} {declared.help}"
+        )
+    lines += ["", f"Product frames {title}", ""]
+    lines += [" Frame tag            Level    Description", " -------------------- -------- ------------"]
+    for product in spec.products:
+        level = {"INTERMEDIATE": "intermed"}.get(product.level.upper(), product.level.lower())
+        lines.append(f" {product.tag:<20} {level:<8} {product.help}")
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _count(declared: Input) -> str:
+    if declared.host_max > 0:
+        return str(declared.host_max)
+    return f">={declared.host_min}" if declared.host_min > 1 else ""
+
+
+def full_description(spec: RecipeSpec, width: int = 0) -> str:
+    """Return description and frame tables; the description is wrapped when a width is given."""
+    text = wrap(spec.description, 0, width) if width else spec.description
+    return f"{text}\n\n{frame_tables(spec)}" if frame_tables(spec) else text
+
+
+def license_text() -> str:
+    """Return the copyright text that hosts show."""
+    return _LICENSE
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.split("\n"))
+
+
+def man_page(spec: RecipeSpec, program: str, show_hidden: bool = False) -> str:
+    """Return what ``--man-page recipe`` shows."""
+    sections = {
+        "NAME": "  " + wrap(f"{spec.name} -- {spec.summary}", len(spec.name) + 6),
+        "SYNOPSIS": f"  {program} [{program}-options] {spec.name} [{spec.name}-options] sof",
+        "DESCRIPTION": _indented(full_description(spec, LINE - 2)),
+        "OPTIONS": (
+            "  The following options are provided by this recipe.\n\n"
+            + option_lines(spec.params, show_hidden)
+            + "\n\n  A configuration file with these options and their defaults can be made with\n"
+            f"  '{program} --create-config={spec.name}.rc {spec.name}'."
+        ),
+        "AUTHOR": f"  {spec.author}",
+        "BUGS": f"  Please report any problems with this recipe to {spec.email}",
+        "RELEASE": f"  {spec.name} -- version {spec.version_text}",
+        "LICENSE": _indented(license_text()),
+    }
+    return "\n".join(f"\n{title}\n{body}" for title, body in sections.items()) + "\n"
