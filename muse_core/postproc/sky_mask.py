@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Which pixels of a white-light image are sky, and which pixel-table rows lie on them.
+
+Two kinds of masks exist: the one made here from the white-light image of the exposure (`fit_sky_mask`), and the
+one a user gives as SKY_MASK (`load_sky_mask`).  Both are `SkyMask` objects, and both select rows in the same way:
+the row takes the value of the nearest mask pixel.  Rows outside the image count as selected, as measured against
+the C pipeline 2.8.7; for the mask made from the exposure itself no row is outside.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numba import njit
+
+from muse_core.framework import InputError, RecipeError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from astropy.io import fits
+
+RADIAN = math.pi / 180.0
+
+
+@dataclass(frozen=True)
+class SkyMask:
+    """A mask image (1 = sky) with what is needed to find the pixel of a row.
+
+    Parameters
+    ----------
+    mask : uint8[ny, nx]
+    kind : ``"linear"`` (coordinates are the present pixel coordinates of the table), ``"celestial"`` (they are
+        right ascension and declination in degrees), ``"none"`` (no usable world coordinates: every row counts as
+        outside and is therefore selected) or ``"unsupported"`` (the mask is ignored, the caller warns)
+    crpix, crval : the reference pixel (1-based) and its coordinates
+    cd : the matrix ((CD1_1, CD1_2), (CD2_1, CD2_2))
+    low, threshold : the two limits between which sky was searched; NaN for a mask that was given
+    ctype : the axis types of the file, for messages
+    """
+
+    mask: npt.NDArray[np.uint8]
+    kind: str
+    crpix: tuple[float, float] = (1.0, 1.0)
+    crval: tuple[float, float] = (0.0, 0.0)
+    cd: tuple[tuple[float, float], tuple[float, float]] = ((1.0, 0.0), (0.0, 1.0))
+    low: float = math.nan
+    threshold: float = math.nan
+    ctype: tuple[str, str] = ("", "")
+
+    @property
+    def n_sky(self) -> int:
+        """Number of sky pixels of the mask image."""
+        return int(np.count_nonzero(self.mask))
+
+    def select(self, x: npt.NDArray, y: npt.NDArray) -> npt.NDArray[np.bool_]:
+        """Say which rows lie on sky.
+
+        Parameters
+        ----------
+        x, y : for a linear mask the pixel coordinates of the rows (float32[n]); for a celestial mask right
+            ascension and declination in degrees (float64[n]); ignored for a mask without world coordinates
+        """
+        out = np.ones(x.size, dtype=np.bool_)
+        if self.kind in ("none", "unsupported"):
+            return out
+        kernel = select_linear if self.kind == "linear" else select_celestial
+        cd = self.cd
+        if self.kind == "linear":
+            kernel(x, y, self.mask, *self.crpix, *self.crval, cd[0][0], cd[1][1], out)
+        else:
+            inverse = np.linalg.inv(np.array(cd))
+            kernel(x, y, self.mask, *self.crpix, *self.crval, inverse, out)
+        return out
+
+
+def fit_sky_mask(
+    image: npt.NDArray[np.float32],
+    fraction: float,
+    ignore: float,
+    *,
+    x_low: float,
+    y_low: float,
+    good: npt.NDArray[np.bool_] | None = None,
+) -> SkyMask:
+    """Make the sky mask of an exposure from its white-light image.
+
+    The lowest part ``ignore`` of the good values is left out; of the rest the lowest ``fraction`` is sky.  Both
+    limits are exclusive, as in the C pipeline (measured against 2.8.7, also for ``ignore`` = 0, where the
+    minimum itself is left out).
+
+    Parameters
+    ----------
+    image : float32[ny, nx] on the pixel grid (CRPIX 1, CD 1)
+    fraction, ignore : ``skymodel_fraction`` and ``skymodel_ignore``
+    x_low, y_low : coordinates of the first pixel, i.e. the smallest xpos and ypos of the table
+    good : pixels with a value; the finite ones if not given
+
+    Examples
+    --------
+    >>> values = np.arange(100, dtype=np.float32).reshape(10, 10)
+    >>> mask = fit_sky_mask(values, 0.4, 0.05, x_low=0.0, y_low=0.0)
+    >>> mask.low, mask.threshold, mask.n_sky
+    (4.0, 42.0, 37)
+    """
+    usable = np.isfinite(image) if good is None else good & np.isfinite(image)
+    values = np.sort(image[usable], axis=None)
+    if values.size == 0:
+        raise RecipeError(
+            "The white-light image has no valid pixel, so no sky can be found: all rows of the exposure are "
+            "flagged or lie outside the SKY_MASK. Check the DQ column of the pixel tables and the SKY_MASK."
+        )
+    low = float(_ranked(values, ignore))
+    high = float(_ranked(values, ignore + fraction * (1.0 - ignore)))
+    sky = usable & (image > np.float32(low)) & (image < np.float32(high))
+    return SkyMask(
+        sky.astype(np.uint8), "linear", crval=(float(x_low), float(y_low)), low=low, threshold=high,
+        ctype=("PIXEL", "PIXEL"),
+    )
+
+
+def _ranked(values: npt.NDArray[np.float32], part: float) -> np.float32:
+    """Return the value of rank lround(part * n), counted from 1 and kept inside the array."""
+    rank = math.floor(part * values.size + 0.5)
+    return values[min(max(rank, 1), values.size) - 1]
+
+
+def load_sky_mask(path: str | Path) -> SkyMask:
+    """Read a SKY_MASK: the first image of the file and its world coordinates."""
+    from astropy.io import fits
+
+    path = Path(path)
+    try:
+        with fits.open(path) as hdus:
+            for hdu in hdus:
+                if getattr(hdu, "is_image", False) and hdu.header.get("NAXIS", 0) >= 2:
+                    return _mask_from_image(path, np.asarray(hdu.data), hdu.header)
+    except (OSError, TypeError, ValueError) as error:
+        raise InputError(
+            path, "SKY_MASK", expected="a FITS image", found=str(error), remedy="Give a readable file."
+        ) from error
+    raise InputError(
+        path, "SKY_MASK", expected="an image in one of its extensions", found="none",
+        remedy="Give an image of the field, non-zero where the sky is.",
+    )
+
+
+def _mask_from_image(path: Path, data: npt.NDArray, header: fits.Header) -> SkyMask:
+    plane = data.reshape((-1, *data.shape[-2:]))[0]
+    mask = (np.nan_to_num(plane, nan=0.0) != 0).astype(np.uint8)
+    if not mask.any():
+        raise InputError(
+            path, "SKY_MASK", expected="at least one non-zero pixel", found=f"{mask.size} zeros",
+            remedy="Mark the sky with non-zero values.",
+        )
+    ctype = (str(header.get("CTYPE1", "")).strip(), str(header.get("CTYPE2", "")).strip())
+    crpix = (float(header.get("CRPIX1", 0.0)), float(header.get("CRPIX2", 0.0)))
+    crval = (float(header.get("CRVAL1", 0.0)), float(header.get("CRVAL2", 0.0)))
+    cd = _cd_matrix(header)
+    if ctype == ("RA---TAN", "DEC--TAN"):
+        kind = "celestial"
+        if cd is None or abs(cd[0][0] * cd[1][1] - cd[0][1] * cd[1][0]) == 0.0:
+            raise InputError(
+                path, "CD matrix", expected="CDi_j keywords with a non-zero determinant", found=cd or "none",
+                remedy="Repair the world coordinates of the SKY_MASK.",
+            )
+    elif ctype[0] in ("", "PIXEL", "LINEAR"):
+        if cd is None and "CRVAL1" not in header:
+            kind = "none"
+        elif cd is not None and cd[0][0] != 0.0 and cd[1][1] != 0.0:
+            kind = "linear"
+        else:
+            raise InputError(
+                path, "CD1_1, CD2_2", expected="non-zero values", found=cd or "none",
+                remedy="Repair the world coordinates of the SKY_MASK.",
+            )
+    else:
+        kind = "unsupported"
+    return SkyMask(mask, kind, crpix, crval, cd or ((1.0, 0.0), (0.0, 1.0)), ctype=ctype)
+
+
+def _cd_matrix(header: fits.Header) -> tuple[tuple[float, float], tuple[float, float]] | None:
+    if "CD1_1" in header or "CD2_2" in header:
+        get = header.get
+        return (
+            (float(get("CD1_1", 0.0)), float(get("CD1_2", 0.0))),
+            (float(get("CD2_1", 0.0)), float(get("CD2_2", 0.0))),
+        )
+    if "CDELT1" in header and "CDELT2" in header:
+        d1, d2 = float(header["CDELT1"]), float(header["CDELT2"])
+        pc = [float(header.get(f"PC{i}_{j}", float(i == j))) for i in (1, 2) for j in (1, 2)]
+        return ((d1 * pc[0], d1 * pc[1]), (d2 * pc[2], d2 * pc[3]))
+    return None
+
+
+@njit(cache=True, nogil=True)
+def select_linear(x, y, mask, crpix1, crpix2, crval1, crval2, cd11, cd22, out):
+    """Fill ``out`` with the mask values at pixel coordinates.
+
+    Parameters
+    ----------
+    x, y : float32[n] or float64[n]
+    mask : uint8[ny, nx]
+    out : bool[n], written; True outside the image
+    """
+    ny, nx = mask.shape
+    for i in range(x.size):
+        ix = math.floor((x[i] - crval1) / cd11 + crpix1 + 0.5) - 1
+        iy = math.floor((y[i] - crval2) / cd22 + crpix2 + 0.5) - 1
+        if 0 <= ix < nx and 0 <= iy < ny:
+            out[i] = mask[int(iy), int(ix)] != 0
+        else:
+            out[i] = True
+
+
+@njit(cache=True, nogil=True)
+def select_celestial(ra, dec, mask, crpix1, crpix2, crval1, crval2, cd_inverse, out):
+    """Fill ``out`` with the mask values at celestial positions (gnomonic projection, full CD matrix).
+
+    Parameters
+    ----------
+    ra, dec : float64[n]   degrees
+    mask : uint8[ny, nx]
+    cd_inverse : float64[2, 2]   pixels per degree
+    out : bool[n], written; True outside the image
+    """
+    ny, nx = mask.shape
+    sin0 = math.sin(crval2 * RADIAN)
+    cos0 = math.cos(crval2 * RADIAN)
+    for i in range(ra.size):
+        da = (ra[i] - crval1) * RADIAN
+        d = dec[i] * RADIAN
+        sin_d = math.sin(d)
+        cos_d = math.cos(d)
+        cos_a = math.cos(da)
+        depth = sin_d * sin0 + cos_d * cos0 * cos_a
+        out[i] = True
+        if depth <= 0.0:
+            continue
+        xi = cos_d * math.sin(da) / depth / RADIAN
+        eta = (sin_d * cos0 - cos_d * sin0 * cos_a) / depth / RADIAN
+        ix = math.floor(cd_inverse[0, 0] * xi + cd_inverse[0, 1] * eta + crpix1 + 0.5) - 1
+        iy = math.floor(cd_inverse[1, 0] * xi + cd_inverse[1, 1] * eta + crpix2 + 0.5) - 1
+        if 0 <= ix < nx and 0 <= iy < ny:
+            out[i] = mask[int(iy), int(ix)] != 0

@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The sky spectrum of an exposure: collected block by block, clipped, and subtracted (skymethod=simple).
+
+How a slab loop uses this module::
+
+    total = SkySpectrumSum(lam_min, lam_max, sampling)     # limits of the whole table, as float32
+    for block in blocks:                                   # in any order; one sum per thread, then `merge`
+        total.add(block.lam, block.data, block.stat, mask.select(x, y) & (dq == 0))
+    spectrum = total.spectrum()
+    limits = total.clip_limits(sigma)                      # second value of sky_crsigma; 0: no clipping
+    if total.can_clip(limits):
+        spectrum = total.clipped(limits)                   # nearly always: no second pass over the rows
+    else:
+        again = total.emptied(limits)
+        ... the same loop with ``again.add`` ...
+        spectrum = again.spectrum()
+    curve = spectrum.curve()
+    for block in blocks:                                   # drop rows outside curve.range first
+        subtract_curve(block.lam, block.data, curve)
+
+The spectrum is the same, bit for bit, for any blocks, threads and row order (see `sky_sums`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from muse_core.framework import RecipeError
+from muse_core.postproc import sky_sums
+
+N_TOP = 24
+DEFAULT_SAMPLING = 0.3125
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A function given at increasing wavelengths, linear in between, with an index for fast look-up.
+
+    Parameters
+    ----------
+    lam, value : float64[n]
+    first : int32[n_cell + 1]   index of the last node at or below the start of each cell
+    cells_per_angstrom : inverse width of the cells
+    """
+
+    lam: npt.NDArray[np.float64]
+    value: npt.NDArray[np.float64]
+    first: npt.NDArray[np.int32]
+    cells_per_angstrom: float
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """First and last wavelength; rows outside (limits included inside) are removed before a subtraction."""
+        return float(self.lam[0]), float(self.lam[-1])
+
+    @classmethod
+    def from_nodes(cls, lam: npt.ArrayLike, value: npt.ArrayLike) -> Curve:
+        """Build the index of a curve given at strictly increasing wavelengths."""
+        lam = np.ascontiguousarray(lam, dtype=np.float64)
+        value = np.ascontiguousarray(value, dtype=np.float64)
+        width = max(float(lam[-1] - lam[0]), 1e-6)
+        n_cell = 2 * lam.size
+        edges = lam[0] + np.arange(n_cell + 1) * (width / n_cell)
+        first = np.clip(np.searchsorted(lam, edges, side="right") - 1, 0, max(lam.size - 2, 0))
+        return cls(lam, value, first.astype(np.int32), n_cell / width)
+
+    def __call__(self, lam: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Evaluate the curve (constant outside its range)."""
+        return np.interp(lam, self.lam, self.value)
+
+
+@dataclass(frozen=True)
+class SkySpectrum:
+    """The mean spectrum of the sky rows; bins that received nothing are left out.
+
+    Parameters
+    ----------
+    lam, data, stat : float64[n]   wavelength, mean of the data, mean of the variances
+    step : distance of the bins (where none is left out)
+    n_rows : number of rows that went in
+    n_clipped : number of rows that were left out as outliers
+    """
+
+    lam: npt.NDArray[np.float64]
+    data: npt.NDArray[np.float64]
+    stat: npt.NDArray[np.float64]
+    step: float
+    n_rows: int
+    n_clipped: int = 0
+
+    def curve(self) -> Curve:
+        """Return the spectrum as a function of wavelength, for `subtract_curve`."""
+        if self.lam.size == 0:
+            raise RecipeError(
+                "The sky spectrum is empty: no good row lies on the sky mask. Raise skymodel_fraction, lower "
+                "skymodel_ignore, or give a SKY_MASK that overlaps the field."
+            )
+        return Curve.from_nodes(self.lam, self.data)
+
+
+class SkySpectrumSum:
+    """Collects rows for a sky spectrum.
+
+    Parameters
+    ----------
+    lam_min, lam_max : limits of the wavelengths of the whole exposure (all rows, not only sky)
+    step : ``skymodel_sampling``
+    limits : rows above these values (one per interval between two bins) are left out
+    """
+
+    def __init__(
+        self,
+        lam_min: float,
+        lam_max: float,
+        step: float = DEFAULT_SAMPLING,
+        limits: npt.NDArray[np.float64] | None = None,
+    ) -> None:
+        if not (step > 0 and math.isfinite(step)):
+            raise RecipeError(f"skymodel_sampling must be positive, not {step}.")
+        if not lam_max >= lam_min:
+            raise RecipeError(f"The wavelength limits {lam_min} .. {lam_max} of the exposure contain no row.")
+        self.lam_min, self.lam_max, self.step = float(lam_min), float(lam_max), float(step)
+        n = int(math.floor((self.lam_max - self.lam_min) / self.step)) + 1
+        self.limits = np.full(n, np.inf) if limits is None else np.asarray(limits, dtype=np.float64)
+        self.n_left_out = 0
+        self._limbs = np.zeros((n, sky_sums.N_SUMS, sky_sums.N_LIMBS), dtype=np.int64)
+        self._floats = np.zeros((n, sky_sums.N_SUMS))
+        self._count = np.zeros(n, dtype=np.int64)
+        self._top_n = np.zeros(n, dtype=np.int32)
+        self._top_low = np.zeros(n, dtype=np.int32)
+        self._top = [np.zeros((n, N_TOP), dtype=np.float32) for _ in range(3)]  # lam, data, stat
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows added so far."""
+        return int(self._count.sum())
+
+    def add(
+        self,
+        lam: npt.NDArray[np.float32],
+        data: npt.NDArray[np.float32],
+        stat: npt.NDArray[np.float32],
+        selected: npt.NDArray[np.bool_],
+    ) -> None:
+        """Add the selected rows of a block (on the sky mask, dq = 0, no cosmic ray)."""
+        self.n_left_out += sky_sums.add_rows(
+            lam, data, stat, selected, self.lam_min, self.step, self.limits, self._limbs, self._floats,
+            self._count, self._top_n, self._top_low, *self._top,
+        )
+
+    def emptied(self, limits: npt.NDArray[np.float64] | None = None) -> SkySpectrumSum:
+        """Return an empty sum with the same bins, for another thread or for the second pass."""
+        return SkySpectrumSum(self.lam_min, self.lam_max, self.step, self.limits if limits is None else limits)
+
+    def merge(self, other: SkySpectrumSum) -> None:
+        """Add what another sum of the same exposure has collected."""
+        self._limbs += other._limbs
+        self._floats += other._floats
+        self._count += other._count
+        self.n_left_out += other.n_left_out
+        sky_sums.merge_tops(self._top_n, self._top_low, *self._top, other._top_n, *other._top)
+
+    def spectrum(self) -> SkySpectrum:
+        """Return the spectrum of the rows added so far."""
+        lam, data, stat, filled = self._bins()
+        return SkySpectrum(lam[filled], data[filled], stat[filled], self.step, self.n_rows, self.n_left_out)
+
+    def clip_limits(self, sigma: float) -> npt.NDArray[np.float64]:
+        """Return the value above which a row is an outlier, for each interval.
+
+        A row is left out if it is above ``data + sigma * sqrt(stat)`` of both bins around it; only high values
+        are outliers (measured against 2.8.7).  ``sigma`` = 0: nothing is.
+        """
+        n = self._count.size
+        if sigma <= 0:
+            return np.full(n, np.inf)
+        _, data, stat, filled = self._bins()
+        with np.errstate(invalid="ignore"):
+            high = data + sigma * np.sqrt(stat)
+        high[~filled] = -np.inf
+        return np.maximum(high[:-1], high[1:])
+
+    def can_clip(self, limits: npt.NDArray[np.float64]) -> bool:
+        """Say whether `clipped` works, i.e. all outliers are among the remembered highest rows."""
+        return bool(sky_sums.tops_suffice(limits, self._top_n, self._top_low, self._top[1]))
+
+    def clipped(self, limits: npt.NDArray[np.float64]) -> SkySpectrum:
+        """Return the spectrum without the rows above the limits; exactly what a second pass would give."""
+        saved = (self._limbs.copy(), self._floats.copy(), self._count.copy())
+        try:
+            taken = sky_sums.take_away_tops(
+                limits, self.lam_min, self.step, self._limbs, self._floats, self._count, self._top_n, *self._top
+            )
+            result = self.spectrum()
+        finally:
+            self._limbs, self._floats, self._count = saved
+        return SkySpectrum(
+            result.lam, result.data, result.stat, result.step, result.n_rows, result.n_clipped + int(taken)
+        )
+
+    def _bins(self) -> tuple[npt.NDArray, npt.NDArray, npt.NDArray, npt.NDArray]:
+        """Return wavelength, data, stat of all bins, and which of them received something."""
+        n = self._count.size + 1
+        limbs = np.zeros((n, 3, sky_sums.N_LIMBS), dtype=np.int64)
+        floats = np.zeros((n, 3))
+        one = round(1 / sky_sums.UNIT_2)
+        right = (1, 3, 4)  # t * data, t * stat, t belong to the upper bin
+        limbs[1:] += self._limbs[:, right]
+        floats[1:] += self._floats[:, right]
+        limbs[:-1] -= self._limbs[:, right]
+        limbs[:-1, :2] += self._limbs[:, (0, 2)]
+        limbs[:-1, 2, 1] += self._count * one
+        floats[:-1, :2] += self._floats[:, (0, 2)]
+        with np.errstate(invalid="ignore"):
+            floats[:-1] -= self._floats[:, right]
+        units = (sky_sums.UNIT_1, sky_sums.UNIT_2, sky_sums.UNIT_3)
+        sums = sum(limbs[:, :, k] * units[k] for k in range(sky_sums.N_LIMBS)) + floats
+        filled = sums[:, 2] > 0
+        with np.errstate(invalid="ignore", divide="ignore"):
+            data, stat = sums[:, 0] / sums[:, 2], sums[:, 1] / sums[:, 2]
+        return self.lam_min + np.arange(n) * self.step, data, stat, filled
+
+
+def inside(lam: npt.NDArray[np.float32], limits: tuple[float, float]) -> npt.NDArray[np.bool_]:
+    """Say which rows lie in the range of a curve, ends included; the others are removed from the table."""
+    return (lam.astype(np.float64) >= limits[0]) & (lam.astype(np.float64) <= limits[1])
+
+
+def subtract_curve(lam: npt.NDArray[np.float32], data: npt.NDArray[np.float32], curve: Curve) -> None:
+    """Subtract a curve from ``data`` in place; ``stat`` stays as it is."""
+    subtract_linear(lam, data, curve.lam, curve.value, curve.first, curve.cells_per_angstrom)
+
+
+@njit(cache=True, nogil=True)
+def subtract_linear(lam, data, node_lam, node_value, first, cells_per_angstrom):
+    """Subtract a linearly interpolated function from ``data``.
+
+    Parameters
+    ----------
+    lam, data : float32[n]   data is updated in place
+    node_lam, node_value : float64[m], increasing
+    first : int32[n_cell + 1]   node index at the start of each cell of equal width
+    """
+    n_node = node_lam.size
+    n_cell = first.size
+    if n_node == 1:
+        for i in range(lam.size):
+            data[i] = np.float32(data[i] - node_value[0])
+        return
+    for i in range(lam.size):
+        x = np.float64(lam[i])
+        cell = min(max(int((x - node_lam[0]) * cells_per_angstrom), 0), n_cell - 1)
+        j = max(first[cell] - 1, 0)
+        while j < n_node - 2 and node_lam[j + 1] <= x:
+            j += 1
+        t = (x - node_lam[j]) / (node_lam[j + 1] - node_lam[j])
+        t = min(max(t, 0.0), 1.0)
+        value = node_value[j] + t * (node_value[j + 1] - node_value[j])
+        data[i] = np.float32(np.float64(data[i]) - value)
