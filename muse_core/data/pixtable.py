@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Pixel-table files: opened, checked, and read row by row range, never as a whole.
+
+Two layouts are read: one image extension per column (1 pixel wide, one row per pixel), and one binary table. Rows are
+read with positioned reads, so several threads can share a file and nothing stays in memory.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from muse_core.framework import InputError, Problems
+
+if TYPE_CHECKING:
+    from astropy.io.fits import Header
+
+COLUMNS = ("xpos", "ypos", "lambda", "data", "dq", "stat", "origin")
+INTEGER_COLUMNS = ("dq", "origin")
+_REMEDY = "Make the pixel table again, or leave it out of the set of frames."
+
+
+@dataclass(frozen=True)
+class PixelTableFile:
+    """One pixel-table file: its header and where its columns lie.
+
+    Parameters
+    ----------
+    path : Path
+        the file rows are read from (an unpacked copy for a compressed input)
+    source : Path
+        the file the user gave
+    header : Header
+        primary header
+    rows : int
+    offsets : dict
+        byte offset of the first value of each column
+    stride : int
+        bytes from one row to the next (4 for image columns, the row length for a binary table)
+    flat_field : structured array or None
+        the PIXTABLE_FLAT_FIELD spectrum, if the file has one
+    units : dict
+        BUNIT or TUNIT of each column ("" if absent)
+    """
+
+    path: Path
+    source: Path
+    header: Header
+    rows: int
+    offsets: dict[str, int]
+    stride: int
+    flat_field: npt.NDArray[np.void] | None
+    units: dict[str, str]
+
+    @property
+    def ifu(self) -> int:
+        """IFU number from EXTNAME = 'CHANnn', 0 if the header has none."""
+        name = str(self.header.get("EXTNAME", "")).strip()
+        return int(name[4:6]) if name.startswith("CHAN") and name[4:6].isdigit() else 0
+
+    @property
+    def date_obs(self) -> str:
+        """Start of the exposure, "" if the header has none."""
+        return str(self.header.get("DATE-OBS", "")).strip()
+
+    def read_words(self, descriptor: int, column: str, start: int, target: npt.NDArray[np.uint32]) -> None:
+        """Read rows from `start` on into `target` as big-endian 32-bit words.
+
+        Raises
+        ------
+        InputError
+            if the file ends too early
+        """
+        count = target.size
+        if self.stride == 4:
+            got = _read_fully(descriptor, target, self.offsets[column] + 4 * start)
+            wanted = 4 * count
+        else:
+            first = min(self.offsets.values())
+            table = np.empty(count * self.stride, np.uint8)
+            got = _read_fully(descriptor, table, first + start * self.stride)
+            wanted = table.size
+            lead = self.offsets[column] - first
+            words = np.ndarray((count,), np.uint32, table.data, lead, (self.stride,)) if count else target
+            target[:] = words
+        if got != wanted:
+            raise InputError(
+                self.source,
+                f"column {column}",
+                expected=f"{self.rows} rows",
+                found="end of file",
+                remedy=_REMEDY,
+            )
+
+
+def _read_fully(descriptor: int, target: npt.NDArray[np.generic], offset: int) -> int:
+    view = memoryview(target).cast("B") if target.size else memoryview(b"")
+    done = 0
+    while done < len(view):
+        got = os.preadv(descriptor, [view[done:]], offset + done)
+        if got == 0:
+            break
+        done += got
+    return done
+
+
+def _unpacked(path: Path) -> Path:
+    """Return the path itself, or that of an unpacked temporary copy of a gzip file."""
+    with path.open("rb") as stream:
+        if stream.read(2) != b"\x1f\x8b":
+            return path
+    target = Path(tempfile.mkdtemp(prefix="muse_recipes_")) / path.name.removesuffix(".gz")
+    with gzip.open(path) as packed, target.open("wb") as stream:
+        shutil.copyfileobj(packed, stream)
+    import atexit
+
+    atexit.register(shutil.rmtree, target.parent, ignore_errors=True)
+    return target
+
+
+def open_pixtable(path: Path) -> PixelTableFile:
+    """Open a pixel table and check its structure against the file's size; no rows are read.
+
+    Raises
+    ------
+    InputError
+        listing all that is wrong with this file
+    """
+    from astropy.io import fits
+
+    try:
+        actual = _unpacked(path)
+        size = actual.stat().st_size
+        with fits.open(actual, memmap=True, lazy_load_hdus=True, ignore_missing_simple=False) as hdus:
+            header = hdus[0].header.copy()
+            layout = _layout(hdus)
+            flat_field = _flat_field(hdus)
+    except InputError:
+        raise
+    except (OSError, ValueError, TypeError, KeyError, IndexError, EOFError) as error:
+        raise InputError(
+            path,
+            "file",
+            expected="a FITS pixel table",
+            found=f"not readable ({str(error).splitlines()[0] if str(error) else type(error).__name__})",
+            remedy=_REMEDY,
+        ) from error
+    problems = Problems()
+    _check_columns(path, layout, size, problems)
+    _check_header(path, header, problems)
+    problems.raise_if_any()
+    rows = layout["lambda"].rows
+    return PixelTableFile(
+        path=actual,
+        source=path,
+        header=header,
+        rows=rows,
+        offsets={name: layout[name].offset for name in COLUMNS},
+        stride=layout["lambda"].stride,
+        flat_field=flat_field,
+        units={name: layout[name].unit for name in COLUMNS},
+    )
+
+
+@dataclass(frozen=True)
+class _Column:
+    rows: int
+    offset: int
+    stride: int
+    kind: str
+    width: int
+    unit: str
+
+
+def _layout(hdus) -> dict[str, _Column]:  # type: ignore[no-untyped-def]
+    """Return the columns found, in either layout."""
+    from astropy.io import fits
+
+    columns: dict[str, _Column] = {}
+    for hdu in hdus[1:]:
+        header = hdu.header
+        start = hdu.fileinfo()["datLoc"]
+        if isinstance(hdu, fits.BinTableHDU):
+            if (
+                header.get("EXTNAME", "").strip() == "PIXTABLE_FLAT_FIELD"
+                or "lambda" not in hdu.columns.names
+            ):
+                continue
+            stride = header["NAXIS1"]
+            for column in hdu.columns:
+                offset = start + hdu.columns.dtype.fields[column.name][1]
+                kind = {"E": "f4", "J": "i4"}.get(str(column.format).lstrip("1"), str(column.format))
+                columns[column.name] = _Column(header["NAXIS2"], offset, stride, kind, 1, column.unit or "")
+        elif hdu.name.lower() in COLUMNS:
+            kind = {-32: "f4", 32: "i4"}.get(header["BITPIX"], f"BITPIX {header['BITPIX']}")
+            width = header.get("NAXIS1", 0) if header["NAXIS"] == 2 else -1
+            rows = header.get("NAXIS2", 0) if header["NAXIS"] == 2 else 0
+            unit = str(header.get("BUNIT", "")).strip()
+            columns[hdu.name.lower()] = _Column(rows, start, 4, kind, width, unit)
+    return columns
+
+
+def _flat_field(hdus) -> npt.NDArray[np.void] | None:  # type: ignore[no-untyped-def]
+    for hdu in hdus[1:]:
+        if hdu.header.get("EXTNAME", "").strip() == "PIXTABLE_FLAT_FIELD":
+            table = np.asarray(hdu.data)
+            return table.astype(table.dtype.newbyteorder("="))
+    return None
+
+
+def _check_columns(path: Path, layout: dict[str, _Column], size: int, problems: Problems) -> None:
+    for name in COLUMNS:
+        column = layout.get(name)
+        if column is None:
+            problems.add(
+                path,
+                f"column {name}",
+                expected=f"an extension (or table column) named {name}",
+                found="nothing of that name",
+                remedy=_REMEDY,
+            )
+            continue
+        kind = "i4" if name in INTEGER_COLUMNS else "f4"
+        if column.kind != kind or column.width != 1:
+            problems.add(
+                path,
+                f"column {name}",
+                expected="one 32-bit " + ("integer" if kind == "i4" else "float") + " per row",
+                found=column.kind if column.kind != kind else f"{column.width} values per row",
+                remedy=_REMEDY,
+            )
+        end = column.offset + (column.rows - 1) * column.stride + 4
+        if column.rows and end > size:
+            problems.add(
+                path,
+                f"column {name}",
+                expected=f"{column.rows} rows ({end} bytes)",
+                found=f"a file of {size} bytes (truncated)",
+                remedy="Copy or make the file again.",
+            )
+    lengths = {layout[name].rows for name in COLUMNS if name in layout}
+    if len(lengths) > 1:
+        found = ", ".join(f"{name} {layout[name].rows}" for name in COLUMNS if name in layout)
+        problems.add(path, "columns", expected="equal lengths", found=found, remedy=_REMEDY)
+    elif lengths == {0}:
+        problems.add(path, "columns", expected="at least one row", found="an empty table", remedy=_REMEDY)
+
+
+def _check_header(path: Path, header: Header, problems: Problems) -> None:
+    kind = header.get("ESO DRS MUSE PIXTABLE TYPE")
+    if kind is None or str(kind).strip() not in ("GEOFULL",):
+        problems.add(
+            path,
+            "keyword ESO DRS MUSE PIXTABLE TYPE",
+            expected="GEOFULL",
+            found="no such keyword" if kind is None else repr(kind),
+            remedy="Only pixel tables with full geometry (from muse_scibasic) can be used.",
+        )

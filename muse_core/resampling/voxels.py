@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Kernels that find the voxel of each row and put rows into voxel order."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def locate_celestial(xpos, ypos, ra_ref, dec_ref, ra0, dec0, inverse, crpix1, crpix2, nx, ny, spaxel):
+    """Find the spaxel of each row on a tangent-plane grid; rows outside go to the border.
+
+    Parameters
+    ----------
+    xpos, ypos : float32[n]
+        RA - ra_ref, Dec - dec_ref in degrees
+    ra_ref, dec_ref, ra0, dec0 : float
+        reference of the stored positions and tangent point of the grid, degrees
+    inverse : float64[2, 2]
+        inverse of the spatial CD matrix
+    spaxel : int32[n]
+        filled with iy * nx + ix
+    """
+    rad = math.pi / 180.0
+    deg = 180.0 / math.pi
+    sin0 = math.sin(dec0 * rad)
+    cos0 = math.cos(dec0 * rad)
+    for i in range(xpos.size):
+        da = (np.float64(xpos[i]) + ra_ref - ra0) * rad
+        d = (np.float64(ypos[i]) + dec_ref) * rad
+        sind = math.sin(d)
+        cosd = math.cos(d)
+        cosa = math.cos(da)
+        height = sind * sin0 + cosd * cos0 * cosa
+        xi = deg * cosd * math.sin(da) / height
+        eta = deg * (sind * cos0 - cosd * sin0 * cosa) / height
+        px = inverse[0, 0] * xi + inverse[0, 1] * eta + crpix1 - 1.0
+        py = inverse[1, 0] * xi + inverse[1, 1] * eta + crpix2 - 1.0
+        spaxel[i] = _nearest(py, ny) * nx + _nearest(px, nx)
+
+
+@njit(cache=True, nogil=True)
+def locate_pixel(xpos, ypos, crval1, crval2, step1, step2, nx, ny, spaxel):
+    """Find the spaxel of each row on a grid in the pixel plane; see `locate_celestial`."""
+    for i in range(xpos.size):
+        px = (np.float64(xpos[i]) - crval1) / step1
+        py = (np.float64(ypos[i]) - crval2) / step2
+        spaxel[i] = _nearest(py, ny) * nx + _nearest(px, nx)
+
+
+@njit(cache=True, nogil=True)
+def locate_plane(lam, crval, crpix, step, logarithmic, nz, plane):
+    """Find the plane of each row (int32[n]); rows outside go to the first or last plane."""
+    for i in range(lam.size):
+        value = np.float64(lam[i])
+        if logarithmic:
+            position = crval / step * math.log(value / crval) + crpix - 1.0
+        else:
+            position = (value - crval) / step + crpix - 1.0
+        plane[i] = _nearest(position, nz)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _nearest(position, size):
+    # NaN compares false with everything and ends in the first voxel, as any position below the grid
+    if not position >= 0.5:
+        return 0
+    if position >= size - 0.5:
+        return size - 1
+    return int(math.floor(position + 0.5))
+
+
+@njit(cache=True, nogil=True)
+def order_by_voxel(spaxel, plane, first_plane, n_planes, n_spaxels, order, starts):
+    """Sort rows by plane, then by spaxel, stable in both.
+
+    Parameters
+    ----------
+    spaxel, plane : int32[n]
+        rows whose plane is outside first_plane .. first_plane + n_planes - 1 are left out
+    order : int32[n]
+        filled with row numbers in voxel order
+    starts : int32[n_planes * n_spaxels + 1]
+        filled with the position in `order` of the first row of each voxel
+
+    Returns
+    -------
+    int
+        number of rows in `order`
+    """
+    in_plane = np.zeros(n_planes + 1, np.int64)
+    for i in range(plane.size):
+        k = plane[i] - first_plane
+        if k >= 0 and k < n_planes:
+            in_plane[k + 1] += 1
+    for k in range(n_planes):
+        in_plane[k + 1] += in_plane[k]
+    total = in_plane[n_planes]
+    by_plane = np.empty(total, np.int32)
+    cursor = in_plane[:n_planes].copy()
+    for i in range(plane.size):
+        k = plane[i] - first_plane
+        if k >= 0 and k < n_planes:
+            by_plane[cursor[k]] = i
+            cursor[k] += 1
+    position = np.empty(n_spaxels, np.int32)
+    for k in range(n_planes):
+        position[:] = 0
+        for j in range(in_plane[k], in_plane[k + 1]):
+            position[spaxel[by_plane[j]]] += 1
+        running = in_plane[k]
+        offset = k * n_spaxels
+        for s in range(n_spaxels):
+            count = position[s]
+            starts[offset + s] = running
+            position[s] = running
+            running += count
+        for j in range(in_plane[k], in_plane[k + 1]):
+            s = spaxel[by_plane[j]]
+            order[position[s]] = by_plane[j]
+            position[s] += 1
+    starts[n_planes * n_spaxels] = total
+    return total
