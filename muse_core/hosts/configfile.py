@@ -88,11 +88,9 @@ def rc_text(
         "",
     ]
     for option in options:
-        comment = option.help.rstrip()
-        if option.choices:
-            comment = sentence(option)
+        comment = sentence(option)
         value = display(values.get(option.name, option.default))
-        commented = "#" if value == "" and prefix == CALLER else ""
+        commented = "#" if value == "" else ""
         lines += [f"# --{option.name}", "# " + wrap(comment, 2).replace("\n  ", "\n# ")]
         lines += [f"{commented}{prefix}.{option.name}={value}", ""]
     return "\n".join([*lines, "#", "# End of file", ""])

@@ -18,16 +18,16 @@ modification, are permitted under the terms of the BSD 3-Clause License;
 see the file LICENSE of the muse-recipes distribution. There is no warranty."""
 
 
-def wrap(text: str, indent: int, width: int = LINE) -> str:
-    """Break text at blanks so that lines stay below `width`; the first line starts at column `indent`.
+def wrap(text: str, indent: int, width: int = LINE, start: int | None = None) -> str:
+    """Break text at blanks so that lines stay below `width`; the first line starts at column `start` (or `indent`).
 
     >>> wrap("one two three", 2, 10)
     'one two\\n  three'
     """
-    lines = []
+    lines: list[str] = []
     for paragraph in text.split("\n"):
         rest = paragraph
-        room = width - indent - 1
+        room = width - (indent if start is None or lines else start) - 1
         while len(rest) > room:
             cut = rest.rfind(" ", 0, room + 1)
             if cut <= 0:
@@ -36,6 +36,7 @@ def wrap(text: str, indent: int, width: int = LINE) -> str:
                     break
             lines.append(rest[:cut].rstrip())
             rest = rest[cut:].lstrip()
+            room = width - indent - 1
         lines.append(rest)
     return ("\n" + " " * indent).join(lines)
 
@@ -78,7 +79,7 @@ def recipe_list(recipes: Iterable[RecipeSpec]) -> str:
 def recipe_help(spec: RecipeSpec, program: str, show_hidden: bool = False) -> str:
     """Return what ``--help recipe`` shows."""
     return (
-        f"Recipe: {wrap(f'{spec.name} -- {spec.summary}', 2, LINE - 6)}\n\n"
+        f"Recipe: {wrap(f'{spec.name} -- {spec.summary}', 2, start=7)}\n\n"
         f"Usage: {program} [{program}-options] {spec.name} [{spec.name}-options] sof\n\nOptions:\n\n"
         f"{option_lines(spec.params, show_hidden)}\n\n"
         f"For help on the options of {program} itself, please use '{program} --help' without a\n"
@@ -136,7 +137,7 @@ def _indented(text: str) -> str:
 def man_page(spec: RecipeSpec, program: str, show_hidden: bool = False) -> str:
     """Return what ``--man-page recipe`` shows."""
     sections = {
-        "NAME": "  " + wrap(f"{spec.name} -- {spec.summary}", len(spec.name) + 6),
+        "NAME": "  " + wrap(f"{spec.name} -- {spec.summary}", len(spec.name) + 6, LINE - 1, start=2),
         "SYNOPSIS": f"  {program} [{program}-options] {spec.name} [{spec.name}-options] sof",
         "DESCRIPTION": _indented(full_description(spec, LINE - 2)),
         "OPTIONS": (

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Make the recipes available to esorex, EsoReflex, python-cpl and PyCPL (C plugin), and to pyesorex.
+
+``musetools plugins --install DIR`` compiles the plugin library for each recipe into DIR, to be used as
+``esorex --recipe-dir=DIR`` or ESOREX_PLUGIN_DIR. ``musetools plugins --path`` prints the folder for
+PYESOREX_PLUGIN_DIR.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+SUMMARY = "install the recipes into esorex and other hosts"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of this sub-command."""
+    action = parser.add_mutually_exclusive_group(required=True)
+    action.add_argument("--path", action="store_true", help="print the folder to use as PYESOREX_PLUGIN_DIR")
+    action.add_argument("--install", metavar="DIR", type=Path, help="compile the C plugins into this folder")
+    parser.add_argument("--recipe-dir", metavar="DIR", type=Path, action="append", default=[], help="more recipe files")
+    parser.add_argument("--compiler", default=None, help="C compiler (default: $CC, else cc)")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run ``musetools plugins``."""
+    if args.path:
+        from muse_core.framework.registry import recipe_folder
+
+        print(recipe_folder())
+        return 0
+    from muse_core.hosts.installation import install_plugins
+
+    installed = install_plugins(args.install, extra=args.recipe_dir, compiler=args.compiler)
+    for path in installed:
+        print(path)
+    folder = args.install.resolve()
+    print(f"\n{len(installed)} recipes installed. Use them with one of\n")
+    print(f"  esorex --recipe-dir={folder} --recipes\n  export ESOREX_PLUGIN_DIR={folder}")
+    return 0
