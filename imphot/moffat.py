@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Circular Moffat functions and their transfer functions.
+
+I(r) = (beta - 1) / (pi a^2) (1 + r^2 / a^2)^-beta with a^2 = FWHM^2 / (4 (2^(1/beta) - 1)).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["MoffatOtf", "core_radius", "moffat_profile", "otf_closed", "sampled_otf"]
+
+
+def core_radius(fwhm, beta):
+    """Core radius a of a Moffat function, in the unit of fwhm."""
+    return 0.5 * fwhm / np.sqrt(np.expm1(np.log(2.0) / beta))
+
+
+def moffat_profile(r_squared, fwhm, beta):
+    """Moffat function of unit volume at squared radii r_squared.
+
+    The peak of the function stays finite for a vanishing width because the width is bounded by 1e-6.
+    """
+    a2 = max(core_radius(fwhm, beta), 1e-6) ** 2
+    return (beta - 1.0) / (np.pi * a2) * np.exp(-beta * np.log1p(r_squared / a2))
+
+
+def sampled_otf(shape, steps, fwhm, beta, oversample=1):
+    """Transfer function of a Moffat drawn on a periodic grid around pixel 0, normalised at zero frequency.
+
+    The Moffat is even in both axes, so a cosine transform of one quarter of the grid does the work of the
+    full Fourier transform.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        even numbers of rows and columns of the periodic grid
+    steps : (float, float)
+        pixel sizes along y and x, in the unit of fwhm
+    fwhm, beta : float
+        Moffat parameters
+    oversample : int
+        draw the function on a grid finer by this factor and of the same total size
+
+    Returns
+    -------
+    float64[shape[0], shape[1] // 2 + 1]
+        real transfer function in the layout of ``rfft2``
+    """
+    from scipy import fft
+
+    ny, nx = shape
+    y = np.arange(ny * oversample // 2 + 1) * (steps[0] / oversample)
+    x = np.arange(nx * oversample // 2 + 1) * (steps[1] / oversample)
+    a2 = max(core_radius(fwhm, beta), 1e-6) ** 2
+    quarter = (y * y)[:, None] + (x * x)[None, :]
+    quarter /= a2
+    np.log1p(quarter, out=quarter)
+    quarter *= -beta
+    np.exp(quarter, out=quarter)
+    # only the low frequencies of an oversampled grid are wanted: drop the others between the two passes
+    rows = fft.dct(quarter, type=1, axis=1, overwrite_x=True)[:, : nx // 2 + 1]
+    quarter = fft.dct(rows, type=1, axis=0)[: ny // 2 + 1]
+    quarter = quarter / quarter[0, 0]
+    return np.concatenate([quarter, quarter[-2:0:-1]], axis=0)
+
+
+def otf_closed(frequency, fwhm, beta):
+    """Transfer function of the continuous Moffat at frequencies [cycles per unit of fwhm].
+
+    P(k) = 2 / Gamma(b) (k a / 2)^b K_b(k a) with b = beta - 1 and k = 2 pi frequency.
+    """
+    z = 2.0 * np.pi * np.asarray(frequency, float) * core_radius(fwhm, beta)
+    return _bessel_form(z, beta - 1.0)
+
+
+def _bessel_form(z, b):
+    """2 / Gamma(b) (z/2)^b K_b(z), one at z = 0."""
+    from scipy.special import gammaln, kve
+
+    z = np.asarray(z, float)
+    safe = np.maximum(z, 1e-12)
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        log_part = np.log(2.0) - gammaln(b) + b * np.log(0.5 * safe) - safe
+        out = np.exp(log_part) * kve(b, safe)
+    small = (z < 1e-8) | ~np.isfinite(out)
+    return np.where(small & (z < 1e-2), 1.0, np.where(small, 0.0, out))
+
+
+class MoffatOtf:
+    """The closed-form transfer function and its derivatives on a fixed set of frequencies.
+
+    The function depends on one number only, so it is tabulated in the radius of the frequency plane and
+    interpolated with cubic polynomials whose places and weights are computed once.
+
+    Parameters
+    ----------
+    radius : float array
+        frequencies [cycles / arcsec] at which the function will be asked for, any shape
+    knots : int
+        length of the table
+    """
+
+    def __init__(self, radius, knots=1536):
+        top = float(radius.max()) * 1.000001
+        self.step = top / (knots - 4)
+        place = radius / self.step
+        cell = np.minimum(place.astype(np.int32), knots - 4)
+        t = place - cell
+        self.index = cell.ravel()
+        # cubic Lagrange weights for the knots cell-1 .. cell+2; the table starts one knot below zero
+        self.weights = np.stack(
+            [
+                -t * (t - 1.0) * (t - 2.0) / 6.0,
+                (t + 1.0) * (t - 1.0) * (t - 2.0) / 2.0,
+                -(t + 1.0) * t * (t - 2.0) / 2.0,
+                (t + 1.0) * t * (t - 1.0) / 6.0,
+            ]
+        ).reshape(4, -1)
+        self.shape = radius.shape
+        self.knots = np.abs(np.arange(-1, knots - 1)) * self.step  # even function: the knot below zero mirrors the first
+
+    def _spread(self, table):
+        out = self.weights[0] * table[self.index]
+        for shift in (1, 2, 3):
+            out += self.weights[shift] * table[self.index + shift]
+        return out.reshape(self.shape)
+
+    def value(self, fwhm, beta):
+        """The transfer function."""
+        return self._spread(otf_closed(self.knots, fwhm, beta))
+
+    def value_and_derivatives(self, fwhm, beta):
+        """The transfer function, its derivative by fwhm and its derivative by beta."""
+        step_f = 1e-4 * fwhm
+        step_b = 1e-4 * (beta - 1.0)
+        table = otf_closed(self.knots, fwhm, beta)
+        by_fwhm = (otf_closed(self.knots, fwhm + step_f, beta) - otf_closed(self.knots, fwhm - step_f, beta)) / (2 * step_f)
+        by_beta = (otf_closed(self.knots, fwhm, beta + step_b) - otf_closed(self.knots, fwhm, beta - step_b)) / (2 * step_b)
+        return self._spread(table), self._spread(by_fwhm), self._spread(by_beta)

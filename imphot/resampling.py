@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Band-limited resampling of an HST frame onto another pixel grid.
+
+One pair of Fourier transforms does everything that can be done there: the low-pass and the conversion of samples
+to the coefficients of a cubic spline, which is then evaluated at the wanted places.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .errors import UserError
+from .grids import pixel_map
+from .images import pixel_steps
+
+__all__ = ["Cutout", "cut_out", "footprint_mask", "resample", "target_map"]
+
+BLANK = 1e-10  # values of HST frames up to this size mean "not observed"
+
+
+@dataclass
+class Cutout:
+    """The part of an HST frame that a field needs.
+
+    ``values`` have masked pixels replaced by ``level``; ``y0, x0`` is the first pixel in the frame.
+    """
+
+    values: np.ndarray
+    mask: np.ndarray
+    var: np.ndarray | None
+    level: float
+    y0: int
+    x0: int
+    steps: tuple
+
+
+def target_map(wcs_from, wcs_to, y, x):
+    """Positions in the second image of a regular grid (y, x vectors) of the first one, as two arrays.
+
+    The map is exact on 11 x 11 points and a polynomial of third order in between; over a MUSE field it is good to
+    1e-6 pixel.
+    """
+    span_y, span_x = max(y[-1] - y[0], 1e-9), max(x[-1] - x[0], 1e-9)
+    ny = np.linspace(y[0], y[-1], 11)
+    nx = np.linspace(x[0], x[-1], 11)
+    gx, gy = np.meshgrid(nx, ny)
+    my, mx = pixel_map(wcs_from, wcs_to, gy.ravel(), gx.ravel())
+    if not (np.isfinite(my).all() and np.isfinite(mx).all()):
+        raise UserError("The HST and MUSE images do not lie in the same part of the sky")
+
+    def basis(v, first, span):
+        t = 2.0 * (v - first) / span - 1.0
+        return np.stack([np.ones_like(t), t, t * t, t**3])
+
+    by, bx = basis(gy.ravel(), y[0], span_y), basis(gx.ravel(), x[0], span_x)
+    design = (by[:, None, :] * bx[None, :, :]).reshape(16, -1).T
+    ty, tx = basis(np.asarray(y, float), y[0], span_y), basis(np.asarray(x, float), x[0], span_x)
+    out = []
+    for m in (my, mx):
+        c = np.linalg.lstsq(design, m, rcond=None)[0].reshape(4, 4)
+        out.append(ty.T @ c @ tx)
+    return out
+
+
+def cut_out(hst, map_y, map_x, border):
+    """Cut the pixels around mapped positions out of an HST image, border pixels wider on every side.
+
+    What lies outside the frame is masked.
+    """
+    rows, columns = hst.shape
+    y0, y1 = int(np.floor(map_y.min())) - border, int(np.ceil(map_y.max())) + border + 1
+    x0, x1 = int(np.floor(map_x.min())) - border, int(np.ceil(map_x.max())) + border + 1
+    if (y1 - y0) * (x1 - x0) > 4e8:
+        raise UserError(f"The field covers {y1 - y0} x {x1 - x0} pixels of the HST image: are both images of the same place?")
+    a0, a1, b0, b1 = max(y0, 0), min(y1, rows), max(x0, 0), min(x1, columns)
+    if a0 >= a1 or b0 >= b1:
+        raise UserError("The HST image does not overlap the MUSE image: check the coordinates of both")
+    part = hst.values[a0:a1, b0:b1].astype(float)
+    bad = hst.mask[a0:a1, b0:b1] | (np.abs(part) <= BLANK)
+    if bad.all():
+        raise UserError("The HST image has no data in the field of the MUSE image: check the coordinates of both")
+    level = float(np.median(part[~bad]))
+    values = np.full((y1 - y0, x1 - x0), level)
+    mask = np.ones(values.shape, bool)
+    where = (slice(a0 - y0, a1 - y0), slice(b0 - x0, b1 - x0))
+    values[where] = np.where(bad, level, part)
+    mask[where] = bad
+    var = None
+    if hst.var is not None:
+        var = np.zeros(values.shape)
+        plane = hst.var[a0:a1, b0:b1].astype(float)
+        var[where] = np.where(bad | ~np.isfinite(plane), 0.0, plane)
+    return Cutout(values, mask, var, level, y0, x0, pixel_steps(hst.wcs))
+
+
+def resample(cutout, values, map_y, map_x, transfer, level=None):
+    """Filter an image of the HST grid and evaluate it at mapped positions.
+
+    Parameters
+    ----------
+    cutout : Cutout
+        geometry
+    values : float64[ny, nx]
+        image on the pixels of the cutout
+    map_y, map_x : float64[n, m]
+        positions in the HST frame
+    transfer : callable
+        transfer function of the squared frequencies in y and x [cycles / arcsec]: transfer(radius) -> array
+    level : float, optional
+        value taken outside
+    """
+    from scipy import fft, ndimage
+
+    level = cutout.level if level is None else level
+    shape = tuple(fft.next_fast_len(n, real=True) for n in values.shape)
+    spectrum = fft.rfft2(values - level, shape)
+    v, u = fft.fftfreq(shape[0])[:, None], fft.rfftfreq(shape[1])[None, :]
+    sy, sx = cutout.steps
+    spectrum *= transfer(np.hypot(v / sy, u / sx))
+    # coefficients of the cubic spline through the samples: divide by the transform of its values at the pixels
+    spectrum *= 3.0 / (2.0 + np.cos(2 * np.pi * v))
+    spectrum *= 3.0 / (2.0 + np.cos(2 * np.pi * u))
+    coefficients = fft.irfft2(spectrum, shape, overwrite_x=True)
+    out = ndimage.map_coordinates(
+        coefficients, [map_y - cutout.y0, map_x - cutout.x0], order=3, mode="grid-wrap", prefilter=False
+    )
+    out += level
+    return out
+
+
+def footprint_mask(cutout, map_y, map_x, width, tolerance=0.0):
+    """Positions for which a masked HST pixel lies within a square of the given width [arcsec] around them."""
+    from scipy import ndimage
+
+    if not cutout.mask.any():
+        return np.zeros(map_y.shape, bool)
+    sizes = [2 * max(int(np.ceil(0.5 * width / step - tolerance)), 1) + 1 for step in cutout.steps]
+    near = ndimage.maximum_filter(cutout.mask, size=sizes, mode="constant", cval=True)
+    iy = np.clip(np.rint(map_y - cutout.y0).astype(int), 0, near.shape[0] - 1)
+    ix = np.clip(np.rint(map_x - cutout.x0).astype(int), 0, near.shape[1] - 1)
+    return near[iy, ix]
