@@ -42,6 +42,7 @@ class AstrometryModel:
             ("CD1_2", self.cd[0][1], ""),
             ("CD2_1", self.cd[1][0], ""),
             ("CD2_2", self.cd[1][1], ""),
+            ("ESO DRS MUSE PIXTABLE WCS", "projected (intermediate)", "Gnomonic proje"),
         ]
 
 

@@ -11,9 +11,16 @@ from dataclasses import dataclass
 from numba import njit
 
 from muse_core.postproc.header_values import Header, get_float, is_narrow_field
-from muse_core.postproc.observation import airmass, parallactic_angle, position_angle
+from muse_core.postproc.observation import (
+    BELOW_HORIZON,
+    airmass,
+    airmass_from_pointing,
+    parallactic_angle,
+    position_angle,
+)
 from muse_core.postproc.refraction import METHODS, Air, RefractiveIndex, refractive_index, refractivity_at
 
+CORRECT_KEY = "ESO DRS MUSE PIXTABLE DAR CORRECT"
 SPAXEL_ARCSEC = 0.2
 _ARCSEC_PER_RADIAN = math.degrees(1.0) * 3600
 
@@ -32,6 +39,19 @@ class DarModel:
     """Shift in x [pix] per unit of refractive index."""
     y_scale: float
     airmass: float
+
+    def cards(self, limits: tuple[float, float, float, float]) -> list[tuple[str, object, str]]:
+        """Header cards of the step, for the limits (xlo, xhi, ylo, yhi) before the correction."""
+        prefix = "ESO DRS MUSE PIXTABLE PREDAR LIMITS"
+        names = ("XLO", "XHI", "YLO", "YHI")
+        return [
+            (CORRECT_KEY, self.reference, "[Angstrom] ref. lambda for"),
+            *((f"{prefix} {name}", float(v), "") for name, v in zip(names, limits, strict=True)),
+        ]
+
+
+SKIPPED_CARD = (CORRECT_KEY, -1.0, "skipped DAR correction!")
+"""Header card to write if the correction was left out because of a negative reference wavelength."""
 
 
 def method_from_environment() -> str:
@@ -85,30 +105,31 @@ def fit_dar(
     Returns
     -------
     DarModel or None
-        None if no correction is to be made: negative reference, narrow-field mode, already corrected,
-        laboratory data, or a missing parallactic angle.
+        None if no correction is to be made: narrow-field mode, already corrected, laboratory data,
+        negative reference, missing parallactic or position angle.
     """
+    if is_narrow_field(header):
+        log.info("Narrow-field mode: skipping DAR correction")
+        return None
+    if header.get(CORRECT_KEY) is not None:
+        log.info("pixel table already corrected: skipping DAR correction")
+        return None
+    airmass_value = _usable_airmass(header, log, compat=compat)
+    if airmass_value is None:
+        return None
     if reference < 0.0:
         log.info("Reference lambda %.3f Angstrom: skipping DAR correction", reference)
-        return None
-    if is_narrow_field(header):
-        log.info("NFM data, skipping DAR correction")
-        return None
-    if header.get("ESO DRS MUSE PIXTABLE DAR CORRECT") is not None:
-        log.info("Pixel table is already DAR corrected")
-        return None
-    needed = ("RA", "DEC", "EXPTIME")
-    missing = [key for key in needed if get_float(header, key, compat=compat) is None]
-    if missing:
-        log.warning("This seems to be lab data (no %s), not doing any DAR correction!", ", ".join(missing))
         return None
     parallactic = parallactic_angle(header, compat=compat)
     if parallactic is None:
         log.warning("One or both TEL.PARANG keywords are missing! No DAR correction.")
         return None
-    airmass_value = airmass(header, log, compat=compat)
-    if airmass_value < 1.0:
-        log.warning("Airmass %.3f is not possible, not doing any DAR correction!", airmass_value)
+    angle_keys = header.get("ESO INS DROT MODE"), get_float(header, "ESO INS DROT POSANG", compat=compat)
+    if None in angle_keys:
+        # the C pipeline leaves out the correction without a word
+        log.warning(
+            "Position angle of the field is not known (ESO INS DROT MODE, POSANG). No DAR correction."
+        )
         return None
     air = read_air(header, log, compat=compat)
     name = method_from_environment() if method is None else method
@@ -129,6 +150,24 @@ def fit_dar(
         model.method,
     )
     return model
+
+
+def _usable_airmass(header: Header, log: logging.Logger, *, compat: bool) -> float | None:
+    """Airmass of an exposure on the sky, None for what looks like data from the laboratory."""
+    computed, reason = airmass_from_pointing(header, compat=compat)
+    value = airmass(header, log, compat=compat)
+    missing = [k for k in ("RA", "DEC", "EXPTIME") if get_float(header, k, compat=compat) is None]
+    below = computed is None and reason == BELOW_HORIZON
+    # measured against 2.8.7: any failed look-up on the way to the airmass ends in this message
+    refused = compat and (computed is None or get_float(header, "ESO TEL GEOLAT", compat=True) is None)
+    if missing or below or refused or value < 1.0:
+        log.warning(
+            "This seems to be lab data (airmass=%f%s), not doing any DAR correction!",
+            value,
+            f", no {', '.join(missing)}" if missing else "",
+        )
+        return None
+    return value
 
 
 def _model(

@@ -247,7 +247,7 @@ def greenwich_sidereal_time(julian_date: float) -> float:
     seconds = 24110.54841 + (8640184.812866 + (0.093104 - 6.2e-6 * t) * t) * t
     rate = 1.002737909350795 + (5.9006e-11 - 5.9e-15 * t) * t
     seconds += (julian_date - midnight) * 86400.0 * rate
-    return math.fmod(seconds, 86400.0) / 86400.0 * 2 * math.pi
+    return seconds % 86400.0 / 86400.0 * 2 * math.pi
 
 
 def diurnal_velocity(

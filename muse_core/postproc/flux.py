@@ -40,6 +40,10 @@ class FluxModel:
     flag_outside: bool
     """Flag rows outside of the response curve and set them to NaN."""
 
+    def cards(self) -> list[tuple[str, object, str]]:
+        """Header cards of the step."""
+        return [("ESO DRS MUSE PIXTABLE FLUXCAL", True, "Pixel table was flux-calibrated")]
+
 
 def fit_flux(
     header: Header,

@@ -12,13 +12,16 @@ from muse_core.postproc.header_values import Header, get_float, get_str
 DEFAULT_LATITUDE = -24.625278
 """Latitude of the VLT UT4 [deg], used if ``ESO TEL GEOLAT`` is missing."""
 
+BELOW_HORIZON = "object below the horizon"
+
 _log = logging.getLogger(__name__)
 
 
 def position_angle(header: Header, log: logging.Logger = _log, *, compat: bool = False) -> float:
     """Position angle of the field [deg] from the derotator.
 
-    ``ESO INS DROT POSANG``, negated in mode ``SKY``; 0 if it is missing.
+    ``ESO INS DROT POSANG``, negated in mode ``SKY``, used as it is in mode ``STAT``, and in others with a
+    warning; 0 if it is missing.
 
     >>> position_angle({"ESO INS DROT POSANG": 25.0, "ESO INS DROT MODE": "SKY"})
     -25.0
@@ -28,12 +31,9 @@ def position_angle(header: Header, log: logging.Logger = _log, *, compat: bool =
     if mode == "SKY":
         return -angle
     if mode is None:
-        log.warning(
-            "No derotator mode (ESO INS DROT MODE) in the header, position angle %.3f deg is used as it is",
-            angle,
-        )
+        log.warning("Derotator mode is not given! Effective position angle may be wrong!")
     elif mode != "STAT":
-        log.warning("Unknown derotator mode %s, position angle %.3f deg is used as it is", mode, angle)
+        log.warning("Derotator mode is neither SKY nor STAT! Effective position angle may be wrong!")
     return angle
 
 
@@ -85,7 +85,7 @@ def airmass(header: Header, log: logging.Logger = _log, *, compat: bool = False)
     start = get_float(header, "ESO TEL AIRM START", compat=compat)
     end = get_float(header, "ESO TEL AIRM END", compat=compat)
     recorded = None if start is None or end is None else (start + end) / 2
-    computed, reason = _computed_airmass(header, log, compat=compat)
+    computed, reason = airmass_from_pointing(header, log, compat=compat)
     if computed is None:
         if recorded is None:
             log.warning("airmass computation unsuccessful (%s) and no AIRM keywords in the header", reason)
@@ -106,7 +106,10 @@ def airmass(header: Header, log: logging.Logger = _log, *, compat: bool = False)
     return computed
 
 
-def _computed_airmass(header: Header, log: logging.Logger, *, compat: bool) -> tuple[float | None, str]:
+def airmass_from_pointing(
+    header: Header, log: logging.Logger | None = None, *, compat: bool = False
+) -> tuple[float | None, str]:
+    """Airmass from RA, DEC, LST, EXPTIME and the latitude; None with the reason if it cannot be computed."""
     values = {key: get_float(header, key, compat=compat) for key in ("RA", "DEC", "LST", "EXPTIME")}
     missing = [key for key, value in values.items() if value is None]
     if missing:
@@ -121,8 +124,8 @@ def _computed_airmass(header: Header, log: logging.Logger, *, compat: bool) -> t
         hour_angle = math.radians((point.lst + seconds) / 240.0 - point.ra)
         cos_z = math.sin(phi) * math.sin(dec) + math.cos(phi) * math.cos(dec) * math.cos(hour_angle)
         if cos_z <= 0.0:
-            return None, "object below the horizon"
-        if cos_z < math.cos(math.radians(80.0)):
-            log.warning("Zenith distance %.1f deg is larger than 80 deg", math.degrees(math.acos(cos_z)))
+            return None, BELOW_HORIZON
+        if log is not None and cos_z < math.cos(math.radians(80.0)):
+            log.warning("Zenith angle %.3f > 80 deg!", math.degrees(math.acos(cos_z)))
         airmasses.append(airmass_at(cos_z))
     return (airmasses[0] + 4.0 * airmasses[1] + airmasses[2]) / 6.0, ""

@@ -37,6 +37,14 @@ class PositionModel:
     offset: OffsetRow | None
     """Row of OFFSET_LIST that was used."""
 
+    def position_cards(self) -> list[tuple[str, object, str]]:
+        """Header cards of the final coordinates."""
+        return [
+            ("CRVAL1", self.crval1, ""),
+            ("CRVAL2", self.crval2, ""),
+            ("ESO DRS MUSE PIXTABLE WCS", "positioned (final)", "Positioned this pixe"),
+        ]
+
     def cards(self, exposure: int) -> list[tuple[str, object, str]]:
         """Header cards of the offsets, for exposure 1, 2, ..."""
         if self.offset is None:

@@ -39,6 +39,14 @@ class RadialVelocity:
     specsys: str
     """Value of ``SPECSYS``."""
 
+    def cards(self) -> list[tuple[str, object, str]]:
+        """Header cards of the step."""
+        comment = f"[km/s] {_NAMES[self.kind][0]} co"  # as far as the C pipeline has room
+        return [
+            ("SPECSYS", self.specsys, "Spectral reference frame"),
+            ("ESO DRS MUSE PIXTABLE RVCORR", self.velocity, comment),
+        ]
+
 
 def fit_radial_velocity(
     header: Header, kind: str, log: logging.Logger = _log, *, compat: bool = False
@@ -48,7 +56,7 @@ def fit_radial_velocity(
     Parameters
     ----------
     header : Header
-        Needs RA, DEC, EQUINOX, MJD-OBS and EXPTIME; a velocity of 0 is used otherwise, with a warning.
+        Needs RA, DEC, EQUINOX, MJD-OBS and EXPTIME.
     kind : str
         One of `KINDS`.
     log : logging.Logger
@@ -60,14 +68,14 @@ def fit_radial_velocity(
     Returns
     -------
     RadialVelocity or None
-        None for kind "none" or if the table is already corrected.
+        None for kind "none", if the table is already corrected, or (with a warning) if a keyword is missing.
     """
     if kind not in KINDS:
         raise ValueError(f"unknown kind of radial velocity {kind!r}, choose one of {', '.join(KINDS)}")
     if kind == "none":
         return None
     if header.get("ESO DRS MUSE PIXTABLE RVCORR") is not None:
-        log.info("Pixel table is already corrected to another velocity frame")
+        log.info("pixel table already corrected: skipping radial velocity correction")
         return None
     needed = ("RA", "DEC", "EQUINOX", "MJD-OBS", "EXPTIME")
     values = {key: get_float(header, key, compat=compat) for key in needed}
@@ -75,7 +83,7 @@ def fit_radial_velocity(
     name, specsys = _NAMES[kind]
     if missing:
         log.warning("No radial-velocity correction possible, header lacks %s", ", ".join(missing))
-        return RadialVelocity(kind, 0.0, 1.0, specsys)
+        return None
     ra, dec, equinox, mjd, exptime = (float(value) for value in values.values() if value is not None)
     velocity = _velocity(kind, (ra, dec, equinox), mjd + exptime / 2 / 86400.0, _site(header, compat=compat))
     log.info("Correcting data for %s radial velocity of %.2f km/s", name, velocity)
