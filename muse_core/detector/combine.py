@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+DQ_TOO_FEW = 0x80000  # ours: minmax had no more good values than it was told to reject
 METHODS = {"average": 0, "median": 1, "minmax": 2, "sigclip": 3}
 
 
@@ -47,7 +48,7 @@ def _least_flagged(data, stat, dq, y, x, out, out_stat, out_dq):
 
 
 @njit(cache=True, nogil=True)
-def combine_kernel(data, stat, dq, method, nlow, nhigh, nkeep, lsigma, hsigma, compat, out, out_stat, out_dq):
+def combine_kernel(data, stat, dq, method, nlow, nhigh, nkeep, lsigma, hsigma, out, out_stat, out_dq):
     """Combine ``n`` exposures.
 
     Parameters
@@ -56,8 +57,6 @@ def combine_kernel(data, stat, dq, method, nlow, nhigh, nkeep, lsigma, hsigma, c
     dq : int32[n, ny, nx]
     method : int
         Value of `METHODS`.
-    compat : bool
-        For minmax with too few values: NaN like the C pipeline instead of the least flagged value.
     out, out_stat : float32[ny, nx], written
     out_dq : int32[ny, nx], written
     """
@@ -116,12 +115,10 @@ def combine_kernel(data, stat, dq, method, nlow, nhigh, nkeep, lsigma, hsigma, c
                         variance += variances[k]
                     total /= used
                     variance /= used * used
-                elif compat:
-                    total = np.nan if good == nlow + nhigh else -0.0
-                    variance = np.nan if good == nlow + nhigh else 0.0
                 else:
+                    # the C pipeline writes an unflagged NaN here, which spoils the whole run
                     _least_flagged(data, stat, dq, y, x, out, out_stat, out_dq)
-                    out_dq[y, x] |= 0x80000
+                    out_dq[y, x] |= DQ_TOO_FEW
                     continue
             else:
                 _sort(values, variances, flags, good)
@@ -147,7 +144,7 @@ def combine_kernel(data, stat, dq, method, nlow, nhigh, nkeep, lsigma, hsigma, c
             out_dq[y, x] = flag
 
 
-def combine_images(data, stat, dq, plan: CombinePlan, out, out_stat, out_dq, compat: bool = False) -> None:
+def combine_images(data, stat, dq, plan: CombinePlan, out, out_stat, out_dq) -> None:
     """Combine images (see `combine_kernel` for the arrays)."""
     n = data.shape[0]
     if plan.method == "sigclip" and n < 3:
@@ -164,7 +161,6 @@ def combine_images(data, stat, dq, plan: CombinePlan, out, out_stat, out_dq, com
         plan.nkeep,
         plan.lsigma,
         plan.hsigma,
-        compat,
         out,
         out_stat,
         out_dq,

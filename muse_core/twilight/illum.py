@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Relative illumination of the slices of one IFU, from an attached lamp flat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+BAND = (6500.0, 7500.0)  # Angstrom
+
+
+@dataclass(frozen=True)
+class IllumModel:
+    """Median of each slice in the lamp flat and the factor its sky-flat data get (float64[48])."""
+
+    medians: npt.NDArray[np.float64]
+    factors: npt.NDArray[np.float64]
+
+
+def fit_illum(medians: np.ndarray) -> IllumModel:
+    """Factors of the slices from their medians between 6500 and 7500 Angstrom.
+
+    The sky flat is divided by the normalised median, as C pipeline 2.8.7 does (its manual says multiplied).
+
+    Parameters
+    ----------
+    medians : float64[48]
+
+    Raises
+    ------
+    ValueError
+        If a slice has no usable median.
+    """
+    bad = ~(np.isfinite(medians) & (medians > 0))
+    if bad.any():
+        slices = ", ".join(str(s + 1) for s in np.flatnonzero(bad)[:5])
+        raise ValueError(
+            f"ILLUM: no positive median between {BAND[0]:.0f} and {BAND[1]:.0f} Angstrom in {int(bad.sum())} "
+            f"slices (first ones: {slices})"
+        )
+    inverse = 1.0 / medians
+    return IllumModel(medians, inverse / inverse.mean())

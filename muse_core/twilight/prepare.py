@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""One IFU from raw sky flats to stored pixel-table rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from muse_core.detector.calibrate import apply_exposure, fit_exposure
+from muse_core.detector.combine import combine_images, interpolate_bad
+from muse_core.detector.pixels import build_pixel_map, slice_medians
+
+from .illum import BAND, IllumModel, fit_illum
+from .inputs import DetectorPlan, IfuInputs
+from .store import RowStore, StoredIfu
+
+BAND_ROWS = 128
+QC_DIGITS = 7
+
+
+@dataclass(frozen=True)
+class PreparedIfu:
+    """What the recipe keeps of one IFU."""
+
+    ifu: int
+    stored: StoredIfu
+    lamp_flux: float
+    qc: tuple[tuple[str, float, str], ...]
+    illum: IllumModel | None
+    notes: tuple[str, ...]
+
+
+def rounded(value: float) -> float:
+    """A number as the C pipeline prints it: seven digits of single precision."""
+    return float(f"{np.float32(value):.{QC_DIGITS}g}")
+
+
+def image_statistics(image: np.ndarray) -> dict[str, float]:
+    """Median, mean, standard deviation (n-1), minimum and maximum of all pixels."""
+    flat = image.ravel()
+    n, total, low, high = flat.size, 0.0, np.inf, -np.inf
+    step = 1 << 20
+    for i in range(0, n, step):
+        part = flat[i : i + step]
+        total += float(part.sum(dtype=np.float64))
+        low, high = min(low, float(part.min())), max(high, float(part.max()))
+    mean, square = total / n, 0.0
+    for i in range(0, n, step):
+        square += float(((flat[i : i + step].astype(np.float64) - mean) ** 2).sum())
+    return {
+        "MEDIAN": float(np.median(flat)),
+        "MEAN": mean,
+        "STDEV": float(np.sqrt(square / max(n - 1, 1))),
+        "MIN": low,
+        "MAX": high,
+    }
+
+
+NAMES = {
+    "MEDIAN": "Median value of ",
+    "MEAN": "Mean value of ",
+    "STDEV": "Standard deviation of ",
+    "MIN": "Minimum value of ",
+    "MAX": "Maximum value of ",
+}
+
+
+def statistics_cards(prefix: str, image: np.ndarray, what: str) -> list[tuple[str, float, str]]:
+    """QC cards of one image."""
+    return [
+        (f"{prefix} {name}", rounded(value), NAMES[name] + what)
+        for name, value in image_statistics(image).items()
+    ]
+
+
+def _fit(job: IfuInputs, plan: DetectorPlan, exposure, raw):
+    scale = exposure.exptime / job.dark_exptime if job.dark is not None else 0.0
+    return fit_exposure(
+        raw,
+        exposure.quadrants[job.ifu],
+        job.bad,
+        plan.reject,
+        plan.correct,
+        plan.sigma,
+        plan.ignore,
+        job.bias_levels,
+        scale,
+    )
+
+
+def prepare_ifu(job: IfuInputs, plan: DetectorPlan, store: RowStore) -> PreparedIfu:
+    """Calibrate and combine the exposures of one IFU, correct the slices, store the rows.
+
+    The images are calibrated band by band, so that the masters are read once and never held whole.
+
+    Parameters
+    ----------
+    job : IfuInputs
+    plan : DetectorPlan
+    store : RowStore
+        Receives the rows.
+
+    Raises
+    ------
+    ValueError
+        With the reason why this IFU cannot be used.
+    """
+    frames = [*job.exposures, *([job.illum] if job.illum else [])]
+    raws = [frame.read(job.ifu) for frame in frames]
+    models = [_fit(job, plan, frame, raw) for frame, raw in zip(frames, raws, strict=True)]
+    ny, nx = job.shape
+    nsky = len(job.exposures)
+    calibrated = np.empty((nsky, ny, nx), np.float32)
+    lamp = (np.empty((ny, nx), np.float32), np.empty((ny, nx), np.int32)) if job.illum else None
+    data, stat = np.empty((ny, nx), np.float32), np.empty((ny, nx), np.float32)
+    dq = np.empty((ny, nx), np.int32)
+    shape = (len(frames), min(BAND_ROWS, ny), nx)
+    d, v, q = np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.int32)
+    factors = [
+        np.float32(job.exposures[0].exptime / e.exptime) if plan.scale and i else np.float32(1)
+        for i, e in enumerate(job.exposures)
+    ]
+    for y0 in range(0, ny, BAND_ROWS):
+        y1 = min(y0 + BAND_ROWS, ny)
+        n = y1 - y0
+        bias, flat = job.bias.rows(y0, y1), job.flat.rows(y0, y1)
+        dark = job.dark.rows(y0, y1) if job.dark is not None else None
+        for i, (raw, model) in enumerate(zip(raws, models, strict=True)):
+            apply_exposure(raw, model, (y0, y1), bias, dark, flat, d[i, :n], v[i, :n], q[i, :n])
+            if i < nsky:
+                if factors[i] != 1:
+                    d[i, :n] *= factors[i]
+                    v[i, :n] *= factors[i] * factors[i]
+                calibrated[i, y0:y1] = d[i, :n]
+            else:
+                lamp[0][y0:y1], lamp[1][y0:y1] = d[i, :n], q[i, :n]
+        combine_images(
+            d[:nsky, :n],
+            v[:nsky, :n],
+            q[:nsky, :n],
+            plan.combine,
+            data[y0:y1],
+            stat[y0:y1],
+            dq[y0:y1],
+        )
+    qc = []
+    del raws, d, v, q
+    for i, number in enumerate(job.numbers):
+        prefix = f"ESO QC TWILIGHT{job.ifu} INPUT{number}"
+        qc += statistics_cards(prefix, calibrated[i], f"raw exposure {number} of IFU {job.ifu}")
+        qc.append(
+            (f"{prefix} NSATURATED", models[i].nsaturated, f"Number of saturated pixels in exposure {number}")
+        )
+    del calibrated
+    prefix = f"ESO QC TWILIGHT{job.ifu} MASTER"
+    qc += statistics_cards(prefix, data, "the combined exposures")
+    total = rounded(float(data.sum(dtype=np.float64)))
+    qc.append((f"{prefix} INTFLUX", total, "Flux integrated over the whole image"))
+    if not (dq == 0).any():
+        raise ValueError("all pixels of the combined image are flagged")
+    interpolate_bad(data, dq)
+    pixels = build_pixel_map(job.ifu, job.shape, job.trace, job.wave, job.geometry, job.mode)
+    illum, slice_factors = None, np.ones(len(job.geometry.x))
+    if lamp is not None:
+        interpolate_bad(*lamp)
+        illum = fit_illum(slice_medians(lamp[0], pixels, *BAND))
+        slice_factors = illum.factors
+        del lamp
+    stored = store.add(pixels, data, stat, dq, slice_factors)
+    if not stored.rows:
+        raise ValueError(f"no pixel between {store.low:g} and {store.high:g} Angstrom")
+    if not (np.isfinite(stored.flux) and stored.flux > 0):
+        raise ValueError(f"the integrated flux is {stored.flux:g}, not a positive number")
+    notes = tuple(
+        f"{frame.path.name}: {note}" for frame, model in zip(frames, models, strict=True) for note in model.notes
+    )
+    qc.append(
+        (
+            f"ESO QC TWILIGHT{job.ifu} INTFLUX",
+            rounded(stored.flux),
+            f"Flux integrated over all slices of IFU {job.ifu}",
+        )
+    )
+    return PreparedIfu(job.ifu, stored, job.lamp_flux, tuple(qc), illum, notes)
+
+
+def memory_per_ifu(job: IfuInputs) -> int:
+    """Estimate of what `prepare_ifu` holds at its peak, in bytes."""
+    ny, nx = job.shape
+    frames = len(job.exposures) + (job.illum is not None)
+    return ny * nx * (2 * frames + 4 * len(job.exposures) + 8 + 12) + BAND_ROWS * nx * 12 * (frames + 3)

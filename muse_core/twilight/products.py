@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Extensions and keywords of DATACUBE_SKYFLAT and TWILIGHT_CUBE."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from astropy.io import fits
+
+from .cube import SkyCube
+from .model import TwilightModel
+
+SCAN_KEYWORD = re.compile(r"^ESO DET OUT\d+ (PRSC|OVSC)[XY]$")
+ALL_BITS = 4294967295
+TEXT_LENGTH = 68
+IMAGE_TEXTS = {
+    "white_global_fit": "white from global fit",
+    "white_div_global": "normalized white-light divided by white global fit",
+    "white_div_global_excl_edges": "white-light divided by white global, mask excl edges",
+    "vign_fit": "vignetting fit",
+    "white_cor": "white image corrected by vignetting fit",
+}
+
+
+def base_header(primary: fits.Header, extension: fits.Header) -> fits.Header:
+    """Header both products start from: primary of the first sky flat and that of its first channel."""
+    header = primary.copy()
+    for card in extension.cards:
+        key = card.keyword
+        if key.startswith("ESO ") and not SCAN_KEYWORD.match(key) and key not in header:
+            header.append(card, end=True)
+    for key in [k for k in header if SCAN_KEYWORD.match(k)]:
+        del header[key]
+    return header
+
+
+def flux_cards(lamp_flux: float, fluxes: dict[int, float]) -> list[tuple[str, float, str]]:
+    """DRS keywords of the integrated fluxes."""
+    cards = [] if not np.isfinite(lamp_flux) else [("ESO DRS MUSE FLAT FLUX LAMP", lamp_flux, "")]
+    return cards + [(f"ESO DRS MUSE FLAT FLUX SKY{ifu}", flux, "") for ifu, flux in sorted(fluxes.items())]
+
+
+def _spatial(grid) -> list[tuple[str, object]]:
+    cards: list[tuple[str, object]] = []
+    for axis in (1, 2):
+        cards += [
+            (f"CRPIX{axis}", grid.crpix[axis - 1]),
+            (f"CRVAL{axis}", float(grid.crval[axis - 1])),
+            (f"CTYPE{axis}", grid.ctype[axis - 1]),
+            (f"CUNIT{axis}", grid.cunit[axis - 1]),
+            (f"CD{axis}_{axis}", grid.cd[axis - 1][axis - 1]),
+        ]
+    return [*cards, ("CD1_2", 0.0), ("CD2_1", 0.0)]
+
+
+def _spectral(grid) -> list[tuple[str, object]]:
+    return [
+        ("CTYPE3", grid.ctype[2]),
+        ("CUNIT3", grid.cunit[2]),
+        ("CD3_3", float(grid.dlambda)),
+        ("CRPIX3", grid.crpix[2]),
+        ("CRVAL3", float(grid.crval[2])),
+        ("CD1_3", 0.0),
+        ("CD2_3", 0.0),
+        ("CD3_1", 0.0),
+        ("CD3_2", 0.0),
+    ]
+
+
+def _extension(data, name, title, comment, wcs, kind, tail) -> fits.ImageHDU:
+    hdu = fits.ImageHDU(data)
+    header = hdu.header
+    header["OBJECT"] = title[:TEXT_LENGTH]
+    for key, value in wcs:
+        header[key] = value
+    header["EXTNAME"] = (name, comment)
+    header["HDUCLASS"] = ("ESO", "class name (ESO format)")
+    header["HDUDOC"] = ("DICD", "document with class description")
+    header["HDUVERS"] = ("DICD version 6", "version number (according to spec v2.5.1)")
+    header["HDUCLAS1"] = ("IMAGE", "Image data format")
+    texts = {
+        "DATA": "this extension contains the data itself",
+        "ERROR": "this extension contains variance",
+        "QUALITY": "this extension contains bad pixel mask",
+    }
+    header["HDUCLAS2"] = (kind, texts[kind])
+    for key, value, text in tail:
+        header[key] = (value, text)
+    return hdu
+
+
+def _image(data, name, title, wcs, unit, quality=None) -> fits.ImageHDU:
+    tail = [("QUALDATA", quality, "pointer to the bad pixel mask extension")] if quality else []
+    tail.append(("BUNIT", unit, ""))
+    return _extension(data, name, title, "reconstructed image (data values)", wcs, "DATA", tail)
+
+
+def _masked(data, bad, name, unit) -> list[fits.ImageHDU]:
+    mask = f"{name}_DQ"
+    tail = [
+        ("HDUCLAS3", "FLAG32BIT", "extension contains 32bit Euro3D bad pixel information"),
+        ("QUALMASK", ALL_BITS, "all non-zero values are bad"),
+        ("SCIDATA", name, "pointer to the data extension"),
+    ]
+    return [
+        _image(data, name, f"{IMAGE_TEXTS[name]} ({name})", [], unit, mask),
+        _extension(
+            bad.astype(np.int32),
+            mask,
+            f"{IMAGE_TEXTS[name]} ({name}, DQ)",
+            "reconstructed image (bad pixel status values)",
+            [],
+            "QUALITY",
+            tail,
+        ),
+    ]
+
+
+def datacube_hdus(cube: SkyCube, white: np.ndarray, target: str) -> fits.HDUList:
+    """Primary, DATA, STAT and the white image of DATACUBE_SKYFLAT."""
+    wcs = _spatial(cube.grid) + _spectral(cube.grid)
+    data = _extension(
+        cube.data,
+        "DATA",
+        f"{target} (DATA)",
+        "This extension contains data values",
+        wcs,
+        "DATA",
+        [("ERRDATA", "STAT", "pointer to the variance extension"), ("BUNIT", "count", "")],
+    )
+    stat = _extension(
+        cube.stat,
+        "STAT",
+        f"{target} (STAT)",
+        "This extension contains data variance",
+        wcs,
+        "ERROR",
+        [
+            ("HDUCLAS3", "MSE", "the extension contains variances (sigma**2)"),
+            ("SCIDATA", "DATA", "pointer to the data extension"),
+            ("BUNIT", "(count)**2", ""),
+        ],
+    )
+    image = _image(white, "white", f"{target} (white)", _spatial(cube.grid), "count")
+    return fits.HDUList([fits.PrimaryHDU(), data, stat, image])
+
+
+def twilight_hdus(model: TwilightModel, grid, target: str) -> fits.HDUList:
+    """All extensions of TWILIGHT_CUBE."""
+    wcs = _spatial(grid)
+    data = _extension(
+        model.planes,
+        "DATA",
+        f"{target} (DATA)",
+        "This extension contains data values",
+        wcs + _spectral(grid),
+        "DATA",
+        [("BUNIT", "count", "")],
+    )
+    name = "white_global_fit"
+    hdus = [
+        fits.PrimaryHDU(),
+        data,
+        _image(model.global_fit, name, f"{IMAGE_TEXTS[name]} ({name})", wcs, "count"),
+        *_masked(model.ratio, ~model.good, "white_div_global", "1"),
+    ]
+    edge = model.vignetting
+    if edge is not None:
+        if edge.edges_excluded:
+            hdus += _masked(edge.image, ~edge.fit_region, "white_div_global_excl_edges", "1")
+        hdus += _masked(edge.correction, ~edge.region, "vign_fit", "")
+        hdus += _masked(model.corrected, ~edge.fit_region, "white_cor", "count")
+    return fits.HDUList(hdus)

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The steps of muse_twilight between opening the inputs and writing the products."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+import numpy as np
+
+from .inputs import TwilightInputs, parse_detector
+from .model import TwilightModel, fit_twilight
+from .prepare import PreparedIfu, memory_per_ifu, prepare_ifu
+from .store import RowStore
+from .vignetting import align_mask, nfm_mask
+
+PREPARE_BYTES = 3_500_000_000  # IFUs worked on at the same time fit in this, whatever the budget
+ROWS_PER_DETECTOR = 0.9  # part of the pixels of a detector that lie inside slices
+
+
+def open_store(inputs: TwilightInputs, folder, p, memory_bytes: int) -> RowStore:
+    """Make the store for all rows between ``lambdamin`` and ``lambdamax``."""
+    expected = sum(int(np.prod(job.shape) * ROWS_PER_DETECTOR) for job in inputs.ifus)
+    return RowStore(folder, p.lambdamin, p.lambdamax, memory_bytes, expected)
+
+
+def prepare_all(
+    inputs: TwilightInputs, p, store: RowStore, threads: int, memory_bytes: int, progress, log
+) -> dict[int, PreparedIfu]:
+    """Prepare all IFUs on several threads; failures go to ``inputs.failed`` with their reason."""
+    plan = parse_detector(p)
+    size = max(memory_per_ifu(job) for job in inputs.ifus)
+    workers = int(np.clip(max(memory_bytes, PREPARE_BYTES) // size, 1, max(threads, 1)))
+    prepared: dict[int, PreparedIfu] = {}
+    with ThreadPoolExecutor(workers) as pool:
+        futures = {pool.submit(prepare_ifu, job, plan, store): job.ifu for job in inputs.ifus}
+        for future in progress(as_completed(futures), "IFUs", total=len(futures)):
+            ifu = futures[future]
+            try:
+                prepared[ifu] = future.result()
+            except ValueError as error:
+                inputs.failed[ifu] = str(error)
+    for ifu in sorted(prepared):
+        for note in prepared[ifu].notes:
+            log.warning("IFU %d: %s", ifu, note)
+    return dict(sorted(prepared.items()))
+
+
+def integrated_fluxes(prepared: dict[int, PreparedIfu], narrow_field: bool) -> dict[int, float]:
+    """Flux of each IFU that scales its data; in the narrow field IFU 24 takes that of its neighbour 23.
+
+    The top rows of IFU 24 are vignetted in the narrow field, so its own flux says nothing of its throughput.
+    """
+    fluxes = {ifu: part.stored.flux for ifu, part in prepared.items()}
+    if narrow_field and 24 in fluxes and 23 in fluxes:
+        fluxes[24] = fluxes[23]
+    return fluxes
+
+
+def merge(store: RowStore, prepared: dict[int, PreparedIfu], fluxes: dict[int, float]) -> None:
+    """Put all IFUs on the flux of the first one and settle the extent of the data."""
+    reference = fluxes[min(fluxes)]
+    limits = np.array([part.stored.limits for part in prepared.values()])
+    store.freeze(
+        {ifu: flux / reference for ifu, flux in fluxes.items()},
+        [f(limits[:, i]) for i, f in enumerate((np.min, np.max) * 3)],
+    )
+
+
+def vignetted_area(inputs: TwilightInputs, shape: tuple[int, int], rows: int) -> np.ndarray | None:
+    """Area of the edge correction: the aligned mask (wide field), the top rows (narrow field), or None."""
+    if inputs.narrow_field:
+        return nfm_mask(shape, rows)
+    return None if inputs.vignetting_mask is None else align_mask(inputs.vignetting_mask, shape)
+
+
+def smooth_cube(cube: np.ndarray, white: np.ndarray, inputs: TwilightInputs, p) -> TwilightModel:
+    """Fit the smooth illumination with the recipe's parameters."""
+    return fit_twilight(
+        cube,
+        white,
+        vignetted_area(inputs, white.shape, p.vignnfmmask),
+        xorder=p.xorder,
+        yorder=p.yorder,
+        narrow_field=inputs.narrow_field,
+        method=p.vignsmooth,
+        xpar=p.vignxpar,
+        ypar=p.vignypar,
+        edge_limit=p.vignmaskedges,
+    )
+
+
+def report_failures(inputs: TwilightInputs, log) -> None:
+    """Warn once per IFU that could not be used, and sum up."""
+    for ifu, reason in sorted(inputs.failed.items()):
+        log.warning("IFU %d not used: %s", ifu, reason)
+    if inputs.failed:
+        log.warning(
+            "%d of %d IFUs not used: %s",
+            len(inputs.failed),
+            len(set(inputs.failed) | {job.ifu for job in inputs.ifus}),
+            ", ".join(str(i) for i in sorted(inputs.failed)),
+        )

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""muse_twilight: from raw sky flats to the three-dimensional illumination correction."""
+
+from muse_core.framework import Input, Param, Product, RecipeError, RecipeSpec
+
+DESCRIPTION = """Each raw exposure is reduced on its own: known bad and saturated pixels are flagged, the overscan is \
+measured and removed, the frame is trimmed, bias and dark are subtracted, counts are converted to electrons and divided \
+by the flat field. The exposures are combined pixel by pixel. Trace, wavelength and geometry tables then tell where in \
+the field and at which wavelength each pixel saw light. The flux of each IFU between lambdamin and lambdamax is kept in \
+the headers as a measure of its throughput. An ILLUM exposure, if given, evens out the slices of each IFU. All IFUs, \
+brought to one flux level, are resampled into one cube (DATACUBE_SKYFLAT).
+
+The illumination model is made from this cube plane by plane: median filter over the illuminated area, normalisation, \
+two-dimensional polynomial. If a vignetting mask is given, or in narrow-field mode, what the polynomial leaves at the \
+edge of the field is smoothed and multiplied onto all planes (TWILIGHT_CUBE).
+
+All IFUs that can be processed are used; a summary tells which could not and why."""
+
+RECIPE = RecipeSpec(
+    name="muse_twilight",
+    summary=(
+        "Combine several twilight skyflats into one cube, compute correction factors for each IFU, "
+        "and create a smooth 3D illumination correction."
+    ),
+    description=DESCRIPTION,
+    params=(
+        Param(
+            "overscan",
+            "vpoly",
+            help='Overscan correction: "none", "offset" (shift to the level of the bias) or "vpoly" '
+            "(polynomial along the vertical overscan).",
+        ),
+        Param("ovscreject", "dcr", help='Rejection in the overscan: "none", "dcr" or "fit".'),
+        Param(
+            "ovscsigma",
+            30.0,
+            help="Rejection limit of the overscan polynomial, or of the level check, in sigma.",
+        ),
+        Param("ovscignore", 3, help="Overscan pixels next to the data that are left out."),
+        Param(
+            "combine",
+            "sigclip",
+            choices=("average", "median", "minmax", "sigclip"),
+            help="How exposures are combined.",
+        ),
+        Param("nlow", 1, help="Lowest values that minmax drops."),
+        Param("nhigh", 1, help="Highest values that minmax drops."),
+        Param("nkeep", 1, help="Values that minmax keeps at least."),
+        Param("lsigma", 3.0, help="Lower limit of sigclip."),
+        Param("hsigma", 3.0, help="Upper limit of sigclip."),
+        Param("scale", False, help="Scale exposures to the exposure time of the first one."),
+        Param(
+            "resample",
+            "drizzle",
+            choices=("nearest", "linear", "quadratic", "renka", "drizzle", "lanczos"),
+            help="How pixels are resampled into the cube.",
+        ),
+        Param(
+            "crtype", "median", choices=("iraf", "mean", "median"), help="Statistics that find cosmic rays."
+        ),
+        Param("crsigma", 50.0, help="Limit for cosmic rays in sigma; 0 or less keeps everything."),
+        Param("lambdamin", 5000.0, help="Lowest wavelength used, in Angstrom."),
+        Param("lambdamax", 9000.0, help="Highest wavelength used, in Angstrom."),
+        Param("dlambda", 250.0, help="Length of a plane of the cube, in Angstrom."),
+        Param("xorder", 2, help="Order in x of the polynomial over the field."),
+        Param("yorder", 2, help="Order in y of the polynomial over the field."),
+        Param(
+            "vignmaskedges",
+            0.02,
+            hidden=True,
+            help="Steps in the vignetted area above this are left out of its fit.",
+        ),
+        Param(
+            "vignsmooth",
+            "polyfit",
+            choices=("polyfit", "gaussian", "median"),
+            hidden=True,
+            help="How the vignetted area is smoothed.",
+        ),
+        Param("vignxpar", -1, hidden=True, help="Order or size of that smoothing in x; -1 is its default."),
+        Param("vignypar", -1, hidden=True, help="Order or size of that smoothing in y; -1 is its default."),
+        Param(
+            "vignnfmmask", 22, hidden=True, help="Height in pixels of the vignetted top of narrow-field cubes."
+        ),
+    ),
+    inputs=(
+        Input("SKYFLAT", "RAW", min=3, max=None, help="Raw twilight sky flats"),
+        Input("ILLUM", "RAW", min=0, max=1, declared_min=-1, help="Raw lamp flat attached to the sky flats"),
+        Input("MASTER_BIAS", help="Master bias, merged or one file per IFU"),
+        Input("MASTER_DARK", min=0, declared_min=-1, help="Master dark, merged or one file per IFU"),
+        Input("MASTER_FLAT", help="Master flat, merged or one file per IFU"),
+        Input("BADPIX_TABLE", min=0, max=None, declared_min=-1, help="Known bad pixels"),
+        Input("TRACE_TABLE", help="Edges of the slices on the CCD, merged or one file per IFU"),
+        Input("WAVECAL_TABLE", help="Wavelength solutions, merged or one file per IFU"),
+        Input("GEOMETRY_TABLE", help="Places of the slices in the field of view"),
+        Input("VIGNETTING_MASK", min=0, declared_min=-1, help="Mask of the vignetted area (wide field)"),
+    ),
+    products=(
+        Product("DATACUBE_SKYFLAT", help="Cube of the combined sky flats"),
+        Product("TWILIGHT_CUBE", help="Smooth illumination correction"),
+    ),
+    science=False,
+)
+
+
+def run(frames, p, ctx):
+    from muse_core.twilight.cube import CubePlan, build_cube
+    from muse_core.twilight.inputs import open_inputs
+    from muse_core.twilight.model import white_image
+    from muse_core.twilight.products import base_header, datacube_hdus, flux_cards, twilight_hdus
+    from muse_core.twilight.steps import (
+        integrated_fluxes,
+        merge,
+        open_store,
+        prepare_all,
+        report_failures,
+        smooth_cube,
+    )
+
+    paths = {tag.tag: [frame.path for frame in frames[tag.tag]] for tag in RECIPE.inputs}
+    inputs = open_inputs(paths, p, ctx.problems)
+    ctx.problems.raise_if_any()
+    for warning in inputs.warnings:
+        ctx.log.warning("%s", warning)
+
+    with open_store(inputs, ctx.workdir, p, ctx.memory_bytes) as store:
+        prepared = prepare_all(inputs, p, store, ctx.threads, ctx.memory_bytes, ctx.progress, ctx.log)
+        report_failures(inputs, ctx.log)
+        if not prepared:
+            raise RecipeError("no IFU could be processed, see the reasons above")
+        if ctx.compat and 1 not in prepared:
+            raise RecipeError("no pixels for cube reconstruction are left: IFU 1 failed (MUSE_RECIPES_COMPAT)")
+        fluxes = integrated_fluxes(prepared, inputs.narrow_field)
+        merge(store, prepared, fluxes)
+        ctx.log.info("%d IFUs, %d pixel-table rows", len(prepared), store.rows)
+        try:
+            cube = build_cube(
+                store, CubePlan(p.resample, p.crtype, p.crsigma, p.dlambda), ctx.memory_bytes, ctx.threads
+            )
+        except ValueError as error:
+            raise RecipeError(str(error)) from None
+    ctx.log.info("cube of %d x %d x %d, %d cosmic rays", *cube.data.shape[::-1], cube.rejected)
+
+    white = white_image(cube.data)
+    try:
+        model = smooth_cube(cube.data, white, inputs, p)
+    except ValueError as error:
+        raise RecipeError(str(error)) from None
+
+    first = prepared[min(prepared)]
+    primary = inputs.exposures[0].primary
+    base = base_header(primary, inputs.exposures[0].headers.get(first.ifu, primary))
+    extra = flux_cards(first.lamp_flux, fluxes)
+    qc = [card for part in prepared.values() for card in part.qc]
+    target = str(primary.get("OBJECT", ""))
+    used = [f for f in frames if f.tag != "VIGNETTING_MASK" or not inputs.narrow_field]
+    ctx.save("DATACUBE_SKYFLAT", datacube_hdus(cube, white, target), base=base, used=used, qc=qc, extra=extra)
+    ctx.save("TWILIGHT_CUBE", twilight_hdus(model, cube.grid, target), base=base, used=used, extra=extra)
+    if ctx.report_requested:
+        from muse_core.report.twilight import twilight_report
+
+        ctx.report(twilight_report(cube, model, prepared, inputs.failed))
