@@ -1,0 +1,443 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Cube files: extension headers as the C pipeline writes them, and a writer that streams planes.
+
+`CubeWriter` lays the whole file out first and then accepts planes in any order, from any thread, so a
+cube never has to be in memory.  The DATASUM of each extension is accumulated on the way (a ones'
+complement sum does not depend on the order of the words).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from astropy.io import fits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy.typing as npt
+
+    Card = tuple[str, object, str]
+
+BLOCK = 2880
+CARDS_PER_BLOCK = 36
+FLUX_UNIT = "10**(-20)*erg/s/cm**2/Angstrom"
+#: units of the Phase 3 flavour (sdpCube) for calibrated data
+SDP_FLUX_UNIT = "10**(-20)erg.s**(-1).cm**(-2).angstrom**(-1)"
+SDP_VARIANCE_UNIT = "10**(-40)erg**2.s**(-2).cm**(-4).angstrom**(-2)"
+#: random error of the wavelength axis, Angstrom, written to Phase 3 cubes
+SDP_WAVELENGTH_ERROR = 0.026
+
+HDU_CLASS = (
+    ("HDUCLASS", "ESO", "class name (ESO format)"),
+    ("HDUDOC", "DICD", "document with class description"),
+    ("HDUVERS", "DICD version 6", "version number (according to spec v2.5.1)"),
+    ("HDUCLAS1", "IMAGE", "Image data format"),
+)
+DATA_CLASS = ("HDUCLAS2", "DATA", "this extension contains the data itself")
+
+
+# --- wavelengths and cards ----------------------------------------------------------------------------------------
+
+
+def plane_wavelengths(grid) -> npt.NDArray[np.float64]:
+    """Wavelength of each plane in Angstrom, for a linear or a logarithmic axis."""
+    reference = float(grid.crval[2])
+    offset = (np.arange(int(grid.nz)) + 1.0 - float(grid.crpix[2])) * float(grid.cd[2][2])
+    if grid.log_wavelength:
+        return reference * np.exp(offset / reference)
+    return reference + offset
+
+
+def data_unit_text(unit: str, sdp: bool = False) -> str:
+    """BUNIT of data; the Phase 3 flavour spells calibrated fluxes differently."""
+    return SDP_FLUX_UNIT if sdp and unit == FLUX_UNIT else unit
+
+
+def variance_unit_text(unit: str, sdp: bool = False) -> str:
+    """BUNIT of variances."""
+    return SDP_VARIANCE_UNIT if sdp and unit == FLUX_UNIT else f"({unit})**2"
+
+
+def spatial_cards(grid) -> list[Card]:
+    """WCS cards of the two spatial axes, in the order the C pipeline writes them."""
+    crpix, crval, cd = grid.crpix, grid.crval, grid.cd
+    if str(grid.ctype[0]).startswith("PIXEL"):
+        cards: list[Card] = []
+        for axis in (0, 1):
+            n = axis + 1
+            cards += [
+                (f"CRPIX{n}", _number(crpix[axis]), ""),
+                (f"CRVAL{n}", _number(crval[axis]), ""),
+                (f"CTYPE{n}", str(grid.ctype[axis]), ""),
+                (f"CUNIT{n}", str(grid.cunit[axis]), ""),
+                (f"CD{n}_{n}", _number(cd[axis][axis]), ""),
+            ]
+        return [*cards, ("CD1_2", _number(cd[0][1]), ""), ("CD2_1", _number(cd[1][0]), "")]
+    return [
+        ("CRPIX1", _number(crpix[0]), ""),
+        ("CRPIX2", _number(crpix[1]), ""),
+        ("CTYPE1", str(grid.ctype[0]), ""),
+        ("CTYPE2", str(grid.ctype[1]), ""),
+        ("CUNIT1", str(grid.cunit[0]), ""),
+        ("CUNIT2", str(grid.cunit[1]), ""),
+        ("CD1_1", _number(cd[0][0]), ""),
+        ("CD1_2", _number(cd[0][1]), ""),
+        ("CD2_1", _number(cd[1][0]), ""),
+        ("CD2_2", _number(cd[1][1]), ""),
+        ("CRVAL1", _number(crval[0]), ""),
+        ("CRVAL2", _number(crval[1]), ""),
+    ]
+
+
+def spectral_cards(grid, sdp: bool = False) -> list[Card]:
+    """WCS cards of the wavelength axis and of its separation from the others."""
+    cards: list[Card] = [
+        ("CTYPE3", str(grid.ctype[2]), ""),
+        ("CUNIT3", "angstrom" if sdp else str(grid.cunit[2]), ""),
+        ("CD3_3", _number(grid.cd[2][2]), ""),
+        ("CRPIX3", _number(grid.crpix[2]), ""),
+        ("CRVAL3", _number(grid.crval[2]), ""),
+    ]
+    if sdp:
+        cards.append(("CRDER3", SDP_WAVELENGTH_ERROR, "[angstrom] Random error in spectral coordinate"))
+    cards += [
+        ("CD1_3", _number(grid.cd[0][2]), ""),
+        ("CD2_3", _number(grid.cd[1][2]), ""),
+        ("CD3_1", _number(grid.cd[2][0]), ""),
+        ("CD3_2", _number(grid.cd[2][1]), ""),
+    ]
+    if sdp:
+        cards += [(f"CSYER{n}", -1.0, "[deg] Systematic error in coordinate") for n in (1, 2)]
+    return cards
+
+
+def image_cards(grid, unit: str, sdp: bool = False) -> list[Card]:
+    """Cards (after the structure) of the DATA extension of an image product."""
+    return [
+        *spatial_cards(grid),
+        ("INHERIT", True, ""),
+        ("EXTNAME", "DATA", "This extension contains data values"),
+        *HDU_CLASS,
+        DATA_CLASS,
+        ("BUNIT", data_unit_text(unit, sdp), ""),
+    ]
+
+
+def cube_cards(grid, extname: str, unit: str, object_name: str, sdp: bool = False) -> list[Card]:
+    """Cards (after the structure) of the DATA or STAT extension of a cube."""
+    title = f"{object_name} ({extname})" if object_name else f"({extname})"
+    cards: list[Card] = [("OBJECT", title, ""), *spatial_cards(grid), *spectral_cards(grid, sdp)]
+    if extname == "DATA":
+        cards += [
+            ("EXTNAME", "DATA", "This extension contains data values"),
+            *HDU_CLASS,
+            DATA_CLASS,
+            ("ERRDATA", "STAT", "pointer to the variance extension"),
+            ("BUNIT", data_unit_text(unit, sdp), ""),
+        ]
+    else:
+        cards += [
+            ("EXTNAME", "STAT", "This extension contains data variance"),
+            *HDU_CLASS,
+            ("HDUCLAS2", "ERROR", "this extension contains variance"),
+            ("HDUCLAS3", "MSE", "the extension contains variances (sigma**2)"),
+            ("SCIDATA", "DATA", "pointer to the data extension"),
+            ("BUNIT", variance_unit_text(unit, sdp), ""),
+        ]
+    return cards
+
+
+def _number(value) -> float:
+    return float(value) + 0.0  # turns -0.0 into 0.0
+
+
+def image_extension_header(bitpix: int, shape: tuple[int, ...], cards: Iterable[Card]) -> fits.Header:
+    """Complete header of an image extension; ``shape`` in numpy order (slowest axis first)."""
+    header = fits.Header()
+    header["XTENSION"] = ("IMAGE", "IMAGE extension")
+    header["BITPIX"] = (bitpix, "number of bits per data pixel")
+    header["NAXIS"] = (len(shape), "number of data axes")
+    for n, length in enumerate(reversed(shape), 1):
+        header[f"NAXIS{n}"] = (int(length), f"length of data axis {n}")
+    header["PCOUNT"] = (0, "required keyword; must = 0")
+    header["GCOUNT"] = (1, "required keyword; must = 1")
+    for key, value, comment in cards:
+        header.append(fits.Card(*header_card(key, value, comment)))
+    add_sum_cards(header)
+    return header
+
+
+def header_card(key: str, value: object, comment: str = "") -> Card:
+    """Make a card that astropy writes without complaint: HIERARCH where needed, the comment cut to fit."""
+    long_key = len(key) > 8 or " " in key
+    if not long_key:
+        return key, value, comment
+    text = len(value) + 2 + value.count("'") if isinstance(value, str) else len(str(value)) + 4
+    room = 80 - len(f"HIERARCH {key} = ") - max(text, 10) - 3
+    return f"HIERARCH {key}", value, comment[:room].rstrip() if room > 3 else ""
+
+
+def add_sum_cards(header: fits.Header, datasum: int = 0) -> None:
+    """Append CHECKSUM (a placeholder for the signing step) and DATASUM."""
+    for key in ("CHECKSUM", "DATASUM"):
+        header.remove(key, ignore_missing=True)
+    header["CHECKSUM"] = ("0" * 16, "HDU checksum")
+    header["DATASUM"] = (f"{datasum:10d}", "data unit checksum")
+
+
+# --- checksums of streamed data -----------------------------------------------------------------------------------
+
+
+def fold_sum(total: int) -> int:
+    """Fold a sum of 32-bit words into the ones' complement sum of the FITS standard."""
+    while total >> 32:
+        total = (total & 0xFFFFFFFF) + (total >> 32)
+    return total
+
+
+def float_word_sum(values: npt.NDArray[np.float32]) -> int:
+    """Sum of the big-endian words of native float32 values (their bit patterns as numbers)."""
+    return int(values.reshape(-1).view(np.uint32).sum(dtype=np.uint64))
+
+
+def write_all(descriptor: int, buffer, offset: int) -> None:
+    """Write a whole buffer at a file offset; safe from several threads."""
+    view = memoryview(buffer).cast("B")
+    while view:
+        written = os.pwrite(descriptor, view, offset)
+        view = view[written:]
+        offset += written
+
+
+def padded(size: int) -> int:
+    """Size rounded up to whole FITS blocks."""
+    return -(-size // BLOCK) * BLOCK
+
+
+# --- writers ------------------------------------------------------------------------------------------------------
+
+
+class StreamedImage:
+    """The data unit of one image extension inside an open file, written row block by row block.
+
+    "Rows" are the elements of the slowest axis: planes of a cube, lines of an image.
+    """
+
+    def __init__(self, descriptor: int, header: fits.Header, start: int, shape: tuple[int, ...]) -> None:
+        self._descriptor = descriptor
+        self.header = header
+        self.header_bytes = header.tostring().encode("ascii")
+        self.header_start = start
+        self.data_start = start + len(self.header_bytes)
+        self.shape = tuple(int(length) for length in shape)
+        self.row_size = int(np.prod(self.shape[1:]))
+        self.end = self.data_start + padded(4 * self.row_size * self.shape[0])
+        self._sum = 0
+        self._written = np.zeros(self.shape[0], dtype=bool)
+        self._lock = threading.Lock()
+        write_all(descriptor, self.header_bytes, start)
+
+    @property
+    def datasum(self) -> int:
+        """DATASUM of what was written so far."""
+        return fold_sum(self._sum)
+
+    def write_rows(self, first: int, values: npt.NDArray[np.float32]) -> None:
+        """Write rows first, first+1, ...; each row may be written once, in any order, from any thread."""
+        values = np.ascontiguousarray(values, dtype=np.float32)
+        if values.shape[1:] != self.shape[1:] or first < 0 or first + len(values) > self.shape[0]:
+            raise ValueError(f"rows {first} + {values.shape} do not fit into {self.shape}")
+        words = float_word_sum(values)
+        with self._lock:
+            if self._written[first : first + len(values)].any():
+                raise ValueError(f"rows from {first} on were written before")
+            self._written[first : first + len(values)] = True
+            self._sum += words
+        write_all(self._descriptor, values.astype(">f4"), self.data_start + 4 * self.row_size * first)
+
+    def finish(self) -> None:
+        """Check that nothing is missing and put DATASUM into the header."""
+        if not self._written.all():
+            missing = int(np.flatnonzero(~self._written)[0])
+            raise ValueError(f"{int((~self._written).sum())} of {self.shape[0]} rows were not written (first: {missing})")
+        add_sum_cards(self.header, self.datasum)
+        text = self.header.tostring().encode("ascii")
+        if len(text) != len(self.header_bytes):
+            raise ValueError("the header changed its size while the data were written")
+        write_all(self._descriptor, text, self.header_start)
+
+
+class StreamedFile:
+    """A FITS file of a primary header and image extensions whose data arrive in pieces.
+
+    Parameters
+    ----------
+    path : path
+    primary_header : Header
+        Written first; `finish` may replace it by a longer or shorter one.
+    extensions : sequence of (header, shape)
+        From `image_extension_header`.
+    reserve_cards : int
+        Room kept in the primary header for cards that become known later (QC keywords). Unused room
+        stays as blank cards; if the final header needs more room, the data are moved.
+    """
+
+    def __init__(self, path: Path | str, primary_header: fits.Header, extensions, reserve_cards: int = 0) -> None:
+        self.path = Path(path)
+        self._descriptor: int | None = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+        try:
+            blocks = -(-(len(primary_header) + reserve_cards + 1) // CARDS_PER_BLOCK)
+            self._primary_size = blocks * BLOCK
+            write_all(self._descriptor, primary_bytes(primary_header, self._primary_size), 0)
+            self.images: list[StreamedImage] = []
+            offset = self._primary_size
+            for header, shape in extensions:
+                image = StreamedImage(self._descriptor, header, offset, shape)
+                self.images.append(image)
+                offset = image.end
+            os.posix_fallocate(self._descriptor, 0, offset)  # a full disk is noticed here, not after hours
+            self._end = offset
+        except BaseException:
+            self._close()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, traceback) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def finish(self, primary_header: fits.Header | None = None, hdus: Iterable[fits.ImageHDU] = ()) -> None:
+        """Complete the file: DATASUM of the extensions, further small HDUs, the final primary header."""
+        if self._descriptor is None:
+            raise ValueError(f"{self.path} is closed")
+        for image in self.images:
+            image.finish()
+        for hdu in hdus:
+            self._append(hdu)
+        if primary_header is not None:
+            self._replace_primary(primary_header)
+        os.fsync(self._descriptor)
+        self._close()
+
+    def _append(self, hdu: fits.ImageHDU) -> None:
+        data = np.ascontiguousarray(hdu.data)
+        stored = data.astype(data.dtype.newbyteorder(">"))
+        add_sum_cards(hdu.header, fold_sum(int(stored.view(">u4").sum(dtype=np.uint64))))
+        text = hdu.header.tostring().encode("ascii")
+        write_all(self._descriptor, text, self._end)
+        write_all(self._descriptor, stored, self._end + len(text))
+        self._end += len(text) + padded(stored.nbytes)
+        os.ftruncate(self._descriptor, self._end)
+
+    def _replace_primary(self, header: fits.Header) -> None:
+        needed = padded(80 * (len(header) + 1))
+        if needed > self._primary_size:
+            self._move(needed - self._primary_size)
+        write_all(self._descriptor, primary_bytes(header, self._primary_size), 0)
+
+    def _move(self, shift: int, chunk: int = 1 << 24) -> None:
+        """Move everything behind the primary header towards the end by ``shift`` bytes."""
+        start, end = self._primary_size, self._end
+        for position in reversed(range(start, end, chunk)):
+            piece = os.pread(self._descriptor, min(chunk, end - position), position)
+            write_all(self._descriptor, piece, position + shift)
+        self._end += shift
+        self._primary_size += shift
+
+
+class CubeWriter(StreamedFile):
+    """Write a cube (primary header, DATA, STAT) whose planes arrive in any order.
+
+    Parameters
+    ----------
+    path : path
+        File to create (a temporary name; the caller signs and renames it).
+    primary_header : Header
+        Primary header as far as it is known; see `finish`.
+    grid : OutputGrid
+        Geometry (duck-typed: nx, ny, nz, crpix, crval, cd, ctype, cunit, log_wavelength).
+    data_unit : str
+        BUNIT of the data, e.g. "count".
+    object_name : str
+        OBJECT of the observation; the extensions get "<name> (DATA)" and "<name> (STAT)".
+    sdp : bool, optional
+        Headers of the Phase 3 flavour (format=sdpCube).
+    reserve_cards : int, optional
+        Room for cards that `finish` will add to the primary header.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> import numpy as np, tempfile
+    >>> from astropy.io import fits
+    >>> grid = SimpleNamespace(nx=3, ny=2, nz=2, crpix=(1, 1, 1), crval=(10, 20, 5000), cd=np.diag([-1., 1., 1.25]),
+    ...                        ctype=("RA---TAN", "DEC--TAN", "AWAV"), cunit=("deg", "deg", "Angstrom"),
+    ...                        log_wavelength=False)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with CubeWriter(f"{folder}/cube.fits", fits.PrimaryHDU().header, grid, "count", "M33") as cube:
+    ...         for k in (1, 0):
+    ...             cube.write_planes(k, np.full((1, 2, 3), k), np.ones((1, 2, 3)))
+    ...         cube.finish()
+    ...     print(fits.getdata(f"{folder}/cube.fits", "DATA").mean(axis=(1, 2)))
+    [0. 1.]
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        primary_header: fits.Header,
+        grid,
+        data_unit: str,
+        object_name: str,
+        *,
+        sdp: bool = False,
+        reserve_cards: int = 0,
+    ) -> None:
+        shape = (int(grid.nz), int(grid.ny), int(grid.nx))
+        extensions = [
+            (image_extension_header(-32, shape, cube_cards(grid, name, data_unit, object_name, sdp)), shape)
+            for name in ("DATA", "STAT")
+        ]
+        super().__init__(path, primary_header, extensions, reserve_cards)
+
+    def write_planes(self, k0: int, data, stat) -> None:
+        """Write planes k0, k0+1, ... of data and variance (float32[n, ny, nx]), each plane once."""
+        self.images[0].write_rows(k0, data)
+        self.images[1].write_rows(k0, stat)
+
+
+def primary_bytes(header: fits.Header, size: int) -> bytes:
+    """Primary header as bytes, filled with blank cards to ``size``; sums get placeholders if absent."""
+    header = header.copy()
+    for key, value in (("CHECKSUM", "0" * 16), ("DATASUM", f"{0:10d}")):
+        if key not in header:
+            header[key] = value
+    cards = header.tostring(sep="", endcard=False, padding=False)
+    if len(cards) + 80 > size:
+        size = padded(len(cards) + 80)
+    return (cards + " " * (size - len(cards) - 80) + "END".ljust(80)).encode("ascii")
+
+
+class CubeReader:
+    """Memory-mapped view of a finished cube: ``data`` and ``stat`` as big-endian float32[nz, ny, nx]."""
+
+    def __init__(self, path: Path | str) -> None:
+        with fits.open(path, memmap=True, lazy_load_hdus=False) as hdus:
+            self.primary_header = hdus[0].header.copy()
+            self.header = hdus["DATA"].header.copy()
+            self.stat_header = hdus["STAT"].header.copy()
+            spans = {name: hdus[name].fileinfo()["datLoc"] for name in ("DATA", "STAT")}
+        shape = (self.header["NAXIS3"], self.header["NAXIS2"], self.header["NAXIS1"])
+        self.data = np.memmap(path, dtype=">f4", mode="r", offset=spans["DATA"], shape=shape)
+        self.stat = np.memmap(path, dtype=">f4", mode="r", offset=spans["STAT"], shape=shape)

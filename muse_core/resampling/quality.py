@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Quality control of a cube: sources and their widths in its middle plane (ESO QC SCIPOST ...).
+
+Detection and widths follow the C pipeline 2.8.7, established by comparing with its products and by
+calling the detection and width functions of the CPL library (NDET and positions the same in 90 of 91
+cubes, NDET in all, 241 of 242 widths the same; what differs comes from bad values that the resampler
+"nearest" keeps in the C pipeline's memory).  Voxels without data count as zero there, and so they do here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    Card = tuple[str, object, str]
+
+#: detection thresholds in units of the mean absolute deviation, tried in this order
+THRESHOLDS = (5.0, 4.0, 3.0)
+#: with fewer sources than this the median width is not given (0 is written)
+SOURCES_FOR_MEDIAN = 3
+
+
+@dataclass(frozen=True)
+class SourceWidths:
+    """Sources of one plane; positions are 1-based pixels, widths are in pixels (-1: not measured)."""
+
+    threshold: float
+    x: npt.NDArray[np.int64]
+    y: npt.NDArray[np.int64]
+    width_x: npt.NDArray[np.float64]
+    width_y: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def valid(self) -> npt.NDArray[np.bool_]:
+        """Sources whose width was measured along both axes."""
+        return (self.width_x > 0.0) & (self.width_y > 0.0)
+
+
+def quality_plane(nz: int) -> int:
+    """Index (from 0) of the plane that is examined."""
+    return nz // 2
+
+
+def source_mask(plane: npt.NDArray[np.float64], threshold: float) -> npt.NDArray[np.bool_]:
+    """Pixels above the median by ``threshold`` mean absolute deviations, opened with a 3 x 3 box.
+
+    The outermost pixels of the image never belong to a source.
+    """
+    level = np.median(plane)
+    deviation = np.mean(np.abs(plane - level))
+    mask = ndimage.binary_opening(plane > level + threshold * deviation, np.ones((3, 3), dtype=bool))
+    mask[[0, -1], :] = False
+    mask[:, [0, -1]] = False
+    return mask
+
+
+def detect_sources(plane: npt.NDArray[np.float64], threshold: float) -> tuple[list[int], list[int]]:
+    """Flux-weighted centres of the groups of pixels in the mask, rounded to 1-based pixels."""
+    labels, count = ndimage.label(source_mask(plane, threshold))
+    xs: list[int] = []
+    ys: list[int] = []
+    for number, box in enumerate(ndimage.find_objects(labels, count), 1):
+        iy, ix = np.nonzero(labels[box] == number)
+        iy, ix = iy + box[0].start, ix + box[1].start
+        weight = plane[iy, ix]
+        total = weight.sum()
+        if total == 0.0:
+            continue
+        for centres, index in ((xs, ix), (ys, iy)):
+            centres.append(int(np.floor(np.sum(index * weight) / total + 1.5)))
+    return xs, ys
+
+
+def local_background(profile: npt.NDArray[np.float64], centre: int) -> float | None:
+    """Mean level of the profile's feet left and right of ``centre``.
+
+    The profile is smoothed over three pixels (its ends repeated) and followed downhill from the
+    neighbours of the centre to the first minimum on each side.
+    """
+    smooth = ndimage.uniform_filter1d(profile, 3, mode="nearest")
+    feet = []
+    for step in (-1, 1):
+        i = centre + step
+        if not 0 <= i < profile.size:
+            return None
+        while 0 <= i + step < profile.size and smooth[i + step] < smooth[i]:
+            i += step
+        feet.append(smooth[i])
+    return 0.5 * (feet[0] + feet[1])
+
+
+def profile_width(profile: npt.NDArray[np.float64], centre: int) -> float:
+    """Full width at half maximum of a profile about one of its pixels, in pixels; -1 if it has none.
+
+    Half maximum lies half-way between the pixel ``centre`` and the local background; the crossings
+    are interpolated linearly.
+
+    >>> profile_width(np.array([0.0, 0.0, 4.0, 8.0, 4.0, 0.0, 0.0]), 3)
+    2.0
+    """
+    background = local_background(profile, centre) if profile.size >= 5 else None
+    if background is None:
+        return -1.0
+    half = 0.5 * (profile[centre] + background)
+    if not profile[centre] > half:
+        return -1.0
+    width = 0.0
+    for step in (-1, 1):
+        i = centre
+        while profile[i] > half:
+            i += step
+            if not 0 <= i < profile.size:
+                return -1.0
+        inner, outer = profile[i - step], profile[i]
+        width += abs(i - step - centre) + (inner - half) / (inner - outer)
+    return float(width)
+
+
+def measure_sources(plane: npt.ArrayLike) -> SourceWidths:
+    """Find the sources of a plane, at a lower threshold if there are none at 5, and measure them."""
+    values = np.nan_to_num(np.asarray(plane, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    xs: list[int] = []
+    ys: list[int] = []
+    threshold = THRESHOLDS[0]
+    if values.size:
+        for threshold in THRESHOLDS:
+            xs, ys = detect_sources(values, threshold)
+            if xs:
+                break
+    width_x = [profile_width(values[y - 1], x - 1) for x, y in zip(xs, ys, strict=True)]
+    width_y = [profile_width(values[:, x - 1], y - 1) for x, y in zip(xs, ys, strict=True)]
+    return SourceWidths(
+        threshold,
+        np.array(xs, dtype=np.int64),
+        np.array(ys, dtype=np.int64),
+        np.array(width_x, dtype=np.float64),
+        np.array(width_y, dtype=np.float64),
+    )
+
+
+def single_precision(value: float) -> float:
+    """Value with the seven digits of a single-precision keyword."""
+    return float(f"{float(np.float32(value)):.7g}")
+
+
+def source_cards(
+    sources: SourceWidths, wavelength: float, steps_arcsec: Sequence[float], prefix: str = "ESO QC SCIPOST"
+) -> list[Card]:
+    """QC keywords of measured sources; ``steps_arcsec`` are the pixel sizes along x and y."""
+    cards: list[Card] = [
+        (
+            f"{prefix} LAMBDA",
+            single_precision(wavelength),
+            "[Angstrom] Wavelength of plane in combined cube used for object detection",
+        ),
+        (f"{prefix} NDET", len(sources), "Number of detected sources in output cube."),
+    ]
+    if not len(sources):
+        for key, what in (("POS0", "[pix] Position"), ("FWHM0", "[arcsec] FWHM")):
+            cards += [(f"{prefix} {key} {axis}", -1.0, f"{what} of source k in {axis.lower()}-direction") for axis in "XY"]
+        return cards
+    widths = np.array([sources.width_x * steps_arcsec[0], sources.width_y * steps_arcsec[1]])
+    widths[np.array([sources.width_x, sources.width_y]) < 0.0] = -1.0
+    for k in range(len(sources)):
+        for axis, position in (("X", sources.x[k]), ("Y", sources.y[k])):
+            text = f"[pix] Position of source k in {axis.lower()}-direction"
+            cards.append((f"{prefix} POS{k + 1} {axis}", float(position), text))
+        for row, axis in enumerate("XY"):
+            text = f"[arcsec] FWHM of source k in {axis.lower()}-direction"
+            cards.append((f"{prefix} FWHM{k + 1} {axis}", single_precision(widths[row, k]), text))
+    valid = sources.valid
+    median = deviation = 0.0
+    if valid.sum() >= SOURCES_FOR_MEDIAN:
+        used = widths[:, valid].astype(np.float32).astype(np.float64)
+        median = float(np.median(used))
+        deviation = float(np.median(np.abs(used - median)))
+    cards += [
+        (f"{prefix} FWHM NVALID", int(valid.sum()), "Number of detected sources with valid FWHM"),
+        (f"{prefix} FWHM MEDIAN", single_precision(median), "[arcsec] Median FWHM of all sources with valid FWHM"),
+        (f"{prefix} FWHM MAD", single_precision(deviation), "[arcsec] Median absolute deviation of the FWHM"),
+    ]
+    return cards
+
+
+def qc_from_plane(plane: npt.ArrayLike, wavelength: float, steps_arcsec: Sequence[float]) -> list[Card]:
+    """QC keywords of a cube from one of its planes.
+
+    Parameters
+    ----------
+    plane : float32[ny, nx]
+        Plane number `quality_plane`; NaN where there are no data.
+    wavelength : float
+        Its wavelength in Angstrom.
+    steps_arcsec : (float, float)
+        Pixel size along x and y, see `pixel_steps_arcsec`.
+
+    Returns
+    -------
+    list of (keyword, value, comment)
+    """
+    return source_cards(measure_sources(plane), wavelength, steps_arcsec)
+
+
+def pixel_steps_arcsec(grid, nominal: Sequence[float] = (0.2, 0.2)) -> tuple[float, float]:
+    """Pixel sizes of an output grid; ``nominal`` ones for a grid in detector pixels (no astrometry)."""
+    if str(grid.ctype[0]).startswith("PIXEL"):
+        return (abs(float(grid.cd[0][0])) * nominal[0], abs(float(grid.cd[1][1])) * nominal[1])
+    return (
+        3600.0 * float(np.hypot(grid.cd[0][0], grid.cd[1][0])),
+        3600.0 * float(np.hypot(grid.cd[0][1], grid.cd[1][1])),
+    )
+
+
+def detection_message(sources: SourceWidths, plane_index: int) -> str:
+    """Line for the log about a finished measurement."""
+    if not len(sources):
+        return (
+            f"no sources for the FWHM measurement down to {THRESHOLDS[-1]:.1f} sigma on plane {plane_index + 1}, "
+            "the QC keywords carry no information"
+        )
+    plural = "" if len(sources) == 1 else "s"
+    return (
+        f"measured the FWHM of {int(sources.valid.sum())} of {len(sources)} source{plural} found down to "
+        f"{sources.threshold:.1f} sigma on plane {plane_index + 1}"
+    )
