@@ -20,7 +20,7 @@ import numpy as np
 from astropy.io import fits
 from numba import njit
 
-from muse_core.resampling.cube_file import image_cards, plane_wavelengths
+from muse_core.resampling.cube_cards import image_cards, plane_wavelengths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Cube files: extension headers as the C pipeline writes them, and a writer that streams planes.
+"""Cube files: a writer that streams planes, and a reader that maps them.
 
 `CubeWriter` lays the whole file out first and then accepts planes in any order, from any thread, so a
 cube never has to be in memory.  The DATASUM of each extension is accumulated on the way (a ones'
@@ -16,144 +16,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from astropy.io import fits
 
+from muse_core.resampling.cube_cards import Card, cube_cards
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import numpy.typing as npt
 
-    Card = tuple[str, object, str]
-
 BLOCK = 2880
 CARDS_PER_BLOCK = 36
-FLUX_UNIT = "10**(-20)*erg/s/cm**2/Angstrom"
-#: units of the Phase 3 flavour (sdpCube) for calibrated data
-SDP_FLUX_UNIT = "10**(-20)erg.s**(-1).cm**(-2).angstrom**(-1)"
-SDP_VARIANCE_UNIT = "10**(-40)erg**2.s**(-2).cm**(-4).angstrom**(-2)"
-#: random error of the wavelength axis, Angstrom, written to Phase 3 cubes
-SDP_WAVELENGTH_ERROR = 0.026
-
-HDU_CLASS = (
-    ("HDUCLASS", "ESO", "class name (ESO format)"),
-    ("HDUDOC", "DICD", "document with class description"),
-    ("HDUVERS", "DICD version 6", "version number (according to spec v2.5.1)"),
-    ("HDUCLAS1", "IMAGE", "Image data format"),
-)
-DATA_CLASS = ("HDUCLAS2", "DATA", "this extension contains the data itself")
-
-
-# --- wavelengths and cards ----------------------------------------------------------------------------------------
-
-
-def plane_wavelengths(grid) -> npt.NDArray[np.float64]:
-    """Wavelength of each plane in Angstrom, for a linear or a logarithmic axis."""
-    reference = float(grid.crval[2])
-    offset = (np.arange(int(grid.nz)) + 1.0 - float(grid.crpix[2])) * float(grid.cd[2][2])
-    if grid.log_wavelength:
-        return reference * np.exp(offset / reference)
-    return reference + offset
-
-
-def data_unit_text(unit: str, sdp: bool = False) -> str:
-    """BUNIT of data; the Phase 3 flavour spells calibrated fluxes differently."""
-    return SDP_FLUX_UNIT if sdp and unit == FLUX_UNIT else unit
-
-
-def variance_unit_text(unit: str, sdp: bool = False) -> str:
-    """BUNIT of variances."""
-    return SDP_VARIANCE_UNIT if sdp and unit == FLUX_UNIT else f"({unit})**2"
-
-
-def spatial_cards(grid) -> list[Card]:
-    """WCS cards of the two spatial axes, in the order the C pipeline writes them."""
-    crpix, crval, cd = grid.crpix, grid.crval, grid.cd
-    if str(grid.ctype[0]).startswith("PIXEL"):
-        cards: list[Card] = []
-        for axis in (0, 1):
-            n = axis + 1
-            cards += [
-                (f"CRPIX{n}", _number(crpix[axis]), ""),
-                (f"CRVAL{n}", _number(crval[axis]), ""),
-                (f"CTYPE{n}", str(grid.ctype[axis]), ""),
-                (f"CUNIT{n}", str(grid.cunit[axis]), ""),
-                (f"CD{n}_{n}", _number(cd[axis][axis]), ""),
-            ]
-        return [*cards, ("CD1_2", _number(cd[0][1]), ""), ("CD2_1", _number(cd[1][0]), "")]
-    return [
-        ("CRPIX1", _number(crpix[0]), ""),
-        ("CRPIX2", _number(crpix[1]), ""),
-        ("CTYPE1", str(grid.ctype[0]), ""),
-        ("CTYPE2", str(grid.ctype[1]), ""),
-        ("CUNIT1", str(grid.cunit[0]), ""),
-        ("CUNIT2", str(grid.cunit[1]), ""),
-        ("CD1_1", _number(cd[0][0]), ""),
-        ("CD1_2", _number(cd[0][1]), ""),
-        ("CD2_1", _number(cd[1][0]), ""),
-        ("CD2_2", _number(cd[1][1]), ""),
-        ("CRVAL1", _number(crval[0]), ""),
-        ("CRVAL2", _number(crval[1]), ""),
-    ]
-
-
-def spectral_cards(grid, sdp: bool = False) -> list[Card]:
-    """WCS cards of the wavelength axis and of its separation from the others."""
-    cards: list[Card] = [
-        ("CTYPE3", str(grid.ctype[2]), ""),
-        ("CUNIT3", "angstrom" if sdp else str(grid.cunit[2]), ""),
-        ("CD3_3", _number(grid.cd[2][2]), ""),
-        ("CRPIX3", _number(grid.crpix[2]), ""),
-        ("CRVAL3", _number(grid.crval[2]), ""),
-    ]
-    if sdp:
-        cards.append(("CRDER3", SDP_WAVELENGTH_ERROR, "[angstrom] Random error in spectral coordinate"))
-    cards += [
-        ("CD1_3", _number(grid.cd[0][2]), ""),
-        ("CD2_3", _number(grid.cd[1][2]), ""),
-        ("CD3_1", _number(grid.cd[2][0]), ""),
-        ("CD3_2", _number(grid.cd[2][1]), ""),
-    ]
-    if sdp:
-        cards += [(f"CSYER{n}", -1.0, "[deg] Systematic error in coordinate") for n in (1, 2)]
-    return cards
-
-
-def image_cards(grid, unit: str, sdp: bool = False) -> list[Card]:
-    """Cards (after the structure) of the DATA extension of an image product."""
-    return [
-        *spatial_cards(grid),
-        ("INHERIT", True, ""),
-        ("EXTNAME", "DATA", "This extension contains data values"),
-        *HDU_CLASS,
-        DATA_CLASS,
-        ("BUNIT", data_unit_text(unit, sdp), ""),
-    ]
-
-
-def cube_cards(grid, extname: str, unit: str, object_name: str, sdp: bool = False) -> list[Card]:
-    """Cards (after the structure) of the DATA or STAT extension of a cube."""
-    title = f"{object_name} ({extname})" if object_name else f"({extname})"
-    cards: list[Card] = [("OBJECT", title, ""), *spatial_cards(grid), *spectral_cards(grid, sdp)]
-    if extname == "DATA":
-        cards += [
-            ("EXTNAME", "DATA", "This extension contains data values"),
-            *HDU_CLASS,
-            DATA_CLASS,
-            ("ERRDATA", "STAT", "pointer to the variance extension"),
-            ("BUNIT", data_unit_text(unit, sdp), ""),
-        ]
-    else:
-        cards += [
-            ("EXTNAME", "STAT", "This extension contains data variance"),
-            *HDU_CLASS,
-            ("HDUCLAS2", "ERROR", "this extension contains variance"),
-            ("HDUCLAS3", "MSE", "the extension contains variances (sigma**2)"),
-            ("SCIDATA", "DATA", "pointer to the data extension"),
-            ("BUNIT", variance_unit_text(unit, sdp), ""),
-        ]
-    return cards
-
-
-def _number(value) -> float:
-    return float(value) + 0.0  # turns -0.0 into 0.0
 
 
 def image_extension_header(bitpix: int, shape: tuple[int, ...], cards: Iterable[Card]) -> fits.Header:
@@ -190,9 +61,6 @@ def add_sum_cards(header: fits.Header, datasum: int = 0) -> None:
     header["DATASUM"] = (f"{datasum:10d}", "data unit checksum")
 
 
-# --- checksums of streamed data -----------------------------------------------------------------------------------
-
-
 def fold_sum(total: int) -> int:
     """Fold a sum of 32-bit words into the ones' complement sum of the FITS standard."""
     while total >> 32:
@@ -217,9 +85,6 @@ def write_all(descriptor: int, buffer, offset: int) -> None:
 def padded(size: int) -> int:
     """Size rounded up to whole FITS blocks."""
     return -(-size // BLOCK) * BLOCK
-
-
-# --- writers ------------------------------------------------------------------------------------------------------
 
 
 class StreamedImage:
@@ -264,7 +129,8 @@ class StreamedImage:
         """Check that nothing is missing and put DATASUM into the header."""
         if not self._written.all():
             missing = int(np.flatnonzero(~self._written)[0])
-            raise ValueError(f"{int((~self._written).sum())} of {self.shape[0]} rows were not written (first: {missing})")
+            count = int((~self._written).sum())
+            raise ValueError(f"{count} of {self.shape[0]} rows were not written (first: {missing})")
         add_sum_cards(self.header, self.datasum)
         text = self.header.tostring().encode("ascii")
         if len(text) != len(self.header_bytes):
@@ -287,7 +153,9 @@ class StreamedFile:
         stays as blank cards; if the final header needs more room, the data are moved.
     """
 
-    def __init__(self, path: Path | str, primary_header: fits.Header, extensions, reserve_cards: int = 0) -> None:
+    def __init__(
+        self, path: Path | str, primary_header: fits.Header, extensions, reserve_cards: int = 0
+    ) -> None:
         self.path = Path(path)
         self._descriptor: int | None = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
         try:
@@ -381,9 +249,9 @@ class CubeWriter(StreamedFile):
     >>> from types import SimpleNamespace
     >>> import numpy as np, tempfile
     >>> from astropy.io import fits
-    >>> grid = SimpleNamespace(nx=3, ny=2, nz=2, crpix=(1, 1, 1), crval=(10, 20, 5000), cd=np.diag([-1., 1., 1.25]),
-    ...                        ctype=("RA---TAN", "DEC--TAN", "AWAV"), cunit=("deg", "deg", "Angstrom"),
-    ...                        log_wavelength=False)
+    >>> grid = SimpleNamespace(
+    ...     nx=3, ny=2, nz=2, crpix=(1, 1, 1), crval=(10, 20, 5000), cd=np.diag([-1.0, 1.0, 1.25]),
+    ...     ctype=("RA---TAN", "DEC--TAN", "AWAV"), cunit=("deg", "deg", "Angstrom"), log_wavelength=False)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with CubeWriter(f"{folder}/cube.fits", fits.PrimaryHDU().header, grid, "count", "M33") as cube:
     ...         for k in (1, 0):

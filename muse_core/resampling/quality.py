@@ -168,7 +168,9 @@ def source_cards(
     ]
     if not len(sources):
         for key, what in (("POS0", "[pix] Position"), ("FWHM0", "[arcsec] FWHM")):
-            cards += [(f"{prefix} {key} {axis}", -1.0, f"{what} of source k in {axis.lower()}-direction") for axis in "XY"]
+            for axis in "XY":
+                text = f"{what} of source k in {axis.lower()}-direction"
+                cards.append((f"{prefix} {key} {axis}", -1.0, text))
         return cards
     widths = np.array([sources.width_x * steps_arcsec[0], sources.width_y * steps_arcsec[1]])
     widths[np.array([sources.width_x, sources.width_y]) < 0.0] = -1.0
@@ -187,7 +189,7 @@ def source_cards(
         deviation = float(np.median(np.abs(used - median)))
     cards += [
         (f"{prefix} FWHM NVALID", int(valid.sum()), "Number of detected sources with valid FWHM"),
-        (f"{prefix} FWHM MEDIAN", single_precision(median), "[arcsec] Median FWHM of all sources with valid FWHM"),
+        (f"{prefix} FWHM MEDIAN", single_precision(median), "[arcsec] Median FWHM of all valid sources"),
         (f"{prefix} FWHM MAD", single_precision(deviation), "[arcsec] Median absolute deviation of the FWHM"),
     ]
     return cards
@@ -226,8 +228,8 @@ def detection_message(sources: SourceWidths, plane_index: int) -> str:
     """Line for the log about a finished measurement."""
     if not len(sources):
         return (
-            f"no sources for the FWHM measurement down to {THRESHOLDS[-1]:.1f} sigma on plane {plane_index + 1}, "
-            "the QC keywords carry no information"
+            f"no sources for the FWHM measurement down to {THRESHOLDS[-1]:.1f} sigma on plane "
+            f"{plane_index + 1}, the QC keywords carry no information"
         )
     plural = "" if len(sources) == 1 else "s"
     return (
