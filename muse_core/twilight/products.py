@@ -8,6 +8,8 @@ import re
 import numpy as np
 from astropy.io import fits
 
+from muse_core.framework.products import set_card
+
 from .cube import SkyCube
 from .model import TwilightModel
 
@@ -74,19 +76,21 @@ def _extension(data, name, title, comment, wcs, kind, tail) -> fits.ImageHDU:
     header["OBJECT"] = title[:TEXT_LENGTH]
     for key, value in wcs:
         header[key] = value
-    header["EXTNAME"] = (name, comment)
-    header["HDUCLASS"] = ("ESO", "class name (ESO format)")
-    header["HDUDOC"] = ("DICD", "document with class description")
-    header["HDUVERS"] = ("DICD version 6", "version number (according to spec v2.5.1)")
-    header["HDUCLAS1"] = ("IMAGE", "Image data format")
     texts = {
         "DATA": "this extension contains the data itself",
         "ERROR": "this extension contains variance",
         "QUALITY": "this extension contains bad pixel mask",
     }
-    header["HDUCLAS2"] = (kind, texts[kind])
-    for key, value, text in tail:
-        header[key] = (value, text)
+    for key, value, text in (
+        ("EXTNAME", name, comment),
+        ("HDUCLASS", "ESO", "class name (ESO format)"),
+        ("HDUDOC", "DICD", "document with class description"),
+        ("HDUVERS", "DICD version 6", "version number (according to spec v2.5.1)"),
+        ("HDUCLAS1", "IMAGE", "Image data format"),
+        ("HDUCLAS2", kind, texts[kind]),
+        *tail,
+    ):
+        set_card(header, key, value, text)
     return hdu
 
 

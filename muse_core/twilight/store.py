@@ -17,39 +17,31 @@ from pathlib import Path
 import numpy as np
 from numba import njit
 
-from muse_core.detector.pixels import PixelMap
+from muse_core.detector.pixels import PixelMap, field_position, slice_place, wavelength_at
+from muse_core.detector.tables import NSLICE
 
 BYTES_PER_ROW = 9
 
 
 @njit(cache=True, nogil=True)
-def _pack(data, stat, dq, first, last, wave, low, high, notch, geometry, factor, value, variance, flag, limits):
+def _pack(data, stat, dq, first, last, left, right, wave, place, low, high, notch, factor, value, variance, flag, limits):
     """Copy one slice in table order; returns the number of rows and the sum of the values.
 
     Parameters
     ----------
-    geometry : float64[4]
-        gx, gy, width*cos, width*sin; followed by edges in ``first``/``last`` arrays.
+    place : float64[5]
+        From `slice_place`.
     limits : float64[6]
         Smallest and largest x, y, wavelength, updated.
     """
-    left, right = geometry[0], geometry[1]
-    gx, gy, gcos, gsin = geometry[2][0], geometry[2][1], geometry[2][2], geometry[2][3]
     n = 0
     total = 0.0
     for y in range(first.size):
-        middle = 0.5 * (left[y] + right[y])
-        width = right[y] - left[y]
         for x in range(first[y], last[y] + 1):
-            lam64 = 0.0
-            for i in range(wave.shape[1] - 1, -1, -1):
-                lam64 = lam64 * x + wave[y, i]
-            lam = np.float32(lam64)
+            lam = wavelength_at(wave[y], x)
             if lam < low or lam > high:
                 continue
-            u = (x - middle) / width
-            xpos = np.float32(gx - u * gcos)
-            ypos = np.float32(gy - u * gsin)
+            xpos, ypos = field_position(x, left[y], right[y], place)
             limits[0] = min(limits[0], xpos)
             limits[1] = max(limits[1], xpos)
             limits[2] = min(limits[2], ypos)
@@ -67,27 +59,21 @@ def _pack(data, stat, dq, first, last, wave, low, high, notch, geometry, factor,
 
 @njit(cache=True, nogil=True)
 def _unpack(
-    value, variance, flag, scale, first, last, left, right, wave, low, high, gx, gy, gcos, gsin, origin_y, row0, row1,
+    value, variance, flag, scale, first, last, left, right, wave, place, low, high, origin_y, row0, row1,
     xpos, ypos, lam_out, data, stat, dq, start,
 ):  # fmt: skip
     """Write the rows of one slice that lie in a strip of the field; returns the next free index."""
     n = start
     k = 0
     for y in range(first.size):
-        middle = 0.5 * (left[y] + right[y])
-        width = right[y] - left[y]
         for x in range(first[y], last[y] + 1):
-            lam64 = 0.0
-            for i in range(wave.shape[1] - 1, -1, -1):
-                lam64 = lam64 * x + wave[y, i]
-            lam = np.float32(lam64)
+            lam = wavelength_at(wave[y], x)
             if lam < low or lam > high:
                 continue
-            u = (x - middle) / width
-            py = np.float32(gy - u * gsin)
+            px, py = field_position(x, left[y], right[y], place)
             cell = math.floor(np.float64(py) - origin_y + 0.5)
             if cell >= row0 and cell < row1:
-                xpos[n] = np.float32(gx - u * gcos)
+                xpos[n] = px
                 ypos[n] = py
                 lam_out[n] = lam
                 data[n] = np.float32(value[k] / scale)
@@ -174,17 +160,13 @@ class RowStore:
         factors : float64[48]
             Every slice is multiplied with its factor first.
         """
-        g = pixels.geometry
         flux, stored, parts = 0.0, [], []
         limits = np.array([np.inf, -np.inf] * 3)
         notch = np.array(pixels.notch, np.float32)
-        for s in range(len(g.x)):
+        for s in range(NSLICE):
             size = int(np.maximum(pixels.last[s] - pixels.first[s] + 1, 0).sum())
             value, variance = np.empty(size, np.float32), np.empty(size, np.float32)
             flag = np.empty(size, np.uint8)
-            place = np.array(
-                [g.x[s], g.y[s], g.width[s] * np.cos(g.angle[s]), g.width[s] * np.sin(g.angle[s])]
-            )
             own = np.array([np.inf, -np.inf] * 3)
             n, total = _pack(
                 data,
@@ -192,11 +174,13 @@ class RowStore:
                 dq,
                 pixels.first[s],
                 pixels.last[s],
+                pixels.left[s],
+                pixels.right[s],
                 pixels.wave[s],
+                slice_place(pixels.geometry, s),
                 self.low,
                 self.high,
                 notch,
-                (pixels.left[s], pixels.right[s], place),
                 float(factors[s]),
                 value,
                 variance,
@@ -266,7 +250,6 @@ class RowStore:
             raw = self._read(entry)
             k, s = entry.rows, entry.slice_index
             pixels = self._maps[entry.ifu]
-            g = pixels.geometry
             n = _unpack(
                 np.frombuffer(raw, np.float32, k),
                 np.frombuffer(raw, np.float32, k, 4 * k),
@@ -277,12 +260,9 @@ class RowStore:
                 pixels.left[s],
                 pixels.right[s],
                 pixels.wave[s],
+                slice_place(pixels.geometry, s),
                 self.low,
                 self.high,
-                g.x[s],
-                g.y[s],
-                g.width[s] * np.cos(g.angle[s]),
-                g.width[s] * np.sin(g.angle[s]),
                 self.limits[2],
                 row0,
                 row1,
