@@ -85,8 +85,8 @@ def telluric_nodes() -> tuple[np.ndarray, np.ndarray]:
     return wave, physics.telluric_transmission(wave)
 
 
-def write_telluric(path: Path) -> Path:
-    """STD_TELLURIC."""
+def write_telluric(path: Path, ffcorr: bool = False) -> Path:
+    """STD_TELLURIC; ffcorr marks one made with flat-field spectra."""
     wave, transmission = telluric_nodes()
     hdu = _table(
         None,
@@ -94,7 +94,10 @@ def write_telluric(path: Path) -> Path:
         _column("ftelluric", transmission),
         _column("ftellerr", 0.002 + 0.005 * (1 - transmission)),
     )
-    return _save(path, [_primary("STD_TELLURIC"), hdu])
+    primary = _primary("STD_TELLURIC")
+    if ffcorr:
+        primary.header["HIERARCH ESO DRS MUSE FLUX FFCORR"] = True
+    return _save(path, [primary, hdu])
 
 
 def write_astrometry(path: Path, mode: str, cd: np.ndarray, crpix: tuple[float, float]) -> Path:
@@ -114,11 +117,14 @@ def write_astrometry(path: Path, mode: str, cd: np.ndarray, crpix: tuple[float, 
     return _save(path, [hdu])
 
 
-def write_filters(path: Path, curves: dict[str, tuple[np.ndarray, np.ndarray]], zero: dict | None = None) -> Path:
+def write_filters(
+    path: Path, curves: dict[str, tuple[np.ndarray, np.ndarray]], zero: dict | None = None
+) -> Path:
     """FILTER_LIST from curves {name: (wavelength, throughput)}."""
     hdus: list = [_primary("FILTER_LIST")]
     for name, (wave, throughput) in curves.items():
-        hdu = _table(name, _column("lambda", wave, unit="Angstrom"), _column("throughput", throughput))
+        hdu = _table(None, _column("lambda", wave, unit="Angstrom"), _column("throughput", throughput))
+        hdu.header["EXTNAME"] = name  # not through astropy, which would turn it to capitals
         vega, ab = (zero or {}).get(name, (21.0, 21.1))
         hdu.header["ZP_VEGA"], hdu.header["ZP_AB"] = vega, ab
         hdus.append(hdu)
@@ -173,7 +179,9 @@ def write_lsf_images(outdir: Path, table, ifus, merged: bool = False) -> list[Pa
     """LSF_PROFILE, image flavour: one file per IFU or one for all."""
     units = []
     for ifu in ifus:
-        hdu = fits.ImageHDU(lsf_image(table, ifu), name=f"CHAN{ifu:02d}.LSF_PROFILE" if merged else "LSF_PROFILE")
+        hdu = fits.ImageHDU(
+            lsf_image(table, ifu), name=f"CHAN{ifu:02d}.LSF_PROFILE" if merged else "LSF_PROFILE"
+        )
         h = hdu.header
         h["WCSAXES"] = 2
         h["CD1_1"], h["CD1_2"], h["CD2_1"], h["CD2_2"] = 15.0 / 149, 0.0, 0.0, 4650.0 / 29

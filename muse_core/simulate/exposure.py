@@ -97,6 +97,7 @@ class Light:
     flat_flux : {ifu: factor} that the merging will take out
     raman : coefficients (5) and LineList, or None
     flux_scale : what the exposure has to be multiplied with
+    flat_field : lamp spectrum (wavelength, value) that flat-fielding took out, or None
     """
 
     scene: Scene
@@ -115,6 +116,7 @@ class Light:
     flat_flux: dict[int, float] | None = None
     raman: tuple[np.ndarray, LineList] | None = None
     flux_scale: float = 1.0
+    flat_field: tuple[np.ndarray, np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,8 @@ def sensitivity_table(light: Light, exptime: float) -> tuple[np.ndarray, float]:
         nodes = np.arange(3200.0, 10500.0, 40.0)  # the nodes of the table the recipe gets
         magnitudes = response - np.interp(wave, nodes, extinction_curve(nodes)) * light.airmass
     table = exptime * physics.TELESCOPE_BIN * 1e-20 * 10 ** (0.4 * magnitudes)
+    if light.flat_field is not None:
+        table = table / np.interp(wave, *light.flat_field)
     if light.telluric:
         nodes, transmission = telluric_nodes()
         g = np.interp(wave, nodes, transmission ** (-light.airmass))
@@ -144,7 +148,9 @@ def sensitivity_table(light: Light, exptime: float) -> tuple[np.ndarray, float]:
     return table, SENSITIVITY_STEP
 
 
-def _sky_table(light: Light, layout: Layout, par: np.ndarray, low: float, high: float) -> tuple[np.ndarray, float]:
+def _sky_table(
+    light: Light, layout: Layout, par: np.ndarray, low: float, high: float
+) -> tuple[np.ndarray, float]:
     lam0 = low - 1.0
     table = np.zeros(int((high - low + 2.0) / FINE_STEP) + 2)
     level, tilt = light.continuum
@@ -155,7 +161,7 @@ def _sky_table(light: Light, layout: Layout, par: np.ndarray, low: float, high: 
     return table, lam0
 
 
-def _slice_rows(layout, light, detector, table, lsf, seed, number, ifu, slice_):
+def _slice_rows(layout, light, sources, detector, table, lsf, seed, number, ifu, slice_):
     """All columns of one slice."""
     c = layout.coordinates(ifu, slice_)
     x, y, lam = c["xpos"], c["ypos"], c["lambda"]
@@ -167,14 +173,15 @@ def _slice_rows(layout, light, detector, table, lsf, seed, number, ifu, slice_):
     par = slice_parameters(lsf, ifu, slice_)
     low, high = (float(v) for v in kernels.extremes(lam))
     flux = np.zeros(n)
-    sources, spectra = light.scene.source_table(light.seeing, *light.positions)
-    if len(sources):
-        near = _near(sources, light, x, y)
+    table_of_sources, spectra = sources
+    if len(table_of_sources):
+        near = _near(table_of_sources, light, x, y)
         if near.size:
             sigma = lsf_sigma(par, 0.5 * (low + high))
             kernels.add_sources(
-                x, y, lam, light.shift, light.wcs, sources[near], spectra[near], GRID_START, GRID_STEP, sigma, flux
-            )
+                x, y, lam, light.shift, light.wcs, table_of_sources[near], spectra[near],
+                GRID_START, GRID_STEP, sigma, flux,
+            )  # fmt: skip
     for cube in light.scene.cubes:
         _add_cube(cube, light, x, y, lam, flux)
     sky, lam0 = _sky_table(light, layout, par, low, high)
@@ -187,7 +194,9 @@ def _slice_rows(layout, light, detector, table, lsf, seed, number, ifu, slice_):
     factor = (light.flat_flux or {}).get(ifu, 1.0) / light.flux_scale
     kernels.to_counts(lam, table[0], GRID_START, table[1], factor, flux)
     if light.throughput is not None:
-        quad = np.clip(np.searchsorted(np.asarray(light.edges), lam, side="right") - 1, 0, len(light.edges) - 2)
+        quad = np.clip(
+            np.searchsorted(np.asarray(light.edges), lam, side="right") - 1, 0, len(light.edges) - 2
+        )
         flux *= light.throughput[quad, ifu - 1, slice_ - 1]
     state = np.random.SeedSequence((seed, number, ifu, slice_)).generate_state(2, np.uint64)
     kernels.add_noise(
@@ -220,7 +229,9 @@ def _add_cube(cube: SceneCube, light: Light, x, y, lam, flux) -> None:
     grid = np.array(cube.grid)
     grid[0] += light.centre[0]
     grid[2] += light.centre[1]
-    kernels.add_cube(x, y, lam, light.shift, GRID_START, GRID_STEP, light.wcs, cube.data, grid, cube.scale, flux)
+    kernels.add_cube(
+        x, y, lam, light.shift, GRID_START, GRID_STEP, light.wcs, cube.data, grid, cube.scale, flux
+    )
 
 
 def refraction_shift(info: ExposureInfo, reference: float = 7000.0) -> np.ndarray:
@@ -257,6 +268,7 @@ def write_exposure(
 ) -> list[Path]:
     """Write the pixel tables of one exposure, one file per IFU, in bounded memory."""
     table = sensitivity_table(light, info.pointing.exptime)
+    sources = light.scene.source_table(light.seeing, *light.positions)
     paths = []
     notch = NOTCH if info.is_ao else None
     with ThreadPoolExecutor(threads) as pool:
@@ -273,7 +285,7 @@ def write_exposure(
 
                 def one(slice_: int, first: int, ifu: int = ifu, writer=writer, hits=hits) -> None:
                     columns, hit = _slice_rows(
-                        layout, light, detector, table, lsf, seed, info.number, ifu, slice_
+                        layout, light, sources, detector, table, lsf, seed, info.number, ifu, slice_
                     )
                     if notch is not None:
                         lam = columns["lambda"]

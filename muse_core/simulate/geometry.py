@@ -99,7 +99,12 @@ def instrument_geometry() -> Geometry:
     inner = (sky - 1) % 12
     # stacks are not exactly level, and every slice has its own small displacement
     stack_step = rng.normal(0, 0.15, (N_IFU, 4))[ifu - 1, stack]
-    y = (ifu - 12.5) * 12 * SLICE_PITCH + (inner - 5.5) * SLICE_PITCH + stack_step + rng.normal(0, 0.03, shape)
+    y = (
+        (ifu - 12.5) * 12 * SLICE_PITCH
+        + (inner - 5.5) * SLICE_PITCH
+        + stack_step
+        + rng.normal(0, 0.03, shape)
+    )
     x = (1.5 - stack) * STACK_WIDTH + rng.normal(0, 0.25, shape) + rng.normal(0, 0.2, (N_IFU, 1))
     slope = np.tan(np.deg2rad(rng.normal(0, 0.06, shape)))
     width = STACK_WIDTH + 0.3 + rng.normal(0, 0.15, shape)
@@ -110,7 +115,9 @@ def instrument_geometry() -> Geometry:
     ccd_width = 75.8 + rng.normal(0, 0.35, shape)
     wave = np.empty((*shape, 3))
     # three groups of slices displaced against each other on the detector, and an offset of each IFU
-    wave[..., 0] = 7030.0 + 22.0 * ((ccd - 1) % 3 - 1) + rng.normal(0, 2.0, shape) + rng.normal(0, 6.0, (N_IFU, 1))
+    wave[..., 0] = (
+        7030.0 + 22.0 * ((ccd - 1) % 3 - 1) + rng.normal(0, 2.0, shape) + rng.normal(0, 6.0, (N_IFU, 1))
+    )
     wave[..., 1] = 2056 * DISPERSION * (1 + rng.normal(0, 2e-4, shape))
     wave[..., 2] = 9.0 + rng.normal(0, 0.3, shape)
     smile = np.stack([rng.normal(0, 0.35, shape), 0.45 + rng.normal(0, 0.05, shape)], axis=-1)

@@ -44,7 +44,9 @@ class ExposureInfo:
         return "-AO-" in self.mode
 
 
-def primary_header(info: ExposureInfo, ifu: int, name: str, flat_flux: tuple[float, float] | None) -> fits.Header:
+def primary_header(
+    info: ExposureInfo, ifu: int, name: str, flat_flux: tuple[float, float] | None
+) -> fits.Header:
     """Primary header of the pixel table of one IFU, without the PIXTABLE group."""
     p, t = info.pointing, info.pointing.exptime
     raw = f"MUSE.{info.date}.fits"

@@ -33,7 +33,13 @@ class Star:
         x = 1.4388e8 / (wave * self.temperature)
         x0 = 1.4388e8 / (7000.0 * self.temperature)
         body = (7000.0 / wave) ** 5 * np.expm1(x0) / np.expm1(x)
-        for line, depth, width in ((4861.3, 0.3, 6), (5175.0, 0.2, 14), (5892.9, 0.2, 6), (6562.8, 0.35, 6), (8542.1, 0.3, 5)):
+        for line, depth, width in (
+            (4861.3, 0.3, 6),
+            (5175.0, 0.2, 14),
+            (5892.9, 0.2, 6),
+            (6562.8, 0.35, 6),
+            (8542.1, 0.3, 5),
+        ):
             body *= 1 - depth * np.exp(-0.5 * ((wave - line) / width) ** 2)
         return (self.flux * body).astype(np.float32)
 

@@ -20,7 +20,16 @@ from .physics import Pointing, Weather, sky_continuum
 from .scene import Scene, deproject, gnomonic, random_scene
 
 LAMBDA_RANGE = {"N": (4750.0, 9350.0), "E": (4650.0, 9300.0)}
-DITHERS = ((0.0, 0.0), (1.7, -1.1), (-1.3, 0.9), (0.6, 1.8), (-1.9, -0.7), (2.3, 1.2), (-0.8, 2.1), (1.1, -2.2))
+DITHERS = (
+    (0.0, 0.0),
+    (1.7, -1.1),
+    (-1.3, 0.9),
+    (0.6, 1.8),
+    (-1.9, -0.7),
+    (2.3, 1.2),
+    (-0.8, 2.1),
+    (1.1, -2.2),
+)
 RAMAN_LINES = LineList(
     ("O2 0", "O2 1", "O2 2", "N2 0", "N2 1", "N2 2"),
     np.array([0, 0, 0, 1, 1, 1]),
@@ -44,7 +53,9 @@ class Simulation:
     sof: tuple[tuple[Path, str], ...]
     truth: dict
 
-    def frames(self, *, without: Sequence[str] = (), only: Sequence[str] | None = None) -> list[tuple[Path, str]]:
+    def frames(
+        self, *, without: Sequence[str] = (), only: Sequence[str] | None = None
+    ) -> list[tuple[Path, str]]:
         """Frames with some tags left out (or only some tags)."""
         return [(p, t) for p, t in self.sof if t not in without and (only is None or t in only)]
 
@@ -52,7 +63,9 @@ class Simulation:
         """Files of one tag."""
         return [p for p, t in self.sof if t == tag]
 
-    def write_sof(self, path: Path | None = None, *, without: Sequence[str] = (), absolute: bool = True) -> Path:
+    def write_sof(
+        self, path: Path | None = None, *, without: Sequence[str] = (), absolute: bool = True
+    ) -> Path:
         """Write a set-of-frames file (default: `scipost.sof` in the folder)."""
         path = self.outdir / "scipost.sof" if path is None else path
         lines = [f"{p.resolve() if absolute else p.name} {t}" for p, t in self.frames(without=without)]
@@ -85,7 +98,12 @@ def default_filters(low: float, high: float) -> dict[str, tuple[np.ndarray, np.n
     """Three smooth bands that divide a wavelength range, and one that covers it."""
     span = high - low
     curves = {}
-    for name, centre, width in (("BLUE", 1 / 6, 1 / 6), ("GREEN", 0.5, 1 / 6), ("RED", 5 / 6, 1 / 6), ("WIDE", 0.5, 0.45)):
+    for name, centre, width in (
+        ("BLUE", 1 / 6, 1 / 6),
+        ("GREEN", 0.5, 1 / 6),
+        ("RED", 5 / 6, 1 / 6),
+        ("WIDE", 0.5, 0.45),
+    ):
         wave = np.linspace(low + (centre - 1.3 * width) * span, low + (centre + 1.3 * width) * span, 81)
         u = (wave - low - centre * span) / (width * span)
         curves[name] = (wave, np.round(0.9 / (1 + np.abs(u) ** 8) * (np.abs(u) < 1.29), 6))
@@ -201,7 +219,9 @@ def simulate_scipost(
             lambda_range=layout.lambda_range, brightness=brightness * (0.05 if nfm else 1.0),
         )  # fmt: skip
     radec = deproject(
-        [s.xi for s in (*scene.stars, *scene.galaxies)], [s.eta for s in (*scene.stars, *scene.galaxies)], *center
+        [s.xi for s in (*scene.stars, *scene.galaxies)],
+        [s.eta for s in (*scene.stars, *scene.galaxies)],
+        *center,
     )
     lines = sky_line_list() if sky else LineList((), np.zeros(0, int), np.zeros(0), np.zeros(0))
     edges = cal.AUTOCAL_EDGES_AO if ao else cal.AUTOCAL_EDGES
@@ -251,7 +271,7 @@ def simulate_scipost(
             lines.scaled(factors), (level, sky_tilt), pointing.airmass, refraction_shift(info),
             telluric=telluric, throughput=throughput, edges=edges, flat_flux=flat_factors,
             raman=(raman_truth, replace(RAMAN_LINES, flux=RAMAN_LINES.flux * raman)) if raman else None,
-            flux_scale=scale,
+            flux_scale=scale, flat_field=flat_spectrum,
         )  # fmt: skip
         paths = write_exposure(
             outdir, info, layout, light, detector, lsf_table, seed=seed, limits=limits, flat_fluxes=flat_fluxes,
@@ -269,7 +289,22 @@ def simulate_scipost(
         )  # fmt: skip
         moment += (exptimes[k] + 60.0) / 86400
 
-    sof += _write_calibrations(outdir, layout, lines, telluric, astrometry, cd, crpix, mode, lsf, lsf_table, filters, sky, sky_tilt, flat_field)
+    sof += _write_calibrations(
+        outdir,
+        layout,
+        lines,
+        telluric,
+        astrometry,
+        cd,
+        crpix,
+        mode,
+        lsf,
+        lsf_table,
+        filters,
+        sky,
+        sky_tilt,
+        flat_field,
+    )
     if ao:
         sof.append((cal.write_lines(outdir / "raman_lines.fits", RAMAN_LINES, "RAMAN_LINES"), "RAMAN_LINES"))
     if any(o != (0.0, 0.0) for o in offsets) or flux_scales is not None:
@@ -279,12 +314,21 @@ def simulate_scipost(
         )  # fmt: skip
         sof.append((path, "OFFSET_LIST"))
     if sky_mask is not None:
-        sof.append((_write_mask(outdir, sky_mask, scene, exposures[0]["wcs"], xlim, ylim, half, center, wcs_scale), "SKY_MASK"))
+        sof.append(
+            (
+                _write_mask(
+                    outdir, sky_mask, scene, exposures[0]["wcs"], xlim, ylim, half, center, wcs_scale
+                ),
+                "SKY_MASK",
+            )
+        )
     if output_wcs:
         sof.append((_write_output_wcs(outdir, half, center, layout.lambda_range, wcs_scale), "OUTPUT_WCS"))
     if autocal:
         table = throughput if throughput is not None else np.ones((len(edges) - 1, 24, 48))
-        sof.append((cal.write_autocal_factors(outdir / "autocal_factors.fits", table, edges), "AUTOCAL_FACTORS"))
+        sof.append(
+            (cal.write_autocal_factors(outdir / "autocal_factors.fits", table, edges), "AUTOCAL_FACTORS")
+        )
 
     truth = {
         "seed": seed, "mode": mode, "ifus": list(layout.ifus), "slices": list(layout.slices),
@@ -322,18 +366,33 @@ def _flat_fluxes(ifus, wanted: bool):
         return None, None
     fluxes = {i: 1e6 * (1 + 0.02 * np.sin(2.3 * i)) for i in ifus}
     first = fluxes[min(ifus)]
-    return {i: (float(f), float(2.2 * f)) for i, f in fluxes.items()}, {i: float(f / first) for i, f in fluxes.items()}
+    return {i: (float(f), float(2.2 * f)) for i, f in fluxes.items()}, {
+        i: float(f / first) for i, f in fluxes.items()
+    }
 
 
 def _write_calibrations(
-    outdir, layout, lines, telluric, astrometry, cd, crpix, mode, lsf, lsf_table, filters, sky, sky_tilt, flat_field
+    outdir,
+    layout,
+    lines,
+    telluric,
+    astrometry,
+    cd,
+    crpix,
+    mode,
+    lsf,
+    lsf_table,
+    filters,
+    sky,
+    sky_tilt,
+    flat_field,
 ) -> list[tuple[Path, str]]:
     sof = [
         (cal.write_extinction(outdir / "extinct_table.fits"), "EXTINCT_TABLE"),
         (cal.write_response(outdir / "std_response.fits", ffcorr=flat_field), "STD_RESPONSE"),
     ]
     if telluric:
-        sof.append((cal.write_telluric(outdir / "std_telluric.fits"), "STD_TELLURIC"))
+        sof.append((cal.write_telluric(outdir / "std_telluric.fits", ffcorr=flat_field), "STD_TELLURIC"))
     if astrometry:
         sof.append((cal.write_astrometry(outdir / "astrometry_wcs.fits", mode, cd, crpix), "ASTROMETRY_WCS"))
     curves = filters or default_filters(*layout.lambda_range)
@@ -369,7 +428,9 @@ def _write_mask(outdir, kind, scene, wcs, xlim, ylim, half, center, scale) -> Pa
             "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CUNIT1": "deg", "CUNIT2": "deg",
             "CD1_1": -scale[0] / 3600, "CD1_2": 0.0, "CD2_1": 0.0, "CD2_2": scale[1] / 3600,
         }  # fmt: skip
-        places = [np.array([-s[0] / scale[0] + (nx - 1) / 2, s[1] / scale[1] + (ny - 1) / 2]) for s in sources]
+        places = [
+            np.array([-s[0] / scale[0] + (nx - 1) / 2, s[1] / scale[1] + (ny - 1) / 2]) for s in sources
+        ]
     yy, xx = np.mgrid[:ny, :nx]
     mask = np.ones((ny, nx), bool)
     for px, py in places:

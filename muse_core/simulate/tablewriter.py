@@ -33,7 +33,9 @@ class PixelTableWriter:
     flat_field : (lam, data) or None   adds the extension PIXTABLE_FLAT_FIELD
     """
 
-    def __init__(self, path: Path, header: fits.Header, n_rows: int, *, as_table: bool = False, flat_field=None):
+    def __init__(
+        self, path: Path, header: fits.Header, n_rows: int, *, as_table: bool = False, flat_field=None
+    ):
         self.path = path
         self.header = header
         self.n_rows = n_rows
@@ -65,7 +67,12 @@ class PixelTableWriter:
             yield "table", fits.Header(cards).tostring().encode("ascii")
             return
         for name in COLUMNS:
-            cards = [("XTENSION", "IMAGE"), ("BITPIX", 32 if name in _INTEGER else -32), ("NAXIS", 2), ("NAXIS1", 1)]
+            cards = [
+                ("XTENSION", "IMAGE"),
+                ("BITPIX", 32 if name in _INTEGER else -32),
+                ("NAXIS", 2),
+                ("NAXIS1", 1),
+            ]
             cards += [("NAXIS2", self.n_rows), ("PCOUNT", 0), ("GCOUNT", 1), ("EXTNAME", name)]
             if name in UNITS:
                 cards.append(("BUNIT", UNITS[name]))
