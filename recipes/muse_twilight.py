@@ -113,6 +113,7 @@ def run(frames, p, ctx):
         merge,
         open_store,
         prepare_all,
+        quality_cards,
         report_failures,
         smooth_cube,
     )
@@ -151,7 +152,7 @@ def run(frames, p, ctx):
     primary = inputs.exposures[0].primary
     base = base_header(primary, inputs.exposures[0].headers.get(first.ifu, primary))
     extra = flux_cards(first.lamp_flux, fluxes)
-    qc = [card for part in prepared.values() for card in part.qc]
+    qc = quality_cards(prepared, fluxes)
     target = str(primary.get("OBJECT", ""))
     used = [f for f in frames if f.tag != "VIGNETTING_MASK" or not inputs.narrow_field]
     ctx.save("DATACUBE_SKYFLAT", datacube_hdus(cube, white, target), base=base, used=used, qc=qc, extra=extra)

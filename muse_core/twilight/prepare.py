@@ -175,13 +175,6 @@ def prepare_ifu(job: IfuInputs, plan: DetectorPlan, store: RowStore) -> Prepared
     notes = tuple(
         f"{frame.path.name}: {note}" for frame, model in zip(frames, models, strict=True) for note in model.notes
     )
-    qc.append(
-        (
-            f"ESO QC TWILIGHT{job.ifu} INTFLUX",
-            rounded(stored.flux),
-            f"Flux integrated over all slices of IFU {job.ifu}",
-        )
-    )
     return PreparedIfu(job.ifu, stored, job.lamp_flux, tuple(qc), illum, notes)
 
 

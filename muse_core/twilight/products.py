@@ -103,7 +103,7 @@ def _image(data, name, title, wcs, unit, quality=None) -> fits.ImageHDU:
 def _masked(data, bad, name, unit) -> list[fits.ImageHDU]:
     mask = f"{name}_DQ"
     tail = [
-        ("HDUCLAS3", "FLAG32BIT", "extension contains 32bit Euro3D bad pixel information"),
+        ("HDUCLAS3", "FLAG32BIT", "32bit Euro3D bad pixel information"),
         ("QUALMASK", ALL_BITS, "all non-zero values are bad"),
         ("SCIDATA", name, "pointer to the data extension"),
     ]

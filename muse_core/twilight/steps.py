@@ -9,7 +9,7 @@ import numpy as np
 
 from .inputs import TwilightInputs, parse_detector
 from .model import TwilightModel, fit_twilight
-from .prepare import PreparedIfu, memory_per_ifu, prepare_ifu
+from .prepare import PreparedIfu, memory_per_ifu, prepare_ifu, rounded
 from .store import RowStore
 from .vignetting import align_mask, nfm_mask
 
@@ -54,6 +54,15 @@ def integrated_fluxes(prepared: dict[int, PreparedIfu], narrow_field: bool) -> d
     if narrow_field and 24 in fluxes and 23 in fluxes:
         fluxes[24] = fluxes[23]
     return fluxes
+
+
+def quality_cards(prepared: dict[int, PreparedIfu], fluxes: dict[int, float]) -> list[tuple[str, float, str]]:
+    """QC keywords of all IFUs, the integrated flux last."""
+    cards = []
+    for ifu, part in prepared.items():
+        name = f"ESO QC TWILIGHT{ifu} INTFLUX"
+        cards += [*part.qc, (name, rounded(fluxes[ifu]), f"Flux integrated over all slices of IFU {ifu}")]
+    return cards
 
 
 def merge(store: RowStore, prepared: dict[int, PreparedIfu], fluxes: dict[int, float]) -> None:
