@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 MAX_ELEMENTS = 400_000  # of the distance matrix made at a time: bounds the memory
-MAX_COUNTERS = 4_000_000  # of the histograms made at a time
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class SourceTable:
 class PairValues:
     """Relative offsets o_i - o_j that the pairs of exposures ask for; one row per pair with a match.
 
-    ``weight`` is the one of 2.8.7; ``variance_ra`` and ``variance_dec`` are those of the differences (deg**2).
+    ``number`` counts the matches behind a value; ``weight`` is the one of 2.8.7. Degrees of coordinate.
     """
 
     i: np.ndarray
@@ -110,38 +109,34 @@ def histogram_values(table: SourceTable, offsets, radius: float, nbins: int, *, 
     Measured against 2.8.7: bins are counted with truncation towards zero, so that the first one is twice as
     wide; ties go to the first bin with the declination as the slow axis; the right ascension is not scaled.
     """
-    width = 2.0 * radius / nbins
-    rows = []
-    step = max(1, MAX_COUNTERS // nbins**2)
+    parts = []
     for i, j, a, b in matched_pairs(table, offsets, radius):
-        if j.size == 0:
-            continue
+        width = 2.0 * radius / nbins
         bin_ra = np.trunc((table.ra[a] - table.ra[b] + radius) / width)
         bin_dec = np.trunc((table.dec[a] - table.dec[b] + radius) / width)
         inside = (bin_ra >= 0) & (bin_ra < nbins) & (bin_dec >= 0) & (bin_dec < nbins)
+        if not inside.any():
+            continue
         cell = (bin_dec[inside] * nbins + bin_ra[inside]).astype(np.int64)
-        others, which = np.unique(j[inside], return_inverse=True)
-        for low in range(0, others.size, step):
-            part = (which >= low) & (which < low + step)
-            size = min(step, others.size - low)
-            counts = np.bincount((which[part] - low) * nbins**2 + cell[part], minlength=size * nbins**2)
-            counts = counts.reshape(size, nbins**2)
-            peak = counts.argmax(axis=1)
-            height = counts[np.arange(size), peak]
-            number = counts.sum(axis=1)
-            for k in range(size):
-                iy, ix = divmod(int(peak[k]), nbins)
-                rows.append(
-                    (
-                        i,
-                        others[low + k],
-                        number[k],
-                        -radius + (ix + 0.5) * width,
-                        -radius + (iy + 0.5) * width,
-                        height[k] if weighted else 1.0,
-                    )
-                )
-    return _pair_values(rows)
+        others, which, number = np.unique(j[inside], return_inverse=True, return_counts=True)
+        # occupied cells only: the memory does not depend on the number of bins
+        cells, height = np.unique(which * nbins**2 + cell, return_counts=True)
+        owner = cells // nbins**2
+        first = np.searchsorted(owner, np.arange(others.size))
+        highest = np.maximum.reduceat(height, first)
+        top = np.flatnonzero(height == highest[owner])
+        peak = cells[top[np.searchsorted(owner[top], np.arange(others.size))]] % nbins**2
+        parts.append(
+            (
+                np.full(others.size, i),
+                others,
+                number,
+                -radius + (peak % nbins + 0.5) * width,
+                -radius + (peak // nbins + 0.5) * width,
+                highest.astype(np.float64) if weighted else np.ones(others.size),
+            )
+        )
+    return _joined(parts)
 
 
 def median_values(
@@ -167,21 +162,14 @@ def median_values(
         else:
             weight = np.ones(number.size)
         parts.append((np.full(number.size, i), others, number, median_ra, median_dec, weight))
+    return _joined(parts)
+
+
+def _joined(parts) -> PairValues:
     if not parts:
-        return _pair_values([])
+        whole, real = np.zeros(0, dtype=np.int64), np.zeros(0)
+        return PairValues(whole, whole, whole, real, real, real)
     return PairValues(*(np.concatenate([p[k] for p in parts]) for k in range(6)))
-
-
-def _pair_values(rows) -> PairValues:
-    columns = np.array(rows, dtype=np.float64).reshape(-1, 6).T
-    return PairValues(
-        i=columns[0].astype(np.int64),
-        j=columns[1].astype(np.int64),
-        number=columns[2].astype(np.int64),
-        ra=columns[3],
-        dec=columns[4],
-        weight=columns[5],
-    )
 
 
 def group_median(values, group, start, number):

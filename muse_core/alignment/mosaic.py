@@ -9,6 +9,8 @@ import numpy as np
 
 from .tan import TanWcs
 
+KEPT_PIXELS = 2_000_000  # grids up to this size keep their directions, 24 bytes per pixel
+
 
 @dataclass(frozen=True)
 class MosaicGrid:
@@ -90,6 +92,7 @@ class Mosaic:
         self._sum = np.zeros(grid.shape, dtype=np.float32)  # as 2.8.7: the preview is bit-identical
         self._hit = np.zeros(grid.shape, dtype=bool)
         self._time = np.zeros(grid.shape, dtype=np.float64) if exposure_map else None
+        self._kept = None
 
     def add(self, data, bad, wcs: TanWcs, exptime: float = 0.0) -> None:
         """Add the good pixels of one exposure.
@@ -107,12 +110,7 @@ class Mosaic:
         window = self._window(wcs, ny, nx)
         if window is None:
             return
-        rows, columns = window
-        out_x, out_y = np.meshgrid(
-            np.arange(columns.start + 1, columns.stop + 1, dtype=np.float64),
-            np.arange(rows.start + 1, rows.stop + 1, dtype=np.float64),
-        )
-        x, y = wcs.pixel(*self.grid.wcs.sky(out_x, out_y))
+        x, y = wcs.pixel_of_directions(self._directions(*window))
         with np.errstate(invalid="ignore"):
             x = np.floor(x + 0.5)
             y = np.floor(y + 0.5)
@@ -137,6 +135,19 @@ class Mosaic:
         if rows.start >= rows.stop or columns.start >= columns.stop:
             return None
         return rows, columns
+
+    def _directions(self, rows, columns):
+        """Directions of a window of the grid; kept for the whole grid unless it is large."""
+        if self.grid.pixels > KEPT_PIXELS:
+            return self._compute_directions(rows, columns)
+        if self._kept is None:
+            self._kept = self._compute_directions(slice(0, self.grid.shape[0]), slice(0, self.grid.shape[1]))
+        return self._kept[:, rows, columns]
+
+    def _compute_directions(self, rows, columns):
+        x = np.arange(columns.start + 1, columns.stop + 1, dtype=np.float64)
+        y = np.arange(rows.start + 1, rows.stop + 1, dtype=np.float64)
+        return self.grid.wcs.directions(x[None, :], y[:, None])
 
     def preview(self):
         """Sum of the exposures, float32[ny, nx]."""

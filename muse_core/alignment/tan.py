@@ -70,6 +70,40 @@ class TanWcs:
         det = a * d - b * c
         return (d * xi - b * eta) / det + self.crpix[0], (a * eta - c * xi) / det + self.crpix[1]
 
+    def _frame(self):
+        """Directions east, north and towards the reference point, as rows; float64[3, 3]."""
+        ra0, dec0 = np.radians(self.crval[0]), np.radians(self.crval[1])
+        sin_ra, cos_ra, sin0, cos0 = np.sin(ra0), np.cos(ra0), np.sin(dec0), np.cos(dec0)
+        return np.array(
+            [
+                [-sin_ra, cos_ra, 0.0],
+                [-sin0 * cos_ra, -sin0 * sin_ra, cos0],
+                [cos0 * cos_ra, cos0 * sin_ra, sin0],
+            ]
+        )
+
+    def directions(self, x, y):
+        """Unnormalised direction vectors of FITS pixel positions, float64[3, ...]."""
+        dx = np.asarray(x, dtype=np.float64) - self.crpix[0]
+        dy = np.asarray(y, dtype=np.float64) - self.crpix[1]
+        (a, b), (c, d) = self.cd
+        xi = np.radians(a * dx + b * dy)
+        eta = np.radians(c * dx + d * dy)
+        east, north, towards = self._frame()
+        return np.stack([east[k] * xi + north[k] * eta + towards[k] for k in range(3)])
+
+    def pixel_of_directions(self, vectors):
+        """FITS pixel positions of direction vectors float64[3, ...]; quick for many pixels."""
+        east, north, towards = self._frame()
+        u, v, w = vectors
+        down = towards[0] * u + towards[1] * v + towards[2] * w
+        if np.any(down <= 0):
+            down = np.where(down > 0, down, np.nan)
+        scale = np.degrees(1.0) / down
+        xi = (east[0] * u + east[1] * v + east[2] * w) * scale
+        eta = (north[0] * u + north[1] * v + north[2] * w) * scale
+        return self._pixel_of_plane(xi, eta)
+
     def moved(self, dra: float, ddec: float) -> TanWcs:
         """Return the same projection with its reference point moved by (``dra``, ``ddec``) degrees of coordinate."""
         return replace(self, crval=(self.crval[0] + dra, self.crval[1] + ddec))

@@ -1,0 +1,405 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The steps of the recipe that touch files: looking at the inputs, finding the sources, adding up the preview."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .catalogue import read_catalogue
+from .detection import make_kernel, near_bad_pixel
+from .field import FAR_DEG, FieldError, FieldInfo, inspect_field, read_pixels
+from .matching import SourceTable
+from .mosaic import Mosaic, MosaicGrid, plan_mosaic
+from .search import DetectionLimits, NoShapeSurvivesError, detect_sources
+from .tan import TanWcs
+
+_NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)")
+MOSAIC_BYTES = 60  # per pixel of the grid and of an input, with temporary arrays
+
+
+@dataclass(frozen=True)
+class SourceList:
+    """Sources of one exposure with sky positions, and how they were found."""
+
+    number: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    flux: np.ndarray
+    sharpness: np.ndarray
+    roundness: np.ndarray
+    ra: np.ndarray
+    dec: np.ndarray
+    origin: str
+    median: float
+    mad: float
+    threshold: float
+    position_error: float  # typical, arcsec per coordinate; NaN for catalogues
+
+    def __len__(self) -> int:
+        return int(self.x.size)
+
+
+def parse_radii(text: str) -> list[float]:
+    """Read the list of search radii.
+
+    Blanks and empty items are skipped and what follows a number in an item is ignored, as in 2.8.7.
+
+    Examples
+    --------
+    >>> parse_radii("30., 4x,,0.8")
+    [30.0, 4.0, 0.8]
+    """
+    radii = []
+    for item in text.split(","):
+        if not item.strip():
+            continue
+        match = _NUMBER.match(item)
+        if match is None or not math.isfinite(float(match.group(1))):
+            raise ValueError(f"rsearch: {item.strip()!r} is not a number")
+        radii.append(float(match.group(1)))
+    if not radii:
+        raise ValueError("rsearch: the list of search radii is empty")
+    return radii
+
+
+def parameter_faults(p) -> list[str]:
+    """Return what is wrong with the values of the parameters, in words."""
+    faults = []
+    try:
+        parse_radii(p.rsearch)
+    except ValueError as error:
+        faults.append(str(error))
+    for wrong, text in (
+        (p.nbins < 2, f"nbins: {p.nbins} is too small, 2 or more bins are needed"),
+        (not 0.5 <= p.fwhm < 1e4, f"fwhm: {p.fwhm:g} is not a width in pixels of 0.5 or more"),
+        (p.bkgignore < 0, f"bkgignore: {p.bkgignore:g} is negative"),
+        (p.bkgfraction <= 0, f"bkgfraction: {p.bkgfraction:g} is not positive"),
+        (p.step < 0 or not math.isfinite(p.step), f"step: {p.step:g} is not a positive number"),
+        (not math.isfinite(p.threshold), f"threshold: {p.threshold:g} is not finite"),
+        (p.srcmax < p.srcmin, f"srcmax: {p.srcmax} is below srcmin = {p.srcmin}"),
+        (p.roundmax < p.roundmin, f"roundmax: {p.roundmax:g} is below roundmin = {p.roundmin:g}"),
+        (p.sharpmin <= 0, f"sharpmin: {p.sharpmin:g} is not positive"),
+        (p.sharpmax < p.sharpmin, f"sharpmax: {p.sharpmax:g} is below sharpmin = {p.sharpmin:g}"),
+        (not math.isfinite(p.bpixdistance), f"bpixdistance: {p.bpixdistance:g} is not finite"),
+    ):
+        if wrong:
+            faults.append(text)
+    return faults
+
+
+def inspect_fields(paths, *, need_exptime: bool, compat: bool, problems, log) -> list[FieldInfo]:
+    """Look at the headers of all images; what is wrong goes to ``problems``.
+
+    Unless ``compat``, right ascensions on the other side of 0 are brought to the side of the first exposure.
+    """
+    fields = []
+    for path in paths:
+
+        def complain(error: FieldError, path=path) -> None:
+            problems.add(path, error.item, expected=error.expected, found=error.found, remedy=error.remedy)
+
+        info = inspect_field(path, need_exptime=need_exptime, complain=complain)
+        if info is not None:
+            fields.append(_usable_exptime(info, compat=compat, log=log) if need_exptime else info)
+    if not fields:
+        return fields
+    _warn_about(fields, log)
+    if not compat:
+        fields = [_same_side(info, fields[0].wcs.crval[0]) for info in fields]
+        _check_distance(fields, problems)
+    return fields
+
+
+def _usable_exptime(info: FieldInfo, *, compat: bool, log) -> FieldInfo:
+    if compat and info.exptime_is_integer:
+        return replace(info, exptime=0.0)  # 2.8.7 reads whole-number keywords as 0
+    if info.exptime < 0:
+        log.warning("%s: EXPTIME is negative (%g s), 0 is used for the exposure map", info.path, info.exptime)
+        return replace(info, exptime=0.0)
+    return info
+
+
+def _same_side(info: FieldInfo, ra: float) -> FieldInfo:
+    turns = round((ra - info.wcs.crval[0]) / 360.0)
+    return replace(info, wcs=info.wcs.moved(360.0 * turns, 0.0)) if turns else info
+
+
+def _warn_about(fields: list[FieldInfo], log) -> None:
+    first: dict[float, FieldInfo] = {}
+    for info in fields:
+        if info.instrument != "MUSE":
+            log.warning("%s: INSTRUME is %r, not 'MUSE'", info.path, info.instrument)
+        if not info.mode:
+            log.warning("%s: no ESO INS MODE, the wide field is assumed", info.path)
+        if info.mjd in first:
+            log.warning(
+                "%s: MJD-OBS %r is that of %s, too; muse_exp_combine cannot tell their offsets apart",
+                info.path, info.mjd, first[info.mjd].path,
+            )
+        first.setdefault(info.mjd, info)
+    families = {info.family for info in fields}
+    if len(families) > 1:
+        log.warning(
+            "ESO INS MODE: wide-field and narrow-field images are mixed (%s); their pixel sizes differ",
+            ", ".join(f"{info.path}: {info.mode or 'none'}" for info in fields),
+        )
+
+
+def _check_distance(fields: list[FieldInfo], problems) -> None:
+    reference = fields[0]
+    limit = FAR_DEG[reference.family]
+    for info in fields[1:]:
+        d_ra = (info.wcs.crval[0] - reference.wcs.crval[0]) * math.cos(math.radians(reference.wcs.crval[1]))
+        distance = math.hypot(d_ra, info.wcs.crval[1] - reference.wcs.crval[1])
+        if distance > limit:
+            problems.add(
+                info.path,
+                "keywords CRVAL1, CRVAL2",
+                expected=f"a field within {limit:g} degrees of the first exposure {reference.path}",
+                found=f"{distance:.3g} degrees",
+                remedy="Align the fields of one target at a time.",
+            )
+
+
+def check_memory(fields: list[FieldInfo], radii, compat: bool, memory_bytes: int, problems) -> None:
+    """Check that each image and the preview fit into the memory, before anything is read or made."""
+    for info in fields:
+        need = info.shape[0] * info.shape[1] * MOSAIC_BYTES
+        if need > memory_bytes:
+            problems.add(
+                info.path,
+                f"image of {info.shape[1]} x {info.shape[0]} pixels",
+                expected=f"at most {memory_bytes / MOSAIC_BYTES:.3g} pixels for this memory",
+                found=f"{info.shape[0] * info.shape[1]:.3g}",
+                remedy="Give more memory or cut the image.",
+            )
+    try:
+        grid = plan_mosaic([info.wcs for info in fields], [info.shape for info in fields], compat=compat)
+    except ValueError as error:
+        problems.add(
+            fields[-1].path, "keywords CRVAL1, CRVAL2, CDi_j", expected="fields of one target", found=str(error)
+        )
+        return
+    reach = 2.0 * max(radii) / 3600.0 / math.sqrt(fields[0].wcs.pixel_area)
+    pixels = (grid.shape[0] + reach) * (grid.shape[1] + reach)
+    if pixels * 24 > memory_bytes:
+        far = _farthest(fields)
+        problems.add(
+            far.path,
+            "keywords CRVAL1, CRVAL2",
+            expected=f"a preview of at most {memory_bytes / 24:.3g} pixels, which the memory allows",
+            found=f"{pixels:.3g} pixels to hold this field and the first exposure",
+            remedy="Align the fields of one target at a time.",
+        )
+
+
+def _farthest(fields: list[FieldInfo]) -> FieldInfo:
+    ra0, dec0 = fields[0].wcs.crval
+    return max(fields, key=lambda info: abs(info.wcs.crval[0] - ra0) + abs(info.wcs.crval[1] - dec0))
+
+
+def sky_positions(wcs: TanWcs, x, y, *, compat: bool):
+    """Sky positions of zero-based pixels.
+
+    2.8.7 takes them for FITS pixels, which start at 1: all its positions are one pixel off. That cancels only
+    between exposures of equal orientation, so it is corrected unless ``compat``.
+    """
+    shift = 0.0 if compat else 1.0
+    return wcs.sky(x + shift, y + shift)
+
+
+def detect_field(info: FieldInfo, kernel, limits: DetectionLimits, bpixdistance: float, *, compat: bool, log):
+    """Find the sources of one image; `FieldError` if the image or the search gives none to work with."""
+    data, bad = read_pixels(info)
+    box = 2 * kernel.half + 2
+    if min(info.shape) < box:
+        raise FieldError(
+            "keywords NAXIS1, NAXIS2", f"at least {box} x {box} pixels for this fwhm", f"{info.shape[::-1]}"
+        )
+    good = data[~bad]
+    if good.size == 0:
+        raise FieldError("pixels of the image", "good pixels", "only bad ones (NaN or flagged in DQ)")
+    if good.min() == good.max():
+        raise FieldError("pixels of the image", "an exposure of the sky", f"one value everywhere ({good[0]:g})")
+    try:
+        result = detect_sources(data, bad, kernel, limits)
+    except NoShapeSurvivesError as error:
+        raise FieldError(
+            "sources",
+            "point sources within the limits of sharpness and roundness",
+            f"none among {error.candidates} candidates above {error.threshold:g}",
+            "Check fwhm, sharpmin, sharpmax, roundmin and roundmax.",
+        ) from error
+    if result.background.npixels == 0:
+        log.error("%s: no background pixels between bkgignore and bkgfraction, level 0 is used", info.path)
+    if not result.wanted:
+        raise FieldError(
+            "sources",
+            f"{limits.srcmin} to {limits.srcmax} point sources (srcmin, srcmax)",
+            f"{len(result.sources)} at the last threshold {result.threshold:g} of {result.searches} tried",
+            "Change threshold, step, iterations, srcmin or srcmax.",
+        )
+    found = result.sources
+    keep = ~near_bad_pixel(found.x, found.y, bad, bpixdistance)
+    if not keep.any():
+        raise FieldError(
+            "sources",
+            f"sources farther than bpixdistance = {bpixdistance:g} pixels from bad pixels",
+            f"all {len(found)} are closer",
+            "Lower bpixdistance.",
+        )
+    number = np.flatnonzero(keep).astype(np.int32) + 1
+    found = found.take(keep)
+    ra, dec = sky_positions(info.wcs, found.x, found.y, compat=compat)
+    amplitude = np.median(found.flux)
+    error = kernel.position_error * result.noise / amplitude * info.pixel_arcsec if amplitude > 0 else math.nan
+    log.info(
+        "%s: %d sources above %g, %d of them near bad pixels; background %.4g +- %.3g",
+        info.name, keep.size, result.threshold, keep.size - len(found),
+        result.background.median, result.background.mad,
+    )
+    return SourceList(
+        number=number,
+        x=found.x,
+        y=found.y,
+        flux=found.flux,
+        sharpness=found.sharpness,
+        roundness=found.roundness,
+        ra=ra,
+        dec=dec,
+        origin="detection",
+        median=result.background.median,
+        mad=result.background.mad,
+        threshold=result.threshold,
+        position_error=error,
+    )
+
+
+def detect_fields(fields, p, *, compat: bool, problems, log, progress) -> list[SourceList]:
+    """Find the sources of all images; images without a usable list go to ``problems``."""
+    kernel = make_kernel(p.fwhm)
+    limits = DetectionLimits(
+        threshold=p.threshold,
+        step=p.step,
+        iterations=p.iterations,
+        srcmin=p.srcmin,
+        srcmax=p.srcmax,
+        sharp=(p.sharpmin, p.sharpmax),
+        round=(p.roundmin, p.roundmax),
+        bkgignore=p.bkgignore,
+        bkgfraction=p.bkgfraction,
+    )
+    lists = []
+    for info in progress(fields, "sources"):
+        try:
+            lists.append(detect_field(info, kernel, limits, p.bpixdistance, compat=compat, log=log))
+        except FieldError as error:
+            problems.add(
+                info.path, error.item, expected=error.expected, found=error.found, remedy=error.remedy
+            )
+    return lists
+
+
+def load_catalogues(paths, fields, *, compat: bool, problems) -> list[SourceList]:
+    """Read source lists and give each image the one with its MJD-OBS; faults go to ``problems``."""
+    catalogues = []
+    for path in paths:
+        try:
+            catalogues.append(read_catalogue(path))
+        except FieldError as error:
+            problems.add(path, error.item, expected=error.expected, found=error.found, remedy=error.remedy)
+    if len(paths) != len(fields):
+        problems.add(
+            "",
+            "input SOURCE_LIST",
+            expected=f"one list for each of the {len(fields)} images",
+            found=f"{len(paths)} lists",
+        )
+    if problems:
+        return []
+    lists = []
+    for info in fields:
+        mine = [c for c in catalogues if c.mjd == info.mjd]
+        if len(mine) != 1:
+            problems.add(
+                info.path,
+                "keyword MJD-OBS",
+                expected=f"one SOURCE_LIST with MJD-OBS {info.mjd!r}",
+                found="several: " + ", ".join(str(c.path) for c in mine) if mine else "none",
+            )
+            continue
+        ra, dec = sky_positions(info.wcs, mine[0].x, mine[0].y, compat=compat)
+        unknown = np.full(mine[0].x.size, np.nan)
+        lists.append(
+            SourceList(
+                number=mine[0].number,
+                x=mine[0].x,
+                y=mine[0].y,
+                flux=unknown,
+                sharpness=unknown,
+                roundness=unknown,
+                ra=ra,
+                dec=dec,
+                origin="catalog",
+                median=0.0,
+                mad=0.0,
+                threshold=0.0,
+                position_error=math.nan,
+            )
+        )
+    return lists
+
+
+def source_table(lists: list[SourceList]) -> SourceTable:
+    """All positions of all exposures."""
+    return SourceTable.from_lists([(s.ra, s.dec) for s in lists])
+
+
+def field_areas(fields: list[FieldInfo], lists: list[SourceList]) -> np.ndarray:
+    """Solid angle that holds the sources of each exposure, in square degrees."""
+    areas = []
+    for info, sources in zip(fields, lists, strict=True):
+        image = info.shape[0] * info.shape[1]
+        box = np.ptp(sources.x) * np.ptp(sources.y) if len(sources) else 0.0
+        areas.append(max(image, box) * info.wcs.pixel_area)
+    return np.array(areas)
+
+
+def make_mosaic(fields, offsets, *, exposure_map: bool, compat: bool, log, progress) -> Mosaic:
+    """Add up all exposures whose offset is not absurdly large."""
+    chosen = []
+    for info, offset in zip(fields, offsets, strict=True):
+        limit = FAR_DEG[fields[0].family]
+        if abs(offset[0]) > limit or abs(offset[1]) > limit:
+            log.warning(
+                "%s: its offset of (%.4f, %.4f) deg is above %g deg, it is left out of the preview",
+                info.path, offset[0], offset[1], limit,
+            )
+            continue
+        chosen.append((info, info.wcs.moved(-offset[0], -offset[1])))
+    grid = plan_mosaic([wcs for _, wcs in chosen], [info.shape for info, _ in chosen], compat=compat)
+    mosaic = Mosaic(grid, exposure_map=exposure_map)
+    for info, wcs in progress(chosen, "preview"):
+        data, bad = read_pixels(info)
+        mosaic.add(data, bad, wcs, info.exptime or 0.0)
+    return mosaic
+
+
+__all__ = [
+    "MosaicGrid",
+    "SourceList",
+    "check_memory",
+    "detect_fields",
+    "field_areas",
+    "inspect_fields",
+    "load_catalogues",
+    "make_mosaic",
+    "parameter_faults",
+    "parse_radii",
+    "sky_positions",
+    "source_table",
+]
