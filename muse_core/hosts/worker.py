@@ -16,7 +16,7 @@ import time
 import traceback
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 _HERE = Path(__file__).resolve()
 
@@ -25,6 +25,9 @@ if __name__ == "__main__" and str(_HERE.parents[2]) not in sys.path:
     sys.path.insert(0, str(_HERE.parents[2]))
 
 from muse_core.hosts.wire import join_fields, plain_text, split_fields  # noqa: E402
+
+if TYPE_CHECKING:
+    from muse_core.framework.spec import RecipeSpec
 
 GRACE_SECONDS = 3.0
 
@@ -133,8 +136,8 @@ def execute(lines: list[list[str]], connection: Connection) -> int:
             request["recipe"], request["file"] = fields[1], fields[2]
         elif fields[0] == "level":
             request["level"] = logging.DEBUG if fields[1] == "debug" else logging.INFO
-        elif fields[0] == "param" and fields[2] == "1":
-            request["params"][fields[1]] = fields[3]
+        elif fields[0] == "param":
+            request["params"][fields[1]] = (fields[2] == "1", fields[3])
         elif fields[0] == "frame":
             request["frames"].append(fields[1:])
     from muse_core.framework.log import ROOT
@@ -176,7 +179,17 @@ def _run(request: dict[str, Any], connection: Connection) -> list[Any]:
         if declared is not None:
             connection.send("group", index, declared.group)
         frames.append(Frame(Path(name), tag, group or None))
-    return run_recipe(recipe, frames, request["params"])
+    return run_recipe(recipe, frames, _settings(request["params"], recipe.spec))
+
+
+def _settings(given: dict[str, tuple[bool, str]], spec: RecipeSpec) -> dict[str, str]:
+    """Return what the user set: python-cpl sets values without CPL's flag, so a changed value counts, too."""
+    settings = {}
+    for name, (is_set, value) in given.items():
+        param = spec.param(name)
+        if is_set or param.coerce(value) != param.default:
+            settings[name] = value
+    return settings
 
 
 def main() -> int:

@@ -33,6 +33,7 @@ def run(frames, p, ctx):
     import numpy as np
     from astropy.io import fits
 
+    ctx.problems.raise_if_any()
     _fail(p.fault, ctx)
     raw = frames["TEST_RAW"]
     rows = []

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Set-up in esorex's manner: configuration files, sets of frames, messages on the terminal and in a log file."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from muse_core.cpl.logger import OFF, level_number
+
+
+def _source_text(source: Any) -> str:
+    """Return the text of a source: file object, file name, or text (which has a line break, or names no file)."""
+    if hasattr(source, "read"):
+        return str(source.read())
+    text = str(source)
+    if "\n" in text or (not Path(text).is_file() and ("=" in text or " " in text.strip())):
+        return text
+    return Path(text).expanduser().read_text(encoding="utf-8")
+
+
+def load_sof(source: Any) -> dict[str, Any]:
+    """Read a set of frames (name, file object or text): tag -> file name, or list of names.
+
+    >>> load_sof("a.fits A\\nb.fits B\\nc.fits B\\n")
+    {'A': 'a.fits', 'B': ['b.fits', 'c.fits']}
+    """
+    from muse_core.framework.sof import parse_sof
+
+    found: dict[str, list[str]] = {}
+    for frame in parse_sof(_source_text(source)):
+        found.setdefault(frame.tag, []).append(str(frame.path))
+    return {tag: files[0] if len(files) == 1 else files for tag, files in found.items()}
+
+
+def load_rc(source: Any = None) -> dict[str, str]:
+    """Read a configuration file (name, file object or text); without a source ``~/.esorex/esorex.rc``.
+
+    >>> load_rc("muse.a.n=3\\n# note\\n")
+    {'muse.a.n': '3'}
+    """
+    from muse_core.hosts.configfile import parse_rc
+
+    path = Path.home() / ".esorex" / "esorex.rc"
+    return parse_rc(path.read_text(encoding="utf-8") if source is None else _source_text(source))
+
+
+def init(source: Any = None) -> None:
+    """Take recipe folders, message and log settings from an esorex configuration."""
+    from muse_core.cpl.recipe import Recipe
+
+    values = load_rc(source)
+    prefix = "esorex.caller."
+    if values.get(prefix + "recipe-dir"):
+        Recipe.path = values[prefix + "recipe-dir"].split(":")
+    if prefix + "msg-level" in values:
+        msg.level = values[prefix + "msg-level"]
+    if prefix + "log-level" in values:
+        log.level = values[prefix + "log-level"]
+    if prefix + "log-dir" in values:
+        log.dir = values[prefix + "log-dir"]
+    if prefix + "log-file" in values:
+        log.filename = values[prefix + "log-file"]
+
+
+class CplLogger:
+    """Messages of recipes on the terminal; setting an attribute takes effect at once."""
+
+    DEBUG, INFO, WARN, ERROR, OFF = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, OFF
+
+    def __init__(self, level: int = OFF, *, detailed: bool = False) -> None:
+        self.handler: logging.Handler | None = None
+        self.dir: str | None = None
+        self._level = level
+        self._time = self._threadid = self._component = detailed
+        self._format: str | None = None
+
+    @property
+    def level(self) -> int:
+        """Least severe messages shown: a logging level, or its name."""
+        return self._level
+
+    @level.setter
+    def level(self, level: int | str) -> None:
+        self._level = level_number(level)
+        self._renew()
+
+    @property
+    def format(self) -> str:
+        """Format of a line; None composes it from time, threadid and component."""
+        if self._format is not None:
+            return self._format
+        return (
+            ("%(asctime)s " if self._time else "")
+            + "[%(levelname)7s]"
+            + ("[%(threadName)s]" if self._threadid else "")
+            + (" %(name)s:" if self._component else "")
+            + " %(message)s"
+        )
+
+    @format.setter
+    def format(self, text: str | None) -> None:
+        self._format = text
+        self._renew()
+
+    @property
+    def time(self) -> bool:
+        """Show the time."""
+        return self._time
+
+    @time.setter
+    def time(self, shown: bool) -> None:
+        self._time = shown
+        self._renew()
+
+    @property
+    def threadid(self) -> bool:
+        """Show the thread."""
+        return self._threadid
+
+    @threadid.setter
+    def threadid(self, shown: bool) -> None:
+        self._threadid = shown
+        self._renew()
+
+    @property
+    def component(self) -> bool:
+        """Show the recipe and function that speak."""
+        return self._component
+
+    @component.setter
+    def component(self, shown: bool) -> None:
+        self._component = shown
+        self._renew()
+
+    def _make_handler(self) -> logging.Handler | None:
+        return _TerminalHandler()
+
+    def _renew(self) -> None:
+        root = logging.getLogger("cpl")
+        if self.handler is not None:
+            root.removeHandler(self.handler)
+            self.handler.close()
+        self.handler = self._make_handler() if self._level < OFF else None
+        if self.handler is None:
+            return
+        self.handler.setLevel(self._level)
+        self.handler.setFormatter(logging.Formatter(self.format, "%H:%M:%S"))
+        root.addHandler(self.handler)
+
+
+class _TerminalHandler(logging.StreamHandler[Any]):
+    """Writes to what sys.stdout is at that moment."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stdout)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stdout
+        super().emit(record)
+
+
+class CplFileLogger(CplLogger):
+    """Messages of recipes in a file, once a file name is set."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO, detailed=True)
+        self._filename: str | None = None
+        self._dir: str | None = None
+
+    @property
+    def filename(self) -> str | None:
+        """Name of the log file; None writes none."""
+        return self._filename
+
+    @filename.setter
+    def filename(self, name: str | None) -> None:
+        self._filename = name
+        self._renew()
+
+    @property
+    def dir(self) -> str | None:  # type: ignore[override]
+        """Folder of the log file."""
+        return self._dir
+
+    @dir.setter
+    def dir(self, folder: str | None) -> None:
+        self._dir = folder
+        if hasattr(self, "_filename"):
+            self._renew()
+
+    def _make_handler(self) -> logging.Handler | None:
+        if self._filename is None:
+            return None
+        return logging.FileHandler(Path(self._dir or ".") / self._filename, encoding="utf-8", delay=True)
+
+
+msg = CplLogger()
+log = CplFileLogger()
