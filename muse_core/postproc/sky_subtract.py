@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Subtraction of sky lines from pixel-table rows with the line-spread function of their slice.
 
-In the C pipeline the rows of a slice are sorted by wavelength, and a line at ``l`` acts on the rows from the
-largest wavelength <= ``l + x_first`` to the largest wavelength <= ``l + x_last`` (both ends included, clamped to the
-slice; x_first and x_last are the offsets of the first and last LSF sample).  Whether a row is hit therefore depends
-on one other row of its slice.  `LineWindows` collects just that, in one pass over wavelengths and origins: for each
-slice and line the largest wavelength at or below the lower limit.  After that every row can be treated alone::
+In the C pipeline the rows of a slice are sorted by wavelength, and a line at ``l`` acts on the rows from number
+``lo`` to number ``hi`` (included), the last rows with a wavelength <= ``l + x_first`` and <= ``l + x_last``, or row 0
+if there is none; x_first and x_last are the offsets of the first and last LSF sample.  Nothing happens if ``lo`` and
+``hi`` are the same row.  All this, and that of several rows of the same wavelength at ``lo`` only the last one is
+hit, was measured against 2.8.7.
+
+Whether a row is hit thus depends on other rows of its slice.  `LineWindows` collects what matters, in one pass over
+wavelengths and origins: for each slice and line the largest wavelength at or below the lower limit, and the row
+that has it.  After that every row can be treated alone::
 
     windows = LineWindows(lines.lam, lsf.reach)     # one per thread, then `merge`
     for block in blocks:                            # only rows inside the range of the continuum
@@ -30,6 +34,7 @@ from muse_core.postproc.sky_lines import SkyLines
 
 N_KEY = N_IFU * N_SLICE
 CELL = 0.5  # Angstrom; look-up cells of the sorted line list
+TABLE_MARGIN = 8.0  # Angstrom below the window, where a Gauss-Hermite profile has vanished
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,9 @@ def index_at_or_above(x, value, first, start):
 class LineWindows:
     """Collects, for each slice, the rows at the lower window limits of the lines.
 
+    Rows of the same wavelength are told apart by their place on the CCD; the last one is that with the largest
+    y, then x, which is the order of the rows in the tables of muse_scibasic.
+
     Parameters
     ----------
     lam_lines : float64[n]   wavelengths of the lines, in any order
@@ -82,42 +90,78 @@ class LineWindows:
     """
 
     def __init__(self, lam_lines: npt.NDArray[np.float64], reach: tuple[float, float]) -> None:
+        lam = np.sort(lam_lines)
+        n = lam.size
+        self._lam = lam
         self.reach = reach
-        self.lower = LineIndex.from_values(np.sort(lam_lines) + reach[0])
-        self.bound = np.full((N_KEY, lam_lines.size), -np.inf, dtype=np.float32)
-        self.minimum = np.full(N_KEY, np.inf, dtype=np.float32)
+        self.lower = LineIndex.from_values(lam + reach[0])
         self.rows = np.zeros(N_KEY, dtype=np.int64)
+        self._high = np.full((N_KEY, n + 1), -np.inf, dtype=np.float32)
+        self._low = np.full((N_KEY, n + 1), np.inf, dtype=np.float32)
+        self._place = np.full((N_KEY, n + 1), -1, dtype=np.int32)
+        self._lowest = np.full((N_KEY, 2), np.inf, dtype=np.float32)
 
     def add(self, lam: npt.NDArray[np.float32], origin: npt.NDArray[np.int32]) -> None:
         """Add the rows of a block; they must be the rows that are left after all cuts."""
         lower = self.lower
-        collect_bounds(lam, origin, lower.value, lower.first, lower.start, self.bound, self.minimum, self.rows)
+        collect_bounds(
+            lam, origin, lower.value, lower.first, lower.start, self._high, self._low, self._place, self._lowest,
+            self.rows,
+        )  # fmt: skip
 
     def emptied(self) -> LineWindows:
-        """Return an empty collector for the same lines."""
-        return LineWindows(self.lower.value - self.reach[0], self.reach)
+        """Return an empty collector for the same lines, for another thread."""
+        return LineWindows(self._lam, self.reach)
 
     def merge(self, other: LineWindows) -> None:
         """Add what another collector has seen."""
-        np.maximum(self.bound, other.bound, out=self.bound)
-        np.minimum(self.minimum, other.minimum, out=self.minimum)
+        same, above = other._high == self._high, other._high > self._high
+        self._place = np.where(above, other._place, self._place)
+        self._place[same] = np.maximum(self._place[same], other._place[same])
+        np.maximum(self._high, other._high, out=self._high)
+        np.minimum(self._low, other._low, out=self._low)
+        self._lowest = np.sort(np.concatenate([self._lowest, other._lowest], axis=1), axis=1)[:, :2].copy()
         self.rows += other.rows
 
-    def bounds(self) -> npt.NDArray[np.float32]:
-        """Return float32[1152, n]: the lowest wavelength of a slice on which a line acts."""
-        bound = np.maximum.accumulate(self.bound, axis=1)
-        return np.maximum(bound, self.minimum[:, np.newaxis])
+    @property
+    def lowest_row(self) -> npt.NDArray[np.float32]:
+        """Smallest wavelength of each slice."""
+        return self._lowest[:, 0]
+
+    def bounds(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
+        """Return where each line begins to act in each slice.
+
+        Returns
+        -------
+        bound : float32[1152, n]   wavelength of the lowest row that is hit; infinity if none is
+        place : int32[1152, n]   which of the rows with that wavelength is hit (see `place_of`); -1: all
+        """
+        n = self._lam.size
+        bound, place = self._high[:, :n].copy(), self._place[:, :n].copy()
+        for j in range(1, n):
+            take = ~(bound[:, j] > bound[:, j - 1])  # nothing between the two limits
+            bound[take, j] = bound[take, j - 1]
+            place[take, j] = place[take, j - 1]
+        next_row = np.minimum.accumulate(self._low[:, ::-1], axis=1)[:, ::-1][:, 1:]
+        upper = self._lam + self.reach[1]
+        below_slice = bound == -np.inf
+        bound = np.where(below_slice, self._lowest[:, :1], bound)
+        hit = np.where(below_slice, self._lowest[:, 1:].astype(np.float64) <= upper, next_row <= upper)
+        return np.where(hit, bound, np.float32(np.inf)), np.where(below_slice, -1, place).astype(np.int32)
 
 
 @njit(cache=True, nogil=True)
-def collect_bounds(lam, origin, limit, first, start, bound, minimum, rows):
-    """Update, per slice, the largest wavelength in each interval between two lower limits.
+def collect_bounds(lam, origin, limit, first, start, high, low, place, lowest, rows):
+    """Update what is known about the rows between the lower limits of the lines.
 
     Parameters
     ----------
     lam : float32[n], origin : int32[n]
     limit : float64[n_line], increasing
-    bound : float32[1152, n_line], minimum : float32[1152], rows : int64[1152]   updated
+    high, low : float32[1152, n_line + 1]   largest and smallest wavelength in each interval between two limits
+    place : int32[1152, n_line + 1]   the last row with the largest wavelength
+    lowest : float32[1152, 2]   wavelengths of the two lowest rows
+    rows : int64[1152]
     """
     for i in range(lam.size):
         key = slice_of(origin[i])
@@ -125,11 +169,25 @@ def collect_bounds(lam, origin, limit, first, start, bound, minimum, rows):
             continue
         x = lam[i]
         rows[key] += 1
-        if x < minimum[key]:
-            minimum[key] = x
+        if x < lowest[key, 0]:
+            lowest[key, 1] = lowest[key, 0]
+            lowest[key, 0] = x
+        elif x < lowest[key, 1]:
+            lowest[key, 1] = x
         j = index_at_or_above(np.float64(x), limit, first, start)
-        if j < limit.size and x > bound[key, j]:
-            bound[key, j] = x
+        if x > high[key, j]:
+            high[key, j] = x
+            place[key, j] = place_of(origin[i])
+        elif x == high[key, j]:
+            place[key, j] = max(place[key, j], place_of(origin[i]))
+        if x < low[key, j]:
+            low[key, j] = x
+
+
+@njit(cache=True, nogil=True, inline="always")
+def place_of(origin):
+    """Return the place of a row on the CCD as one number, ordered by y, then x."""
+    return (((origin >> 11) & 0x1FFF) << 7) | ((origin >> 24) & 0x7F)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -159,9 +217,10 @@ class LineModel:
     ----------
     lam, flux : float64[n]
     upper : look-up of the upper window limits
-    bound, minimum : see `LineWindows`
+    bound, place, lowest : where each line begins to act in each slice (`LineWindows.bounds`), and the lowest
+        wavelength of each slice
     lsf : the profiles
-    rows : int32[n] and float64[n]; image row of each line and weight of the next row (image flavour)
+    first_row, weight : int32[n] and float64[n]; image row of each line, weight of the next row (image flavour)
     scale, shift : float64[n_slice, n]   factor and centre of each profile (image flavour)
     parameters : float64[n_slice, n, 7]   (table flavour)
     """
@@ -170,7 +229,8 @@ class LineModel:
     flux: npt.NDArray[np.float64]
     upper: LineIndex
     bound: npt.NDArray[np.float32]
-    minimum: npt.NDArray[np.float32]
+    place: npt.NDArray[np.int32]
+    lowest: npt.NDArray[np.float32]
     lsf: LsfImage | LsfTable
     first_row: npt.NDArray[np.int32]
     weight: npt.NDArray[np.float64]
@@ -194,7 +254,8 @@ def line_model(lines: SkyLines, lsf: LsfImage | LsfTable, windows: LineWindows) 
     else:
         parameters = lsf.parameters(lam)
     return LineModel(
-        lam, flux, LineIndex.from_values(lam + windows.reach[1]), windows.bounds(), windows.minimum, lsf,
+        lam, flux, LineIndex.from_values(lam + windows.reach[1]), *windows.bounds(),
+        np.ascontiguousarray(windows.lowest_row), lsf,
         first_row, weight, scale, shift, parameters,
     )  # fmt: skip
 
@@ -216,21 +277,30 @@ def subtract_lines(
 ) -> None:
     """Subtract all lines from the rows of a block, in place.  Rows of slices without profile stay as they are."""
     upper, lsf = model.upper, model.lsf
-    common = (lam, data, origin, model.lam, model.flux, upper.value, upper.first, upper.start)
+    common = (
+        lam, data, origin, model.lam, model.flux, upper.value, upper.first, upper.start, model.bound, model.place,
+        model.lowest, lsf.row,
+    )  # fmt: skip
     if isinstance(lsf, LsfImage):
         x_first, x_step, _, _ = lsf.grid()
         margin = x_step + float(np.abs(model.shift).max(initial=0.0))
         subtract_image_lines(
-            *common, model.bound, model.minimum, lsf.row, lsf.samples, x_first, x_step, margin, model.first_row,
+            *common, lsf.samples, x_first, x_step, margin, model.first_row,
             model.weight, model.scale, model.shift,
         )  # fmt: skip
     else:
-        subtract_table_lines(*common, model.bound, model.minimum, lsf.row, lsf.reach[0], model.parameters)
+        subtract_table_lines(*common, lsf.reach[0], model.parameters)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def is_hit(lam, origin, bound, place):
+    """Say whether a row at the lower end of a window belongs to it."""
+    return lam > bound or (lam == bound and (place < 0 or place_of(origin) == place))
 
 
 @njit(cache=True, nogil=True)
 def subtract_image_lines(
-    lam, data, origin, line_lam, line_flux, limit, first, start, bound, minimum, row, samples, x_first, x_step, margin,
+    lam, data, origin, line_lam, line_flux, limit, first, start, bound, place, lowest, row, samples, x_first, x_step, margin,
     first_row, weight, scale, shift,
 ):  # fmt: skip
     """Subtract lines with profiles from images.
@@ -240,7 +310,7 @@ def subtract_image_lines(
     lam, data : float32[n], origin : int32[n]; data is updated
     line_lam, line_flux : float64[n_line], by wavelength
     limit : float64[n_line]   upper window limits; first, start: their look-up
-    bound : float32[1152, n_line], minimum : float32[1152]
+    bound : float32[1152, n_line], place : int32[1152, n_line], lowest : float32[1152]   see `LineModel`
     row : int32[1152]   image of each slice; samples : float32[n_image, n_lambda, n_offset + 2]
     margin : how far below the window the lowest row of the window can still get flux
     first_row : int32[n_line], weight : float64[n_line], scale, shift : float64[n_image, n_line]
@@ -253,14 +323,15 @@ def subtract_image_lines(
         image = row[key]
         x = np.float64(lam[i])
         j = index_at_or_above(x, limit, first, start)
-        if lam[i] == minimum[key]:  # the first row of a slice is hit by all lines below it
-            while j > 0 and x - limit[j - 1] < margin:
-                j -= 1
         total = 0.0
         while j < n_line:
             offset = x - line_lam[j]
-            if offset < x_first and (offset < x_first - margin or bound[key, j] > lam[i]):
+            if offset < x_first - margin:
                 break
+            if offset <= x_first or lam[i] == lowest[key]:
+                if not is_hit(lam[i], origin[i], bound[key, j], place[key, j]):
+                    j += 1
+                    continue
             value = sample(samples[image], first_row[j], weight[j], offset + shift[image, j], x_first, x_step)
             total += line_flux[j] * (scale[image, j] * value)
             j += 1
@@ -269,7 +340,7 @@ def subtract_image_lines(
 
 @njit(cache=True, nogil=True)
 def subtract_table_lines(
-    lam, data, origin, line_lam, line_flux, limit, first, start, bound, minimum, row, x_first, parameters
+    lam, data, origin, line_lam, line_flux, limit, first, start, bound, place, lowest, row, x_first, parameters
 ):
     """Subtract lines with Gauss-Hermite profiles; arguments as in `subtract_image_lines`.
 
@@ -285,13 +356,15 @@ def subtract_table_lines(
         image = row[key]
         x = np.float64(lam[i])
         j = index_at_or_above(x, limit, first, start)
-        if lam[i] == minimum[key]:
-            j = 0
         total = 0.0
         while j < n_line:
             offset = x - line_lam[j]
-            if offset < x_first and bound[key, j] > lam[i]:
+            if offset < x_first - TABLE_MARGIN:
                 break
+            if offset <= x_first or lam[i] == lowest[key]:
+                if not is_hit(lam[i], origin[i], bound[key, j], place[key, j]):
+                    j += 1
+                    continue
             p = parameters[image, j]
             total += line_flux[j] * hermite_profile(offset, p[0], p[1], p[2], p[3], p[4], p[5], p[6])
             j += 1
