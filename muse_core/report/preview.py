@@ -65,7 +65,7 @@ def bright_level(image: np.ndarray) -> float:
 def stretch(
     image: np.ndarray, low: float = -1.5, high: float | None = None, softness: float = 5.0
 ) -> np.ndarray:
-    """Scale an image in units of its noise to 0..1, linear for faint light and logarithmic for bright (asinh).
+    """Scale an image in units of its noise to 0..1: linear for faint, logarithmic for bright light (asinh).
 
     Examples
     --------
@@ -89,7 +89,7 @@ def colour_composite(
     saturation: float = 1.2,
     brightest: float | None = None,
 ) -> np.ndarray:
-    """RGB image [ny, nx, 3] of three filter images: common asinh stretch of the total, colours kept (Lupton 2004)."""
+    """RGB image [ny, nx, 3] of three images: the total is stretched, colours are kept (Lupton 2004)."""
     planes = [red, green, blue]
     levels = [background_and_noise(image) for image in planes]
     noise = float(np.mean([n for _, n in levels]))  # one scale: an object of flat spectrum is white
@@ -238,7 +238,8 @@ def make_preview(
 
 def _object_name(path: Path | str) -> str:
     header = fits.getheader(path)
-    return f"{header.get('OBJECT', '')}   {header.get('ESO INS MODE', '')}   {str(header.get('DATE-OBS', ''))[:10]}"
+    parts = (header.get("OBJECT", ""), header.get("ESO INS MODE", ""), str(header.get("DATE-OBS", ""))[:10])
+    return "   ".join(str(p) for p in parts)
 
 
 def _dress(axes, field: FieldImage, label: str, dark: bool) -> None:

@@ -17,16 +17,18 @@ _ATOMIC = (
     ("O I 6363.78", 3, 6363.776, 2080.0),
 )
 
-# OH bands: v', v'', wavelength of the line Q1(1) in air [A], strength relative to the brightest. The first nine
-# were fitted to published line positions (Osterbrock et al. 1996); the others are good to about 1 A.
+# OH bands: v', v'', wavelength of the line Q1(1) in air [A], strength relative to the brightest. The first
+# nine were fitted to published line positions (Osterbrock et al. 1996); the others are good to about 1 A.
 _OH_BANDS = (
-    (8, 3, 7276.29, 0.55), (6, 2, 8344.48, 1.00), (9, 4, 7750.75, 0.60), (5, 1, 7913.90, 0.70), (7, 2, 6863.87, 0.28),
+    (8, 3, 7276.29, 0.55), (6, 2, 8344.48, 1.00), (9, 4, 7750.75, 0.60), (5, 1, 7913.90, 0.70),
+    (7, 2, 6863.87, 0.28),
     (6, 1, 6498.85, 0.14), (8, 2, 5888.25, 0.06), (7, 3, 8827.04, 1.05), (9, 3, 6258.21, 0.10),
-    (8, 1, 4904.2, 0.004), (9, 2, 5203.4, 0.012), (6, 0, 5275.3, 0.006), (7, 1, 5564.2, 0.035), (5, 0, 6170.6, 0.04),
+    (8, 1, 4904.2, 0.004), (9, 2, 5203.4, 0.012), (6, 0, 5275.3, 0.006), (7, 1, 5564.2, 0.035),
+    (5, 0, 6170.6, 0.04),
     (4, 0, 7524.0, 0.32), (8, 4, 9376.0, 0.95),
 )  # fmt: skip
-# effective rotational constants [1/cm], B = b0 - b1 (v + 1/2) + b2 (v + 1/2)^2, D, and the spin-orbit coupling;
-# fitted to 36 published lines of nine bands: rms 0.21/cm, largest 0.53/cm (0.13 and 0.3 A at 7500 A)
+# effective rotational constants [1/cm], B = b0 - b1 (v + 1/2) + b2 (v + 1/2)^2, D, and the spin-orbit
+# coupling; fitted to 36 published lines: rms 0.21/cm, largest 0.53/cm (0.13 and 0.3 A at 7500 A)
 _OH_CONSTANTS = (18.75404, 0.653166, -0.0030636, -0.00091102)
 _OH_COUPLING = -139.2
 
@@ -74,8 +76,8 @@ def _terms(v: int, n_max: int) -> np.ndarray:
 def sky_line_list(temperature: float = 200.0, oh_strength: float = 3500.0) -> LineList:
     """Return oxygen, sodium and the OH bands between 4800 and 9400 A, one group per upper level of OH.
 
-    The OH lines come from the rotational structure of the molecule (fine structure, no lambda doubling): their
-    pattern is that of the real sky, single wavelengths are off by some tenths of an Angstrom.
+    The OH lines come from the rotational structure of the molecule (fine structure, no lambda doubling):
+    their pattern is that of the real sky, single wavelengths are off by some tenths of an Angstrom.
     """
     names, groups, waves, fluxes = [], [], [], []
     for name, group, wave, flux in _ATOMIC:
@@ -108,3 +110,44 @@ def sky_line_list(temperature: float = 200.0, oh_strength: float = 3500.0) -> Li
         np.array(waves)[order],
         np.array(fluxes)[order],
     )
+
+
+def oh_transitions(lines: LineList, temperature: float = 200.0) -> tuple[LineList, dict[str, np.ndarray]]:
+    """Split a list into its other lines and the table of OH transitions that gives the same fluxes.
+
+    The flux of a transition follows from its probability A and the population of the upper level; here A is
+    chosen the other way round. See the columns of extension OH_TRANSITIONS in the MUSE pipeline.
+    """
+    boltzmann, planck_c = 1.3806504e-23, 1.98644568e-23  # J/K, J cm
+    is_oh = np.array([n.startswith("OH ") for n in lines.name], bool)
+    rows: dict[str, list] = {k: [] for k in ("name", "lambda", "v_u", "v_l", "nu", "E_u", "J_u", "flux")}
+    for k in np.flatnonzero(is_oh):
+        _, band, branch = lines.name[k].split()
+        upper, lower = (int(v) for v in band.split("-"))
+        ladder, n = int(branch[1]) - 1, int(branch[3:-1])
+        terms = _terms(upper, 12)
+        energy = (terms[ladder, n] - terms[0, 1]) * planck_c
+        values = (
+            lines.name[k],
+            lines.wavelength[k],
+            upper,
+            lower,
+            upper - lower,
+            energy,
+            n + 0.5 - ladder,
+            lines.flux[k],
+        )
+        for key, value in zip(rows, values, strict=True):
+            rows[key].append(value)
+    table = {k: np.array(v) for k, v in rows.items()}
+    flux = table.pop("flux")
+    population = (2 * table["J_u"] + 1) * np.exp(-table["E_u"] / (boltzmann * temperature))
+    share = np.zeros(population.size)
+    for v in np.unique(table["v_u"]):
+        share[table["v_u"] == v] = population[table["v_u"] == v].sum()
+    table["A"] = flux * table["lambda"] / 7.94492e10 * share / population
+    keep = np.flatnonzero(~is_oh)
+    others = LineList(
+        tuple(lines.name[i] for i in keep), lines.group[keep], lines.wavelength[keep], lines.flux[keep]
+    )
+    return others, table

@@ -39,7 +39,7 @@ def _column(name: str, array, form: str = "D", unit: str | None = None) -> fits.
 
 
 def extinction_curve(wavelength: np.ndarray) -> np.ndarray:
-    """Smooth mean extinction of Paranal [mag/airmass]: Rayleigh, aerosol and ozone terms (Patat et al. 2011)."""
+    """Mean extinction of Paranal [mag/airmass]: Rayleigh, aerosol and ozone terms (Patat et al. 2011)."""
     um = np.asarray(wavelength, float) / 1e4
     rayleigh = 0.00864 * um ** -(3.916 + 0.074 * um + 0.050 / um) * np.exp(-2.64 / 7.996)
     aerosol = 0.014 * um**-1.38
@@ -229,7 +229,7 @@ def write_mask(path: Path, mask: np.ndarray, wcs: dict | None) -> Path:
 
 
 def write_output_wcs(path: Path, cards: dict, shape: tuple[int, int, int]) -> Path:
-    """OUTPUT_WCS: a cube header (DATA extension) of the given shape (nz, ny, nx), its data compressed to nothing."""
+    """OUTPUT_WCS: a cube of zeros (bytes, extension DATA) of the given shape (nz, ny, nx)."""
     header = fits.Header()
     header["NAXIS"] = 3
     for key, value in cards.items():

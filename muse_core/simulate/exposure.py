@@ -42,7 +42,8 @@ class Layout:
         wave = self.geometry.row_wavelengths(ifu, slice_)
         keep = (wave >= self.lambda_range[0]) & (wave <= self.lambda_range[1])
         if self.thinning > 1:
-            # the blocks lie at the same wavelengths in all slices, so that voxels are as well filled as in full data
+            # the blocks lie at the same wavelengths in all slices, so that voxels are as well filled as in
+            # full data
             phase = (wave - self.lambda_range[0]) / (1.25 * self.block)
             keep &= np.floor(phase).astype(int) % self.thinning == 0
         return (np.arange(1, CCD_ROWS + 1)[keep]).astype(np.int64)
@@ -131,7 +132,7 @@ class Detector:
 
 
 def sensitivity_table(light: Light, exptime: float) -> tuple[np.ndarray, float]:
-    """Counts per flux unit (1e-20 erg/s/cm2/A in one spaxel) on a grid from GRID_START, step SENSITIVITY_STEP."""
+    """Counts per flux unit (1e-20 erg/s/cm2/A in a spaxel) on a grid from GRID_START, and its step."""
     wave = GRID_START + SENSITIVITY_STEP * np.arange(int(5000 / SENSITIVITY_STEP) + 1)
     response = np.interp(wave, *response_nodes())
     magnitudes = response
@@ -148,9 +149,7 @@ def sensitivity_table(light: Light, exptime: float) -> tuple[np.ndarray, float]:
     return table, SENSITIVITY_STEP
 
 
-def _sky_table(
-    light: Light, layout: Layout, par: np.ndarray, low: float, high: float
-) -> tuple[np.ndarray, float]:
+def _sky_table(light: Light, par: np.ndarray, low: float, high: float) -> tuple[np.ndarray, float]:
     lam0 = low - 1.0
     table = np.zeros(int((high - low + 2.0) / FINE_STEP) + 2)
     level, tilt = light.continuum
@@ -184,7 +183,7 @@ def _slice_rows(layout, light, sources, detector, table, lsf, seed, number, ifu,
             )  # fmt: skip
     for cube in light.scene.cubes:
         _add_cube(cube, light, x, y, lam, flux)
-    sky, lam0 = _sky_table(light, layout, par, low, high)
+    sky, lam0 = _sky_table(light, par, low, high)
     kernels.add_spectrum(lam, sky, lam0, FINE_STEP, flux)
     if light.raman is not None:
         coefficients, lines = light.raman

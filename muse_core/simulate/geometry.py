@@ -2,8 +2,8 @@
 """The instrument: where every slice lies on its CCD, on the sky and in wavelength.
 
 The layout is that of MUSE (24 IFUs, 4 stacks of 12 slices each, the slice order of the slicer, about 75 pixel
-wide slices on a pitch of 84 CCD pixels, neighbouring slices displaced in wavelength). The small irregularities
-are drawn from a fixed seed: there is one simulated instrument, not one per simulation.
+wide slices on a pitch of 84 CCD pixels, neighbouring slices displaced in wavelength). The small
+irregularities are drawn from a fixed seed: there is one simulated instrument, not one per simulation.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class Geometry:
     width : length of the slice in the field [pix]
     left : left edge on the CCD, polynomial in (row - 2056)/2056, last axis 3 coefficients [pix]
     ccd_width : width of the slice on the CCD [pix]
-    wave : wavelength of the slice centre, polynomial in (row - 2056)/2056, last axis 3 coefficients [Angstrom]
+    wave : wavelength of the slice centre, polynomial in (row - 2056)/2056, last axis 3 coefficients
+        [Angstrom]
     smile : change of wavelength along the slice: linear and quadratic term in -1..1, last axis 2 [Angstrom]
     """
 

@@ -71,8 +71,8 @@ def add_sources(xpos, ypos, lam, shift, wcs, src, spec, lam0, dlam, lsf_sigma, o
     xpos, ypos, lam : float32[n]
     shift : float64[2, nt]  refraction shift of xpos and ypos [pix] on the table grid lam0, dlam
     wcs : float64[6]        x0, y0, and the matrix from pixel to tangent-plane arcsec (row by row)
-    src : float64[ns, 12]   xi, eta [arcsec], flux scale, FWHM major [arcsec] at 7000 A, axis ratio, angle [rad], beta,
-                            seeing exponent, line flux, line wavelength, line sigma [A], velocity slope [A per arcsec]
+    src : float64[ns, 12]   xi, eta [arcsec], flux scale, FWHM major [arcsec] at 7000 A, axis ratio, angle
+        [rad], beta, seeing exponent, line flux, line wavelength, line sigma [A], velocity slope [A/arcsec]
     spec : float32[ns, nt]  continuum flux density of each source on the same grid
     lsf_sigma : float64     width of the slice's line-spread function [A]
     out : float64[n]        updated
@@ -198,7 +198,8 @@ def add_noise(state, light, gain_noise, readnoise, from_data, data, stat):
     light : float64[n]       expected counts
     gain_noise : bool        draw noise at all
     readnoise : float64      counts
-    from_data : bool         variance estimated from the noisy value (as on real data) instead of the expected one
+    from_data : bool         variance estimated from the noisy value (as on real data) instead of the
+        expected one
     data, stat : float32[n]  filled
     """
     for i in range(light.size):

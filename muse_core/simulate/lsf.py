@@ -112,7 +112,7 @@ def _fill_image(pars, offsets, waves, image):
 
 
 def lsf_image(table: dict[str, np.ndarray], ifu: int, samples: int = 150, rows: int = 30) -> np.ndarray:
-    """LSF of one IFU as image cube [slice, line wavelength, offset], float32, the standard grid of the pipeline."""
+    """LSF of one IFU as float32 cube [slice, line wavelength, offset], on the pipeline's standard grid."""
     pars = np.stack([slice_parameters(table, ifu, j) for j in range(1, N_SLICE + 1)])
     image = np.empty((N_SLICE, rows, samples), np.float32)
     _fill_image(pars, np.linspace(-7.5, 7.5, samples), np.linspace(4650.0, 9300.0, rows), image)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Sky and telescope as the simulator sees them: refraction, airmass, response, telluric absorption, sky light.
+"""Sky and telescope as the simulator sees them: refraction, airmass, response, absorption, sky light.
 
 Written from the publications cited, independently of the reduction, so that an error on one side shows.
 """
@@ -24,7 +24,7 @@ class Weather:
 
 
 def refractivity(wavelength: np.ndarray, weather: Weather) -> np.ndarray:
-    """n - 1 of moist air after Filippenko (1982), vapour pressure after Owens (1967)."""
+    """Refractive index minus 1 of moist air after Filippenko (1982), vapour pressure after Owens (1967)."""
     t = weather.temperature
     kelvin = t + 273.15
     saturation = -10474.0 + 116.43 * kelvin - 0.43284 * kelvin**2 + 0.00053840 * kelvin**3

@@ -103,8 +103,8 @@ def abell478(
 ) -> SceneCube:
     """Core of the brightest galaxy of Abell 478 with its H-alpha nebula (z = 0.088), 8" x 8", 4750..9350 A.
 
-    The light at the border of the cut-out (the halo of the galaxy) is subtracted and what remains fades out in a
-    circle, so that no box stands in the field.
+    The light at the border of the cut-out (the halo of the galaxy) is subtracted and what remains fades out
+    in a circle, so that no box stands in the field.
     """
     cube = load_scene_cube(mpdaf_data(ABELL478), centre=centre, lambda_range=lambda_range, scale=scale)
     ny, nx = cube.data.shape[1:]
@@ -128,8 +128,8 @@ def hdfs_field(
 ) -> SceneCube:
     """Build a cube from the MUSE white-light image of the Hubble Deep Field South.
 
-    Shapes and relative brightness are those of the real objects; the image has no spectra, so every object gets
-    one of its own: a continuum slope, a spectral break or an emission line at a redshift drawn at random.
+    Shapes and relative brightness are those of the real objects; the image has no spectra, so every object
+    gets one of its own: a continuum slope, a spectral break or an emission line at a random redshift.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ def demo_scene(lambda_range: tuple[float, float] = DEMO_RANGE, size: tuple[int, 
 
 
 def demo_filters() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Three bands for the demonstration's colours: the H-alpha group of Abell 478, its sulphur lines, continuum."""
+    """Three bands for the demonstration: the H-alpha group of Abell 478, its sulphur lines, continuum."""
     bands = {"Halpha": (7100.0, 7162.0), "SII": (7288.0, 7336.0), "continuum": (7166.0, 7232.0)}
     curves = {}
     for name, (low, high) in bands.items():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What is on the sky: stars, galaxies and images or cubes of real fields, in the tangent plane of the field centre."""
+"""What is on the sky: stars, galaxies, images or cubes of real fields, around the centre of the field."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def wavelength_grid() -> np.ndarray:
 
 @dataclass(frozen=True)
 class Star:
-    """Point source: position [arcsec east and north of the field centre], flux density at 7000 A and temperature [K].
+    """Point source: position [arcsec east and north of the field centre], flux density and temperature [K].
 
-    The flux density is the total one of the source in 1e-20 erg/s/cm2/A.
+    The flux density is the total one of the source at 7000 A in 1e-20 erg/s/cm2/A.
     """
 
     xi: float
@@ -46,13 +46,14 @@ class Star:
 
 @dataclass(frozen=True)
 class Galaxy:
-    """Extended source with a continuum and one emission line that follows a velocity gradient along the major axis.
+    """Extended source: a continuum and an emission line with a velocity gradient along the major axis.
 
     Attributes
     ----------
     xi, eta : position [arcsec]
     flux : total continuum at 7000 A [1e-20 erg/s/cm2/A]
-    size : intrinsic FWHM along the major axis [arcsec]; axis_ratio; angle of the major axis [deg, north over east]
+    size : intrinsic FWHM along the major axis [arcsec]; axis_ratio; angle of the major axis [deg, north
+        over east]
     line_flux : total line flux [1e-20 erg/s/cm2]; line_wavelength, line_sigma [A] (without instrument)
     gradient : wavelength change along the major axis [A per arcsec]
     slope : continuum slope, power of wavelength

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Simulate all inputs of muse_scipost: pixel tables of any number of IFUs and exposures, and every calibration."""
+"""Simulate all inputs of muse_scipost: pixel tables of any IFUs and exposures, and every calibration."""
 
 from __future__ import annotations
 
@@ -12,14 +12,23 @@ import numpy as np
 
 from . import calibrations as cal
 from .airglow import LineList, sky_line_list
+from .calibration_set import (
+    CalibrationChoice,
+    FieldFrame,
+    write_calibrations,
+    write_output_grid,
+    write_sky_continuum,
+    write_sky_mask,
+)
 from .exposure import Detector, Layout, Light, refraction_shift, write_exposure
 from .geometry import instrument_geometry, sky_contiguous_slices
 from .headers import ExposureInfo
 from .lsf import lsf_parameters
-from .physics import Pointing, Weather, sky_continuum
+from .physics import Pointing, Weather
 from .scene import Scene, deproject, gnomonic, random_scene
 
 LAMBDA_RANGE = {"N": (4750.0, 9350.0), "E": (4650.0, 9300.0)}
+MODES = ("WFM-NOAO-N", "WFM-NOAO-E", "WFM-AO-N", "WFM-AO-E", "NFM-AO-N")
 DITHERS = (
     (0.0, 0.0),
     (1.7, -1.1),
@@ -30,12 +39,15 @@ DITHERS = (
     (-0.8, 2.1),
     (1.1, -2.2),
 )
+SKY_LEVEL = 45.0
+RAMAN_SHAPE = (-2.0e-6, 5.0e-7, -1.5e-6, 2.0e-4, -1.0e-4)  # xx, xy, yy, x, y
 RAMAN_LINES = LineList(
     ("O2 0", "O2 1", "O2 2", "N2 0", "N2 1", "N2 2"),
     np.array([0, 0, 0, 1, 1, 1]),
     np.array([6484.39, 6480.99, 6487.49, 6827.17, 6823.5, 6830.9]),
     np.array([100.0, 30.0, 28.0, 100.0, 25.0, 22.0]),
 )
+Frames = list[tuple[Path, str]]
 
 
 @dataclass(frozen=True)
@@ -53,9 +65,7 @@ class Simulation:
     sof: tuple[tuple[Path, str], ...]
     truth: dict
 
-    def frames(
-        self, *, without: Sequence[str] = (), only: Sequence[str] | None = None
-    ) -> list[tuple[Path, str]]:
+    def frames(self, *, without: Sequence[str] = (), only: Sequence[str] | None = None) -> Frames:
         """Frames with some tags left out (or only some tags)."""
         return [(p, t) for p, t in self.sof if t not in without and (only is None or t in only)]
 
@@ -71,43 +81,6 @@ class Simulation:
         lines = [f"{p.resolve() if absolute else p.name} {t}" for p, t in self.frames(without=without)]
         path.write_text("\n".join(lines) + "\n")
         return path
-
-
-def _central_ifus(n: int) -> tuple[int, ...]:
-    first = max(1, 12 - (n - 1) // 2)
-    first = min(first, 25 - n)
-    return tuple(range(first, first + n))
-
-
-def _effective_cd(cd_deg: np.ndarray, angle_deg: float) -> np.ndarray:
-    """CD matrix of the astrometric solution turned by the position angle [deg per pix]."""
-    (a, b), (c, d) = cd_deg
-    xs, ys = np.hypot(a, b), np.hypot(c, d)
-    xa, ya = np.arctan2(-b, -a), np.arctan2(-c, d)
-    z = np.array([[np.cos(xa), -np.sin(xa)], [np.sin(ya), np.cos(ya)]])
-    p = np.deg2rad(angle_deg)
-    r = np.array([[np.cos(p), -np.sin(p)], [np.sin(p), np.cos(p)]])
-    return r @ np.diag([-xs, ys]) @ np.linalg.inv(z)
-
-
-def _per_exposure(value, n: int) -> list:
-    return list(value) if isinstance(value, (tuple, list, np.ndarray)) else [value] * n
-
-
-def default_filters(low: float, high: float) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Three smooth bands that divide a wavelength range, and one that covers it."""
-    span = high - low
-    curves = {}
-    for name, centre, width in (
-        ("BLUE", 1 / 6, 1 / 6),
-        ("GREEN", 0.5, 1 / 6),
-        ("RED", 5 / 6, 1 / 6),
-        ("WIDE", 0.5, 0.45),
-    ):
-        wave = np.linspace(low + (centre - 1.3 * width) * span, low + (centre + 1.3 * width) * span, 81)
-        u = (wave - low - centre * span) / (width * span)
-        curves[name] = (wave, np.round(0.9 / (1 + np.abs(u) ** 8) * (np.abs(u) < 1.29), 6))
-    return curves
 
 
 def simulate_scipost(
@@ -131,13 +104,16 @@ def simulate_scipost(
     mjd: float = 57800.25,
     seeing: float | Sequence[float] = 0.8,
     weather: Weather | None = None,
+    true_weather: Weather | None = None,
     scene: Scene | None = None,
+    object_name: str = "SYNTH",
     n_stars: int | None = None,
     n_galaxies: int | None = None,
     brightness: float = 1.0,
     sky: bool = True,
     sky_tilt: float = 0.0,
     line_error: float = 0.15,
+    oh_table: bool = False,
     telluric: bool = True,
     astrometry: bool = True,
     detector: Detector | None = None,
@@ -168,12 +144,15 @@ def simulate_scipost(
     thinning : keep every n-th block of 24 CCD rows
     posang, exptime, seeing : one value, or one per exposure
     dithers : (east, north) of each exposure [arcsec]
+    weather, true_weather : what the header says and what bends the light (default: the same)
     scene : what to observe; default a random field (n_stars, n_galaxies, brightness)
     sky_tilt : additional slope of the sky continuum per 1000 A
     line_error : relative scatter of the true sky-line groups about the fluxes in SKY_LINES
+    oh_table : OH lines of SKY_LINES as OH_TRANSITIONS
     throughput_error : rms of the throughput error of a slice (for the autocalibration)
     raman : strength of the Raman light in laser modes (1: realistic; None: 1 in AO modes, 0 else)
     flat_flux : IFUs of slightly different flat-field level, with the keywords that tell it
+    flat_field : pixel tables carry the lamp spectrum that flat-fielding took out
     offsets : pointing errors of the exposures [arcsec], undone by the OFFSET_LIST; flux_scales likewise
     lsf : "image", "merged" (image flavour in one file), "table", or None
     sky_mask : "pixel" or "celestial": write a SKY_MASK
@@ -189,16 +168,16 @@ def simulate_scipost(
     >>> [t for p, t in sim.sof][:2]
     ['PIXTABLE_OBJECT', 'EXTINCT_TABLE']
     """
+    if mode not in MODES:
+        raise ValueError(f"mode is one of {', '.join(MODES)}, not {mode!r}")
     outdir = Path(outdir)
-    outdir.mkdir(parents=True, exist_ok=True)
     truth_dir = outdir / "truth"
-    truth_dir.mkdir(exist_ok=True)
+    truth_dir.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng([seed, 2])
-    weather = weather or Weather()
     detector = detector or Detector()
     layout = Layout(
         instrument_geometry(),
-        tuple(ifus) if ifus is not None else _central_ifus(n_ifu),
+        tuple(sorted(ifus)) if ifus is not None else _central_ifus(n_ifu),
         sky_contiguous_slices(slices) if isinstance(slices, int) else tuple(sorted(slices)),
         tuple(lambda_range) if lambda_range is not None else LAMBDA_RANGE[mode[-1]],
         columns,
@@ -206,149 +185,155 @@ def simulate_scipost(
     )
     nfm, ao = mode.startswith("NFM"), "-AO-" in mode
     limits = {ifu: layout.limits(ifu) for ifu in layout.ifus}
-    xlim = (min(v["X"][0] for v in limits.values()), max(v["X"][1] for v in limits.values()))
-    ylim = (min(v["Y"][0] for v in limits.values()), max(v["Y"][1] for v in limits.values()))
-    cd, crpix = _astrometry(nfm, astrometry)
-    wcs_scale = np.abs(np.diag(cd)) * 3600
-    half = (0.5 * (xlim[1] - xlim[0]) * wcs_scale[0], 0.5 * (ylim[1] - ylim[0]) * wcs_scale[1])
+    cd, crpix = solution = _astrometry(nfm, astrometry)
+    frame = _field_frame(limits, np.abs(np.diag(cd)) * 3600, center)
     if scene is None:
-        area = 4 * half[0] * half[1] / 3600.0  # arcmin2
+        area = 4 * frame.half[0] * frame.half[1] / 3600.0  # arcmin2
         scene = random_scene(
-            rng, half, n_stars=max(2, round(25 * area)) if n_stars is None else n_stars,
+            rng, frame.half, n_stars=max(2, round(25 * area)) if n_stars is None else n_stars,
             n_galaxies=max(1, round(20 * area)) if n_galaxies is None else n_galaxies,
             lambda_range=layout.lambda_range, brightness=brightness * (0.05 if nfm else 1.0),
         )  # fmt: skip
-    radec = deproject(
-        [s.xi for s in (*scene.stars, *scene.galaxies)],
-        [s.eta for s in (*scene.stars, *scene.galaxies)],
-        *center,
-    )
+    sources = (*scene.stars, *scene.galaxies)
+    radec = deproject([s.xi for s in sources], [s.eta for s in sources], *center)
     lines = sky_line_list() if sky else LineList((), np.zeros(0, int), np.zeros(0), np.zeros(0))
     edges = cal.AUTOCAL_EDGES_AO if ao else cal.AUTOCAL_EDGES
-    throughput = None
-    if throughput_error > 0:
-        slice_part = rng.normal(0, throughput_error, (1, 24, 48))
-        throughput = 1 + slice_part + rng.normal(0, 0.3 * throughput_error, (len(edges) - 1, 24, 48))
+    throughput = _throughput(rng, throughput_error, len(edges) - 1)
     flat_fluxes, flat_factors = _flat_fluxes(layout.ifus, flat_flux)
-    if raman is None:
-        raman = 1.0 if ao else 0.0
-    raman_truth = np.array([-2.0e-6, 5.0e-7, -1.5e-6, 2.0e-4, -1.0e-4])
-    if nfm or not ao:
-        raman = raman if ao else 0.0
+    raman = (1.0 if raman is None else raman) if ao else 0.0
+    raman_light = (
+        (np.array(RAMAN_SHAPE), replace(RAMAN_LINES, flux=RAMAN_LINES.flux * raman)) if raman else None
+    )
+    flat_spectrum = _flat_spectrum() if flat_field else None
+    lsf_table = lsf_parameters()
 
     posangs, exptimes, seeings = (_per_exposure(v, n_exposures) for v in (posang, exptime, seeing))
-    dithers = dithers or [DITHERS[i % len(DITHERS)] for i in range(n_exposures)]
+    dithers = list(dithers or (DITHERS[i % len(DITHERS)] for i in range(n_exposures)))
     if nfm:
-        dithers = [(0.1 * a, 0.1 * b) for a, b in dithers]
-        seeings = [0.1 * s for s in seeings]
-    offsets = offsets or [(0.0, 0.0)] * n_exposures
-    lsf_table = lsf_parameters()
-    flat_spectrum = None
-    if flat_field:
-        wave = np.arange(4550.0, 9450.0, 1.25)
-        flat_spectrum = (wave, 1.0 + 0.1 * np.sin((wave - 7000) / 900.0))
+        dithers, seeings = [(0.1 * a, 0.1 * b) for a, b in dithers], [0.1 * s for s in seeings]
+    offsets = list(offsets or [(0.0, 0.0)] * n_exposures)
+    weather = weather or Weather()
 
-    sof: list[tuple[Path, str]] = []
-    exposures, dates, mjds = [], [], []
+    sof: Frames = []
+    exposures: list[dict] = []
     moment = mjd
     for k in range(n_exposures):
-        d_ra, d_dec = deproject(dithers[k][0], dithers[k][1], *center)
-        true_pole = (float(d_ra), float(d_dec))
-        lst = ((true_pole[0] + 15 * hour_angle + (moment - mjd) * 360.98565) % 360) * 240
-        shown = (true_pole[0] + offsets[k][0] / 3600, true_pole[1] + offsets[k][1] / 3600)
-        pointing = Pointing(shown[0], shown[1], lst, float(exptimes[k]))
-        info = ExposureInfo(k + 1, mode, pointing, moment, posangs[k], drot_mode, weather, seeings[k])
-        angle = -posangs[k] if drot_mode == "SKY" else posangs[k]
-        matrix = _effective_cd(cd, angle) * 3600
-        wcs = np.array([sum(xlim) / 2 + crpix[0], sum(ylim) / 2 + crpix[1], *matrix.ravel()])
-        factors = {int(g): float(1 + line_error * rng.normal()) for g in np.unique(lines.group)}
-        factors = {g: max(f, 0.2) for g, f in factors.items()}
-        level = 45.0 * (1 + 0.05 * float(rng.normal())) if sky else 0.0
-        scale = 1.0 if flux_scales is None else flux_scales[k]
-        centre = gnomonic(center[0], center[1], *true_pole)
+        pole = tuple(float(v) for v in deproject(*dithers[k], *center))
+        shown = (pole[0] + offsets[k][0] / 3600, pole[1] + offsets[k][1] / 3600)
+        lst = ((pole[0] + 15 * hour_angle + (moment - mjd) * 360.98565) % 360) * 240
+        pointing = Pointing(*shown, lst, float(exptimes[k]))
+        info = ExposureInfo(
+            k + 1, mode, pointing, moment, posangs[k], drot_mode, weather, seeings[k], object_name
+        )
+        matrix = _effective_cd(cd, -posangs[k] if drot_mode == "SKY" else posangs[k]) * 3600
+        wcs = np.array([sum(frame.xlim) / 2 + crpix[0], sum(frame.ylim) / 2 + crpix[1], *matrix.ravel()])
+        factors = {int(g): max(0.2, float(1 + line_error * rng.normal())) for g in np.unique(lines.group)}
+        level = SKY_LEVEL * (1 + 0.05 * float(rng.normal())) if sky else 0.0
+        scale = 1.0 if flux_scales is None else float(flux_scales[k])
+        centre = gnomonic(*center, *pole)
         light = Light(
-            scene, seeings[k], wcs, (float(centre[0]), float(centre[1])), gnomonic(*radec, *true_pole),
-            lines.scaled(factors), (level, sky_tilt), pointing.airmass, refraction_shift(info),
-            telluric=telluric, throughput=throughput, edges=edges, flat_flux=flat_factors,
-            raman=(raman_truth, replace(RAMAN_LINES, flux=RAMAN_LINES.flux * raman)) if raman else None,
+            scene, seeings[k], wcs, (float(centre[0]), float(centre[1])), gnomonic(*radec, *pole),
+            lines.scaled(factors), (level, sky_tilt), pointing.airmass,
+            refraction_shift(replace(info, weather=true_weather or weather)),
+            telluric=telluric, throughput=throughput, edges=edges, flat_flux=flat_factors, raman=raman_light,
             flux_scale=scale, flat_field=flat_spectrum,
         )  # fmt: skip
         paths = write_exposure(
-            outdir, info, layout, light, detector, lsf_table, seed=seed, limits=limits, flat_fluxes=flat_fluxes,
-            as_table=as_table, flat_field=flat_spectrum, threads=threads, truth_dir=truth_dir if truth_cosmics else None,
+            outdir, info, layout, light, detector, lsf_table, seed=seed, limits=limits,
+            flat_fluxes=flat_fluxes,
+            as_table=as_table, flat_field=flat_spectrum, threads=threads,
+            truth_dir=truth_dir if truth_cosmics else None,
         )  # fmt: skip
         sof += [(p, "PIXTABLE_OBJECT") for p in paths]
-        dates.append(info.date)
-        mjds.append(moment)
+        if sky:
+            cal.write_lines(truth_dir / f"sky_lines_{k + 1:04d}.fits", light.lines)
+            write_sky_continuum(truth_dir / f"sky_continuum_{k + 1:04d}.fits", layout, level, sky_tilt)
         exposures.append(
             {
-                "date": info.date, "pole": true_pole, "shown": shown, "airmass": pointing.airmass,
+                "date": info.date, "mjd": moment, "pole": pole, "shown": shown, "airmass": pointing.airmass,
                 "posang": posangs[k], "line_factors": {str(g): f for g, f in factors.items()},
-                "continuum_level": level, "wcs": wcs.tolist(), "flux_scale": scale, "exptime": float(exptimes[k]),
+                "continuum_level": level, "wcs": wcs.tolist(), "flux_scale": scale, "exptime":
+                float(exptimes[k]),
             }
         )  # fmt: skip
         moment += (exptimes[k] + 60.0) / 86400
 
-    sof += _write_calibrations(
-        outdir,
-        layout,
-        lines,
-        telluric,
-        astrometry,
-        cd,
-        crpix,
-        mode,
-        lsf,
-        lsf_table,
-        filters,
-        sky,
-        sky_tilt,
-        flat_field,
-    )
+    choice = CalibrationChoice(telluric, astrometry, lsf, sky, sky_tilt, flat_field, oh_table, filters)
+    sof += write_calibrations(outdir, choice, layout, lines, lsf_table, solution, mode)
     if ao:
         sof.append((cal.write_lines(outdir / "raman_lines.fits", RAMAN_LINES, "RAMAN_LINES"), "RAMAN_LINES"))
     if any(o != (0.0, 0.0) for o in offsets) or flux_scales is not None:
-        path = cal.write_offsets(
-            outdir / "offset_list.fits", dates, mjds, [o[0] / 3600 for o in offsets], [o[1] / 3600 for o in offsets],
-            flux_scales,
-        )  # fmt: skip
-        sof.append((path, "OFFSET_LIST"))
+        columns_ = [[e["date"] for e in exposures], [e["mjd"] for e in exposures]]
+        columns_ += [[o[i] / 3600 for o in offsets] for i in (0, 1)]
+        sof.append((cal.write_offsets(outdir / "offset_list.fits", *columns_, flux_scales), "OFFSET_LIST"))
     if sky_mask is not None:
-        sof.append(
-            (
-                _write_mask(
-                    outdir, sky_mask, scene, exposures[0]["wcs"], xlim, ylim, half, center, wcs_scale
-                ),
-                "SKY_MASK",
-            )
-        )
+        wcs = exposures[0]["wcs"]
+        sof.append((write_sky_mask(outdir / "sky_mask.fits", sky_mask, scene, wcs, frame), "SKY_MASK"))
     if output_wcs:
-        sof.append((_write_output_wcs(outdir, half, center, layout.lambda_range, wcs_scale), "OUTPUT_WCS"))
+        sof.append(
+            (write_output_grid(outdir / "output_wcs.fits", frame, layout.lambda_range, nfm), "OUTPUT_WCS")
+        )
     if autocal:
         table = throughput if throughput is not None else np.ones((len(edges) - 1, 24, 48))
         sof.append(
             (cal.write_autocal_factors(outdir / "autocal_factors.fits", table, edges), "AUTOCAL_FACTORS")
         )
 
+    def positioned(items, first: int) -> list[dict]:
+        return [
+            asdict(s) | {"ra": float(radec[0][i]), "dec": float(radec[1][i])}
+            for i, s in enumerate(items, first)
+        ]
+
     truth = {
         "seed": seed, "mode": mode, "ifus": list(layout.ifus), "slices": list(layout.slices),
         "lambda_range": list(layout.lambda_range), "rows": int(sum(layout.n_rows(i) for i in layout.ifus)),
         "center": list(center), "seeing": seeings, "exposures": exposures,
-        "stars": [asdict(s) | {"ra": float(radec[0][i]), "dec": float(radec[1][i])} for i, s in enumerate(scene.stars)],
-        "galaxies": [
-            asdict(g) | {"ra": float(radec[0][i]), "dec": float(radec[1][i])}
-            for i, g in enumerate(scene.galaxies, len(scene.stars))
-        ],
-        "raman": {"coefficients": raman_truth.tolist(), "strength": raman}, "flat_factors": flat_factors,
+        "stars": positioned(scene.stars, 0), "galaxies": positioned(scene.galaxies, len(scene.stars)),
+        "raman": {"coefficients": list(RAMAN_SHAPE), "strength": raman}, "flat_factors": flat_factors,
         "sky_tilt": sky_tilt, "line_error": line_error, "detector": asdict(detector),
     }  # fmt: skip
     if throughput is not None:
         np.save(truth_dir / "throughput.npy", throughput)
-        truth["throughput"] = str(truth_dir / "throughput.npy")
+        truth["throughput"] = "truth/throughput.npy"
     (truth_dir / "truth.json").write_text(json.dumps(truth, indent=1))
     simulation = Simulation(outdir, tuple(sof), truth)
     simulation.write_sof(absolute=False)
     return simulation
+
+
+def _central_ifus(n: int) -> tuple[int, ...]:
+    if not 1 <= n <= 24:
+        raise ValueError(f"n_ifu is 1 to 24, not {n}")
+    first = min(max(1, 12 - (n - 1) // 2), 25 - n)
+    return tuple(range(first, first + n))
+
+
+def _field_frame(limits: dict[int, dict], scale: np.ndarray, centre) -> FieldFrame:
+    xlim = (min(v["X"][0] for v in limits.values()), max(v["X"][1] for v in limits.values()))
+    ylim = (min(v["Y"][0] for v in limits.values()), max(v["Y"][1] for v in limits.values()))
+    if not all(np.isfinite((*xlim, *ylim))):
+        raise ValueError("no CCD row of the chosen slices lies in the wavelength range")
+    half = (0.5 * (xlim[1] - xlim[0]) * scale[0], 0.5 * (ylim[1] - ylim[0]) * scale[1])
+    return FieldFrame(xlim, ylim, half, tuple(centre), scale)
+
+
+def _effective_cd(cd_deg: np.ndarray, angle_deg: float) -> np.ndarray:
+    """CD matrix of the astrometric solution turned by the position angle [deg per pix]."""
+    (a, b), (c, d) = cd_deg
+    xs, ys = np.hypot(a, b), np.hypot(c, d)
+    xa, ya = np.arctan2(-b, -a), np.arctan2(-c, d)
+    z = np.array([[np.cos(xa), -np.sin(xa)], [np.sin(ya), np.cos(ya)]])
+    p = np.deg2rad(angle_deg)
+    r = np.array([[np.cos(p), -np.sin(p)], [np.sin(p), np.cos(p)]])
+    return r @ np.diag([-xs, ys]) @ np.linalg.inv(z)
+
+
+def _per_exposure(value, n: int) -> list:
+    values = list(value) if isinstance(value, (tuple, list, np.ndarray)) else [value] * n
+    if len(values) < n:
+        raise ValueError(f"{len(values)} values given for {n} exposures")
+    return values
 
 
 def _astrometry(nfm: bool, own: bool) -> tuple[np.ndarray, tuple[float, float]]:
@@ -362,91 +347,22 @@ def _astrometry(nfm: bool, own: bool) -> tuple[np.ndarray, tuple[float, float]]:
 
 
 def _flat_fluxes(ifus, wanted: bool):
+    """Keyword values (sky, lamp) of each IFU and the factor its data carry relative to the first one."""
     if not wanted:
         return None, None
     fluxes = {i: 1e6 * (1 + 0.02 * np.sin(2.3 * i)) for i in ifus}
     first = fluxes[min(ifus)]
-    return {i: (float(f), float(2.2 * f)) for i, f in fluxes.items()}, {
-        i: float(f / first) for i, f in fluxes.items()
-    }
+    keywords = {i: (float(f), float(2.2 * f)) for i, f in fluxes.items()}
+    return keywords, {i: float(f / first) for i, f in fluxes.items()}
 
 
-def _write_calibrations(
-    outdir,
-    layout,
-    lines,
-    telluric,
-    astrometry,
-    cd,
-    crpix,
-    mode,
-    lsf,
-    lsf_table,
-    filters,
-    sky,
-    sky_tilt,
-    flat_field,
-) -> list[tuple[Path, str]]:
-    sof = [
-        (cal.write_extinction(outdir / "extinct_table.fits"), "EXTINCT_TABLE"),
-        (cal.write_response(outdir / "std_response.fits", ffcorr=flat_field), "STD_RESPONSE"),
-    ]
-    if telluric:
-        sof.append((cal.write_telluric(outdir / "std_telluric.fits", ffcorr=flat_field), "STD_TELLURIC"))
-    if astrometry:
-        sof.append((cal.write_astrometry(outdir / "astrometry_wcs.fits", mode, cd, crpix), "ASTROMETRY_WCS"))
-    curves = filters or default_filters(*layout.lambda_range)
-    sof.append((cal.write_filters(outdir / "filter_list.fits", curves), "FILTER_LIST"))
-    if lsf is not None:
-        if lsf == "table":
-            paths = [cal.write_lsf_table(outdir / "LSF_PROFILE.fits", lsf_table, layout.ifus)]
-        else:
-            paths = cal.write_lsf_images(outdir, lsf_table, layout.ifus, merged=lsf == "merged")
-        sof += [(p, "LSF_PROFILE") for p in paths]
-    if sky:
-        sof.append((cal.write_lines(outdir / "sky_lines.fits", lines), "SKY_LINES"))
-        wave = np.arange(layout.lambda_range[0] - 20, layout.lambda_range[1] + 20, 1.25)
-        path = cal.write_continuum(outdir / "sky_continuum.fits", wave, sky_continuum(wave, 45.0, sky_tilt))
-        sof.append((path, "SKY_CONTINUUM"))
-    return sof
+def _flat_spectrum() -> tuple[np.ndarray, np.ndarray]:
+    wave = np.arange(4550.0, 9450.0, 1.25)
+    return wave, 1.0 + 0.1 * np.sin((wave - 7000) / 900.0)
 
 
-def _write_mask(outdir, kind, scene, wcs, xlim, ylim, half, center, scale) -> Path:
-    sources = [(s.xi, s.eta) for s in (*scene.stars, *scene.galaxies)]
-    inverse = np.linalg.inv(np.array(wcs[2:]).reshape(2, 2))
-    if kind == "pixel":
-        nx, ny = int(xlim[1] - xlim[0]) + 3, int(ylim[1] - ylim[0]) + 3
-        cards = {
-            "CRPIX1": 1.0, "CRPIX2": 1.0, "CRVAL1": xlim[0] - 1, "CRVAL2": ylim[0] - 1, "CD1_1": 1.0, "CD2_2": 1.0,
-            "CD1_2": 0.0, "CD2_1": 0.0, "CTYPE1": "PIXEL", "CTYPE2": "PIXEL", "CUNIT1": "pixel", "CUNIT2": "pixel",
-        }  # fmt: skip
-        places = [inverse @ np.array(s) + np.array(wcs[:2]) - [xlim[0] - 1, ylim[0] - 1] for s in sources]
-    else:
-        nx, ny = (int(2 * h / s) + 3 for h, s in zip(half, scale, strict=True))
-        cards = {
-            "CRPIX1": (nx + 1) / 2, "CRPIX2": (ny + 1) / 2, "CRVAL1": center[0], "CRVAL2": center[1],
-            "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CUNIT1": "deg", "CUNIT2": "deg",
-            "CD1_1": -scale[0] / 3600, "CD1_2": 0.0, "CD2_1": 0.0, "CD2_2": scale[1] / 3600,
-        }  # fmt: skip
-        places = [
-            np.array([-s[0] / scale[0] + (nx - 1) / 2, s[1] / scale[1] + (ny - 1) / 2]) for s in sources
-        ]
-    yy, xx = np.mgrid[:ny, :nx]
-    mask = np.ones((ny, nx), bool)
-    for px, py in places:
-        mask &= np.hypot(xx - px, yy - py) > 7.0
-    return cal.write_mask(outdir / "sky_mask.fits", mask, cards)
-
-
-def _write_output_wcs(outdir, half, center, lambda_range, scale) -> Path:
-    nx, ny = (int(2 * h / s) + 3 for h, s in zip(half, scale, strict=True))
-    nz = round((lambda_range[1] - lambda_range[0]) / 1.25) + 1
-    cards = {
-        "CRPIX1": (nx + 1) / 2, "CRPIX2": (ny + 1) / 2, "CRVAL1": center[0], "CRVAL2": center[1],
-        "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CUNIT1": "deg", "CUNIT2": "deg",
-        "CD1_1": -0.2 / 3600 if scale[0] > 0.1 else -scale[0] / 3600, "CD1_2": 0.0, "CD2_1": 0.0,
-        "CD2_2": 0.2 / 3600 if scale[1] > 0.1 else scale[1] / 3600,
-        "CTYPE3": "AWAV", "CUNIT3": "Angstrom", "CD3_3": 1.25, "CRPIX3": 1.0, "CRVAL3": lambda_range[0],
-        "CD1_3": 0.0, "CD2_3": 0.0, "CD3_1": 0.0, "CD3_2": 0.0,
-    }  # fmt: skip
-    return cal.write_output_wcs(outdir / "output_wcs.fits", cards, (nz, ny, nx))
+def _throughput(rng: np.random.Generator, error: float, n_ranges: int) -> np.ndarray | None:
+    """Relative throughput [range, ifu, slice]: an error of the slice and a smaller one of each range."""
+    if error <= 0:
+        return None
+    return 1 + rng.normal(0, error, (1, 24, 48)) + rng.normal(0, 0.3 * error, (n_ranges, 24, 48))

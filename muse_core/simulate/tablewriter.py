@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Streamed writing of pixel tables: the file has its final size first, the slices fill in their rows in any order."""
+"""Streamed writing of pixel tables: a file gets its final size first, then the slices fill in their rows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _padded(size: int) -> int:
 
 
 class PixelTableWriter:
-    """Write one PIXTABLE_OBJECT of known length, in either flavour, row blocks in any order and from any thread.
+    """Write one PIXTABLE_OBJECT of known length in either flavour, rows in any order and from any thread.
 
     Parameters
     ----------
