@@ -19,6 +19,7 @@ MIN_MATCHES = 3  # two stars fit any pattern
 CHANCE_LIMIT = 1e-3  # for the whole set of exposures
 SCATTER_FACTOR = 5.0  # residual scatter in units of the centroid errors
 SCATTER_FLOOR_PIX = 0.15  # blends and pixel sampling: below this no scatter is suspicious
+FIT_MATCHES = 6  # before a rotation and a scale are taken out
 CLOSE_PIX = 1.5  # residuals of a true match
 CORE_PIX = 5.0  # residuals that the scatter is measured from: more would be chance matches in a small field
 
@@ -33,6 +34,7 @@ class PairChecks:
     core: np.ndarray  # within CORE_PIX
     close: np.ndarray  # within CLOSE_PIX
     scatter: np.ndarray  # of the core, robust, per coordinate
+    quiet: np.ndarray  # the same after rotation and scale are taken out
     chance: np.ndarray  # probability that so many matches arise somewhere by chance
     turn: np.ndarray  # radians, exposure i against j
     turn_error: np.ndarray
@@ -145,13 +147,13 @@ def check_pairs(table: SourceTable, solution: OffsetSolution, radius, core, clos
             chance = chance_of_matches(near[k], counts[i], counts[other], area, close, searched)
             m = place[other]
             if m < 0:
-                rows.append((i, other, matched[k], 0, near[k], chance, np.nan, *(np.nan,) * 4))
+                rows.append((i, other, matched[k], 0, near[k], chance, *(np.nan,) * 6))
             else:
                 rows.append((i, other, matched[k], number[m], near[k], chance, *(v[m] for v in measured)))
-    columns = np.array(rows, dtype=np.float64).reshape(-1, 11).T
+    columns = np.array(rows, dtype=np.float64).reshape(-1, 12).T
     i, j, matched, number, near = (c.astype(np.int64) for c in columns[:5])
-    chance, scatter, *turn = columns[5:]
-    return PairChecks(i, j, matched, number, near, scatter, chance, *turn)
+    chance, scatter, quiet, *turn = columns[5:]
+    return PairChecks(i, j, matched, number, near, scatter, quiet, chance, *turn)
 
 
 def _residuals(xi, eta, a, b, j, start, number):
@@ -161,16 +163,25 @@ def _residuals(xi, eta, a, b, j, start, number):
     dx, dy = xi[a] - xi[b], eta[a] - eta[b]
     rx = dx - np.repeat(group_median(dx, j, start, number), number)
     ry = dy - np.repeat(group_median(dy, j, start, number), number)
-    spread = 1.4826 * (group_median(np.abs(rx), j, start, number) + group_median(np.abs(ry), j, start, number))
-    scatter = spread / 2.0 * np.sqrt(number / np.maximum(number - 1, 1))
-    return scatter, *_similarity(xi[b], eta[b], rx, ry, np.repeat(scatter, number), start)
+    scatter = _robust_scatter(rx, ry, j, start, number) * np.sqrt(number / np.maximum(number - 1, 1))
+    fitted = _similarity(xi[b], eta[b], rx, ry, np.repeat(scatter, number), start)
+    left = _robust_scatter(*fitted[:2], j, start, number) * np.sqrt(number / np.maximum(number - 2, 1))
+    quiet = np.where(number >= FIT_MATCHES, np.fmin(left, scatter), scatter)
+    return scatter, quiet, *fitted[2:]
+
+
+def _robust_scatter(rx, ry, j, start, number):
+    """Scatter per coordinate of each run, from the median absolute residuals."""
+    spread = group_median(np.abs(rx), j, start, number) + group_median(np.abs(ry), j, start, number)
+    return 1.4826 * spread / 2.0
 
 
 def _similarity(x, y, rx, ry, scatter, start):
     """Rotation and scale of residuals against positions, for each run, without the outlying pairs.
 
     Solves rx = tx - s x - t y, ry = ty - s y + t x by least squares: t is what the header's position angle (north
-    towards east) lacks and s what its pixel scale lacks, both relative to the other exposure.
+    towards east) lacks and s what its pixel scale lacks, both relative to the other exposure. Returns the residuals
+    of the fit, t, its error, s and its error.
     """
     good = ((np.abs(rx) <= 4.0 * scatter) & (np.abs(ry) <= 4.0 * scatter)).astype(np.float64)
 
@@ -194,7 +205,7 @@ def _similarity(x, y, rx, ry, scatter, start):
     unusable = (n < 3) | (moment <= 0)
     for value in (turn, stretch, error):
         value[unusable] = np.nan
-    return turn, error, stretch, error.copy()
+    return left_x, left_y, turn, error, stretch, error.copy()
 
 
 def judge(
@@ -248,7 +259,7 @@ def judge(
     limit = np.where(np.isnan(expected[checks.i] + expected[checks.j]), uniform, np.minimum(limit, uniform))
     if solution.by_histogram:
         limit = np.full_like(limit, np.inf)  # the offset itself is only good to a bin
-    quiet = checks.scatter * 3600.0 <= limit
+    quiet = checks.quiet * 3600.0 <= limit
     enough = checks.close >= MIN_MATCHES
     real = chance < CHANCE_LIMIT
     good = quiet & enough & real

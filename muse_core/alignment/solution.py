@@ -95,11 +95,10 @@ def median_matches(count: int, pairs: PairValues):
     exposure = np.concatenate([pairs.i, pairs.j])
     number = np.concatenate([pairs.number, pairs.number])
     order = np.argsort(exposure, kind="stable")
-    exposure, number = exposure[order], number[order]
-    for which, part in zip(
-        *(lambda u, s: (u, np.split(number, s[1:])))(*np.unique(exposure, return_index=True)), strict=True
-    ):
-        matches[which] = int(np.median(part))
+    number = number[order]
+    which, start = np.unique(exposure[order], return_index=True)
+    for n, low, high in zip(which, start, np.append(start, number.size)[1:], strict=True):
+        matches[n] = int(np.median(number[low:high]))
     return matches
 
 
