@@ -21,13 +21,14 @@ from muse_core.data.kernels import (
     take_swapped,
     zone_limits,
 )
-from muse_core.data.pixtable import PixelTableFile
+from muse_core.data.pixtable import INTEGER_COLUMNS, PixelTableFile
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
 ROWS_PER_ZONE = 256
 _SCAN_ROWS = 1 << 20
+_ROW_COLUMNS = ("xpos", "ypos", "data", "dq", "stat", "origin")
 
 
 @dataclass(frozen=True)
@@ -147,10 +148,14 @@ class Exposure:
             for start in range(0, file.rows, rows)
         ]
 
-    def read_range(self, piece: tuple[int, int, int]) -> Block:
-        """Return the rows of one piece of `chunk_ranges` that lie inside the cut."""
+    def read_range(self, piece: tuple[int, int, int], *, positions_only: bool = False) -> Block:
+        """Return the rows of one piece of `chunk_ranges` that lie inside the cut.
+
+        With `positions_only` the columns data, stat and dq stay empty.
+        """
         index, start, stop = piece
-        return self._read(index, [(start, stop)], *self.cut)
+        columns = ("xpos", "ypos", "origin") if positions_only else _ROW_COLUMNS
+        return self._read(index, [(start, stop)], *self.cut, columns)
 
     def _file_chunks(
         self, index: int, rows: int, columns: Sequence[str]
@@ -169,7 +174,14 @@ class Exposure:
         finally:
             os.close(descriptor)
 
-    def _read(self, index: int, runs: list[tuple[int, int]], low: float, high: float) -> Block:
+    def _read(
+        self,
+        index: int,
+        runs: list[tuple[int, int]],
+        low: float,
+        high: float,
+        columns: Sequence[str] = _ROW_COLUMNS,
+    ) -> Block:
         file = self.files[index]
         lengths = [stop - start for start, stop in runs]
         starts = np.concatenate([[0], np.cumsum(lengths)])
@@ -188,25 +200,30 @@ class Exposure:
             lam = lam_words.view(np.float32)
             selected = np.empty(total, np.int64)
             selected = selected[: select_rows(lam, low, high, selected)]
-            out = {"lambda": lam[selected]}
-            for column in ("xpos", "ypos", "data", "dq", "stat", "origin"):
+            floats = {"lambda": lam[selected]}
+            integers: dict[str, npt.NDArray[np.int32]] = {}
+            for column in columns:
                 words = np.empty(selected.size, np.uint32)
                 take_swapped(load(column), selected, words)
-                out[column] = words.view(np.int32 if column in ("dq", "origin") else np.float32)
+                if column in INTEGER_COLUMNS:
+                    integers[column] = words.view(np.int32)
+                else:
+                    floats[column] = words.view(np.float32)
         finally:
             os.close(descriptor)
         run_of = np.searchsorted(starts, selected, side="right") - 1
         row = selected - starts[run_of] + np.array([start for start, _ in runs], np.int64)[run_of]
-        if self.scales[index] != 1.0:
-            scale_rows(out["data"], out["stat"], self.scales[index])
+        if self.scales[index] != 1.0 and "data" in floats:
+            scale_rows(floats["data"], floats["stat"], self.scales[index])
+        nothing, no_flags = np.empty(0, np.float32), np.empty(0, np.int32)
         return Block(
-            xpos=out["xpos"],
-            ypos=out["ypos"],
-            lam=out["lambda"],
-            data=out["data"],
-            dq=out["dq"],
-            stat=out["stat"],
-            origin=out["origin"],
+            xpos=floats["xpos"],
+            ypos=floats["ypos"],
+            lam=floats["lambda"],
+            data=floats.get("data", nothing),
+            dq=integers.get("dq", no_flags),
+            stat=floats.get("stat", nothing),
+            origin=integers["origin"],
             row=row + self.first_rows[index],
         )
 

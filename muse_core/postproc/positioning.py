@@ -114,13 +114,14 @@ def apply_position(xpos, ypos, model: PositionModel) -> None:  # type: ignore[no
     model : PositionModel
         Result of `fit_position`.
     """
-    rotate_rows(xpos, ypos, math.radians(model.crval2))
+    rotate_rows(xpos, ypos, model.crval2)
 
 
 @njit(cache=True, nogil=True)
-def rotate_rows(xpos, ypos, pole_dec):  # type: ignore[no-untyped-def]
-    """Kernel of `apply_position` for a native pole at declination `pole_dec` [rad] and LONPOLE = 180 deg."""
+def rotate_rows(xpos, ypos, pole_dec_deg):  # type: ignore[no-untyped-def]
+    """Kernel of `apply_position` for a native pole at declination `pole_dec_deg` and LONPOLE = 180 deg."""
     deg = 180.0 / math.pi
+    pole_dec = math.radians(pole_dec_deg)
     sin_pole, cos_pole = math.sin(pole_dec), math.cos(pole_dec)
     for i in range(xpos.size):
         phi, theta = float(xpos[i]), ypos[i] + math.pi / 2
@@ -131,7 +132,8 @@ def rotate_rows(xpos, ypos, pole_dec):  # type: ignore[no-untyped-def]
         ra = math.atan2(-cos_theta * sin_phi, sin_theta * cos_pole - cos_theta * sin_pole * cos_phi)
         dec = math.asin(sin_theta * sin_pole + cos_theta * cos_pole * cos_phi)
         xpos[i] = ra * deg
-        ypos[i] = (dec - pole_dec) * deg
+        # in degrees before the difference is taken: the rounding of the C pipeline (half as many rows differ)
+        ypos[i] = dec * deg - pole_dec_deg
 
 
 def apply_flux_scale(data, stat, model: PositionModel) -> None:  # type: ignore[no-untyped-def]

@@ -72,7 +72,7 @@ class CubePlan:
         True: rows of any wavelength outside the grid belong to the first or last plane, as in the C recipe; False:
         only those near enough to matter (differs for OUTPUT_WCS grids shorter than the data)
     shifted_nearest : bool
-        True: `nearest` measures from one pixel left of and below the voxel centre, as the C recipe does
+        True: `nearest` measures from one pixel beside the voxel centre (x - 1), as the C recipe does
     report_flags : bool
         hand out which rows were flagged as cosmic rays
     """
@@ -135,7 +135,7 @@ class _Geometry:
         self.step2 = abs(grid.matrix[1][1]) / grid.scale[1]
         self.target1, self.target2, self.target_cosine = self.centre1, self.centre2, self.cosine
         if plan.shifted_nearest:
-            shifted = replace(grid, crpix=(grid.crpix[0] + 1.0, grid.crpix[1] + 1.0, grid.crpix[2]))
+            shifted = replace(grid, crpix=(grid.crpix[0] + 1.0, *grid.crpix[1:]))
             self.target1, self.target2 = shifted.voxel_centres()
             self.target_cosine = (
                 np.cos(np.radians(self.target2)) if grid.celestial else np.ones_like(self.centre1)

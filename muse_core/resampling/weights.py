@@ -221,7 +221,9 @@ def finish_voxels(sums, data, stat):
                 value = sums[k, iy, ix, 0]
                 if w != 0.0 and not math.isnan(value):
                     data[k, iy, ix] = value / w
-                    stat[k, iy, ix] = sums[k, iy, ix, 2] / (w * w)
+                    # the square of the smallest renka weight underflows; the variance is unknown then
+                    square = w * w
+                    stat[k, iy, ix] = sums[k, iy, ix, 2] / square if square != 0.0 else np.nan
                 else:
                     data[k, iy, ix] = np.nan
                     stat[k, iy, ix] = np.nan
@@ -251,7 +253,9 @@ def nearest_rows(
     data_out,
     stat_out,
 ):
-    """Give each voxel the row of its own that is nearest to the target point; NaN if that row is bad or there is none.
+    """Give each voxel the row of its own that is nearest to the target point; NaN if it is bad or there is none.
+
+    Distances are counted in nominal pixels on the sky and in Angstrom (measured against 2.8.7).
 
     Parameters
     ----------
@@ -273,7 +277,7 @@ def nearest_rows(
             for i in range(starts[voxel], starts[voxel + 1]):
                 ux = (target1[iy, ix] - (np.float64(xpos[i]) + ref1)) * cosine[iy, ix] / scale1
                 uy = (target2[iy, ix] - (np.float64(ypos[i]) + ref2)) / scale2
-                ul = (plane_lam[out_first + k] - np.float64(lam[i])) / 1.25
+                ul = plane_lam[out_first + k] - np.float64(lam[i])
                 distance = ux * ux + uy * uy + ul * ul
                 if distance < smallest:
                     smallest = distance

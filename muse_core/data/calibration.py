@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Reading calibration tables and WCS frames, with one clear fault for each thing that is wrong."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from muse_core.framework import Frame, InputError
+
+if TYPE_CHECKING:
+    from astropy.io.fits import HDUList, Header
+
+Floats = npt.NDArray[np.float64]
+_ANGSTROM = ("", "angstrom", "a")
+
+
+@contextlib.contextmanager
+def open_fits(path: Path) -> Iterator[HDUList]:
+    """Open a FITS file for reading; anything unreadable becomes an `InputError` that names the file."""
+    from astropy.io import fits
+
+    try:
+        with fits.open(path, memmap=False, lazy_load_hdus=False, ignore_missing_simple=False) as hdus:
+            yield hdus
+    except InputError:
+        raise
+    except (OSError, ValueError, TypeError, KeyError, IndexError, EOFError) as error:
+        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            path, "file", expected="a readable FITS file", found=text, remedy="Copy or make the file again."
+        ) from error
+
+
+def read_columns(
+    frame: Frame,
+    columns: Sequence[str],
+    *,
+    optional: Sequence[str] = (),
+    extname: str | None = None,
+    sorted_by: str | None = "lambda",
+) -> tuple[Floats | None, ...]:
+    """Return columns of a calibration table as float64 arrays; None for an optional column that is absent.
+
+    Parameters
+    ----------
+    extname : str or None
+        name of the extension; None = the first binary table
+    sorted_by : str or None
+        column that must increase and have no NaN
+
+    Raises
+    ------
+    InputError
+        if the file, the extension or a column is missing, empty, or not usable
+    """
+    from astropy.io import fits
+
+    with open_fits(frame.path) as hdus:
+        tables = [hdu for hdu in hdus[1:] if isinstance(hdu, fits.BinTableHDU)]
+        if extname is not None:
+            tables = [hdu for hdu in tables if str(hdu.header.get("EXTNAME", "")).strip() == extname]
+        if not tables:
+            raise InputError(
+                frame.path,
+                f"{frame.tag} table" + (f" {extname}" if extname else ""),
+                expected="a binary-table extension",
+                found=", ".join(hdu.name or "unnamed" for hdu in hdus),
+                remedy=f"Give a {frame.tag} made by the MUSE pipeline.",
+            )
+        table = tables[0]
+        present = {column.name.lower(): column for column in table.columns}
+        result: list[Floats | None] = []
+        for name in (*columns, *optional):
+            column = present.get(name.lower())
+            if column is None:
+                if name in optional:
+                    result.append(None)
+                    continue
+                raise InputError(
+                    frame.path,
+                    f"column {name}",
+                    expected=f"columns {', '.join(columns)}",
+                    found=", ".join(c.name for c in table.columns),
+                    remedy=f"Give a {frame.tag} made by the MUSE pipeline.",
+                )
+            result.append(_values(frame, table, column))
+        if sorted_by in columns:
+            _check_order(frame, str(sorted_by), result[list(columns).index(str(sorted_by))], present)
+    return tuple(result)
+
+
+def _values(frame: Frame, table, column) -> Floats:  # type: ignore[no-untyped-def]
+    try:
+        values = np.asarray(table.data[column.name], np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            frame.path,
+            f"column {column.name}",
+            expected="numbers",
+            found=str(column.format),
+            remedy=f"Give a {frame.tag} made by the MUSE pipeline.",
+        ) from error
+    if values.size == 0:
+        raise InputError(frame.path, f"column {column.name}", expected="at least one row", found="none")
+    return np.array(values)
+
+
+def _check_order(frame: Frame, name: str, values: Floats | None, present) -> None:  # type: ignore[no-untyped-def]
+    if values is None:
+        return
+    if not np.all(np.isfinite(values)) or np.any(np.diff(values) < 0):
+        raise InputError(
+            frame.path,
+            f"column {name}",
+            expected="finite, increasing wavelengths",
+            found="values that decrease or are not numbers",
+            remedy="Sort the table by wavelength and remove bad rows.",
+        )
+    unit = str(present[name].unit or "").strip().lower()
+    if unit not in _ANGSTROM:
+        raise InputError(
+            frame.path,
+            f"unit of column {name}",
+            expected="Angstrom",
+            found=unit,
+            remedy="Convert the table to Angstrom.",
+        )
+
+
+def read_astrometry(frame: Frame) -> Header:
+    """Return the header of an ASTROMETRY_WCS frame that holds the CD matrix."""
+    with open_fits(frame.path) as hdus:
+        for hdu in hdus:
+            if "CD1_1" in hdu.header and "CD2_2" in hdu.header:
+                header = hdu.header.copy()
+                cd = [float(header.get(key, 0.0)) for key in ("CD1_1", "CD1_2", "CD2_1", "CD2_2")]
+                if not np.all(np.isfinite(cd)) or cd[0] * cd[3] - cd[1] * cd[2] == 0.0:
+                    raise InputError(
+                        frame.path, "CD matrix", expected="an invertible matrix", found=str(cd),
+                        remedy="Give an ASTROMETRY_WCS made by muse_astrometry.",
+                    )  # fmt: skip
+                return header
+    raise InputError(
+        frame.path,
+        "keywords CD1_1, CD2_2",
+        expected="an astrometric solution in a header of the file",
+        found="none",
+        remedy="Give an ASTROMETRY_WCS made by muse_astrometry.",
+    )
+
+
+def read_output_wcs(frame: Frame) -> Header:
+    """Return the first extension header (or the primary one) of an OUTPUT_WCS frame that has a usable WCS."""
+    with open_fits(frame.path) as hdus:
+        for hdu in (*hdus[1:], hdus[0]):
+            if "CTYPE1" in hdu.header and hdu.header.get("NAXIS", 0) >= 2:
+                return hdu.header.copy()
+            if "CTYPE1" in hdu.header and "CRVAL1" in hdu.header:
+                return hdu.header.copy()
+    raise InputError(
+        frame.path,
+        "keywords CTYPE1, CRVAL1",
+        expected="a world coordinate system in one of the headers",
+        found="none",
+        remedy="Give a cube (DATACUBE_FINAL) or a header with the wanted output grid.",
+    )
+
+
+def read_offsets(frame: Frame) -> list[tuple[str, float, float, float | None]]:
+    """Return (DATE_OBS, RA_OFFSET, DEC_OFFSET, FLUX_SCALE or None) of the rows of an OFFSET_LIST."""
+    from astropy.io import fits
+
+    with open_fits(frame.path) as hdus:
+        tables = [hdu for hdu in hdus[1:] if isinstance(hdu, fits.BinTableHDU)]
+        if not tables:
+            raise InputError(frame.path, "OFFSET_LIST table", expected="a binary table", found="none")
+        table = tables[0]
+        missing = [n for n in ("DATE_OBS", "RA_OFFSET", "DEC_OFFSET") if n not in table.columns.names]
+        if missing:
+            raise InputError(
+                frame.path,
+                f"column {', '.join(missing)}",
+                expected="columns DATE_OBS, RA_OFFSET, DEC_OFFSET",
+                found=", ".join(table.columns.names),
+                remedy="Give an OFFSET_LIST made by muse_exp_align.",
+            )
+        rows = []
+        for row in table.data:
+            scale = float(row["FLUX_SCALE"]) if "FLUX_SCALE" in table.columns.names else float("nan")
+            ra, dec = float(row["RA_OFFSET"]), float(row["DEC_OFFSET"])
+            if not (np.isfinite(ra) and np.isfinite(dec)):
+                raise InputError(
+                    frame.path,
+                    f"offset of {row['DATE_OBS']}",
+                    expected="finite RA_OFFSET and DEC_OFFSET",
+                    found=f"{ra}, {dec}",
+                    remedy="Correct or remove that row.",
+                )
+            rows.append((str(row["DATE_OBS"]).strip(), ra, dec, scale if np.isfinite(scale) else None))
+    return rows

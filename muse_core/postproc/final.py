@@ -1,0 +1,350 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The last part of muse_scipost: all exposures together become a cube, images, and tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from muse_core.data.block import Block
+from muse_core.data.pixtable_writer import PixelTableWriter, column_units
+from muse_core.framework import RecipeError
+from muse_core.framework.products import set_card
+from muse_core.postproc.header_values import get_str, is_narrow_field
+from muse_core.postproc.inputs import Calibrations, Settings
+from muse_core.postproc.observation import position_angle
+from muse_core.postproc.positioning import PositionModel, shift_rows
+from muse_core.postproc.reduction import PIXTABLE, Reduction, RowLimits, Step, join_limits, limit_cards
+from muse_core.postproc.rowset import RowSet
+from muse_core.postproc.steps import offset_cards
+from muse_core.postproc.weights import fit_weights, mean_strehl
+from muse_core.resampling.collapse import FilterSet
+from muse_core.resampling.cosmics import COSMIC_RAY, neighbourhood
+from muse_core.resampling.cube_file import CubeWriter
+from muse_core.resampling.grid import (
+    ARCSEC,
+    NFM_STEP,
+    NOMINAL_STEP_A,
+    WFM_STEP,
+    OutputGrid,
+    celestial_grid,
+    override_grid,
+    pixel_grid,
+)
+from muse_core.resampling.quality import pixel_steps_arcsec, qc_from_plane
+from muse_core.resampling.slabs import Contribution, CosmicRejection, CubePlan, cube_slabs
+
+if TYPE_CHECKING:
+    from astropy.io.fits import Header
+
+    from muse_core.framework import Frame, ParamValues, RunContext
+
+_WCS_KEYS = ("CRPIX", "CRVAL", "CTYPE", "CUNIT", "CD1_", "CD2_", "CD3_")
+
+
+@dataclass
+class Combination:
+    """All exposures in one coordinate system.
+
+    Parameters
+    ----------
+    members : list of Reduction
+        their rows are relative to `reference`
+    positions : list of PositionModel
+        empty for data in pixel coordinates
+    weights : tuple of float, or None
+    reference : (float, float)
+        pole of the first exposure
+    limits : RowLimits
+        of all rows, full coordinates
+    header : Header
+        of the combined table
+    frames : tuple of Frame
+        pixel tables and calibrations that every product names
+    image_frames : tuple of Frame
+        the same with the frames that filter images and what follows need
+    """
+
+    members: list[Reduction]
+    positions: list[PositionModel]
+    weights: tuple[float, ...] | None
+    reference: tuple[float, float]
+    limits: RowLimits
+    header: Header
+    frames: tuple[Frame, ...]
+    image_frames: tuple[Frame, ...]
+    cosmics: list[RowSet] | None = None
+
+    @property
+    def celestial(self) -> bool:
+        """True if the rows are on the sky."""
+        return bool(self.positions)
+
+
+def combine(
+    members: list[Reduction],
+    positions: list[PositionModel],
+    calib: Calibrations,
+    frames: tuple[Frame, ...],
+    p: ParamValues,
+    ctx: RunContext,
+) -> Combination:
+    """Bring all exposures to the pole of the first one, find their weights and common limits."""
+    first = members[0]
+    reference = (positions[0].crval1, positions[0].crval2) if positions else (0.0, 0.0)
+    for member, position in zip(members[1:], positions[1:]):
+        shift = (position.crval1 - reference[0], position.crval2 - reference[1])
+
+        def apply(block: Block, shift: tuple[float, float] = shift) -> None:
+            shift_rows(block.xpos, block.ypos, *shift)
+
+        member.add(Step("common reference", apply, moves=True))
+    units = {member.data_unit for member in members}
+    if len(units) > 1:
+        ctx.log.warning("the exposures have data in different units (%s)", ", ".join(sorted(units)))
+    weights = fit_weights([member.header for member in members], p.weight, ctx.log, compat=ctx.compat)
+    if len(members) > 1:
+        _warn_about_velocities(members, ctx)
+    limits = join_limits([member.limits() for member in members]).shifted(*reference)
+    combination = Combination(
+        members,
+        positions,
+        weights.weights if weights else None,
+        reference,
+        limits,
+        first.header.copy(),
+        (*frames, *calib.used, *calib.used_by_cube),
+        (*frames, *calib.used, *calib.used_by_cube, *calib.used_by_images),
+    )
+    _combined_header(combination, frames, ctx)
+    return combination
+
+
+def _warn_about_velocities(members: list[Reduction], ctx: RunContext) -> None:
+    for member in members:
+        if f"{PIXTABLE} RVCORR" not in member.header:
+            ctx.log.warning(
+                "Data of exposure %d (DATE-OBS=%s) was not radial-velocity corrected!",
+                member.number,
+                get_str(member.header, "DATE-OBS"),
+            )
+
+
+def _combined_header(combination: Combination, frames: tuple[Frame, ...], ctx: RunContext) -> None:
+    header, members = combination.header, combination.members
+    if len(members) > 1:
+        for key in [key for key in header if key.startswith(f"{PIXTABLE} EXP0 ")]:
+            del header[key]
+        if is_narrow_field(header):
+            strehl = mean_strehl([member.header for member in members], ctx.log, compat=ctx.compat)
+            if strehl:
+                set_card(header, "ESO DRS MUSE RTC STREHL", strehl[0])
+                set_card(header, "ESO DRS MUSE RTC STREHERR", strehl[1])
+    _take_standard_keywords(header, members, frames)
+    for number, position in enumerate(combination.positions, 1):
+        for card in offset_cards(position, number):
+            set_card(header, *card)
+
+
+def _take_standard_keywords(header: Header, members: list[Reduction], frames: tuple[Frame, ...]) -> None:
+    """Inherit the standard keywords from the first frame given, as CPL's product rules say, whatever its date."""
+    first = frames[0]
+    for member in members[1:]:
+        if first in member.frames:
+            own = member.header
+            for key in list(header):
+                if not key.startswith(("ESO DRS", *_WCS_KEYS)) and key in own:
+                    header[key] = own[key]
+
+
+def output_grid(combination: Combination, calib: Calibrations, p: ParamValues, ctx: RunContext) -> OutputGrid:
+    """Return the grid of the final cube: fit to the data, steps from the parameters, OUTPUT_WCS on top."""
+    limits = (combination.limits.x, combination.limits.y, combination.limits.lam)
+    dlambda = p.dlambda or NOMINAL_STEP_A
+    if not combination.celestial:
+        grid = pixel_grid(limits, (p.dx or 1.0, p.dy or 1.0, dlambda))
+    else:
+        header = combination.header
+        nominal = NFM_STEP if is_narrow_field(header) else WFM_STEP
+        cd = [float(header.get(key, 0.0)) for key in ("CD1_1", "CD1_2", "CD2_1", "CD2_2")]
+        scale = (float(np.hypot(cd[0], cd[1])), float(np.hypot(cd[2], cd[3])))
+        if not all(scale):
+            scale = (nominal[0] * ARCSEC, nominal[1] * ARCSEC)
+        grid = celestial_grid(
+            limits, combination.reference, (p.dx or nominal[0], p.dy or nominal[1], dlambda), scale
+        )
+    how = "fit to data"
+    if calib.output_wcs is not None:
+        grid, how = override_grid(grid, calib.output_wcs), "overridden"
+    ctx.log.info("  Output cube size %d x %d x %d (%s)", grid.nx, grid.ny, grid.nz, how)
+    if grid.nx * grid.ny > 2_000_000_000 // 40:
+        raise RecipeError(
+            f"the output cube would have {grid.nx} x {grid.ny} spaxels; check the coordinates of the exposures "
+            "and the OFFSET_LIST, or give an OUTPUT_WCS"
+        )
+    return grid
+
+
+def cube_plan(
+    combination: Combination, grid: OutputGrid, settings: Settings, p: ParamValues, ctx: RunContext
+) -> CubePlan:
+    """Return how the final cube is made."""
+    cosmics = None
+    if p.crsigma > 0:
+        angle = position_angle(combination.members[0].header, ctx.log) if combination.celestial else None
+        cosmics = CosmicRejection(p.crtype, p.crsigma, neighbourhood(angle))
+        ctx.log.info("  Using %s statistics (%.3f sigma level) for cosmic-ray rejection", p.crtype, p.crsigma)
+    ctx.log.info(
+        '  Starting resampling, using method "%s" (pixfrac f=%.3f,%.3f,%.3f, loop distance ld=%d)',
+        p.resample,
+        *settings.resampling.pixfrac,
+        settings.resampling.ld,
+    )
+    return CubePlan(
+        grid,
+        combination.reference,
+        settings.resampling,
+        cosmics,
+        border_rows=ctx.compat,
+        shifted_nearest=ctx.compat,
+        report_flags=bool({"combined", "stacked"} & settings.save),
+    )
+
+
+def contributions(combination: Combination) -> list[Contribution]:
+    """Return the exposures as the slab loop takes them."""
+    weights = combination.weights or (None,) * len(combination.members)
+    return [
+        Contribution(member.gather, member.exposure.rows, weight)
+        for member, weight in zip(combination.members, weights)
+    ]
+
+
+def product_base(combination: Combination) -> Header:
+    """Return the header that cubes and images inherit: without pixel-table and WCS keywords."""
+    header = combination.header.copy()
+    for key in list(header):
+        if key.startswith((PIXTABLE, *_WCS_KEYS)):
+            del header[key]
+    return header
+
+
+def make_cube(
+    combination: Combination, calib: Calibrations, settings: Settings, p: ParamValues, ctx: RunContext
+) -> None:
+    """Resample to the final cube, collapse it to images, measure its quality, and save all that."""
+    grid = output_grid(combination, calib, p, ctx)
+    plan = cube_plan(combination, grid, settings, p, ctx)
+    base = product_base(combination)
+    unit = combination.members[0].data_unit
+    name = get_str(base, "OBJECT") or ""
+    images = FilterSet(calib.filters, grid)
+    flagged = [RowSet(member.exposure.total_rows) for member in combination.members]
+    quality_plane, n_cosmics = None, 0
+    with ctx.stream("DATACUBE_FINAL", base=base, used=combination.image_frames) as product:
+        with CubeWriter(product.path, product.header, grid, unit, name, reserve_cards=108) as writer:
+            slabs = cube_slabs(
+                contributions(combination), plan, threads=ctx.threads, memory_bytes=ctx.memory_bytes
+            )
+            for slab in ctx.progress(slabs, "cube"):
+                writer.write_planes(slab.first, slab.data, slab.stat)
+                images.add_planes(slab.first, slab.data, slab.stat)
+                n_cosmics += slab.cosmics
+                for rows, found in zip(flagged, slab.flagged):
+                    rows.add(found)
+                if slab.first <= grid.nz // 2 < slab.first + len(slab.data):
+                    quality_plane = slab.data[grid.nz // 2 - slab.first].copy()
+            if plan.cosmics:
+                ctx.log.info("  %d rows flagged as cosmic rays", n_cosmics)
+            qc = measure_quality(quality_plane, grid, ctx)
+            save_images(images, combination, base, qc, unit, name, ctx)
+            for card in qc:
+                set_card(product.header, *card)
+            writer.finish(product.header)
+    combination.cosmics = flagged if plan.cosmics else None
+
+
+def measure_quality(plane, grid: OutputGrid, ctx: RunContext) -> list[tuple[str, object, str]]:  # type: ignore[no-untyped-def]
+    """Return the QC keywords of the cube, from the sources in its central plane."""
+    steps = pixel_steps_arcsec(grid)
+    cards = qc_from_plane(plane, float(grid.wavelength(grid.nz // 2)), steps)
+    detected = next((value for key, value, _ in cards if key.endswith("NDET")), 0)
+    if not detected:
+        ctx.log.warning("No sources found for FWHM measurement on plane %d", grid.nz // 2 + 1)
+    else:
+        ctx.log.info(
+            "Computed FWHM QC parameters of %s source(s) found on plane %d", detected, grid.nz // 2 + 1
+        )
+    return cards
+
+
+def save_images(images: FilterSet, combination: Combination, base: Header, qc, unit: str, name: str, ctx: RunContext) -> None:  # type: ignore[no-untyped-def]  # fmt: skip
+    """Write IMAGE_FOV for each filter."""
+    from astropy.io import fits
+
+    header = base.copy()
+    header.remove("SPECSYS", ignore_missing=True)
+    for number, image in enumerate(images, 1):
+        if not image.covers_any_plane:
+            ctx.log.warning("filter %s does not overlap the wavelength range of the cube", image.name)
+        header["OBJECT"] = image.object_name(name)
+        ctx.save(
+            "IMAGE_FOV",
+            fits.HDUList([fits.PrimaryHDU(), image.hdu(unit)]),
+            base=header,
+            used=combination.frames if image.name == "white" and number == 1 else combination.image_frames,
+            extra=image.drs_cards(),
+            qc=qc,
+            index=number,
+        )
+
+
+def save_combined(combination: Combination, settings: Settings, ctx: RunContext) -> None:
+    """Write PIXTABLE_COMBINED: all rows of all exposures, with weights and cosmic-ray flags."""
+    if "combined" not in settings.save:
+        return
+    members = combination.members
+    extra: list[tuple[str, object, str]] = []
+    first_row = 0
+    if len(members) > 1:
+        if combination.weights is not None:
+            extra.append(
+                (f"{PIXTABLE} WEIGHTED", True, "Pixel table was weighted relative to other exposures")
+            )
+        for member in members:
+            head = f"{PIXTABLE} EXP{member.number}"
+            for key in member.header:
+                if key.startswith(f"{PIXTABLE} EXP0 "):
+                    extra.append(
+                        (
+                            key.replace("EXP0", f"EXP{member.number}"),
+                            member.header[key],
+                            "x-offset of given slice",
+                        )
+                    )
+            last = first_row + member.exposure.rows - 1
+            extra += [
+                (f"{head} FIRST", first_row, f"Exposure {member.number} first row index"),
+                (f"{head} LAST", last, f"Exposure {member.number} last row index"),
+            ]
+            first_row = last + 1
+        extra.append((f"{PIXTABLE} COMBINED", len(members), "Combined exposures that went into this table"))
+    extra += limit_cards(combination.limits)
+    first = members[0]
+    units = column_units(first.position_unit, first.data_unit)
+    weighted = combination.weights is not None
+    with ctx.stream(
+        "PIXTABLE_COMBINED", base=combination.header, used=combination.frames, extra=extra
+    ) as product:
+        rows = sum(member.exposure.rows for member in members)
+        writer = PixelTableWriter(product.path, product.header, rows, units, weighted=weighted)
+        for i, member in enumerate(members):
+            weight = combination.weights[i] if combination.weights else None
+            for block in member.blocks():
+                if combination.cosmics:
+                    hit = combination.cosmics[i].contains(block.row)
+                    block.dq[hit] |= COSMIC_RAY
+                writer.write(block, weight)
+        writer.close()

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""An exposure on its way through the steps: files, the header so far, and the chain of corrections to apply.
+
+Steps are fitted once and appended; rows are read only when somebody asks for them, and then run through the chain. No
+step sees more than one block, so memory does not grow with the exposure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from muse_core.data.block import Block
+from muse_core.data.exposure import Exposure
+from muse_core.data.kernels import finite_limits
+from muse_core.resampling.slabs import in_order
+
+if TYPE_CHECKING:
+    import logging
+
+    from astropy.io.fits import Header
+
+    from muse_core.framework import Frame
+
+CHUNK_ROWS = 1 << 19
+PIXTABLE = "ESO DRS MUSE PIXTABLE"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One fitted correction.
+
+    Parameters
+    ----------
+    name : str
+    apply : callable
+        changes a block in place
+    moves : bool
+        it changes positions or wavelengths (only such steps matter for the limits of the data)
+    stretch : float
+        factor it applies to wavelengths
+    """
+
+    name: str
+    apply: Callable[[Block], None]
+    moves: bool = False
+    stretch: float = 1.0
+
+
+@dataclass(frozen=True)
+class RowLimits:
+    """Smallest and largest coordinates of all rows, as stored (float32)."""
+
+    x: tuple[float, float]
+    y: tuple[float, float]
+    lam: tuple[float, float]
+    ifu: tuple[int, int]
+    slices: tuple[int, int]
+
+    def shifted(self, dx: float, dy: float) -> RowLimits:
+        """Return the limits in full coordinates, rounded to float32 as the C recipe stores them."""
+
+        def full(pair: tuple[float, float], shift: float) -> tuple[float, float]:
+            return float(np.float32(pair[0] + shift)), float(np.float32(pair[1] + shift))
+
+        return replace(self, x=full(self.x, dx), y=full(self.y, dy))
+
+
+def join_limits(parts: list[RowLimits]) -> RowLimits:
+    """Return the limits of several tables together."""
+
+    def span(pairs: list) -> tuple:
+        return min(low for low, _ in pairs), max(high for _, high in pairs)
+
+    return RowLimits(
+        span([p.x for p in parts]),
+        span([p.y for p in parts]),
+        span([p.lam for p in parts]),
+        span([p.ifu for p in parts]),
+        span([p.slices for p in parts]),
+    )
+
+
+@dataclass
+class Reduction:
+    """One exposure with the steps fitted so far.
+
+    Parameters
+    ----------
+    number : int
+        1, 2, ... in the order of the observations
+    exposure : Exposure
+    header : Header
+        header of the merged table, updated by each step
+    frames : tuple of Frame
+        the pixel tables it came from
+    data_unit : str
+    threads : int
+    reference_limits : RowLimits or None
+        limits before the refraction correction, to which the astrometry refers
+    """
+
+    number: int
+    exposure: Exposure
+    header: Header
+    frames: tuple[Frame, ...]
+    log: logging.Logger
+    data_unit: str = "count"
+    position_unit: str = "pix"
+    threads: int = 1
+    reference_limits: RowLimits | None = None
+    steps: list[Step] = field(default_factory=list)
+
+    def add(self, step: Step) -> None:
+        """Append a fitted step."""
+        self.steps.append(step)
+
+    @property
+    def stretch(self) -> float:
+        """Factor between wavelengths in the files and now."""
+        return float(np.prod([step.stretch for step in self.steps]))
+
+    def run(self, block: Block) -> Block:
+        """Apply all steps to a block, in place."""
+        for step in self.steps:
+            step.apply(block)
+        return block
+
+    def gather(self, low: float, high: float) -> Block:
+        """Return the reduced rows of a wavelength interval (given in present wavelengths)."""
+        factor = self.stretch
+        margin = 1e-6 * 1e4 if factor != 1.0 else 0.0
+        return self.run(self.exposure.gather(low / factor - margin, high / factor + margin))
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield all reduced rows in table order."""
+
+        def work(piece: tuple[int, int, int]) -> Block:
+            return self.run(self.exposure.read_range(piece))
+
+        for block in in_order(work, iter(self.exposure.chunk_ranges(CHUNK_ROWS)), self.threads):
+            if len(block):
+                yield block
+
+    def map_blocks(self, work: Callable[[Block], object]) -> Iterator:
+        """Yield ``work(block)`` for all reduced rows, computed on threads, in table order."""
+
+        def one(piece: tuple[int, int, int]) -> object:
+            block = self.run(self.exposure.read_range(piece))
+            return work(block)
+
+        yield from in_order(one, iter(self.exposure.chunk_ranges(CHUNK_ROWS)), self.threads)
+
+    def limits(self) -> RowLimits:
+        """Return the present limits of the rows; only steps that move rows are run."""
+        moving = [step for step in self.steps if step.moves]
+
+        def one(piece: tuple[int, int, int]) -> RowLimits | None:
+            block = self.exposure.read_range(piece, positions_only=True)
+            if not len(block):
+                return None
+            for step in moving:
+                step.apply(block)
+            slices = block.origin & 0x3F
+            ifus = (block.origin >> 6) & 0x1F
+            x, y, lam = (
+                tuple(map(float, finite_limits(values))) for values in (block.xpos, block.ypos, block.lam)
+            )
+            return RowLimits(
+                x, y, lam, (int(ifus.min()), int(ifus.max())), (int(slices.min()), int(slices.max()))
+            )
+
+        parts = in_order(one, iter(self.exposure.chunk_ranges(CHUNK_ROWS)), self.threads)
+        return join_limits([part for part in parts if part is not None])
+
+    def narrow(self, low: float, high: float) -> None:
+        """Remove the rows outside a wavelength range given in the wavelengths of the files."""
+        self.exposure = self.exposure.narrowed(low, high, self.threads)
+
+    def set_card(self, key: str, value: object, comment: str = "") -> None:
+        """Set a keyword of the header."""
+        from muse_core.framework.products import set_card
+
+        set_card(self.header, key, value, comment)
+
+
+def seven_digits(value: float) -> float:
+    """Round as CPL prints single-precision keywords.
+
+    >>> seven_digits(149.90525817871094)
+    149.9053
+    """
+    return float(f"{value:.7g}")
+
+
+def limit_cards(limits: RowLimits) -> list[tuple[str, object, str]]:
+    """Return the LIMITS keywords of a pixel table."""
+    cards: list[tuple[str, object, str]] = []
+    for name, pair in (("X", limits.x), ("Y", limits.y), ("LAMBDA", limits.lam)):
+        cards += [
+            (f"{PIXTABLE} LIMITS {name} {end}", seven_digits(value), "")
+            for end, value in zip(("LOW", "HIGH"), pair)
+        ]
+    for name, numbers in (("IFU", limits.ifu), ("SLICE", limits.slices)):
+        cards += [
+            (f"{PIXTABLE} LIMITS {name} {end}", number, "") for end, number in zip(("LOW", "HIGH"), numbers)
+        ]
+    return cards
