@@ -19,8 +19,11 @@ def core_radius(fwhm, beta):
 def moffat_profile(r_squared, fwhm, beta):
     """Moffat function of unit volume at squared radii r_squared.
 
-    The peak of the function stays finite for a vanishing width because the width is bounded by 1e-6.
+    The peak of the function stays finite for a vanishing width because the core radius is bounded by 1e-6.  The
+    result is NaN where no such function exists (beta <= 0).
     """
+    if not beta > 0:
+        return np.full(np.shape(r_squared), np.nan)
     a2 = max(core_radius(fwhm, beta), 1e-6) ** 2
     return (beta - 1.0) / (np.pi * a2) * np.exp(-beta * np.log1p(r_squared / a2))
 

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""fit_star_photometry: compare one star in both images."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from .ds9regions import Ds9Circle
+from .errors import UserError
+from .fourier_engine import hold_parameters
+from .grids import image_grids_aligned
+from .images import pixel_steps
+from .moffat import moffat_profile, otf_closed
+from .painting import check_star, load_pair, paint_region
+from .results import FittedStarPhotometry
+from .windows import frequency_grid, lowpass_window
+
+__all__ = ["fit_star_photometry"]
+
+_log = logging.getLogger("imphot")
+
+BETA_RANGE = (1.05, 50.0)  # of the matched model
+COMPAT_WEIGHT = 10.0  # constant weight of the documented fit; it scales the printed chi squared only
+
+
+def fit_star_photometry(
+    hst,
+    muse,
+    star,
+    fix_fwhm=None,
+    fix_beta=None,
+    display=False,
+    nowait=False,
+    hardcopy=None,
+    title=None,
+    fig=None,
+    apply=False,
+    resample=False,
+    method=None,
+):
+    """Fit Moffat functions to one star in the MUSE image and in the HST image.
+
+    Parameters
+    ----------
+    hst : image
+        HST image on the MUSE pixels; with method="image" also as observed
+    muse : image
+        MUSE image
+    star : (ra, dec, radius)
+        position [degrees] and radius of the pixels to be used [arcsec]
+    fix_fwhm, fix_beta : float, optional
+        values to hold in the fit of the MUSE star
+    display, nowait, hardcopy, title, fig
+        see `fit_image_photometry`
+    apply, resample : bool
+        write the corrected MUSE image, by resampling
+    method : {"fourier", "image"}, optional
+        "image": both stars get the model that belongs to them (the HST star is a Moffat seen through the low-pass of
+        the regridding), pixels are weighted by their variances and masked ones left out.  Otherwise the documented
+        fit: Moffats for both, equal weights, which overrates the scale by about 6 %.
+
+    Returns
+    -------
+    FittedStarPhotometry
+    """
+    from .fitimage import _number, check_method
+
+    matched = check_method(method) == "image"
+    hst, muse = load_pair(hst, muse)
+    ra, dec, radius = check_star(star)
+    fixed = {"fwhm": _number(fix_fwhm, "fix_fwhm"), "beta": _number(fix_beta, "fix_beta")}
+    if not image_grids_aligned(hst, muse):
+        if not matched:
+            raise UserError(
+                "The pixels of the HST and MUSE images are not aligned. Bring the HST image to the MUSE pixels with "
+                "regrid_hst_like_muse (or the script regrid_hst_to_muse), or use method='image'"
+            )
+        from .regrid import regrid_hst_like_muse, rescale_hst_like_muse
+
+        hst = regrid_hst_like_muse(rescale_hst_like_muse(hst, muse, inplace=False), muse, inplace=False)
+    region = Ds9Circle(False, "fk5", ra, dec, radius / 3600.0)
+    cy, cx = region.centre(muse.wcs)
+    rows, columns = muse.shape
+    if not (-0.5 <= cy <= rows - 0.5 and -0.5 <= cx <= columns - 0.5):
+        raise UserError(
+            f"The specified star position is not within the image (it falls on column {cx + 1:.1f}, row {cy + 1:.1f} "
+            f"of {columns} x {rows} pixels): check its coordinates"
+        )
+    selected = paint_region(region, muse.wcs, muse.shape)
+    if matched:
+        selected &= ~(muse.mask | hst.mask)
+    if selected.sum() < 12 or (muse.mask[selected].all() or hst.mask[selected].all()):
+        raise UserError("Too few usable pixels around the star: check its position, the radius and the masks")
+    steps = pixel_steps(muse.wcs)
+    iy, ix = np.nonzero(selected)
+    y, x = (iy - cy) * steps[0], (ix - cx) * steps[1]
+    if matched:
+        muse_fit = _fit_muse(muse, selected, x, y, steps, fixed)
+        hst_fit = _fit_hst(hst, selected, x, y, (iy, ix), (cy, cx), steps)
+    else:
+        muse_fit = _fit_compat(muse, selected, x, y, steps, fixed, 3.0, False)
+        hst_fit = _fit_compat(hst, selected, x, y, steps, {}, 10.0, True)
+    residual = _values(muse, selected) - muse_fit.best_fit
+    flag = 0 if muse_fit.success and hst_fit.success else 1
+    flux = hst_fit.params["flux"]
+    if not flux.value > 0 or (flux.stderr and flux.value < 5 * flux.stderr) or not muse_fit.params["flux"].value > 0:
+        flag |= 2
+        _log.warning("the star is not significant in one of the images")
+    result = FittedStarPhotometry(
+        muse, muse_fit, hst_fit, float(np.sqrt(np.mean(residual**2))), ra, dec,
+        engine="image" if matched else "fourier", flag=flag, npix=int(selected.sum()),
+    )  # fmt: skip
+    if display or hardcopy not in (None, "", "none") or fig is not None:
+        from .plots import plot_star_fit
+
+        profile = {
+            "x": x, "y": y, "muse": _values(muse, selected), "hst": _values(hst, selected),
+            "muse_model": muse_fit.best_fit, "hst_model": hst_fit.best_fit,
+        }  # fmt: skip
+        plot_star_fit(result, muse, profile, display, nowait, hardcopy, title, fig)
+    if apply:
+        from .outputs import write_aligned
+
+        write_aligned(muse, result, resample)
+    return result
+
+
+def _values(image, selected):
+    return np.where(image.mask, 0.0, image.values)[selected].astype(float)
+
+
+def _moffat_star(x, y, dx, dy, bg, flux, fwhm, beta, area):
+    return bg + flux * area * moffat_profile((x - dx) ** 2 + (y - dy) ** 2, fwhm, beta)
+
+
+def _starts(model, x, y, data, beta):
+    total = data.sum()
+    scale = total if abs(total) > 0 else 1.0
+    return model.make_params(dx=float(data @ x / scale), dy=float(data @ y / scale), bg=0.0, flux=float(total), fwhm=0.5, beta=beta)
+
+
+def _fit_compat(image, selected, x, y, steps, fixed, beta, bounded):
+    """The documented fit: equal weights, masked pixels as zero, beta free below unless bounded."""
+    from lmfit import Model
+
+    def moffat_star(plane, dx, dy, bg, flux, fwhm, beta):  # noqa: ARG001 - lmfit wants an independent variable
+        return _moffat_star(x, y, dx, dy, bg, flux, fwhm, beta, steps[0] * steps[1])
+
+    model = Model(moffat_star, independent_vars=["plane"], name="Moffat star")
+    data = _values(image, selected)
+    params = _starts(model, x, y, data, beta)
+    params["fwhm"].set(min=0.0)
+    if bounded:
+        params["beta"].set(min=0.0)
+    hold_parameters(params, fixed)
+    weights = np.full(data.size, COMPAT_WEIGHT)
+    try:
+        return model.fit(data, params, weights=weights, plane=np.zeros(1), method="leastsq")
+    except ValueError:  # beta went where the function does not exist: once more between limits
+        params["beta"].set(min=BETA_RANGE[0], max=BETA_RANGE[1])
+        return model.fit(data, params, weights=weights, plane=np.zeros(1), method="least_squares")
+
+
+def _best_start(x, y, data, bg):
+    """Position and flux of the light above the background, for the weighted fits."""
+    light = np.maximum(data - bg, 0.0)
+    bright = np.where(light > 0.2 * light.max(), light, 0.0)
+    total = max(bright.sum(), 1e-30)
+    return float(bright @ x / total), float(bright @ y / total), float(max((data - bg).sum(), 1e-3 * abs(data).max()))
+
+
+def _weights(image, selected):
+    if image.var is None:
+        return np.ones(int(selected.sum()))
+    var = image.var[selected].astype(float)
+    good = np.isfinite(var) & (var > 0)
+    if not good.any():
+        return np.ones(var.size)
+    return np.where(good, 1.0 / np.sqrt(np.where(good, var, 1.0)), 0.0)
+
+
+def _fit_muse(image, selected, x, y, steps, fixed):
+    from lmfit import Model
+
+    def moffat_star(plane, dx, dy, bg, flux, fwhm, beta):  # noqa: ARG001
+        return _moffat_star(x, y, dx, dy, bg, flux, fwhm, beta, steps[0] * steps[1])
+
+    model = Model(moffat_star, independent_vars=["plane"], name="Moffat star")
+    data = _values(image, selected)
+    bg = float(np.percentile(data, 20.0))
+    dx, dy, flux = _best_start(x, y, data, bg)
+    params = model.make_params(dx=dx, dy=dy, bg=bg, flux=flux, fwhm=0.7, beta=2.5)
+    params["fwhm"].set(min=0.05, max=10.0)
+    params["beta"].set(min=BETA_RANGE[0], max=BETA_RANGE[1])
+    hold_parameters(params, fixed)
+    return model.fit(data, params, weights=_weights(image, selected), plane=np.zeros(1), method="least_squares", fit_kws={"x_scale": "jac"})
+
+
+def _fit_hst(image, selected, x, y, pixels, centre, steps):
+    """A Moffat seen through the low-pass of the regridding, evaluated in the Fourier plane of a box."""
+    from lmfit import Model
+    from scipy import fft
+
+    size = fft.next_fast_len(2 * int(np.ceil(3.0 * max(np.ptp(x) / steps[1], np.ptp(y) / steps[0]) / 2.0) + 4), real=True)
+    size += size % 2
+    v, u = frequency_grid((size, size), steps)
+    radius = np.hypot(v, u)
+    window = lowpass_window(radius, 0.5 / steps[1])
+    table = np.linspace(0.0, float(radius.max()) * 1.001, 4096)
+    oy, ox = int(round(centre[0])), int(round(centre[1]))
+    rows, columns = (pixels[0] - oy) % size, (pixels[1] - ox) % size
+    fy, fx = (centre[0] - oy) * steps[0], (centre[1] - ox) * steps[1]
+
+    def filtered_star(plane, dx, dy, bg, flux, fwhm, beta):  # noqa: ARG001
+        otf = np.interp(radius, table, otf_closed(table, fwhm, beta)) * window
+        turn = np.exp(-2j * np.pi * (dy + fy) * v) * np.exp(-2j * np.pi * (dx + fx) * u)
+        return bg + flux * fft.irfft2(otf * turn, (size, size))[rows, columns]
+
+    model = Model(filtered_star, independent_vars=["plane"], name="Moffat star seen through the low-pass")
+    data = _values(image, selected)
+    bg = float(np.percentile(data, 20.0))
+    dx, dy, flux = _best_start(x, y, data, bg)
+    params = model.make_params(dx=dx, dy=dy, bg=bg, flux=flux, fwhm=0.1, beta=1.8)
+    params["fwhm"].set(min=0.01, max=1.0)
+    params["beta"].set(min=BETA_RANGE[0], max=BETA_RANGE[1])
+    return model.fit(data, params, weights=_weights(image, selected), plane=np.zeros(1), method="least_squares", fit_kws={"x_scale": "jac"})

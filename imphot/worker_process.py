@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The other end of `imphot.workers`: reads jobs from standard input, writes results to standard output."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+
+
+def main():
+    """Serve jobs until the input ends."""
+    import imphot
+    from imphot.errors import UserError
+    from imphot.workers import read_message, write_message
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    source = sys.stdin.buffer
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever is printed must not get between the answers
+    os.environ.setdefault("MPLBACKEND", "Agg")
+    while True:
+        try:
+            name, args, kwargs = read_message(source)
+        except EOFError:
+            return
+        try:
+            answer = ("result", getattr(imphot, name)(*args, **kwargs), "")
+        except UserError as err:
+            answer = ("user", str(err), "")
+        except Exception as err:  # the caller gets whatever happened
+            answer = ("error", f"{type(err).__name__}: {err}", traceback.format_exc())
+        write_message(answers, answer)
+
+
+if __name__ == "__main__":
+    main()

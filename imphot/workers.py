@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Many MUSE images at once: iterators over the results of worker processes.
+
+A worker is an interpreter of its own (``python -m imphot.worker_process``) that talks pickles over its pipes.  So
+nothing depends on how the calling program was started: scripts without a main guard, notebooks and tests will do.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import struct
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from .errors import UserError, WorkerError
+
+__all__ = ["FitImageAndStarPhotometryMP", "FitImagePhotometryMP", "FitStarPhotometryMP", "number_of_workers"]
+
+_HEAD = struct.Struct("<Q")
+
+
+def number_of_workers(n, jobs=None):
+    """Number of processes: n, one per CPU for 0, all CPUs but n for a negative number; never more than jobs."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    count = n if n > 0 else cpus + n
+    count = max(count, 1)
+    return count if jobs is None else max(min(count, jobs), 1)
+
+
+class _Worker:
+    """One worker process."""
+
+    def __init__(self):
+        env = dict(os.environ)
+        here = str(Path(__file__).resolve().parent.parent)
+        env["PYTHONPATH"] = os.pathsep.join(p for p in (here, env.get("PYTHONPATH")) if p)
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+            env[name] = "1"
+        command = [sys.executable, "-m", "imphot.worker_process"]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
+
+    def call(self, job):
+        """Run one job: (function name, arguments, keywords)."""
+        try:
+            write_message(self.process.stdin, job)
+            return read_message(self.process.stdout)
+        except (EOFError, BrokenPipeError, OSError) as err:
+            code = self.process.poll()
+            return "error", f"A worker process ended unexpectedly (exit status {code})", repr(err)
+
+    def close(self):
+        """Let the process end; stop it if it does not."""
+        for pipe in (self.process.stdin, self.process.stdout):
+            try:
+                pipe.close()
+            except OSError:
+                pass
+        try:
+            self.process.wait(timeout=2)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def write_message(stream, message):
+    """Send one object."""
+    data = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+    stream.write(_HEAD.pack(len(data)))
+    stream.write(data)
+    stream.flush()
+
+
+def read_message(stream):
+    """Receive one object; EOFError when the other side is gone."""
+    head = stream.read(_HEAD.size)
+    if len(head) < _HEAD.size:
+        raise EOFError("the pipe was closed")
+    (size,) = _HEAD.unpack(head)
+    data = stream.read(size)
+    if len(data) < size:
+        raise EOFError("the pipe was closed in the middle of a message")
+    return pickle.loads(data)  # noqa: S301 - written by our own child
+
+
+class _FitPhotometryMP:
+    """Iterator over the results of one function for many MUSE images."""
+
+    _function = ""
+
+    def __init__(self, hst_filename, muse_filenames, kwargs=None, nworker=0):
+        self._closed = True
+        names = [muse_filenames] if isinstance(muse_filenames, (str, os.PathLike)) else list(muse_filenames)
+        for what, name in [("HST", hst_filename), *(("MUSE", name) for name in names)]:
+            if isinstance(name, (str, os.PathLike)) and not os.access(name, os.R_OK):
+                raise UserError(f"Error reading {what} file: {os.fspath(name)}")
+        self._kwargs = dict(kwargs or {})
+        if "hst" in self._kwargs or "muse" in self._kwargs:
+            raise UserError("The images are given by file name, not in kwargs")
+        self._local = threading.local()
+        self._workers, self._lock = [], threading.Lock()
+        self._pool = ThreadPoolExecutor(max_workers=number_of_workers(nworker, len(names)))
+        self._closed = False
+        self._jobs = [self._pool.submit(self._work, (self._function, (hst_filename, name), self._kwargs)) for name in names]
+        self._next = 0
+
+    def _work(self, job):
+        worker = getattr(self._local, "worker", None)
+        if worker is None or worker.process.poll() is not None:
+            worker = self._local.worker = _Worker()
+            with self._lock:
+                self._workers.append(worker)
+        return worker.call(job)
+
+    def __iter__(self):
+        return self
+
+    def __len__(self):
+        return len(self._jobs)
+
+    def __next__(self):
+        """The result of the next image, in the order of the files."""
+        if self._closed or self._next >= len(self._jobs):
+            self.close()
+            raise StopIteration
+        kind, value, traceback = self._jobs[self._next].result()
+        self._next += 1
+        if kind == "user":
+            raise UserError(value)
+        if kind == "error":
+            raise WorkerError(value, traceback)
+        return value
+
+    next = __next__
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_details):
+        self.close()
+        return False
+
+    def __del__(self):
+        self.close()
+
+    def close(self):
+        """End the worker processes; called at the end of the iteration and of a with block."""
+        if self._closed:
+            return
+        self._closed = True
+        for job in self._jobs:
+            job.cancel()
+        unfinished = any(not job.done() for job in self._jobs)
+        if unfinished:
+            for worker in self._workers:
+                worker.process.kill()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        for worker in self._workers:
+            worker.close()
+
+
+class FitImagePhotometryMP(_FitPhotometryMP):
+    """Run `fit_image_photometry` on many MUSE images and one HST image.
+
+    Parameters
+    ----------
+    hst_filename : str
+        HST image
+    muse_filenames : sequence of str
+        MUSE images
+    kwargs : dict
+        keywords of `fit_image_photometry`
+    nworker : int
+        processes; 0: one per CPU, -n: all CPUs but n
+    """
+
+    _function = "fit_image_photometry"
+
+    def __init__(self, hst_filename, muse_filenames, kwargs={}, nworker=0):  # noqa: B006 - the documented default
+        super().__init__(hst_filename, muse_filenames, kwargs, nworker)
+
+
+class _NeedsStar(_FitPhotometryMP):
+    def __init__(self, hst_filename, muse_filenames, kwargs, nworker=0):
+        if "star" not in kwargs:
+            raise UserError("The keyword star=(ra, dec, radius) is missing in kwargs")
+        super().__init__(hst_filename, muse_filenames, kwargs, nworker)
+
+
+class FitStarPhotometryMP(_NeedsStar):
+    """Run `fit_star_photometry` on many MUSE images; kwargs must hold star."""
+
+    _function = "fit_star_photometry"
+
+
+class FitImageAndStarPhotometryMP(_NeedsStar):
+    """Run `fit_image_and_star_photometry` on many MUSE images; kwargs must hold star."""
+
+    _function = "fit_image_and_star_photometry"
