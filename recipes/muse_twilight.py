@@ -154,7 +154,7 @@ def run(frames, p, ctx):
     extra = flux_cards(first.lamp_flux, fluxes)
     qc = quality_cards(prepared, fluxes)
     target = str(primary.get("OBJECT", ""))
-    used = [f for f in frames if f.tag != "VIGNETTING_MASK" or not inputs.narrow_field]
+    used = [f for f in frames if f.tag != "VIGNETTING_MASK"]  # as in 2.8.7, the mask is not recorded
     ctx.save("DATACUBE_SKYFLAT", datacube_hdus(cube, white, target), base=base, used=used, qc=qc, extra=extra)
     ctx.save("TWILIGHT_CUBE", twilight_hdus(model, cube.grid, target), base=base, used=used, extra=extra)
     if ctx.report_requested:
