@@ -174,10 +174,10 @@ def add_variance_weighted_planes(data, stat, plane_weight, numerator, denominato
 class FilterImage:
     """One image in the making; see `FilterSet`."""
 
-    def __init__(self, band: Filter, grid) -> None:
+    def __init__(self, band: Filter, grid, extra_planes: int = 0) -> None:
         self.band = band
         self.shape = (int(grid.ny), int(grid.nx))
-        self.fraction = band.coverage(*covered_range(grid))
+        self.fraction = band.coverage(*covered_range(grid, extra_planes))
         self._grid = grid
         self._plane_weight = band.at(plane_wavelengths(grid))
         self._numerator = np.zeros(self.shape[0] * self.shape[1])
@@ -216,7 +216,7 @@ class FilterImage:
             cards.append(("ESO DRS MUSE FILTER ZPVEGA", float(self.band.zp_vega), "[mag] Vega-mag zeropoint"))
         if self.band.zp_ab is not None:
             cards.append(("ESO DRS MUSE FILTER ZPAB", float(self.band.zp_ab), "[mag] AB-mag zeropoint"))
-        fraction = float(f"{self.fraction:.7g}")
+        fraction = float(f"{np.float32(self.fraction):.7g}")
         cards.append(("ESO DRS MUSE FILTER FRACTION", fraction, "[%] fraction of filter covered by data"))
         return cards
 
@@ -239,14 +239,19 @@ class FilterSet:
         Geometry of the cube (duck-typed: nx, ny, nz, crpix, crval, cd, ctype, cunit, log_wavelength).
     use_variance : bool, optional
         Weight voxels with 1/STAT; by default what the environment variable
-        MUSE_COLLAPSE_USE_VARIANCE says.
+        MUSE_COLLAPSE_USE_VARIANCE says (a number above 0 turns it on).
+    euro3d : bool, optional
+        The images go into a Euro3D file, for which the C pipeline counts the filter fraction over one
+        plane more.
     """
 
-    def __init__(self, filters: Iterable[Filter], grid, use_variance: bool | None = None) -> None:
+    def __init__(
+        self, filters: Iterable[Filter], grid, use_variance: bool | None = None, euro3d: bool = False
+    ) -> None:
         if use_variance is None:
             use_variance = variance_weighting_requested()
         self.use_variance = use_variance
-        self.images = [FilterImage(band, grid) for band in filters]
+        self.images = [FilterImage(band, grid, int(euro3d)) for band in filters]
         self._next_plane = 0
 
     def __iter__(self):
@@ -270,7 +275,7 @@ def variance_weighting_requested() -> bool:
     return text is not None and int(text.group()) > 0
 
 
-def covered_range(grid) -> tuple[float, float]:
+def covered_range(grid, extra_planes: int = 0) -> tuple[float, float]:
     """Wavelength range of a cube as the filter fraction counts it: CRVAL3 to CRVAL3 + nz CD3_3."""
     low = float(grid.crval[2]) + (1.0 - float(grid.crpix[2])) * float(grid.cd[2][2])
-    return low, low + int(grid.nz) * float(grid.cd[2][2])
+    return low, low + (int(grid.nz) + extra_planes) * float(grid.cd[2][2])

@@ -286,15 +286,15 @@ class CubeWriter(StreamedFile):
 
 
 def primary_bytes(header: fits.Header, size: int) -> bytes:
-    """Primary header as bytes, filled with blank cards to ``size``; sums get placeholders if absent."""
+    """Primary header of at least ``size`` bytes, filled up with blank cards; absent sums get placeholders."""
     header = header.copy()
     for key, value in (("CHECKSUM", "0" * 16), ("DATASUM", f"{0:10d}")):
         if key not in header:
             header[key] = value
     cards = header.tostring(sep="", endcard=False, padding=False)
-    if len(cards) + 80 > size:
-        size = padded(len(cards) + 80)
-    return (cards + " " * (size - len(cards) - 80) + "END".ljust(80)).encode("ascii")
+    size = max(size, padded(len(cards) + 80))
+    cards = cards.ljust(size - BLOCK)  # END belongs into the last block
+    return (cards + "END".ljust(80)).ljust(size).encode("ascii")
 
 
 class CubeReader:
