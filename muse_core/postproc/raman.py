@@ -2,10 +2,10 @@
 """Raman scattering of the laser light: O2 and N2 lines in adaptive-optics exposures.
 
 The light in a band is modelled as data = f * P(x, y) * M(lambda) + c with a polynomial P of second order over
-the field, the line shape M from the line list and the line-spread function, and a constant background c.  P is
-common to both bands.  Everything that the fit must know of the rows are sums of products; `RamanSums` adds them
-up block by block, in any order and without rounding differences, and `fit_raman` gives the least-squares
-solution.
+the field, the line shape M from the line list and the line-spread function, and a constant background c.
+P is common to both bands.  Everything that the fit must know of the rows are sums of products; `RamanSums`
+adds them up block by block, in any order and without rounding differences, and `fit_raman` gives the
+least-squares solution.
 """
 
 from __future__ import annotations

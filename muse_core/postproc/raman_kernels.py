@@ -18,8 +18,8 @@ POSITION_SCALE = 128.0
 
 @njit(cache=True, nogil=True)
 def image_shape_rows(
-    lam, origin, line_lam, line_flux, line_group, row, samples, x_first, x_step, reach, first_row, weight, scale,
-    shift, out,
+    lam, origin, line_lam, line_flux, line_group, row, samples, x_first, x_step, reach, first_row, weight,
+    scale, shift, out,
 ):  # fmt: skip
     """Add the line shapes of profiles given as images.
 
@@ -51,7 +51,7 @@ def image_shape_rows(
 
 @njit(cache=True, nogil=True)
 def table_shape_rows(lam, origin, line_lam, line_flux, line_group, row, reach, parameters, out):
-    """Add the line shapes of Gauss-Hermite profiles; parameters float64[n, m, 7], see `lsf_table.LsfTable`."""
+    """Add the line shapes of Gauss-Hermite profiles; parameters float64[n, m, 7] of `LsfTable.parameters`."""
     for i in range(lam.size):
         key = slice_of(origin[i])
         if key < 0 or row[key] < 0:
