@@ -185,7 +185,7 @@ def simulate_scipost(
     )
     nfm, ao = mode.startswith("NFM"), "-AO-" in mode
     limits = {ifu: layout.limits(ifu) for ifu in layout.ifus}
-    cd, crpix = solution = _astrometry(nfm, astrometry)
+    cd, crpix = solution = astrometric_solution(nfm, astrometry)
     frame = _field_frame(limits, np.abs(np.diag(cd)) * 3600, center)
     if scene is None:
         area = 4 * frame.half[0] * frame.half[1] / 3600.0  # arcmin2
@@ -336,7 +336,8 @@ def _per_exposure(value, n: int) -> list:
     return values
 
 
-def _astrometry(nfm: bool, own: bool) -> tuple[np.ndarray, tuple[float, float]]:
+def astrometric_solution(nfm: bool, own: bool) -> tuple[np.ndarray, tuple[float, float]]:
+    """CD matrix [deg per pix] and CRPIX: the nominal one, or the simulated instrument's own."""
     if not own:
         steps = (0.02519, 0.02542) if nfm else (0.2, 0.2)
         return np.diag([-steps[0] / 3600, steps[1] / 3600]), (0.0, 0.0)

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The static calibrations of `calib_db`: made from published figures, written again by one command.
+
+``python -m muse_core.simulate.static_set calib_db`` rewrites the files; `calib_db/README.md` lists the
+sources of the figures.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from . import calibrations as cal
+from .airglow import sky_line_list
+from .lsf import lsf_parameters
+from .scipost import RAMAN_LINES, astrometric_solution
+
+# Bessell (1990, PASP 102, 1181), table 2: start of the band [A], throughput every 100 A; R
+# is interpolated above 7500 A
+_BESSELL = {
+    "Johnson_V": (4700, (
+        0, 0.030, 0.163, 0.458, 0.780, 0.967, 1.000, 0.973, 0.898, 0.792, 0.684, 0.574,
+        0.461, 0.359, 0.270, 0.197, 0.135, 0.081, 0.045, 0.025, 0.017, 0.013, 0.009, 0,
+    )),
+    "Cousins_R": (5500, (
+        0, 0.23, 0.74, 0.91, 0.98, 1.00, 0.98, 0.96, 0.93, 0.90, 0.86, 0.81,
+        0.78, 0.72, 0.67, 0.61, 0.56, 0.51, 0.46, 0.40, 0.35, 0.308, 0.266, 0.224,
+        0.182, 0.14, 0.118, 0.096, 0.074, 0.052, 0.03, 0.024, 0.018, 0.012, 0.006, 0,
+    )),
+    "Cousins_I": (7000, (
+        0, 0.024, 0.232, 0.555, 0.785, 0.910, 0.965, 0.985, 0.990, 0.995, 1.000, 1.000,
+        0.990, 0.980, 0.950, 0.910, 0.860, 0.750, 0.560, 0.330, 0.150, 0.030, 0,
+    )),
+}  # fmt: skip
+# Fukugita et al. (1996, AJ 111, 1748): effective wavelength and width [A]; drawn here as flat-topped bands
+_SDSS = {
+    "SDSS_g": (4825.0, 1379.0),
+    "SDSS_r": (6261.0, 1382.0),
+    "SDSS_i": (7672.0, 1535.0),
+    "SDSS_z": (9097.0, 1370.0),
+}
+# AB minus Vega magnitude (Blanton and Roweis 2007, AJ 133, 734)
+_AB_MINUS_VEGA = {
+    "Johnson_V": 0.02,
+    "Cousins_R": 0.21,
+    "Cousins_I": 0.45,
+    "SDSS_g": -0.08,
+    "SDSS_r": 0.16,
+    "SDSS_i": 0.37,
+    "SDSS_z": 0.54,
+}
+
+
+def filter_curves() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Filter curves by name: wavelength [A], throughput 0..1."""
+    curves = {}
+    for name, (start, values) in _BESSELL.items():
+        curves[name] = (start + 100.0 * np.arange(len(values)), np.array(values, float))
+    for name, (centre, width) in _SDSS.items():
+        wave = np.arange(centre - 0.75 * width, centre + 0.75 * width, 10.0)
+        shape = 1 / (1 + np.abs((wave - centre) / (0.5 * width)) ** 14)
+        curves[name] = (wave, np.round(shape * (shape > 0.02), 5))
+    return curves
+
+
+def zero_points(curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, tuple[float, float]]:
+    """Vega and AB zero points for images in 1e-20 erg/s/cm2/A: mag = zero point - 2.5 log10(value).
+
+    From the pivot wavelength: m_AB = -2.5 log10(f_lambda) - 5 log10(lambda) - 2.408.
+    """
+    points = {}
+    for name, (wave, throughput) in curves.items():
+        pivot = np.sqrt(np.trapezoid(throughput * wave, wave) / np.trapezoid(throughput / wave, wave))
+        ab = 50.0 - 2.408 - 5 * np.log10(pivot)
+        points[name] = (round(float(ab - _AB_MINUS_VEGA[name]), 4), round(float(ab), 4))
+    return points
+
+
+def write_static_set(folder: Path) -> list[Path]:
+    """Write the folders `static` (true anywhere) and `simulated` (true of the simulated instrument only)."""
+    static, simulated = folder / "static", folder / "simulated"
+    for part in (static, simulated):
+        part.mkdir(parents=True, exist_ok=True)
+    curves = filter_curves()
+    wide, narrow = astrometric_solution(False, True), astrometric_solution(True, True)
+    return [
+        cal.write_extinction(static / "extinct_table.fits"),
+        cal.write_filters(static / "filter_list.fits", curves, zero_points(curves)),
+        cal.write_lines(static / "sky_lines.fits", sky_line_list()),
+        cal.write_lines(static / "raman_lines.fits", RAMAN_LINES, "RAMAN_LINES"),
+        cal.write_response(simulated / "std_response.fits"),
+        cal.write_telluric(simulated / "std_telluric.fits"),
+        cal.write_astrometry(simulated / "astrometry_wcs_wfm.fits", "WFM-NOAO-N", *wide),
+        cal.write_astrometry(simulated / "astrometry_wcs_nfm.fits", "NFM-AO-N", *narrow),
+        cal.write_lsf_table(simulated / "lsf_profile.fits", lsf_parameters(), range(1, 25)),
+    ]
+
+
+if __name__ == "__main__":
+    for written in write_static_set(Path(sys.argv[1] if len(sys.argv) > 1 else "calib_db")):
+        sys.stdout.write(f"{written}\n")
