@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Line-spread functions given as images: one image (offset, wavelength) for each slice.
 
-The profile of a line is the row of the image at the wavelength of the line (linear in between, constant beyond
-the ends), divided by its integral, shifted so that its first moment lies at zero, linear between its samples and
-zero beyond one sample outside.  Sum and first moment of an interpolated row follow from those of its two
-neighbours, so a profile is never tabulated.  All rules measured against the C pipeline 2.8.7.
+The profile of a line is the row of the image at the wavelength of the line (linear in between, constant
+beyond the ends), divided by its integral, shifted so that its first moment lies at zero, linear between its
+samples and zero beyond one sample outside.  Sum and first moment of an interpolated row follow from those
+of its two neighbours, so a profile is never tabulated.  All rules measured against the C pipeline 2.8.7.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class LsfImage:
     Parameters
     ----------
     samples : float32 or float64[n_slice, n_lambda, n_offset + 2]   with one zero on each side
-    x_first, x_step : offset of the first sample (without the added zero) and distance of the samples, Angstrom
+    x_first, x_step : offset of the first sample (without the added zero) and distance of the samples,
+        Angstrom
     lam_first, lam_step : wavelength of the first row and distance of the rows, Angstrom
     row : int32[1152]   which image belongs to a slice (see `slice_key`); -1: none
     total, moment : float64[n_slice, n_lambda]   sum, and sum of offset * value, of each row
@@ -136,7 +137,8 @@ def average_image(lsf: LsfImage, rows_of_slice: npt.NDArray[np.int64]) -> npt.ND
 
 
 def fold_with_box(image: npt.NDArray[np.float64], width: float) -> npt.NDArray[np.float64]:
-    """Fold an image along its last axis with a box of ``width`` samples; at the borders the mean of what exists.
+    """Fold an image along its last axis with a box of ``width`` samples; at the borders the mean of what
+    exists.
 
     A width below one sample changes nothing.
 
@@ -162,7 +164,7 @@ def fold_with_box(image: npt.NDArray[np.float64], width: float) -> npt.NDArray[n
 
 
 def average_lsf(lsf: LsfImage, rows_of_slice: npt.NDArray[np.int64], sampling: float) -> LsfImage:
-    """Return the profile with which the lines are fitted: the average, folded with the bins of the spectrum."""
+    """Return the profile for the line fit: the average, folded with the bins of the spectrum."""
     mean = average_image(lsf, rows_of_slice)[:, 1:-1]
     folded = fold_with_box(mean, sampling / lsf.x_step)
     everywhere = np.zeros(N_IFU * N_SLICE, dtype=np.int32)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Reading LSF_PROFILE files in every layout the C pipeline reads.
 
-Image flavour: one file per IFU (primary EXTNAME ``CHANnn``, image extension ``LSF_PROFILE``) or one file with the
-extensions ``CHANnn.LSF_PROFILE``.  Table flavour: extension ``SLICE_PARAM`` with the columns ifu and slice (one or
-several IFUs in a file, one or several files), or the extensions ``CHANnn.SLICE_PARAM``.  As in the C pipeline all
-files are first tried as images, and only if there is none as tables.
+Image flavour: one file per IFU (primary EXTNAME ``CHANnn``, image extension ``LSF_PROFILE``) or one file
+with the extensions ``CHANnn.LSF_PROFILE``.  Table flavour: extension ``SLICE_PARAM`` with the columns ifu
+and slice (one or several IFUs in a file, one or several files), or the extensions ``CHANnn.SLICE_PARAM``.
+As in the C pipeline all files are first tried as images, and only if there is none as tables.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ def load_lsf(paths: Sequence[str | Path]) -> LsfImage | LsfTable:
     if tables:
         return _table_flavour(tables)
     raise InputError(
-        "", "LSF_PROFILE", expected="image extensions LSF_PROFILE or tables SLICE_PARAM", found=", ".join(seen),
-        remedy=REMEDY,
+        "", "LSF_PROFILE", expected="image extensions LSF_PROFILE or tables SLICE_PARAM",
+        found=", ".join(seen), remedy=REMEDY,
     )  # fmt: skip
 
 
@@ -146,15 +146,17 @@ def _table_flavour(tables: list[tuple[Path, int | None, fits.FITS_rec]]) -> LsfT
             number = int(record[names["slice"]])
             if not (1 <= ifu <= N_IFU and 1 <= number <= N_SLICE):
                 raise InputError(
-                    path, "SLICE_PARAM: columns ifu, slice", expected="1..24 and 1..48", found=f"{ifu}, {number}",
-                    remedy=REMEDY,
+                    path, "SLICE_PARAM: columns ifu, slice", expected="1..24 and 1..48",
+                    found=f"{ifu}, {number}", remedy=REMEDY,
                 )  # fmt: skip
             row[slice_key(ifu, number)] = n
             for name in PARAMETERS:
                 values[name].append(np.atleast_1d(np.asarray(record[names[name]], dtype=np.float64)))
             n += 1
     if n == 0:
-        raise InputError(tables[0][0], "SLICE_PARAM", expected="a row for each slice", found="no rows", remedy=REMEDY)
+        raise InputError(
+            tables[0][0], "SLICE_PARAM", expected="a row for each slice", found="no rows", remedy=REMEDY
+        )
     columns = {name: _stacked(rows) for name, rows in values.items()}
     for name in ("slit_width", "bin_width"):
         if not (columns[name] > 0).all():

@@ -4,14 +4,16 @@
 With ``u = t / sigma`` the double integral of the shape is::
 
     F(t) = sigma * [ u/2 erf(u / sqrt 2)
-                     + (exp(-u^2 / 2) + sum_k h_k H_(k-2)(u) exp(-u^2) / sqrt(2^k k!)) / sqrt(2 pi) ],   k = 3..6
+                     + (exp(-u^2 / 2) + sum_k h_k H_(k-2)(u) exp(-u^2) / sqrt(2^k k!)) / sqrt(2 pi) ],   k =
+                     3..6
 
-with the physicists' Hermite polynomials H, and the profile is its second difference over slit and pixel width::
+with the physicists' Hermite polynomials H, and the profile is its second difference over slit and pixel
+width::
 
     P(x) = [F(x + s + b) - F(x + s - b) - F(x - s + b) + F(x - s - b)] / (4 s b),   s, b = half widths
 
-``exp(-u^2)`` in the Hermite terms is what the C pipeline 2.8.7 does (measured to 2e-15).  The width ``sigma`` and
-the coefficients ``h_k`` are polynomials of the line wavelength minus 7000 Angstrom.
+``exp(-u^2)`` in the Hermite terms is what the C pipeline 2.8.7 does (measured to 2e-15).  The width
+``sigma`` and the coefficients ``h_k`` are polynomials of the line wavelength minus 7000 Angstrom.
 """
 
 from __future__ import annotations
@@ -104,6 +106,10 @@ def double_integral(t, sigma, h3, h4, h5, h6):
 def hermite_profile(x, half_slit, half_bin, sigma, h3, h4, h5, h6):
     """Return the profile at an offset from the line, per Angstrom."""
     s, b = half_slit, half_bin
-    value = double_integral(x + s + b, sigma, h3, h4, h5, h6) - double_integral(x + s - b, sigma, h3, h4, h5, h6)
-    value -= double_integral(x - s + b, sigma, h3, h4, h5, h6) - double_integral(x - s - b, sigma, h3, h4, h5, h6)
+    value = double_integral(x + s + b, sigma, h3, h4, h5, h6) - double_integral(
+        x + s - b, sigma, h3, h4, h5, h6
+    )
+    value -= double_integral(x - s + b, sigma, h3, h4, h5, h6) - double_integral(
+        x - s - b, sigma, h3, h4, h5, h6
+    )
     return value / (4.0 * s * b)

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Fit of the sky-line fluxes to the sky spectrum of an exposure.
 
-The residuals are differences between neighbouring bins, so that a smooth continuum drops out.  Each group of lines
-has one factor ``p**2``.  With LSF images two more parameters shift all lines by ``b + a (l - 7000)``; with LSF
-parameter tables the positions are kept and one profile for the whole spectrum is fitted along (and thrown away).
-Start values, residuals and optimiser are those of the C pipeline, measured against 2.8.7.
+The residuals are differences between neighbouring bins, so that a smooth continuum drops out.  Each group
+of lines has one factor ``p**2``.  With LSF images two more parameters shift all lines by ``b + a (l -
+7000)``; with LSF parameter tables the positions are kept and one profile for the whole spectrum is fitted
+along (and thrown away). Start values, residuals and optimiser are those of the C pipeline, measured against
+2.8.7.
 """
 
 from __future__ import annotations
@@ -56,8 +57,8 @@ class LineFit:
         if not self.result.converged:
             groups = ", ".join(str(g + 1) for g in self.undetermined)
             return (
-                f"Sky line fit failed after {self.result.n_evaluations} evaluations ({self.result.reason}); the result "
-                f"so far is used. Group(s) concerned: {groups or 'all'}"
+                f"Sky line fit failed after {self.result.n_evaluations} evaluations ({self.result.reason}); "
+                f"the result so far is used. Group(s) concerned: {groups or 'all'}"
             )
         (low, lam_low), (high, lam_high) = self.shift_ends
         return (
@@ -70,8 +71,8 @@ def check_fit_inputs(spectrum: SkySpectrum, lines: SkyLines) -> None:
     """Refuse a spectrum or a line list with which no fit is possible."""
     if spectrum.lam.size < 3:
         raise RecipeError(
-            f"The sky spectrum has only {spectrum.lam.size} bins, too few for a line fit. Raise skymodel_fraction or "
-            "give a SKY_MASK that overlaps the field."
+            f"The sky spectrum has only {spectrum.lam.size} bins, too few for a line fit. Raise "
+            "skymodel_fraction or give a SKY_MASK that overlaps the field."
         )
     if len(lines) == 0:
         raise RecipeError(
@@ -80,8 +81,8 @@ def check_fit_inputs(spectrum: SkySpectrum, lines: SkyLines) -> None:
         )
     if not (np.isfinite(spectrum.data).all() and np.isfinite(spectrum.stat).all()):
         raise RecipeError(
-            "The sky spectrum contains values that are not finite. Rows with NaN in data or stat but dq = 0 cause "
-            "this; flag them in the pixel tables."
+            "The sky spectrum contains values that are not finite. Rows with NaN in data or stat but "
+            "dq = 0 cause this; flag them in the pixel tables."
         )
     if not (spectrum.stat[1:] + spectrum.stat[:-1] > 0).all():
         raise RecipeError(
@@ -89,14 +90,16 @@ def check_fit_inputs(spectrum: SkySpectrum, lines: SkyLines) -> None:
         )
 
 
-# ------------------------------------------------------------------------------------------- models of the spectrum
+# ------------------------------------------------------------ models of the spectrum
 def line_spectrum(lam: Vector, lines_lam: Vector, flux: Vector, lsf: LsfImage, faint: float) -> Vector:
     """Return the spectrum of lines on bins, with an averaged and folded profile.
 
     Lines fainter than ``faint`` times the brightest are left out.
     """
     out = np.zeros(lam.size)
-    add_image_lines(lam, lines_lam, flux, lsf.samples[0], lsf.total[0], lsf.moment[0], *lsf.grid(), faint, out)
+    add_image_lines(
+        lam, lines_lam, flux, lsf.samples[0], lsf.total[0], lsf.moment[0], *lsf.grid(), faint, out
+    )
     return out
 
 
@@ -146,7 +149,9 @@ def add_hermite_lines(lam, line_lam, flux, parameters, reach, faint, out):
         low = find_sorted(lam, line_lam[i] - reach)
         high = find_sorted(lam, line_lam[i] + reach)
         for j in range(low, high + 1):
-            out[j] += flux[i] * hermite_profile(lam[j] - line_lam[i], p[0], p[1], p[2], p[3], p[4], p[5], p[6])
+            out[j] += flux[i] * hermite_profile(
+                lam[j] - line_lam[i], p[0], p[1], p[2], p[3], p[4], p[5], p[6]
+            )
 
 
 @njit(cache=True, nogil=True)
@@ -162,7 +167,7 @@ def find_sorted(values, x):
     return low
 
 
-# ------------------------------------------------------------------------------------------------------ the two fits
+# ------------------------------------------------------------ the two fits
 def start_factors(
     spectrum: SkySpectrum, lines: SkyLines, model: Vector, half_width: float, *, background: bool
 ) -> Vector:
@@ -203,7 +208,9 @@ def image_residuals(p: Vector, spectrum: SkySpectrum, lines: SkyLines, lsf: LsfI
     return (np.diff(model) - np.diff(spectrum.data)) / np.sqrt(spectrum.stat[1:] + spectrum.stat[:-1])
 
 
-def fit_image_lines(spectrum: SkySpectrum, lines: SkyLines, lsf: LsfImage, start: Vector | None = None) -> LineFit:
+def fit_image_lines(
+    spectrum: SkySpectrum, lines: SkyLines, lsf: LsfImage, start: Vector | None = None
+) -> LineFit:
     """Fit group factors and a common shift with LSF images.
 
     Parameters
@@ -217,14 +224,16 @@ def fit_image_lines(spectrum: SkySpectrum, lines: SkyLines, lsf: LsfImage, start
         model = line_spectrum(spectrum.lam, lines.lam, lines.flux, lsf, FAINT_AT_START)
         start = np.append(start_factors(spectrum, lines, model, 3.0, background=True), [0.0, 0.0])
     result = fit_least_squares(
-        lambda p: image_residuals(p, spectrum, lines, lsf), start, EVALUATIONS_PER_PARAMETER * (start.size + 1)
+        lambda p: image_residuals(p, spectrum, lines, lsf),
+        start,
+        EVALUATIONS_PER_PARAMETER * (start.size + 1),
     )
     lam, flux = shifted_lines(lines, result.p)
     return _line_fit(replace(lines, lam=lam, flux=flux), lines, result, result.p[:-2])
 
 
 def hermite_parameters(p: Vector, lines: SkyLines) -> npt.NDArray[np.float64]:
-    """Return the profile parameters of each line, float64[n_line, 7], for the parameters of the table flavour."""
+    """Return the profile parameters of each line, float64[n_line, 7], of the table flavour."""
     shape = p[-9:]  # two without effect, three of the width, four of the Hermite terms
     d = lines.lam - LAM_REFERENCE
     out = np.empty((len(lines), 7))
@@ -252,7 +261,13 @@ def fit_table_lines(spectrum: SkySpectrum, lines: SkyLines, start: Vector | None
         unit = np.append(np.ones(int(lines.group.max()) + 1), shape)
         model = np.zeros(spectrum.lam.size)
         add_hermite_lines(
-            spectrum.lam, lines.lam, lines.flux, hermite_parameters(unit, lines), TABLE_REACH, FAINT_AT_START, model
+            spectrum.lam,
+            lines.lam,
+            lines.flux,
+            hermite_parameters(unit, lines),
+            TABLE_REACH,
+            FAINT_AT_START,
+            model,
         )
         start = np.append(start_factors(spectrum, lines, model, 2.0, background=False), shape)
     result = fit_least_squares(
@@ -269,7 +284,7 @@ def _line_fit(fitted: SkyLines, lines: SkyLines, result: FitResult, p: Vector) -
     return LineFit(fitted.sorted_by_flux(), result, p**2, ends)
 
 
-# -------------------------------------------------------------------------------------------------------- continuum
+# ------------------------------------------------------------ continuum
 def fit_continuum(
     spectrum: SkySpectrum, fitted: SkyLines, lsf: LsfImage, sampling: float
 ) -> tuple[Vector, Vector]:

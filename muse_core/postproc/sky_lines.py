@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Lists of sky lines: SKY_LINES and SKY_CONTINUUM files, OH transitions, choice of the lines of a spectrum."""
+"""Lists of sky lines: files, OH transitions, choice of the lines of a spectrum."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 BOLTZMANN = 1.3806504e-23  # J/K
 OH_TEMPERATURE = 200.0  # K
-OH_FLUX_SCALE = 7.94492e10  # measured against 2.8.7: flux of an OH transition = scale * A / lambda * population
+OH_FLUX_SCALE = (
+    7.94492e10  # measured against 2.8.7: flux of an OH transition = scale * A / lambda * population
+)
 RANGE_MARGIN = 5.0  # Angstrom beyond the first and last bin of the spectrum
 LINE_COLUMNS = ("name", "group", "lambda", "flux")
 OH_COLUMNS = ("name", "lambda", "v_u", "E_u", "J_u", "A")
@@ -91,7 +93,9 @@ def load_sky_lines(path: str | Path) -> SkyLines:
     from astropy.io import fits
 
     path = Path(path)
-    remedy = "Give a SKY_LINES file, e.g. the one of the MUSE calibration set or a product of muse_create_sky."
+    remedy = (
+        "Give a SKY_LINES file, e.g. the one of the MUSE calibration set or a product of muse_create_sky."
+    )
     parts: list[SkyLines] = []
     try:
         with fits.open(path) as hdus:
@@ -102,7 +106,9 @@ def load_sky_lines(path: str | Path) -> SkyLines:
                 last_group = int(parts[0].group.max(initial=-1)) if parts else -1
                 parts.append(_read_transitions(path, hdus["OH_TRANSITIONS"], last_group + 1))
     except (OSError, TypeError, ValueError) as error:
-        raise InputError(path, "SKY_LINES", expected="a FITS table", found=str(error), remedy=remedy) from error
+        raise InputError(
+            path, "SKY_LINES", expected="a FITS table", found=str(error), remedy=remedy
+        ) from error
     if not parts:
         raise InputError(
             path, "SKY_LINES", expected="an extension LINES or OH_TRANSITIONS",
@@ -110,7 +116,9 @@ def load_sky_lines(path: str | Path) -> SkyLines:
         )  # fmt: skip
     lines = _joined(parts)
     if len(lines) == 0:
-        raise InputError(path, "SKY_LINES", expected="at least one line", found="an empty table", remedy=remedy)
+        raise InputError(
+            path, "SKY_LINES", expected="at least one line", found="an empty table", remedy=remedy
+        )
     return lines
 
 
@@ -132,14 +140,17 @@ def _columns(path: Path, hdu: fits.BinTableHDU, wanted: tuple[str, ...]) -> dict
     return {name: np.asarray(hdu.data[present[name.lower()]]) for name in wanted}
 
 
-def _checked(path: Path, extension: str, column: str, values: npt.NDArray, low: float) -> npt.NDArray[np.float64]:
+def _checked(
+    path: Path, extension: str, column: str, values: npt.NDArray, low: float
+) -> npt.NDArray[np.float64]:
     """Return the values as float64; refuse those that are not finite or not above ``low``."""
     values = np.asarray(values, dtype=np.float64).reshape(-1)
     bad = ~(np.isfinite(values) & (values >= low))
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise InputError(
-            path, f"{extension}: column {column}", expected=f"finite numbers >= {low:g}" if low > -1e300 else "numbers",
+            path, f"{extension}: column {column}",
+            expected=f"finite numbers >= {low:g}" if low > -1e300 else "finite numbers",
             found=f"{values[row]} in row {row + 1} ({int(bad.sum())} bad rows)",
             remedy="Remove or repair these lines.",
         )  # fmt: skip
@@ -186,8 +197,8 @@ def _read_transitions(path: Path, hdu: fits.BinTableHDU, first_group: int) -> Sk
 def load_sky_continuum(path: str | Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
     """Read SKY_CONTINUUM: wavelength and flux.
 
-    Returns None if the file has no extension CONTINUUM; the C pipeline then warns ("Could not load sky continuum")
-    and goes on without subtracting a continuum.
+    Returns None if the file has no extension CONTINUUM; the C pipeline then warns ("Could not load sky
+    continuum") and goes on without subtracting a continuum.
     """
     from astropy.io import fits
 

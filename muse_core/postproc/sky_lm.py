@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Levenberg-Marquardt least squares with a trust region (J. J. More 1978, as in MINPACK's lmdif).
 
-The sky-line fit of the C pipeline ends in one of many minima next to each other.  To end in the same one, this
-optimiser takes the same steps: forward differences, internal scaling by column norms, step bound factor 100, and
-one difference to MINPACK that was measured against 2.8.7: when chi-square rises, the step bound shrinks by
-``0.5 d / (d + 0.55 a)`` instead of ``0.5 d / (d + 0.5 a)``.
+The sky-line fit of the C pipeline ends in one of many minima next to each other.  To end in the same one,
+this optimiser takes the same steps: forward differences, internal scaling by column norms, step bound
+factor 100, and one difference to MINPACK that was measured against 2.8.7: when chi-square rises, the step
+bound shrinks by ``0.5 d / (d + 0.55 a)`` instead of ``0.5 d / (d + 0.5 a)``.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ class FitResult:
     reason: str
 
 
-def fit_least_squares(residuals: Callable[[Vector], Vector], start: Vector, max_evaluations: int) -> FitResult:
+def fit_least_squares(
+    residuals: Callable[[Vector], Vector], start: Vector, max_evaluations: int
+) -> FitResult:
     """Minimise the sum of squared residuals.
 
     Parameters
@@ -55,7 +57,8 @@ def fit_least_squares(residuals: Callable[[Vector], Vector], start: Vector, max_
     Examples
     --------
     >>> x = np.linspace(0, 1, 20)
-    >>> result = fit_least_squares(lambda p: p[0] * np.exp(p[1] * x) - 2 * np.exp(-x), np.array([1.0, 0.0]), 300)
+    >>> result = fit_least_squares(lambda p: p[0] * np.exp(p[1] * x) - 2 * np.exp(-x), np.array([1.0, 0.0]),
+    300)
     >>> np.round(result.p, 6), result.converged
     (array([ 2., -1.]), True)
     """
@@ -117,7 +120,9 @@ def fit_least_squares(residuals: Callable[[Vector], Vector], start: Vector, max_
             if calls >= max_evaluations:
                 return FitResult(p, norm**2, False, calls, "the number of evaluations ran out")
             if (abs(actual) <= EPS and predicted <= EPS and 0.5 * ratio <= 1.0) or delta <= EPS * x_norm:
-                return FitResult(p, norm**2, True, calls, "no further improvement within the number precision")
+                return FitResult(
+                    p, norm**2, True, calls, "no further improvement within the number precision"
+                )
             if accepted:
                 break
 

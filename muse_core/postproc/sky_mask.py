@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Which pixels of a white-light image are sky, and which pixel-table rows lie on them.
 
-Two kinds of masks exist: the one made here from the white-light image of the exposure (`fit_sky_mask`), and the
-one a user gives as SKY_MASK (`load_sky_mask`).  Both are `SkyMask` objects, and both select rows in the same way:
-the row takes the value of the nearest mask pixel.  Rows outside the image count as selected, as measured against
-the C pipeline 2.8.7; for the mask made from the exposure itself no row is outside.
+Two kinds of masks exist: the one made here from the white-light image of the exposure (`fit_sky_mask`), and
+the one a user gives as SKY_MASK (`load_sky_mask`).  Both are `SkyMask` objects, and both select rows in the
+same way: the row takes the value of the nearest mask pixel.  Rows outside the image count as selected, as
+measured against the C pipeline 2.8.7; for the mask made from the exposure itself no row is outside.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ class SkyMask:
     Parameters
     ----------
     mask : uint8[ny, nx]
-    kind : ``"linear"`` (coordinates are the present pixel coordinates of the table), ``"celestial"`` (they are
-        right ascension and declination in degrees), ``"none"`` (no usable world coordinates: every row counts as
-        outside and is therefore selected) or ``"unsupported"`` (the mask is ignored, the caller warns)
+    kind : ``"linear"`` (coordinates are the present pixel coordinates of the table), ``"celestial"`` (they
+        are right ascension and declination in degrees), ``"none"`` (no usable world coordinates: every row
+        counts as outside and is therefore selected) or ``"unsupported"`` (the mask is ignored, the caller
+        warns)
     crpix, crval : the reference pixel (1-based) and its coordinates
     cd : the matrix ((CD1_1, CD1_2), (CD2_1, CD2_2))
     low, threshold : the two limits between which sky was searched; NaN for a mask that was given
@@ -88,9 +89,9 @@ def fit_sky_mask(
 ) -> SkyMask:
     """Make the sky mask of an exposure from its white-light image.
 
-    The lowest part ``ignore`` of the good values is left out; of the rest the lowest ``fraction`` is sky.  Both
-    limits are exclusive, as in the C pipeline (measured against 2.8.7, also for ``ignore`` = 0, where the
-    minimum itself is left out).
+    The lowest part ``ignore`` of the good values is left out; of the rest the lowest ``fraction`` is sky.
+    Both limits are exclusive, as in the C pipeline (measured against 2.8.7, also for ``ignore`` = 0, where
+    the minimum itself is left out).
 
     Parameters
     ----------
@@ -117,7 +118,11 @@ def fit_sky_mask(
     high = float(_ranked(values, ignore + fraction * (1.0 - ignore)))
     sky = usable & (image > np.float32(low)) & (image < np.float32(high))
     return SkyMask(
-        sky.astype(np.uint8), "linear", crval=(float(x_low), float(y_low)), low=low, threshold=high,
+        sky.astype(np.uint8),
+        "linear",
+        crval=(float(x_low), float(y_low)),
+        low=low,
+        threshold=high,
         ctype=("PIXEL", "PIXEL"),
     )
 
@@ -143,7 +148,10 @@ def load_sky_mask(path: str | Path) -> SkyMask:
             path, "SKY_MASK", expected="a FITS image", found=str(error), remedy="Give a readable file."
         ) from error
     raise InputError(
-        path, "SKY_MASK", expected="an image in one of its extensions", found="none",
+        path,
+        "SKY_MASK",
+        expected="an image in one of its extensions",
+        found="none",
         remedy="Give an image of the field, non-zero where the sky is.",
     )
 
@@ -153,7 +161,10 @@ def _mask_from_image(path: Path, data: npt.NDArray, header: fits.Header) -> SkyM
     mask = (np.nan_to_num(plane, nan=0.0) != 0).astype(np.uint8)
     if not mask.any():
         raise InputError(
-            path, "SKY_MASK", expected="at least one non-zero pixel", found=f"{mask.size} zeros",
+            path,
+            "SKY_MASK",
+            expected="at least one non-zero pixel",
+            found=f"{mask.size} zeros",
             remedy="Mark the sky with non-zero values.",
         )
     ctype = (str(header.get("CTYPE1", "")).strip(), str(header.get("CTYPE2", "")).strip())
@@ -164,7 +175,10 @@ def _mask_from_image(path: Path, data: npt.NDArray, header: fits.Header) -> SkyM
         kind = "celestial"
         if cd is None or abs(cd[0][0] * cd[1][1] - cd[0][1] * cd[1][0]) == 0.0:
             raise InputError(
-                path, "CD matrix", expected="CDi_j keywords with a non-zero determinant", found=cd or "none",
+                path,
+                "CD matrix",
+                expected="CDi_j keywords with a non-zero determinant",
+                found=cd or "none",
                 remedy="Repair the world coordinates of the SKY_MASK.",
             )
     elif ctype[0] in ("", "PIXEL", "LINEAR"):
@@ -174,7 +188,10 @@ def _mask_from_image(path: Path, data: npt.NDArray, header: fits.Header) -> SkyM
             kind = "linear"
         else:
             raise InputError(
-                path, "CD1_1, CD2_2", expected="non-zero values", found=cd or "none",
+                path,
+                "CD1_1, CD2_2",
+                expected="non-zero values",
+                found=cd or "none",
                 remedy="Repair the world coordinates of the SKY_MASK.",
             )
     else:

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The sky products of `muse_scipost` as HDU lists, with units and quality-control keywords.
 
-Every builder returns ``(hdus, qc)``: the HDU list for ``ctx.save`` and the list of ``(key, value, comment)``.  Which
-header the product inherits is the recipe's business.  Measured against 2.8.7: SKY_IMAGE and SKY_MASK carry the
-header before the radial-velocity and astrometry steps, SKY_SPECTRUM the same plus SPECSYS, SKY_LINES and
-SKY_CONTINUUM the header after both steps (with CRPIX, CD, CTYPE and CUNIT of the intermediate coordinates, no CRVAL).
+Every builder returns ``(hdus, qc)``: the HDU list for ``ctx.save`` and the list of ``(key, value,
+comment)``.  Which header the product inherits is the recipe's business.  Measured against 2.8.7: SKY_IMAGE
+and SKY_MASK carry the header before the radial-velocity and astrometry steps, SKY_SPECTRUM the same plus
+SPECSYS, SKY_LINES and SKY_CONTINUUM the header after both steps (with CRPIX, CD, CTYPE and CUNIT of the
+intermediate coordinates, no CRVAL).
 """
 
 from __future__ import annotations
@@ -95,12 +96,14 @@ def sky_spectrum(spectrum: SkySpectrum, data_unit: str, stat_unit: str) -> tuple
     """Build SKY_SPECTRUM (its primary header has BITPIX 16 in the C pipeline)."""
     primary = fits.PrimaryHDU()
     primary.header["BITPIX"] = 16
-    table = fits.BinTableHDU.from_columns([
-        fits.Column("lambda", "1D", unit="Angstrom", array=spectrum.lam),
-        fits.Column("data", "1D", unit=data_unit, array=spectrum.data),
-        fits.Column("stat", "1D", unit=stat_unit, array=spectrum.stat),
-        fits.Column("dq", "1J", array=np.zeros(spectrum.lam.size, dtype=np.int32)),
-    ])
+    table = fits.BinTableHDU.from_columns(
+        [
+            fits.Column("lambda", "1D", unit="Angstrom", array=spectrum.lam),
+            fits.Column("data", "1D", unit=data_unit, array=spectrum.data),
+            fits.Column("stat", "1D", unit=stat_unit, array=spectrum.stat),
+            fits.Column("dq", "1J", array=np.zeros(spectrum.lam.size, dtype=np.int32)),
+        ]
+    )
     return fits.HDUList([primary, table]), []
 
 
@@ -140,6 +143,10 @@ def sky_continuum(lam: npt.NDArray[np.float64], flux: npt.NDArray[np.float64]) -
     slope = np.abs(np.diff(flux) / np.diff(lam))
     qc: Qc = [
         ("ESO QC SCIPOST CONT FLUX", float(flux.sum()), "[erg/(s cm2 arcsec2)] Total flux of the continuum"),
-        ("ESO QC SCIPOST CONT MAXDEV", float(slope.max(initial=0.0)), "[erg/(s cm2 arcsec2 Angstrom)] Largest slope"),
+        (
+            "ESO QC SCIPOST CONT MAXDEV",
+            float(slope.max(initial=0.0)),
+            "[erg/(s cm2 arcsec2 Angstrom)] Largest slope",
+        ),
     ]
     return fits.HDUList([fits.PrimaryHDU(), table]), qc

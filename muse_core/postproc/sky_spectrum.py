@@ -4,7 +4,7 @@
 How a slab loop uses this module::
 
     total = SkySpectrumSum(lam_min, lam_max, sampling)     # limits of the whole table, as float32
-    for block in blocks:                                   # in any order; one sum per thread, then `merge`
+    for block in blocks:                                   # in any order, on any thread
         total.add(block.lam, block.data, block.stat, mask.select(x, y) & (dq == 0))
     spectrum = total.spectrum()
     limits = total.clip_limits(sigma)                      # second value of sky_crsigma; 0: no clipping
@@ -23,7 +23,9 @@ The spectrum is the same, bit for bit, for any blocks, threads and row order (se
 
 from __future__ import annotations
 
+import copy
 import math
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,7 +57,7 @@ class Curve:
 
     @property
     def range(self) -> tuple[float, float]:
-        """First and last wavelength; rows outside (limits included inside) are removed before a subtraction."""
+        """First and last wavelength; rows beyond these are removed before a subtraction."""
         return float(self.lam[0]), float(self.lam[-1])
 
     @classmethod
@@ -103,8 +105,29 @@ class SkySpectrum:
         return Curve.from_nodes(self.lam, self.data)
 
 
+class _Sums:
+    """The sums of one thread: see `sky_sums.add_rows` for the arrays."""
+
+    def __init__(self, n: int) -> None:
+        self.limbs = np.zeros((n, sky_sums.N_SUMS, sky_sums.N_LIMBS), dtype=np.int64)
+        self.floats = np.zeros((n, sky_sums.N_SUMS))
+        self.count = np.zeros(n, dtype=np.int64)
+        self.top_n = np.zeros(n, dtype=np.int32)
+        self.top_low = np.zeros(n, dtype=np.int32)
+        self.top = [np.zeros((n, N_TOP), dtype=np.float32) for _ in range(3)]  # lam, data, stat
+        self.n_left_out = 0
+
+    def merge(self, other: _Sums) -> None:
+        """Add what another thread has collected."""
+        self.limbs += other.limbs
+        self.floats += other.floats
+        self.count += other.count
+        self.n_left_out += other.n_left_out
+        sky_sums.merge_tops(self.top_n, self.top_low, *self.top, other.top_n, *other.top)
+
+
 class SkySpectrumSum:
-    """Collects rows for a sky spectrum.
+    """Collects rows for a sky spectrum; `add` may be called from several threads at once.
 
     Parameters
     ----------
@@ -125,20 +148,17 @@ class SkySpectrumSum:
         if not lam_max >= lam_min:
             raise RecipeError(f"The wavelength limits {lam_min} .. {lam_max} of the exposure contain no row.")
         self.lam_min, self.lam_max, self.step = float(lam_min), float(lam_max), float(step)
-        n = int(math.floor((self.lam_max - self.lam_min) / self.step)) + 1
-        self.limits = np.full(n, np.inf) if limits is None else np.asarray(limits, dtype=np.float64)
-        self.n_left_out = 0
-        self._limbs = np.zeros((n, sky_sums.N_SUMS, sky_sums.N_LIMBS), dtype=np.int64)
-        self._floats = np.zeros((n, sky_sums.N_SUMS))
-        self._count = np.zeros(n, dtype=np.int64)
-        self._top_n = np.zeros(n, dtype=np.int32)
-        self._top_low = np.zeros(n, dtype=np.int32)
-        self._top = [np.zeros((n, N_TOP), dtype=np.float32) for _ in range(3)]  # lam, data, stat
+        self.n_interval = math.floor((self.lam_max - self.lam_min) / self.step) + 1
+        self.limits = (
+            np.full(self.n_interval, np.inf) if limits is None else np.asarray(limits, dtype=np.float64)
+        )
+        self._threads: dict[int, _Sums] = {}
+        self._lock = threading.Lock()
 
     @property
     def n_rows(self) -> int:
         """Number of rows added so far."""
-        return int(self._count.sum())
+        return sum(int(sums.count.sum()) for sums in self._threads.values())
 
     def add(
         self,
@@ -148,38 +168,52 @@ class SkySpectrumSum:
         selected: npt.NDArray[np.bool_],
     ) -> None:
         """Add the selected rows of a block (on the sky mask, dq = 0, no cosmic ray)."""
-        self.n_left_out += sky_sums.add_rows(
-            lam, data, stat, selected, self.lam_min, self.step, self.limits, self._limbs, self._floats,
-            self._count, self._top_n, self._top_low, *self._top,
-        )
+        sums = self._threads.get(threading.get_ident())
+        if sums is None:
+            with self._lock:
+                sums = self._threads.setdefault(threading.get_ident(), _Sums(self.n_interval))
+        sums.n_left_out += sky_sums.add_rows(
+            lam, data, stat, selected, self.lam_min, self.step, self.limits, sums.limbs, sums.floats,
+            sums.count, sums.top_n, sums.top_low, *sums.top,
+        )  # fmt: skip
 
     def emptied(self, limits: npt.NDArray[np.float64] | None = None) -> SkySpectrumSum:
-        """Return an empty sum with the same bins, for another thread or for the second pass."""
-        return SkySpectrumSum(self.lam_min, self.lam_max, self.step, self.limits if limits is None else limits)
+        """Return an empty sum with the same bins, e.g. for the second pass."""
+        return SkySpectrumSum(
+            self.lam_min, self.lam_max, self.step, self.limits if limits is None else limits
+        )
 
     def merge(self, other: SkySpectrumSum) -> None:
         """Add what another sum of the same exposure has collected."""
-        self._limbs += other._limbs
-        self._floats += other._floats
-        self._count += other._count
-        self.n_left_out += other.n_left_out
-        sky_sums.merge_tops(self._top_n, self._top_low, *self._top, other._top_n, *other._top)
+        self._collected().merge(other._collected())
+
+    def _collected(self) -> _Sums:
+        """Return the sums of all threads as one."""
+        with self._lock:
+            parts = list(self._threads.values()) or [_Sums(self.n_interval)]
+            for part in parts[1:]:
+                parts[0].merge(part)
+            self._threads = {threading.get_ident(): parts[0]}
+            return parts[0]
 
     def spectrum(self) -> SkySpectrum:
         """Return the spectrum of the rows added so far."""
-        lam, data, stat, filled = self._bins()
-        return SkySpectrum(lam[filled], data[filled], stat[filled], self.step, self.n_rows, self.n_left_out)
+        return self._spectrum_of(self._collected(), 0)
+
+    def _spectrum_of(self, sums: _Sums, n_taken: int) -> SkySpectrum:
+        lam, data, stat, filled = self._bins(sums)
+        n_rows, n_clipped = int(sums.count.sum()), sums.n_left_out + n_taken
+        return SkySpectrum(lam[filled], data[filled], stat[filled], self.step, n_rows, n_clipped)
 
     def clip_limits(self, sigma: float) -> npt.NDArray[np.float64]:
         """Return the value above which a row is an outlier, for each interval.
 
-        A row is left out if it is above ``data + sigma * sqrt(stat)`` of both bins around it; only high values
-        are outliers (measured against 2.8.7).  ``sigma`` = 0: nothing is.
+        A row is left out if it is above ``data + sigma * sqrt(stat)`` of both bins around it; only high
+        values are outliers (measured against 2.8.7).  ``sigma`` = 0: nothing is.
         """
-        n = self._count.size
         if sigma <= 0:
-            return np.full(n, np.inf)
-        _, data, stat, filled = self._bins()
+            return np.full(self.n_interval, np.inf)
+        _, data, stat, filled = self._bins(self._collected())
         with np.errstate(invalid="ignore"):
             high = data + sigma * np.sqrt(stat)
         high[~filled] = -np.inf
@@ -187,42 +221,39 @@ class SkySpectrumSum:
 
     def can_clip(self, limits: npt.NDArray[np.float64]) -> bool:
         """Say whether `clipped` works, i.e. all outliers are among the remembered highest rows."""
-        return bool(sky_sums.tops_suffice(limits, self._top_n, self._top_low, self._top[1]))
+        sums = self._collected()
+        return bool(sky_sums.tops_suffice(limits, sums.top_n, sums.top_low, sums.top[1]))
 
     def clipped(self, limits: npt.NDArray[np.float64]) -> SkySpectrum:
         """Return the spectrum without the rows above the limits; exactly what a second pass would give."""
-        saved = (self._limbs.copy(), self._floats.copy(), self._count.copy())
-        try:
-            taken = sky_sums.take_away_tops(
-                limits, self.lam_min, self.step, self._limbs, self._floats, self._count, self._top_n, *self._top
-            )
-            result = self.spectrum()
-        finally:
-            self._limbs, self._floats, self._count = saved
-        return SkySpectrum(
-            result.lam, result.data, result.stat, result.step, result.n_rows, result.n_clipped + int(taken)
+        sums = self._collected()
+        rest = copy.copy(sums)
+        rest.limbs, rest.floats, rest.count = sums.limbs.copy(), sums.floats.copy(), sums.count.copy()
+        taken = sky_sums.take_away_tops(
+            limits, self.lam_min, self.step, rest.limbs, rest.floats, rest.count, rest.top_n, *rest.top
         )
+        return self._spectrum_of(rest, int(taken))
 
-    def _bins(self) -> tuple[npt.NDArray, npt.NDArray, npt.NDArray, npt.NDArray]:
+    def _bins(self, sums: _Sums) -> tuple[npt.NDArray, npt.NDArray, npt.NDArray, npt.NDArray]:
         """Return wavelength, data, stat of all bins, and which of them received something."""
-        n = self._count.size + 1
+        n = self.n_interval + 1
         limbs = np.zeros((n, 3, sky_sums.N_LIMBS), dtype=np.int64)
         floats = np.zeros((n, 3))
         one = round(1 / sky_sums.UNIT_2)
-        right = (1, 3, 4)  # t * data, t * stat, t belong to the upper bin
-        limbs[1:] += self._limbs[:, right]
-        floats[1:] += self._floats[:, right]
-        limbs[:-1] -= self._limbs[:, right]
-        limbs[:-1, :2] += self._limbs[:, (0, 2)]
-        limbs[:-1, 2, 1] += self._count * one
-        floats[:-1, :2] += self._floats[:, (0, 2)]
+        left, right = (0, 2), (1, 3, 4)  # data, stat; t * data, t * stat, t, which belong to the upper bin
+        limbs[1:] += sums.limbs[:, right]
+        limbs[:-1] -= sums.limbs[:, right]
+        limbs[:-1, :2] += sums.limbs[:, left]
+        limbs[:-1, 2, 1] += sums.count * one
         with np.errstate(invalid="ignore"):
-            floats[:-1] -= self._floats[:, right]
+            floats[1:] += sums.floats[:, right]
+            floats[:-1] -= sums.floats[:, right]
+            floats[:-1, :2] += sums.floats[:, left]
         units = (sky_sums.UNIT_1, sky_sums.UNIT_2, sky_sums.UNIT_3)
-        sums = sum(limbs[:, :, k] * units[k] for k in range(sky_sums.N_LIMBS)) + floats
-        filled = sums[:, 2] > 0
+        total = sum(limbs[:, :, k] * units[k] for k in range(sky_sums.N_LIMBS)) + floats
+        filled = total[:, 2] > 0
         with np.errstate(invalid="ignore", divide="ignore"):
-            data, stat = sums[:, 0] / sums[:, 2], sums[:, 1] / sums[:, 2]
+            data, stat = total[:, 0] / total[:, 2], total[:, 1] / total[:, 2]
         return self.lam_min + np.arange(n) * self.step, data, stat, filled
 
 

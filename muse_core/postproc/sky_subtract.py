@@ -1,27 +1,28 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Subtraction of sky lines from pixel-table rows with the line-spread function of their slice.
 
-In the C pipeline the rows of a slice are sorted by wavelength, and a line at ``l`` acts on the rows from number
-``lo`` to number ``hi`` (included), the last rows with a wavelength <= ``l + x_first`` and <= ``l + x_last``, or row 0
-if there is none; x_first and x_last are the offsets of the first and last LSF sample.  Nothing happens if ``lo`` and
-``hi`` are the same row.  All this, and that of several rows of the same wavelength at ``lo`` only the last one is
-hit, was measured against 2.8.7.
+In the C pipeline the rows of a slice are sorted by wavelength, and a line at ``l`` acts on the rows from
+number ``lo`` to number ``hi`` (included), the last rows with a wavelength <= ``l + x_first`` and <= ``l +
+x_last``, or row 0 if there is none; x_first and x_last are the offsets of the first and last LSF sample.
+Nothing happens if ``lo`` and ``hi`` are the same row.  All this, and that of several rows of the same
+wavelength at ``lo`` only the last one is hit, was measured against 2.8.7.
 
-Whether a row is hit thus depends on other rows of its slice.  `LineWindows` collects what matters, in one pass over
-wavelengths and origins: for each slice and line the largest wavelength at or below the lower limit, and the row
-that has it.  After that every row can be treated alone::
+Whether a row is hit thus depends on other rows of its slice.  `LineWindows` collects what matters, in one
+pass over wavelengths and origins: for each slice and line the largest wavelength at or below the lower
+limit, and the row that has it.  After that every row can be treated alone::
 
-    windows = LineWindows(lines.lam, lsf.reach)     # one per thread, then `merge`
+    windows = LineWindows(lines.lam, lsf.reach)     # ``add`` may be called from several threads
     for block in blocks:                            # only rows inside the range of the continuum
-        windows.add(block.lam, block.origin)
+        windows.add(block.lam, block.origin, block.row)
     model = line_model(lines, lsf, windows)
     for block in blocks:
         subtract_curve(block.lam, block.data, continuum)
-        subtract_lines(block.lam, block.data, block.origin, model)
+        subtract_lines(block.lam, block.data, block.origin, block.row, model)
 """
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,9 +81,6 @@ def index_at_or_above(x, value, first, start):
 class LineWindows:
     """Collects, for each slice, the rows at the lower window limits of the lines.
 
-    Rows of the same wavelength are told apart by their place on the CCD; the last one is that with the largest
-    y, then x, which is the order of the rows in the tables of muse_scibasic.
-
     Parameters
     ----------
     lam_lines : float64[n]   wavelengths of the lines, in any order
@@ -98,43 +96,38 @@ class LineWindows:
         self.rows = np.zeros(N_KEY, dtype=np.int64)
         self._high = np.full((N_KEY, n + 1), -np.inf, dtype=np.float32)
         self._low = np.full((N_KEY, n + 1), np.inf, dtype=np.float32)
-        self._place = np.full((N_KEY, n + 1), -1, dtype=np.int32)
+        self._place = np.full((N_KEY, n + 1), -1, dtype=np.int64)
         self._lowest = np.full((N_KEY, 2), np.inf, dtype=np.float32)
+        self._lock = threading.Lock()
 
-    def add(self, lam: npt.NDArray[np.float32], origin: npt.NDArray[np.int32]) -> None:
-        """Add the rows of a block; they must be the rows that are left after all cuts."""
+    def add(
+        self, lam: npt.NDArray[np.float32], origin: npt.NDArray[np.int32], row: npt.NDArray[np.int64]
+    ) -> None:
+        """Add the rows of a block; they must be the rows that are left after all cuts.
+
+        Parameters
+        ----------
+        row : int64[n]   numbers of the rows in the exposure
+        """
         lower = self.lower
-        collect_bounds(
-            lam, origin, lower.value, lower.first, lower.start, self._high, self._low, self._place, self._lowest,
-            self.rows,
-        )  # fmt: skip
-
-    def emptied(self) -> LineWindows:
-        """Return an empty collector for the same lines, for another thread."""
-        return LineWindows(self._lam, self.reach)
-
-    def merge(self, other: LineWindows) -> None:
-        """Add what another collector has seen."""
-        same, above = other._high == self._high, other._high > self._high
-        self._place = np.where(above, other._place, self._place)
-        self._place[same] = np.maximum(self._place[same], other._place[same])
-        np.maximum(self._high, other._high, out=self._high)
-        np.minimum(self._low, other._low, out=self._low)
-        self._lowest = np.sort(np.concatenate([self._lowest, other._lowest], axis=1), axis=1)[:, :2].copy()
-        self.rows += other.rows
+        with self._lock:  # the reading of the rows takes much longer than this
+            collect_bounds(
+                lam, origin, row, lower.value, lower.first, lower.start, self._high, self._low, self._place,
+                self._lowest, self.rows,
+            )  # fmt: skip
 
     @property
     def lowest_row(self) -> npt.NDArray[np.float32]:
         """Smallest wavelength of each slice."""
         return self._lowest[:, 0]
 
-    def bounds(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
+    def bounds(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         """Return where each line begins to act in each slice.
 
         Returns
         -------
         bound : float32[1152, n]   wavelength of the lowest row that is hit; infinity if none is
-        place : int32[1152, n]   which of the rows with that wavelength is hit (see `place_of`); -1: all
+        place : int64[1152, n]   number of the only row with that wavelength that is hit; -1: all
         """
         n = self._lam.size
         bound, place = self._high[:, :n].copy(), self._place[:, :n].copy()
@@ -147,19 +140,20 @@ class LineWindows:
         below_slice = bound == -np.inf
         bound = np.where(below_slice, self._lowest[:, :1], bound)
         hit = np.where(below_slice, self._lowest[:, 1:].astype(np.float64) <= upper, next_row <= upper)
-        return np.where(hit, bound, np.float32(np.inf)), np.where(below_slice, -1, place).astype(np.int32)
+        return np.where(hit, bound, np.float32(np.inf)), np.where(below_slice, -1, place)
 
 
 @njit(cache=True, nogil=True)
-def collect_bounds(lam, origin, limit, first, start, high, low, place, lowest, rows):
+def collect_bounds(lam, origin, row, limit, first, start, high, low, place, lowest, rows):
     """Update what is known about the rows between the lower limits of the lines.
 
     Parameters
     ----------
-    lam : float32[n], origin : int32[n]
+    lam : float32[n], origin : int32[n], row : int64[n]
     limit : float64[n_line], increasing
-    high, low : float32[1152, n_line + 1]   largest and smallest wavelength in each interval between two limits
-    place : int32[1152, n_line + 1]   the last row with the largest wavelength
+    high, low : float32[1152, n_line + 1]   largest and smallest wavelength in each interval between two
+        limits
+    place : int64[1152, n_line + 1]   the last row with the largest wavelength
     lowest : float32[1152, 2]   wavelengths of the two lowest rows
     rows : int64[1152]
     """
@@ -177,17 +171,11 @@ def collect_bounds(lam, origin, limit, first, start, high, low, place, lowest, r
         j = index_at_or_above(np.float64(x), limit, first, start)
         if x > high[key, j]:
             high[key, j] = x
-            place[key, j] = place_of(origin[i])
+            place[key, j] = row[i]
         elif x == high[key, j]:
-            place[key, j] = max(place[key, j], place_of(origin[i]))
+            place[key, j] = max(place[key, j], row[i])
         if x < low[key, j]:
             low[key, j] = x
-
-
-@njit(cache=True, nogil=True, inline="always")
-def place_of(origin):
-    """Return the place of a row on the CCD as one number, ordered by y, then x."""
-    return (((origin >> 11) & 0x1FFF) << 7) | ((origin >> 24) & 0x7F)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -220,7 +208,8 @@ class LineModel:
     bound, place, lowest : where each line begins to act in each slice (`LineWindows.bounds`), and the lowest
         wavelength of each slice
     lsf : the profiles
-    first_row, weight : int32[n] and float64[n]; image row of each line, weight of the next row (image flavour)
+    first_row, weight : int32[n] and float64[n]; image row of each line, weight of the next row (image
+        flavour)
     scale, shift : float64[n_slice, n]   factor and centre of each profile (image flavour)
     parameters : float64[n_slice, n, 7]   (table flavour)
     """
@@ -229,7 +218,7 @@ class LineModel:
     flux: npt.NDArray[np.float64]
     upper: LineIndex
     bound: npt.NDArray[np.float32]
-    place: npt.NDArray[np.int32]
+    place: npt.NDArray[np.int64]
     lowest: npt.NDArray[np.float32]
     lsf: LsfImage | LsfTable
     first_row: npt.NDArray[np.int32]
@@ -273,13 +262,17 @@ def place_lines(total, moment, x_first, x_step, lam_first, lam_step, lam, first_
 
 
 def subtract_lines(
-    lam: npt.NDArray[np.float32], data: npt.NDArray[np.float32], origin: npt.NDArray[np.int32], model: LineModel
+    lam: npt.NDArray[np.float32],
+    data: npt.NDArray[np.float32],
+    origin: npt.NDArray[np.int32],
+    row: npt.NDArray[np.int64],
+    model: LineModel,
 ) -> None:
-    """Subtract all lines from the rows of a block, in place.  Rows of slices without profile stay as they are."""
+    """Subtract all lines from the rows of a block, in place; slices without profile stay as they are."""
     upper, lsf = model.upper, model.lsf
     common = (
-        lam, data, origin, model.lam, model.flux, upper.value, upper.first, upper.start, model.bound, model.place,
-        model.lowest, lsf.row,
+        lam, data, origin, row, model.lam, model.flux, upper.value, upper.first, upper.start, model.bound,
+        model.place, model.lowest, lsf.row,
     )  # fmt: skip
     if isinstance(lsf, LsfImage):
         x_first, x_step, _, _ = lsf.grid()
@@ -293,34 +286,34 @@ def subtract_lines(
 
 
 @njit(cache=True, nogil=True, inline="always")
-def is_hit(lam, origin, bound, place):
+def is_hit(lam, row, bound, place):
     """Say whether a row at the lower end of a window belongs to it."""
-    return lam > bound or (lam == bound and (place < 0 or place_of(origin) == place))
+    return lam > bound or (lam == bound and (place < 0 or row == place))
 
 
 @njit(cache=True, nogil=True)
 def subtract_image_lines(
-    lam, data, origin, line_lam, line_flux, limit, first, start, bound, place, lowest, row, samples, x_first, x_step, margin,
-    first_row, weight, scale, shift,
+    lam, data, origin, row, line_lam, line_flux, limit, first, start, bound, place, lowest, image_of_slice,
+    samples, x_first, x_step, margin, first_row, weight, scale, shift,
 ):  # fmt: skip
     """Subtract lines with profiles from images.
 
     Parameters
     ----------
-    lam, data : float32[n], origin : int32[n]; data is updated
+    lam, data : float32[n], origin : int32[n], row : int64[n]; data is updated
     line_lam, line_flux : float64[n_line], by wavelength
     limit : float64[n_line]   upper window limits; first, start: their look-up
-    bound : float32[1152, n_line], place : int32[1152, n_line], lowest : float32[1152]   see `LineModel`
-    row : int32[1152]   image of each slice; samples : float32[n_image, n_lambda, n_offset + 2]
+    bound : float32[1152, n_line], place : int64[1152, n_line], lowest : float32[1152]   see `LineModel`
+    image_of_slice : int32[1152]; samples : float32[n_image, n_lambda, n_offset + 2]
     margin : how far below the window the lowest row of the window can still get flux
     first_row : int32[n_line], weight : float64[n_line], scale, shift : float64[n_image, n_line]
     """
     n_line = line_lam.size
     for i in range(lam.size):
         key = slice_of(origin[i])
-        if key < 0 or row[key] < 0:
+        if key < 0 or image_of_slice[key] < 0:
             continue
-        image = row[key]
+        image = image_of_slice[key]
         x = np.float64(lam[i])
         j = index_at_or_above(x, limit, first, start)
         total = 0.0
@@ -329,7 +322,7 @@ def subtract_image_lines(
             if offset < x_first - margin:
                 break
             if offset <= x_first or lam[i] == lowest[key]:
-                if not is_hit(lam[i], origin[i], bound[key, j], place[key, j]):
+                if not is_hit(lam[i], row[i], bound[key, j], place[key, j]):
                     j += 1
                     continue
             value = sample(samples[image], first_row[j], weight[j], offset + shift[image, j], x_first, x_step)
@@ -340,7 +333,21 @@ def subtract_image_lines(
 
 @njit(cache=True, nogil=True)
 def subtract_table_lines(
-    lam, data, origin, line_lam, line_flux, limit, first, start, bound, place, lowest, row, x_first, parameters
+    lam,
+    data,
+    origin,
+    row,
+    line_lam,
+    line_flux,
+    limit,
+    first,
+    start,
+    bound,
+    place,
+    lowest,
+    image_of_slice,
+    x_first,
+    parameters,
 ):
     """Subtract lines with Gauss-Hermite profiles; arguments as in `subtract_image_lines`.
 
@@ -351,9 +358,9 @@ def subtract_table_lines(
     n_line = line_lam.size
     for i in range(lam.size):
         key = slice_of(origin[i])
-        if key < 0 or row[key] < 0:
+        if key < 0 or image_of_slice[key] < 0:
             continue
-        image = row[key]
+        image = image_of_slice[key]
         x = np.float64(lam[i])
         j = index_at_or_above(x, limit, first, start)
         total = 0.0
@@ -362,7 +369,7 @@ def subtract_table_lines(
             if offset < x_first - TABLE_MARGIN:
                 break
             if offset <= x_first or lam[i] == lowest[key]:
-                if not is_hit(lam[i], origin[i], bound[key, j], place[key, j]):
+                if not is_hit(lam[i], row[i], bound[key, j], place[key, j]):
                     j += 1
                     continue
             p = parameters[image, j]

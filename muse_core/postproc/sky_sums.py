@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Kernels that add pixel-table rows to the bins of a sky spectrum, exactly.
 
-The spectrum has bins at ``lam_min + k * step``.  A row in the interval between the bins ``j`` and ``j + 1`` adds to
-both with linear weights ``1 - t`` and ``t``.  All rows of an interval are therefore described by the sums of
-``data``, ``t * data``, ``stat``, ``t * stat``, ``t`` and their number.
+The spectrum has bins at ``lam_min + k * step``.  A row in the interval between the bins ``j`` and ``j + 1``
+adds to both with linear weights ``1 - t`` and ``t``.  All rows of an interval are therefore described by
+the sums of ``data``, ``t * data``, ``stat``, ``t * stat``, ``t`` and their number.
 
-The sums are kept as integers: three limbs of 64 bits with the units 2**16, 2**-16 and 2**-48.  Adding integers is
-exact, so the result does not depend on the order of the rows, on how they are cut into blocks or on which thread
-adds which block, and rows can be taken away again without a trace.  A row is represented to 2**-49 (absolute);
-an interval may receive up to 2**31 rows.  Terms above 2**46 (and NaN, infinity) go to a plain floating-point sum;
-they only appear where a calibration has exploded.
+The sums are kept as integers: three limbs of 64 bits with the units 2**16, 2**-16 and 2**-48.  Adding
+integers is exact, so the result does not depend on the order of the rows, on how they are cut into blocks
+or on which thread adds which block, and rows can be taken away again without a trace.  A row is represented
+to 2**-49 (absolute); an interval may receive up to 2**31 rows.  Terms above 2**46 (and NaN, infinity) go to
+a plain floating-point sum; they only appear where a calibration has exploded.
 """
 
 from __future__ import annotations
@@ -46,7 +46,21 @@ def add_exactly(limbs, floats, j, q, value, sign):
 
 @njit(cache=True, nogil=True)
 def add_rows(
-    lam, data, stat, selected, lam_min, step, limit, limbs, floats, count, top_n, top_low, top_lam, top_data, top_stat
+    lam,
+    data,
+    stat,
+    selected,
+    lam_min,
+    step,
+    limit,
+    limbs,
+    floats,
+    count,
+    top_n,
+    top_low,
+    top_lam,
+    top_data,
+    top_stat,
 ):
     """Add the selected rows of a block; return how many were above ``limit`` and left out.
 
@@ -114,7 +128,15 @@ def merge_tops(top_n, top_low, top_lam, top_data, top_stat, other_n, other_lam, 
     for j in range(top_n.size):
         for k in range(other_n[j]):
             remember(
-                j, other_lam[j, k], other_data[j, k], other_stat[j, k], top_n, top_low, top_lam, top_data, top_stat
+                j,
+                other_lam[j, k],
+                other_data[j, k],
+                other_stat[j, k],
+                top_n,
+                top_low,
+                top_lam,
+                top_data,
+                top_stat,
             )
 
 
@@ -139,6 +161,8 @@ def take_away_tops(limit, lam_min, step, limbs, floats, count, top_n, top_lam, t
         for k in range(top_n[j]):
             if top_data[j, k] > limit[j]:
                 t = (np.float64(top_lam[j, k]) - lam_min) / step - j
-                add_row(limbs, floats, count, j, t, np.float64(top_data[j, k]), np.float64(top_stat[j, k]), -1)
+                add_row(
+                    limbs, floats, count, j, t, np.float64(top_data[j, k]), np.float64(top_stat[j, k]), -1
+                )
                 n_taken += 1
     return n_taken
