@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -24,28 +25,41 @@ class NoiseBudget:
     hst_sigma: float
 
 
+BLOCK = 16  # fine pixels; the HST noise is taken from the quietest blocks of this size
+QUIET = 20.0  # percentile of the block variances that is used
+
+
 def hst_noise_level(fine, step, covered):
     """Spectral density of the noise of an HST image on the fine grid, as variance of white noise per fine pixel.
 
-    The noise is measured at the scales that reach the MUSE image (about 0.2 to 0.6 arcsec), on the fainter part of
-    the pixels, so that the correlations of drizzled images do not matter.
+    The noise is measured at the scales that reach the MUSE image (about 0.2 to 0.6 arcsec), so that the correlations
+    of drizzled images do not matter, and in the blocks of the sky where least is seen; what choosing these blocks does
+    to white noise is measured on white noise and divided out.
     """
+    variances = _block_variances(fine, step, covered)
+    if variances.size < 4:
+        return 0.0
+    return float(np.percentile(variances, QUIET) / _white_reference(round(step, 6)))
+
+
+def _block_variances(image, step, covered):
     from scipy import ndimage
 
-    narrow = ndimage.gaussian_filter(fine, 0.1 / step, mode="wrap")
-    wide = ndimage.gaussian_filter(fine, 0.25 / step, mode="wrap")
-    band = narrow - wide
-    sky = covered & (wide <= np.percentile(wide[covered], 50.0))
-    if sky.sum() < 50:
-        return 0.0
-    # response of the operator to white noise of variance one
-    size = 2 * int(np.ceil(1.5 / step)) + 1
-    impulse = np.zeros((size, size))
-    impulse[size // 2, size // 2] = 1.0
-    response = ndimage.gaussian_filter(impulse, 0.1 / step) - ndimage.gaussian_filter(impulse, 0.25 / step)
-    values = band[sky]
-    spread = 1.4826 * np.median(np.abs(values - np.median(values)))
-    return float(spread**2 / np.sum(response**2))
+    band = ndimage.gaussian_filter(image, 0.1 / step, mode="wrap") - ndimage.gaussian_filter(image, 0.25 / step, mode="wrap")
+    ny, nx = (n // BLOCK for n in band.shape)
+    if not (ny and nx):
+        return np.zeros(0)
+
+    def blocks(plane):
+        return plane[: ny * BLOCK, : nx * BLOCK].reshape(ny, BLOCK, nx, BLOCK).swapaxes(1, 2).reshape(ny * nx, BLOCK**2)
+
+    return blocks(band)[blocks(covered).all(axis=1)].var(axis=1)
+
+
+@lru_cache(maxsize=8)
+def _white_reference(step):
+    noise = np.random.default_rng(20160501).standard_normal((768, 768))
+    return float(np.percentile(_block_variances(noise, step, np.ones(noise.shape, bool)), QUIET))
 
 
 def residual_autocovariance(residual, used, lags=LAGS):

@@ -178,7 +178,7 @@ def pixel_steps(wcs):
     return float(np.hypot(cd[0, 1], cd[1, 1]) * 3600.0), float(np.hypot(cd[0, 0], cd[1, 0]) * 3600.0)
 
 
-def as_sky_image(image, what="MUSE", cube_ok=False):
+def as_sky_image(image, what="MUSE", cube_ok=False, around=None):
     """Turn whatever the user gave into a `SkyImage`.
 
     Parameters
@@ -189,11 +189,13 @@ def as_sky_image(image, what="MUSE", cube_ok=False):
         word used in error messages ("MUSE", "HST", "mask")
     cube_ok : bool
         accept a cube and take its first plane
+    around : SkyImage, optional
+        of a file much larger than the field of this image only the part around it is read
     """
     if isinstance(image, SkyImage):
         out = image
     elif isinstance(image, (str, os.PathLike)):
-        out = _read_file(image, what, cube_ok)
+        out = _read_file(image, what, cube_ok, around)
     elif isinstance(image, tuple):
         if len(image) != 4:
             raise UserError(f"The {what} image given as a tuple needs 4 members: data, variance, mask, wcs")
@@ -234,17 +236,17 @@ def _from_mpdaf(image, what, cube_ok):
     return out
 
 
-def _read_file(name, what, cube_ok):
+def _read_file(name, what, cube_ok, around=None):
     from astropy.io import fits
 
     try:
         with fits.open(name) as hdus:
-            return _from_hdus(hdus, what, cube_ok, name)
+            return _from_hdus(hdus, what, cube_ok, name, around)
     except OSError as err:
         raise UserError(f"Error reading {what} file: {os.fspath(name)} ({err})") from err
 
 
-def _from_hdus(hdus, what, cube_ok, filename=None):
+def _from_hdus(hdus, what, cube_ok, filename=None, around=None):
     from astropy.wcs import WCS
 
     names = [hdu.name.upper() for hdu in hdus]
@@ -259,12 +261,6 @@ def _from_hdus(hdus, what, cube_ok, filename=None):
     if position is None:
         raise UserError(f"The {what} file {filename} holds no image")
     hdu = hdus[position]
-    values = _first_plane(_section(hdu, cube_ok), cube_ok, what)
-    var = mask = None
-    if "STAT" in names and hdus["STAT"].shape[-2:] == values.shape:
-        var = _first_plane(_section(hdus["STAT"], cube_ok), cube_ok, what)
-    if "DQ" in names and hdus["DQ"].shape[-2:] == values.shape:
-        mask = _first_plane(_section(hdus["DQ"], cube_ok), cube_ok, what) != 0
     header = hdu.header.copy()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -274,12 +270,48 @@ def _from_hdus(hdus, what, cube_ok, filename=None):
             raise UserError(f"The coordinates of the {what} file {filename} cannot be read ({err})") from err
     if not wcs.has_celestial:
         wcs = None
+    part = _part_around(hdu, wcs, around) if around is not None and wcs is not None else None
+    values = _first_plane(_section(hdu, cube_ok, part), cube_ok, what)
+    var = mask = None
+    if "STAT" in names and hdus["STAT"].shape[-2:] == hdu.shape[-2:]:
+        var = _first_plane(_section(hdus["STAT"], cube_ok, part), cube_ok, what)
+    if "DQ" in names and hdus["DQ"].shape[-2:] == hdu.shape[-2:]:
+        mask = _first_plane(_section(hdus["DQ"], cube_ok, part), cube_ok, what) != 0
+    if part is not None:
+        wcs = wcs[part]
     unit = header.get("BUNIT", hdus[0].header.get("BUNIT", ""))
     return SkyImage(values, var, mask, wcs, unit, filename, hdus[0].header.copy(), header)
 
 
-def _section(hdu, cube_ok):
-    """Pixels of an HDU, the first plane only for a cube."""
+LARGE = 4_000_000  # pixels; smaller files are read whole
+SURROUNDINGS = 15.0  # arcsec read around the field of a MUSE image
+
+
+def _part_around(hdu, wcs, field):
+    """Rows and columns of a large image around a field, or None to take all of it."""
+    shape = hdu.shape[-2:]
+    if len(hdu.shape) != 2 or shape[0] * shape[1] <= LARGE or field.wcs is None:
+        return None
+    ny, nx = field.shape
+    edge_y = np.concatenate([np.linspace(0, ny - 1, 9)] * 2 + [np.zeros(9), np.full(9, ny - 1.0)])
+    edge_x = np.concatenate([np.zeros(9), np.full(9, nx - 1.0)] + [np.linspace(0, nx - 1, 9)] * 2)
+    x, y = wcs.all_world2pix(*field.wcs.all_pix2world(edge_x, edge_y, 0), 0, quiet=True)
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        return None
+    out = []
+    for values, size, step in ((y, shape[0], pixel_steps(wcs)[0]), (x, shape[1], pixel_steps(wcs)[1])):
+        border = int(np.ceil(SURROUNDINGS / step))
+        start, stop = max(int(values.min()) - border, 0), min(int(values.max()) + border + 1, size)
+        if start >= stop:
+            return None
+        out.append(slice(start, stop))
+    return tuple(out)
+
+
+def _section(hdu, cube_ok, part=None):
+    """Pixels of an HDU: the first plane only of a cube, the wanted part only of an image."""
     if len(hdu.shape) == 3 and cube_ok and hasattr(hdu, "section"):
         return np.array(hdu.section[0:1, :, :])
+    if part is not None and hasattr(hdu, "section"):
+        return np.array(hdu.section[part[0], part[1]])
     return np.array(hdu.data)

@@ -205,5 +205,6 @@ def _mask_file(name):
 
 
 def load_pair(hst, muse):
-    """Both images of a fit."""
-    return as_sky_image(hst, "HST"), as_sky_image(muse, "MUSE")
+    """Both images of a fit; of an HST file only the part around the MUSE field is read."""
+    muse = as_sky_image(muse, "MUSE")
+    return as_sky_image(hst, "HST", around=muse), muse

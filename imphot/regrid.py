@@ -54,7 +54,8 @@ def rescale_hst_like_muse(hst, muse, inplace=True):
     image
         the HST image in the unit of MUSE
     """
-    sky, muse = as_sky_image(hst, "HST"), as_sky_image(muse, "MUSE", cube_ok=True)
+    muse = as_sky_image(muse, "MUSE", cube_ok=True)
+    sky = as_sky_image(hst, "HST", around=muse)
     factor = flux_factor(sky, muse)
     values = sky.values * sky.values.dtype.type(factor)
     var = None if sky.var is None else sky.var * sky.var.dtype.type(factor**2)
@@ -81,7 +82,8 @@ def regrid_hst_like_muse(hst, muse, inplace=True):
     image
         the HST image on the MUSE pixels
     """
-    sky, muse = as_sky_image(hst, "HST"), as_sky_image(muse, "MUSE", cube_ok=True)
+    muse = as_sky_image(muse, "MUSE", cube_ok=True)
+    sky = as_sky_image(hst, "HST", around=muse)
     ny, nx = muse.shape
     sy, sx = pixel_steps(muse.wcs)
     hy, hx = pixel_steps(sky.wcs)
