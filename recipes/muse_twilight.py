@@ -154,9 +154,11 @@ def run(frames, p, ctx):
     extra = flux_cards(first.lamp_flux, fluxes)
     qc = quality_cards(prepared, fluxes)
     target = str(primary.get("OBJECT", ""))
-    used = [f for f in frames if f.tag != "VIGNETTING_MASK"]  # as in 2.8.7, the mask is not recorded
-    ctx.save("DATACUBE_SKYFLAT", datacube_hdus(cube, white, target), base=base, used=used, qc=qc, extra=extra)
-    ctx.save("TWILIGHT_CUBE", twilight_hdus(model, cube.grid, target), base=base, used=used, extra=extra)
+    cube_inputs = [f for f in frames if f.tag != "VIGNETTING_MASK"]
+    model_inputs = cube_inputs if inputs.narrow_field else list(frames)
+    sky_hdus, model_hdus = datacube_hdus(cube, white, target), twilight_hdus(model, cube.grid, target)
+    ctx.save("DATACUBE_SKYFLAT", sky_hdus, base=base, used=cube_inputs, qc=qc, extra=extra)
+    ctx.save("TWILIGHT_CUBE", model_hdus, base=base, used=model_inputs, extra=extra)
     if ctx.report_requested:
         from muse_core.report.twilight import twilight_report
 

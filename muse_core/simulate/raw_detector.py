@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .raw_instrument import RawSetup
+from .raw_instrument import RawSetup, ifu_throughput
 
 PORTS = {1: (False, False), 2: (True, False), 3: (True, True), 4: (False, True)}  # right, top
 BAD_FRACTION = 5e-5
@@ -13,6 +13,7 @@ DARK_RATE = 1.0 / 1800.0  # count per second
 HOT_SIGNAL = 400.0  # count in the 1800 s dark
 MASTER_BIAS_GAIN = 3.0  # read noise of the master bias is this much smaller
 FLAT_ERROR = 0.002
+MEAN_LAMP = 0.85  # of the lamp spectrum over the whole range
 
 
 def bad_pixels(setup: RawSetup, ifu: int) -> np.ndarray:
@@ -121,8 +122,8 @@ def master_dark(setup: RawSetup, ifu: int):
 
 
 def master_flat(setup: RawSetup, ifu: int, lamp: np.ndarray, response: np.ndarray):
-    """Data, DQ, STAT of the master flat, normalised to unit mean of the lit pixels."""
-    data = lamp / lamp[lamp > 0.3 * lamp.max()].mean() * response
+    """Data, DQ, STAT of the master flat: about 1 in the mean, the throughput of the IFU taken out exactly."""
+    data = lamp / np.float32(MEAN_LAMP * ifu_throughput(setup)[ifu]) * response
     data *= 1 + np.float32(FLAT_ERROR) * setup.rng(22, ifu).standard_normal(setup.shape, dtype=np.float32)
     # between the slices there is only scattered light
     data = np.maximum(data, np.float32(1e-3))

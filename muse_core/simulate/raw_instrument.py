@@ -32,7 +32,8 @@ class RawSetup:
     colour : float
         Change of the x gradient from 7000 to 9000 Angstrom.
     vignetting : float
-        Depth of the dark upper right corner (wide field) or upper edge (narrow field), 0 to 1.
+        Narrow field: depth of the dark upper edge, 0 to 1. Wide field: excess in the upper right corner after
+        flat-fielding, where the calibration lamp does not fill the field (the recipe corrects only this sign).
     slice_scatter, ifu_scatter, illum_scatter : float
         Scatter of throughputs; the last one is the change between flat field and sky, seen by ILLUM.
     cosmics : int
@@ -54,7 +55,7 @@ class RawSetup:
     ron: tuple[float, ...] = (2.8, 3.0, 2.6, 2.9)
     bias: tuple[float, ...] = (1500.0, 1400.0, 1600.0, 1450.0)
     bias_slope: float = 2.0
-    gradient: tuple[float, float, float] = (0.05, 0.02, -0.02)
+    gradient: tuple[float, float, float] = (0.05, 0.005, -0.02)
     colour: float = 0.01
     vignetting: float = 0.0
     slice_scatter: float = 0.05
@@ -155,8 +156,12 @@ def slice_throughput(setup: RawSetup, ifu: int) -> np.ndarray:
 
 
 def illum_change(setup: RawSetup, ifu: int) -> np.ndarray:
-    """Change of the slices between the flat field and the night, seen by sky flats and ILLUM alike."""
-    return 1 + setup.illum_scatter * setup.rng(904, ifu).standard_normal(NSLICE)
+    """Change of the slices between the flat field and the night, seen by sky flats and ILLUM alike.
+
+    Its mean inverse is 1: a change of the whole IFU counts as throughput.
+    """
+    change = 1 + setup.illum_scatter * setup.rng(904, ifu).standard_normal(NSLICE)
+    return change * np.mean(1 / change)
 
 
 def ifu_throughput(setup: RawSetup) -> dict[int, float]:
@@ -183,9 +188,11 @@ def sky_illumination(setup: RawSetup, x, y, lam) -> np.ndarray:
     if setup.vignetting:
         if setup.mode.startswith("NFM"):
             distance = (v - 1) * half_y / 10.0
+            sign = -1.0
         else:
             distance = np.hypot((u - 1) * half_x, (v - 1) * half_y) / (0.16 * min(half_x, half_y) + 4.0)
-        light = light * (1 - setup.vignetting * np.exp(-(distance**2)))
+            sign = 1.0
+        light = light * (1 + sign * setup.vignetting * np.exp(-(distance**2)))
     return light
 
 

@@ -115,9 +115,8 @@ def _keep_nfm_rows(correction, vignetted, good):
     for y in range(correction.shape[0] - 1, -1, -1):
         if not vignetted[y].any():
             break
-        if not good[y].any():
-            continue
-        mean = correction[y, good[y]].mean(dtype=np.float64)
+        # a row without good pixels counts as 0, as measured against 2.8.7
+        mean = correction[y, good[y]].mean(dtype=np.float64) if good[y].any() else 0.0
         highest = max(highest, mean)
         if highest > NFM_LEVEL and mean < highest:
             kept[y] = False
