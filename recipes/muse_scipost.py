@@ -97,7 +97,7 @@ RECIPE = RecipeSpec(
 def run(frames, p, ctx):
     from muse_core.postproc import final, steps
     from muse_core.postproc.inputs import check_settings, load_calibrations, sort_exposures
-    from muse_core.postproc.sky_choice import subtract_sky
+    from muse_core.postproc.night_sky import subtract_sky
 
 
     settings = check_settings(p, ctx)
@@ -114,6 +114,7 @@ def run(frames, p, ctx):
         steps.correct_velocity(exposure, p.rvcorr, ctx)
         if p.astrometry:
             steps.apply_world_coordinates(exposure, calib, ctx)
+        steps.save_pending(exposure, calib, ctx)
         steps.save_reduced(exposure, settings, calib, ctx)
         if p.astrometry:
             positions.append(steps.position_on_sky(exposure, calib, ctx))

@@ -22,7 +22,7 @@ from muse_core.framework.registry import LoadedRecipe, load
 from muse_core.framework.spec import ParamValues, RecipeSpec, value_text
 
 if TYPE_CHECKING:
-    from astropy.io.fits import HDUList, Header
+    from astropy.io.fits import HDUList, Header, PrimaryHDU
 
     from muse_core.framework.products import Card
 
@@ -91,9 +91,8 @@ class RunContext:
         from muse_core.framework.products import set_card, write_hdus
 
         with self.stream(tag, base=base, used=used, qc=qc, extra=extra, index=index, keep=keep) as product:
-            primary = hdus[0]
             own = [
-                (c.keyword, c.value, c.comment) for c in primary.header.cards if not _is_structure(c.keyword)
+                (c.keyword, c.value, c.comment) for c in hdus[0].header.cards if not _is_structure(c.keyword)
             ]
             header = product.header
             last = [(c.keyword, c.value, c.comment) for c in header.cards if c.keyword.startswith("ESO QC ")]
@@ -101,14 +100,7 @@ class RunContext:
                 del header[key]
             for key, value, comment in (*own, *last):
                 set_card(header, key, value, comment)
-            structure = primary.header.copy()
-            for key in ("SIMPLE", "BITPIX", "NAXIS", "EXTEND"):
-                header.remove(key, ignore_missing=True)
-            primary.header.clear()
-            for key in ("SIMPLE", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "NAXIS3", "EXTEND"):
-                if key in structure:
-                    primary.header[key] = (structure[key], structure.comments[key])
-            primary.header.extend(header, unique=False, end=True)
+            hdus[0] = _primary_with(hdus[0], header)
             write_hdus(product.path, hdus)
         return self.products[-1]
 
@@ -183,6 +175,18 @@ class RunContext:
         temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(target)
+
+
+def _primary_with(primary: PrimaryHDU, header: Header) -> PrimaryHDU:
+    """Return a primary HDU with the data of `primary` and a product's header."""
+    from astropy.io import fits
+
+    for key in ("SIMPLE", "BITPIX", "NAXIS", "EXTEND"):
+        header.remove(key, ignore_missing=True)
+    result = fits.PrimaryHDU(primary.data, header)
+    axes = f"NAXIS{result.header['NAXIS'] or ''}"
+    result.header.set("EXTEND", True, "FITS dataset may contain extensions", after=axes)
+    return result
 
 
 def _is_structure(key: str) -> bool:

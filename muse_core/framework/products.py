@@ -313,6 +313,19 @@ def sign(path: Path, *, chunk: int = 1 << 24) -> None:
 
 def write_hdus(path: Path, hdus: HDUList) -> None:
     """Write an HDUList with checksum placeholders under a temporary name."""
+    from astropy.io import fits
+
     for hdu in hdus:
         add_checksum_placeholders(hdu.header)
     hdus.writeto(path, overwrite=True, output_verify="exception")
+    if hdus[0].data is None and len(hdus) > 1 and all(isinstance(hdu, fits.BinTableHDU) for hdu in hdus[1:]):
+        _mark_table_product(path)
+
+
+def _mark_table_product(path: Path) -> None:
+    """Give the primary header of a table product BITPIX = 16, as CPL does (astropy knows only 8 without data)."""
+    with path.open("r+b") as stream:
+        header = stream.read(160).decode("ascii")
+        position = header.index("BITPIX  =") + len("BITPIX  =")
+        stream.seek(position)
+        stream.write(f"{16:21d}".encode("ascii"))

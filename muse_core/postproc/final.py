@@ -18,7 +18,7 @@ from muse_core.postproc.observation import position_angle
 from muse_core.postproc.positioning import PositionModel, shift_rows
 from muse_core.postproc.reduction import PIXTABLE, Reduction, RowLimits, Step, join_limits, limit_cards
 from muse_core.postproc.rowset import RowSet
-from muse_core.postproc.steps import offset_cards
+from muse_core.postproc.steps import WCS_KEYS, offset_cards
 from muse_core.postproc.weights import fit_weights, mean_strehl
 from muse_core.resampling.collapse import FilterSet
 from muse_core.resampling.cosmics import COSMIC_RAY, neighbourhood
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from astropy.io.fits import Header
 
     from muse_core.framework import Frame, ParamValues, RunContext
-
-_WCS_KEYS = ("CRPIX", "CRVAL", "CTYPE", "CUNIT", "CD1_", "CD2_", "CD3_")
 
 
 @dataclass
@@ -155,7 +153,7 @@ def _take_standard_keywords(header: Header, members: list[Reduction], frames: tu
         if first in member.frames:
             own = member.header
             for key in list(header):
-                if not key.startswith(("ESO DRS", *_WCS_KEYS)) and key in own:
+                if not key.startswith(("ESO DRS", *WCS_KEYS)) and key in own:
                     header[key] = own[key]
 
 
@@ -226,7 +224,7 @@ def product_base(combination: Combination) -> Header:
     """Return the header that cubes and images inherit: without pixel-table and WCS keywords."""
     header = combination.header.copy()
     for key in list(header):
-        if key.startswith((PIXTABLE, *_WCS_KEYS)):
+        if key.startswith((PIXTABLE, *WCS_KEYS)):
             del header[key]
     return header
 
@@ -336,7 +334,7 @@ def save_combined(combination: Combination, settings: Settings, ctx: RunContext)
     units = column_units(first.position_unit, first.data_unit)
     weighted = combination.weights is not None
     with ctx.stream(
-        "PIXTABLE_COMBINED", base=combination.header, used=combination.frames, extra=extra
+        "PIXTABLE_COMBINED", base=combination.header, used=combination.image_frames, extra=extra
     ) as product:
         rows = sum(member.exposure.rows for member in members)
         writer = PixelTableWriter(product.path, product.header, rows, units, weighted=weighted)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from astropy.io.fits import Header
 
     from muse_core.framework import ParamValues, RunContext
+    from muse_core.postproc.lsf import LsfImage
+    from muse_core.postproc.lsf_table import LsfTable
+    from muse_core.postproc.sky_lines import SkyLines
     from muse_core.postproc.sky_mask import SkyMask
 
 SAVE_OPTIONS = (
@@ -128,6 +131,9 @@ class Calibrations:
     offsets: list[OffsetRow] | None = None
     output_wcs: Header | None = None
     sky_mask: SkyMask | None = None
+    sky_lines: SkyLines | None = None
+    sky_continuum: tuple | None = None
+    lsf: LsfImage | LsfTable | None = None
     filters: list[Filter] = field(default_factory=list)
     used: list[Frame] = field(default_factory=list)
     used_by_images: list[Frame] = field(default_factory=list)
@@ -136,6 +142,7 @@ class Calibrations:
 
 def load_calibrations(frames: Frames, p: ParamValues, settings: Settings, ctx: RunContext) -> Calibrations:
     """Load all calibrations; what is wrong with them is noted in `ctx.problems`."""
+    from muse_core.postproc.sky_lines import load_sky_lines
     from muse_core.postproc.sky_mask import load_sky_mask
 
     calib = Calibrations()
@@ -160,6 +167,11 @@ def load_calibrations(frames: Frames, p: ParamValues, settings: Settings, ctx: R
     calib.astrometry = load("ASTROMETRY_WCS", read_astrometry) if p.astrometry else None
     rows = load("OFFSET_LIST", read_offsets)
     calib.offsets = None if rows is None else [OffsetRow(*row) for row in rows]
+    if p.skymethod in ("model", "subtract-model"):
+        calib.sky_lines = load("SKY_LINES", lambda f: load_sky_lines(f.path))
+        calib.sky_continuum = load("SKY_CONTINUUM", lambda f: _continuum(f, ctx))
+        calib.lsf = _load_lsf(frames, ctx, calib.used)
+        _require_sky_frames(frames, p, ctx)
     if "cube" in settings.save:
         calib.output_wcs = load("OUTPUT_WCS", read_output_wcs, calib.used_by_cube)
     if p.skymethod in ("model", "simple") or p.autocalib == "deepfield":
@@ -167,6 +179,47 @@ def load_calibrations(frames: Frames, p: ParamValues, settings: Settings, ctx: R
     if "cube" in settings.save:
         calib.filters = _load_filters(frames, p, ctx, calib.used_by_images)
     return calib
+
+
+def _require_sky_frames(frames: Frames, p: ParamValues, ctx: RunContext) -> None:
+    needed = ("LSF_PROFILE", "SKY_LINES") + (("SKY_CONTINUUM",) if p.skymethod == "subtract-model" else ())
+    if ctx.compat:
+        needed = needed[:2]
+    for tag in needed:
+        if not frames[tag]:
+            ctx.problems.add(
+                "", f"input {tag}", expected=f"a frame with this tag for skymethod={p.skymethod}", found="none",
+                remedy="Add it to the set of frames, or choose skymethod=simple or none.",
+            )  # fmt: skip
+
+
+def _continuum(frame: Frame, ctx: RunContext) -> tuple | None:
+    from muse_core.postproc.sky_lines import load_sky_continuum
+
+    continuum = load_sky_continuum(frame.path)
+    if continuum is None:
+        if not ctx.compat:
+            raise InputError(
+                frame.path, "extension CONTINUUM", expected="a table with columns lambda and flux", found="none",
+                remedy="Give a SKY_CONTINUUM made by muse_create_sky or muse_scipost.",
+            )  # fmt: skip
+        ctx.log.warning("Could not load sky continuum from %s", frame.path)
+    return continuum
+
+
+def _load_lsf(frames: Frames, ctx: RunContext, used: list[Frame]) -> LsfImage | LsfTable | None:
+    from muse_core.postproc.lsf_load import load_lsf
+
+    profiles = frames["LSF_PROFILE"]
+    if not profiles:
+        return None
+    try:
+        lsf = load_lsf([frame.path for frame in profiles])
+    except InputError as error:
+        ctx.problems.extend(error)
+        return None
+    used.extend(profiles)
+    return lsf
 
 
 def load_header(frame: Frame | None) -> Header | None:

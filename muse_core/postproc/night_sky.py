@@ -11,13 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from muse_core.data.block import Block
-from muse_core.framework import RecipeError
+from muse_core.framework import InputError, RecipeError
 from muse_core.postproc import sky_products
 from muse_core.postproc.inputs import Calibrations, Settings
+from muse_core.postproc.lsf import N_IFU, N_SLICE, LsfImage, average_lsf
+from muse_core.postproc.lsf_load import check_lsf_covers
+from muse_core.postproc.lsf_table import LsfTable
 from muse_core.postproc.positioning import apply_position, fit_position
-from muse_core.postproc.reduction import Reduction, RowLimits, Step
+from muse_core.postproc.reduction import CHUNK_ROWS, PIXTABLE, PendingProduct, Reduction, RowLimits, Step
+from muse_core.postproc.sky_fit import fit_continuum, fit_image_lines, fit_table_lines
+from muse_core.postproc.sky_lines import SkyLines
 from muse_core.postproc.sky_mask import SkyMask, fit_sky_mask
-from muse_core.postproc.sky_spectrum import SkySpectrum, SkySpectrumSum, subtract_curve
+from muse_core.postproc.sky_spectrum import Curve, SkySpectrum, SkySpectrumSum, subtract_curve
+from muse_core.postproc.sky_subtract import LineWindows, count_slices, line_model, subtract_lines
 from muse_core.postproc.steps import astrometry_model
 from muse_core.postproc.white import WhiteImage, make_white_image
 from muse_core.resampling.cube_cards import variance_unit_text
@@ -25,6 +31,7 @@ from muse_core.resampling.cube_cards import variance_unit_text
 if TYPE_CHECKING:
     from muse_core.framework import ParamValues, RunContext
 
+Vector = npt.NDArray[np.float64]
 Selector = Callable[[Block], npt.NDArray[np.bool_]]
 
 
@@ -112,14 +119,25 @@ def find_sky(
 
 
 def sky_spectrum(
-    reduction: Reduction, limits: RowLimits, mask: SkyMask, white: WhiteImage, sampling: float, sigma: float
+    reduction: Reduction,
+    limits: RowLimits,
+    mask: SkyMask,
+    white: WhiteImage,
+    sampling: float,
+    sigma: float,
+    change: Callable[[Block], None] | None = None,
 ) -> SkySpectrum:
-    """Return the mean spectrum of the good rows on the mask, high outliers left out."""
+    """Return the mean spectrum of the good rows on the mask, high outliers left out.
+
+    `change` is applied to each block before its rows are added.
+    """
     empty = SkySpectrumSum(*limits.lam, sampling)
 
     def collect(limits_: npt.NDArray[np.float64] | None) -> SkySpectrumSum:
         def add(block: Block) -> SkySpectrumSum:
             part = empty.emptied(limits_)
+            if change is not None:
+                change(block)
             good = (block.dq == 0) & mask.select(block.xpos, block.ypos)
             good &= ~white.cosmics.contains(block.row)
             part.add(block.lam, block.data, block.stat, good)
@@ -135,46 +153,170 @@ def sky_spectrum(
     return total.clipped(above) if total.can_clip(above) else collect(above).spectrum()
 
 
-def save_region(
-    region: SkyRegion, reduction: Reduction, settings: Settings, calib: Calibrations, ctx: RunContext
-) -> None:
-    """Write SKY_IMAGE, SKY_MASK and SKY_SPECTRUM if asked for."""
+def keep_region(region: SkyRegion, reduction: Reduction, settings: Settings) -> None:
+    """Leave SKY_IMAGE, SKY_MASK and SKY_SPECTRUM to be written, if asked for."""
     if "skymodel" not in settings.save:
         return
     unit = reduction.data_unit
-    products = {
-        "SKY_IMAGE": sky_products.sky_image(
-            region.white.image, *region.white.corner, unit, float(f"{region.white.fraction:.7g}")
-        ),
-        "SKY_MASK": sky_products.sky_mask(region.mask),
-        "SKY_SPECTRUM": sky_products.sky_spectrum(region.spectrum, unit, variance_unit_text(unit)),
-    }
-    for tag, (hdus, qc) in products.items():
-        save_sky_product(tag, hdus, qc, reduction, calib, ctx)
+    fraction = float(f"{region.white.fraction:.7g}")
+    header = reduction.header.copy()
+    image = sky_products.sky_image(region.white.image, *region.white.corner, unit, fraction)
+    reduction.pending.append(PendingProduct("SKY_IMAGE", *image, base=header))
+    reduction.pending.append(PendingProduct("SKY_MASK", *sky_products.sky_mask(region.mask), base=header))
+    spectrum = sky_products.sky_spectrum(region.spectrum, unit, variance_unit_text(unit))
+    reduction.pending.append(PendingProduct("SKY_SPECTRUM", *spectrum))
 
 
-def save_sky_product(tag, hdus, qc, reduction: Reduction, calib: Calibrations, ctx: RunContext) -> None:  # type: ignore[no-untyped-def]
-    """Write one product of the sky step of an exposure."""
-    ctx.save(
-        tag,
-        hdus,
-        base=reduction.header,
-        used=(*reduction.frames, *calib.used),
-        qc=qc,
-        index=reduction.number,
-    )
-
-
-def subtract_simple(
+def subtract_sky(
     reduction: Reduction, p: ParamValues, settings: Settings, calib: Calibrations, ctx: RunContext
 ) -> None:
-    """Subtract the mean sky spectrum as it is (skymethod=simple)."""
+    """Subtract the sky of one exposure by the method asked for."""
+    if p.skymethod == "none":
+        return
+    if p.skymethod == "subtract-model":
+        subtract_model(reduction, calib.sky_lines, calib.sky_continuum, calib, ctx)
+        return
     region = find_sky(reduction, p, settings, calib, ctx)
-    save_region(region, reduction, settings, calib, ctx)
-    curve = region.spectrum.curve()
+    keep_region(region, reduction, settings)
+    if p.skymethod == "simple":
+        _subtract_curve(reduction, region.spectrum.curve())
+        return
+    lines, continuum = fit_model(reduction, region, p, settings, calib, ctx)
+    if "skymodel" in settings.save:
+        reduction.pending.append(PendingProduct("SKY_LINES", *sky_products.sky_lines(lines), with_wcs=True))
+        reduction.pending.append(
+            PendingProduct("SKY_CONTINUUM", *sky_products.sky_continuum(*continuum), with_wcs=True)
+        )
+    subtract_model(reduction, lines, continuum, calib, ctx)
+
+
+def _subtract_curve(reduction: Reduction, curve: Curve) -> None:
+    """Subtract a spectrum that depends on wavelength only; rows outside of it are removed."""
     reduction.narrow(*curve.range)
 
     def apply(block: Block) -> None:
         subtract_curve(block.lam, block.data, curve)
 
-    reduction.add(Step("sky", apply))
+    reduction.add(Step("sky continuum", apply))
+
+
+def fit_model(
+    reduction: Reduction,
+    region: SkyRegion,
+    p: ParamValues,
+    settings: Settings,
+    calib: Calibrations,
+    ctx: RunContext,
+) -> tuple[SkyLines, tuple[Vector, Vector]]:
+    """Fit the sky lines to the sky spectrum and return them with the continuum.
+
+    With LSF images the lines are fitted with the average profile and the continuum is what is left of the spectrum;
+    with LSF parameter tables a profile is fitted along, and the continuum is the spectrum of the sky rows without
+    their lines.
+    """
+    lines = _lines_in_range(calib.sky_lines, region.spectrum, ctx)
+    rows_of_slice = _count_rows(reduction)
+    _check_profiles(calib, rows_of_slice, ctx)
+    if isinstance(calib.lsf, LsfImage):
+        average = average_lsf(calib.lsf, rows_of_slice, p.skymodel_sampling)
+        fit = fit_image_lines(region.spectrum, lines, average)
+        made = fit_continuum(region.spectrum, fit.lines, average, p.skymodel_csampling)
+    else:
+        fit = fit_table_lines(region.spectrum, lines)
+        made = _continuum_of_rows(reduction, region, fit.lines, calib, p, settings)
+    (ctx.log.info if fit.result.converged else ctx.log.error)("%s", fit.message())
+    return fit.lines, calib.sky_continuum or made
+
+
+def _lines_in_range(lines: SkyLines | None, spectrum: SkySpectrum, ctx: RunContext) -> SkyLines:
+    if lines is None:
+        raise RecipeError("no SKY_LINES were given, the sky model cannot be fitted")
+    chosen = lines.in_range(float(spectrum.lam[0]), float(spectrum.lam[-1]))
+    ctx.log.info("fitting %d sky lines in %d groups", len(chosen), len(np.unique(chosen.group)))
+    return chosen
+
+
+def _count_rows(reduction: Reduction) -> npt.NDArray[np.int64]:
+    """Return the number of rows of each of the 1152 slices."""
+    total = np.zeros(N_IFU * N_SLICE, np.int64)
+    for piece in reduction.exposure.chunk_ranges(CHUNK_ROWS):
+        count_slices(reduction.exposure.read_range(piece, positions_only=True).origin, total)
+    return total
+
+
+def _check_profiles(calib: Calibrations, rows_of_slice: npt.NDArray[np.int64], ctx: RunContext) -> None:
+    if calib.lsf is None:
+        raise RecipeError("no LSF_PROFILE was given, the sky model cannot be used")
+    files = [frame.path for frame in calib.used if frame.tag == "LSF_PROFILE"]
+    try:
+        check_lsf_covers(calib.lsf, rows_of_slice, files)
+    except InputError as error:
+        if not ctx.compat:
+            raise
+        ctx.log.warning("Ignoring lines in sky subtraction where there is no profile: %s", error)
+
+
+def _continuum_of_rows(
+    reduction: Reduction,
+    region: SkyRegion,
+    lines: SkyLines,
+    calib: Calibrations,
+    p: ParamValues,
+    settings: Settings,
+) -> tuple[Vector, Vector]:
+    assert calib.lsf is not None  # noqa: S101  # checked by _check_profiles
+    windows = LineWindows(lines.lam, calib.lsf.reach)
+
+    def collect(block: Block) -> None:
+        on_sky = region.mask.select(block.xpos, block.ypos)
+        windows.add(block.lam[on_sky], block.origin[on_sky], block.row[on_sky])
+
+    for _ in reduction.map_blocks(collect):
+        pass
+    model = line_model(lines, calib.lsf, windows)
+
+    def without_lines(block: Block) -> None:
+        subtract_lines(block.lam, block.data, block.origin, block.row, model)
+
+    limits = reduction.limits()
+    spectrum = sky_spectrum(
+        reduction,
+        limits,
+        region.mask,
+        region.white,
+        p.skymodel_sampling,
+        settings.sky_sigma[1],
+        change=without_lines,
+    )
+    return spectrum.lam, spectrum.data
+
+
+def subtract_model(
+    reduction: Reduction,
+    lines: SkyLines | None,
+    continuum: tuple[Vector, Vector] | None,
+    calib: Calibrations,
+    ctx: RunContext,
+) -> None:
+    """Subtract a continuum, then lines with the profile of each slice; no rows are read but wavelengths."""
+    if continuum is not None:
+        curve = Curve.from_nodes(*continuum)
+        ctx.log.info(
+            "Cutting data to %.3f...%.3f Angstrom for sky subtraction (range of continuum)", *curve.range
+        )
+        _subtract_curve(reduction, curve)
+    if lines is None or calib.lsf is None:
+        raise RecipeError("SKY_LINES and LSF_PROFILE are needed for this sky subtraction")
+    _check_profiles(calib, _count_rows(reduction), ctx)
+    windows = LineWindows(lines.lam, calib.lsf.reach)
+    for piece in reduction.exposure.chunk_ranges(CHUNK_ROWS):
+        block = reduction.exposure.read_range(piece, positions_only=True)
+        windows.add(block.lam, block.origin, block.row)
+    model = line_model(lines, calib.lsf, windows)
+
+    def apply(block: Block) -> None:
+        subtract_lines(block.lam, block.data, block.origin, block.row, model)
+
+    reduction.add(Step("sky lines", apply))
+    if isinstance(calib.lsf, LsfTable):
+        reduction.set_card(f"{PIXTABLE} SKYSUB", True, "Pixel table was sky-subtracted")

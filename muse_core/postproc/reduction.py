@@ -21,7 +21,7 @@ from muse_core.resampling.slabs import in_order
 if TYPE_CHECKING:
     import logging
 
-    from astropy.io.fits import Header
+    from astropy.io.fits import HDUList, Header
 
     from muse_core.framework import Frame
 
@@ -48,6 +48,26 @@ class Step:
     apply: Callable[[Block], None]
     moves: bool = False
     stretch: float = 1.0
+
+
+@dataclass(frozen=True)
+class PendingProduct:
+    """A product of an exposure that is written when all its steps are known.
+
+    Parameters
+    ----------
+    tag : str
+    hdus : HDUList
+    qc : list of (keyword, value, comment)
+    base : Header or None
+        header to inherit from; None = that of the exposure when it is written, with its WCS if `with_wcs`
+    """
+
+    tag: str
+    hdus: HDUList
+    qc: list
+    base: Header | None = None
+    with_wcs: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,6 +133,7 @@ class Reduction:
     threads: int = 1
     reference_limits: RowLimits | None = None
     steps: list[Step] = field(default_factory=list)
+    pending: list[PendingProduct] = field(default_factory=list)
 
     def add(self, step: Step) -> None:
         """Append a fitted step."""

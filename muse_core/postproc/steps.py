@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from muse_core.framework import ParamValues, RunContext
 
 PREDAR = f"{PIXTABLE} PREDAR LIMITS"
+WCS_KEYS = ("CRPIX", "CRVAL", "CTYPE", "CUNIT", "CD1_", "CD2_", "CD3_")
 
 
 def correct_refraction(reduction: Reduction, p: ParamValues, ctx: RunContext) -> None:
@@ -85,6 +86,8 @@ def correct_velocity(reduction: Reduction, kind: str, ctx: RunContext) -> None:
     """Take the wavelengths to the barycentre, the Sun or the Earth's centre."""
     model = fit_radial_velocity(reduction.header, kind, ctx.log, compat=ctx.compat)
     if model is None:
+        if f"{PIXTABLE} RVCORR" not in reduction.header:
+            reduction.set_card("SPECSYS", "TOPOCENT", "Spectral reference frame")
         return
 
     def apply(block: Block) -> None:
@@ -175,6 +178,26 @@ def save_pixtable(
         )
 
 
+def save_pending(reduction: Reduction, calib: Calibrations, ctx: RunContext) -> None:
+    """Write the products that the steps of this exposure have left (sky, autocalibration, Raman)."""
+    for product in reduction.pending:
+        base = product.base
+        if base is None:
+            base = reduction.header.copy()
+            dropped = (PIXTABLE,) if product.with_wcs else (PIXTABLE, *WCS_KEYS)
+            for key in [key for key in base if key.startswith(dropped)]:
+                del base[key]
+        ctx.save(
+            product.tag,
+            product.hdus,
+            base=base,
+            used=(*reduction.frames, *calib.used),
+            qc=product.qc,
+            index=reduction.number,
+        )
+    reduction.pending.clear()
+
+
 def save_reduced(reduction: Reduction, settings: Settings, calib: Calibrations, ctx: RunContext) -> None:
     """Write PIXTABLE_REDUCED if asked for."""
     if "individual" in settings.save:
@@ -228,6 +251,7 @@ __all__ = [
     "join_limits",
     "log_exposure",
     "position_on_sky",
+    "save_pending",
     "save_positioned",
     "save_reduced",
 ]
