@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Set-up in esorex's manner: configuration files, sets of frames, messages on the terminal and in a log file."""
+"""Set-up in esorex's manner: configuration files, sets of frames, messages on terminal and in a log file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from muse_core.cpl.logger import OFF, level_number
 
 
 def _source_text(source: Any) -> str:
-    """Return the text of a source: file object, file name, or text (which has a line break, or names no file)."""
+    """Return the text of a source: file object, file name, or text (with a line break, or naming no file)."""
     if hasattr(source, "read"):
         return str(source.read())
     text = str(source)
@@ -22,9 +22,9 @@ def _source_text(source: Any) -> str:
 
 
 def load_sof(source: Any) -> dict[str, Any]:
-    """Read a set of frames (name, file object or text): tag -> file name, or list of names.
+    r"""Read a set of frames (name, file object or text): tag -> file name, or list of names.
 
-    >>> load_sof("a.fits A\\nb.fits B\\nc.fits B\\n")
+    >>> load_sof("a.fits A\nb.fits B\nc.fits B\n")
     {'A': 'a.fits', 'B': ['b.fits', 'c.fits']}
     """
     from muse_core.framework.sof import parse_sof
@@ -36,9 +36,9 @@ def load_sof(source: Any) -> dict[str, Any]:
 
 
 def load_rc(source: Any = None) -> dict[str, str]:
-    """Read a configuration file (name, file object or text); without a source ``~/.esorex/esorex.rc``.
+    r"""Read a configuration file (name, file object or text); without a source ``~/.esorex/esorex.rc``.
 
-    >>> load_rc("muse.a.n=3\\n# note\\n")
+    >>> load_rc("muse.a.n=3\n# note\n")
     {'muse.a.n': '3'}
     """
     from muse_core.hosts.configfile import parse_rc
@@ -100,7 +100,7 @@ class CplLogger:
             + " %(message)s"
         )
 
-    @format.setter
+    @format.setter  # noqa: A003
     def format(self, text: str | None) -> None:
         self._format = text
         self._renew()
@@ -181,11 +181,11 @@ class CplFileLogger(CplLogger):
         self._renew()
 
     @property
-    def dir(self) -> str | None:  # type: ignore[override]
+    def dir(self) -> str | None:
         """Folder of the log file."""
         return self._dir
 
-    @dir.setter
+    @dir.setter  # noqa: A003
     def dir(self, folder: str | None) -> None:
         self._dir = folder
         if hasattr(self, "_filename"):

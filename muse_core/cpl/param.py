@@ -55,7 +55,7 @@ class Parameter:
         return converted
 
     def __getitem__(self, index: int) -> Any:
-        """Let ``dict(iter(recipe.param))`` work; as in python-cpl an explicit False, 0 or '' shows the default."""
+        """Let ``dict(iter(param))`` work; as in python-cpl an explicit False, 0 or '' shows the default."""
         return (self.name, self.value or self.default)[index]
 
     def __str__(self) -> str:
@@ -157,7 +157,9 @@ class ParameterList:
     @property
     def __doc__(self) -> str:  # type: ignore[override]
         width = max((len(name) for name in self._parameters), default=0) + 1
-        return "".join(f"{name:>{width}}: {parameter.__doc__}\n" for name, parameter in self._parameters.items())
+        return "".join(
+            f"{name:>{width}}: {parameter.__doc__}\n" for name, parameter in self._parameters.items()
+        )
 
     def replace(self, values: Any) -> None:
         """Set all parameters anew: those not named go back to their default."""
@@ -180,7 +182,7 @@ def pairs(parameters: ParameterList) -> Iterator[tuple[str, Any]]:
 
 
 def settings_of(values: Any) -> dict[str, Any]:
-    """Return name -> value from a dict, a parameter list, pairs, or an rc file (name, file object or text)."""
+    """Return name -> value from a dict, a parameter list, pairs, or an rc file."""
     from muse_core.cpl.esorex import load_rc
 
     if values is None:
@@ -191,9 +193,11 @@ def settings_of(values: Any) -> dict[str, Any]:
         return {parameter.name: parameter.value for parameter in values}
     if isinstance(values, str) or hasattr(values, "read"):
         return load_rc(values)
-    return {item.name: item.value if isinstance(item, Parameter) else item for item in values} if all(
-        isinstance(item, Parameter) for item in values
-    ) else dict(values)
+    return (
+        {item.name: item.value if isinstance(item, Parameter) else item for item in values}
+        if all(isinstance(item, Parameter) for item in values)
+        else dict(values)
+    )
 
 
 def _text(value: Any) -> str:

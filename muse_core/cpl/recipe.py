@@ -49,7 +49,8 @@ class Recipe:
         spec = self._loaded.spec
         if version is not None and version not in (spec.version, spec.version_text):
             raise OSError(
-                f"wrong version {(spec.version, spec.version_text)} (requested {version}) for {name} in {self._loaded.file}"
+                f"wrong version {(spec.version, spec.version_text)} (requested {version}) for {name} "
+                f"in {self._loaded.file}"
             )
         self.__name__ = spec.name
         self.__file__ = str(self._loaded.file)
@@ -125,12 +126,12 @@ class Recipe:
         self._calib.replace(None)
 
     @property
-    def tags(self) -> list[str]:  # type: ignore[valid-type]
+    def tags(self) -> builtin_list[str]:
         """Raw tags."""
-        return list(self._tags)
+        return builtin_list(self._tags)
 
     @tags.setter
-    def tags(self, tags: Any) -> None:
+    def tags(self, tags: Any) -> None:  # noqa: ARG002
         raise AttributeError("Tags are immutable")
 
     @property

@@ -46,7 +46,7 @@ class CplError(Exception):
             last = errors[-1]
             self.code, title = _CODES.get(last.code, _CODES["UNSPECIFIED"])
             self.msg = f"{title}: {last.text}"
-            self.file, self.function, self.line = last.file, last.function, last.line  # type: ignore[assignment]
+            self.file, self.function, self.line = last.file, last.function, last.line
             self.next_error = CplError(retval, errors[:-1], log) if len(errors) > 1 else None
         super().__init__(retval)
 
@@ -77,7 +77,7 @@ class RecipeCrash(Exception):  # noqa: N818  python-cpl's name
 
 
 class Result:
-    """Products of a run by attribute or ``[tag]``, one object or a list; with a folder kept they are file names."""
+    """Products of a run by attribute or ``[tag]``, one object or a list; file names if the folder is kept."""
 
     def __init__(
         self, folder: Path, outcome: Outcome, log: LogList, *, keep_files: bool, as_list: bool, stat: Stat
@@ -90,7 +90,9 @@ class Result:
         for name, tag in outcome.products:
             path = (folder / name).absolute()
             found.setdefault(tag, []).append(str(path) if keep_files else _open(path))
-        self._products = {tag: items[0] if len(items) == 1 and not as_list else items for tag, items in found.items()}
+        self._products = {
+            tag: items[0] if len(items) == 1 and not as_list else items for tag, items in found.items()
+        }
         self.tags = set(self._products)
         for tag, value in self._products.items():
             setattr(self, tag, value)

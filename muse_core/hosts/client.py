@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Running a recipe in a worker process from Python: own folder, own environment, and a crash stays its own."""
+"""Running a recipe in a worker process from Python: own folder, own environment, own crashes."""
 
 from __future__ import annotations
 
@@ -82,11 +82,14 @@ def run_in_worker(
 
 
 def _send_request(
-    connection: socket.socket, recipe: LoadedRecipe, settings: Mapping[str, str], frames: Sequence[tuple[str, str]]
+    connection: socket.socket,
+    recipe: LoadedRecipe,
+    settings: Mapping[str, str],
+    frames: Sequence[tuple[str, str]],
 ) -> None:
     lines = [("recipe", recipe.spec.name, str(recipe.file)), ("level", "debug")]
-    lines += [("param", name, "1", value) for name, value in settings.items()]  # type: ignore[misc]
-    lines += [("frame", file, tag, "") for file, tag in frames]  # type: ignore[misc]
+    lines += [("param", name, "1", value) for name, value in settings.items()]
+    lines += [("frame", file, tag, "") for file, tag in frames]
     text = "".join(join_fields(line) + "\n" for line in [*lines, ("go",)])
     try:
         connection.sendall(text.encode("utf-8", "surrogateescape"))
@@ -94,7 +97,9 @@ def _send_request(
         return  # a worker that is gone shows in its replies
 
 
-def _read_replies(connection: socket.socket, outcome: Outcome, message: Callable[[str, str, str], None]) -> None:
+def _read_replies(
+    connection: socket.socket, outcome: Outcome, message: Callable[[str, str, str], None]
+) -> None:
     rest = b""
     while not outcome.ended:
         try:

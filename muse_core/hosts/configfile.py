@@ -16,9 +16,9 @@ CALLER = "esorex.caller"
 
 
 def parse_rc(text: str, source: str = "configuration file") -> dict[str, str]:
-    """Return the ``name=value`` pairs of an rc text; comments and one pair of quotes are taken off.
+    r"""Return the ``name=value`` pairs of an rc text; comments and one pair of quotes are taken off.
 
-    >>> parse_rc('# x\\n muse.a.n = 7 # seven\\nmuse.a.s="a # b"\\n')
+    >>> parse_rc('# x\n muse.a.n = 7 # seven\nmuse.a.s="a # b"\n')
     {'muse.a.n': '7', 'muse.a.s': 'a # b'}
     """
     pairs = {}
@@ -66,7 +66,9 @@ def config_values(
             except UsageError as error:
                 raise UsageError(f"{path}: {error}") from None
         elif remark is None:
-            raise UsageError(f"{path}: parameter '{name}' is not known (full names such as {next(iter(known), '')})")
+            raise UsageError(
+                f"{path}: parameter '{name}' is not known (full names such as {next(iter(known), '')})"
+            )
         else:
             remark(f"{path}: parameter '{name}' is not known here, ignored")
     return values
@@ -96,7 +98,9 @@ def rc_text(
     return "\n".join([*lines, "#", "# End of file", ""])
 
 
-def json_config(prefix: str, options: Sequence[OptionLike], values: Mapping[str, Value], recipe: str = "") -> str:
+def json_config(
+    prefix: str, options: Sequence[OptionLike], values: Mapping[str, Value], recipe: str = ""
+) -> str:
     """Return the JSON form: a list of objects, one per parameter."""
     blocks = []
     kinds = {str: "string", bool: "bool", int: "int", float: "double"}
@@ -109,7 +113,9 @@ def json_config(prefix: str, options: Sequence[OptionLike], values: Mapping[str,
             ("partype", json_text("enum" if option.choices else "value")),
         ]
         if option.choices:
-            entries.append(("valenum", "[ " + " , ".join(json_text(choice) for choice in option.choices) + " ]"))
+            entries.append(
+                ("valenum", "[ " + " , ".join(json_text(choice) for choice in option.choices) + " ]")
+            )
         entries += [("display_name", json_text(option.name)), ("description", json_text(option.help))]
         if recipe:
             entries.append(("recipe", json_text(recipe)))

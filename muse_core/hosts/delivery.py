@@ -30,7 +30,7 @@ class Delivery:
 def private_folder(target: Path) -> Iterator[Path]:
     """Give a hidden folder inside the output folder, so that two runs at once never share a file.
 
-    What is left in it when the run fails is moved to the current folder, where esorex leaves the products of a failed run.
+    What is in it when the run fails is moved to the current folder, where esorex leaves such products.
     """
     try:
         folder = Path(tempfile.mkdtemp(prefix=".muserun-", dir=target))
@@ -48,7 +48,10 @@ def private_folder(target: Path) -> Iterator[Path]:
 
 
 def deliver(
-    products: Iterable[ProductFrame], delivery: Delivery, info: Callable[[str], None], warn: Callable[[str], None]
+    products: Iterable[ProductFrame],
+    delivery: Delivery,
+    info: Callable[[str], None],
+    warn: Callable[[str], None],
 ) -> list[tuple[Path, str]]:
     """Rename the products into place and return (path, tag) of each, ordered by tag."""
     delivered = []
@@ -66,7 +69,7 @@ def deliver(
         if delivery.link_folder is not None:
             link = delivery.link_folder / name
             link.unlink(missing_ok=True)
-            link.symlink_to(target)
+            link.symlink_to(target.absolute())
     info(f"{len(delivered)} product{'' if len(delivered) == 1 else 's'} created")
     return delivered
 
@@ -79,7 +82,8 @@ def products_list(delivered: Iterable[tuple[Path, str]], as_json: bool) -> str:
     """
     if as_json:
         entries = [
-            f'  {{\n    "name": {json_text(str(path))},\n    "category": {json_text(tag)}\n  }}' for path, tag in delivered
+            f'  {{\n    "name": {json_text(str(path))},\n    "category": {json_text(tag)}\n  }}'
+            for path, tag in delivered
         ]
         return "[\n" + ",\n".join(entries) + "\n]\n"
     return "".join(f"{path}     {tag}\n" for path, tag in delivered)
@@ -89,7 +93,9 @@ def remove_signatures(path: Path, *, checksum: bool, datamd5: bool) -> None:
     """Take CHECKSUM and DATASUM, or DATAMD5, out of a product without moving its data."""
     from astropy.io import fits
 
-    unwanted = [key for key, out in (("CHECKSUM", checksum), ("DATASUM", checksum), ("DATAMD5", datamd5)) if out]
+    unwanted = [
+        key for key, out in (("CHECKSUM", checksum), ("DATASUM", checksum), ("DATAMD5", datamd5)) if out
+    ]
     with fits.open(path, memmap=True, lazy_load_hdus=False) as hdus:
         spans = [(hdu.fileinfo()["hdrLoc"], hdu.fileinfo()["datLoc"]) for hdu in hdus]
     with path.open("r+b") as stream:
@@ -109,7 +115,9 @@ def _with_checksum(header: bytes) -> bytes:
     from muse_core.framework.products import encode_checksum, word_sum
 
     position = next((i for i in range(0, len(header), 80) if header[i : i + 8] == b"CHECKSUM"), None)
-    datasum = next((header[i : i + 80] for i in range(0, len(header), 80) if header[i : i + 8] == b"DATASUM "), None)
+    datasum = next(
+        (header[i : i + 80] for i in range(0, len(header), 80) if header[i : i + 8] == b"DATASUM "), None
+    )
     if position is None or datasum is None:
         return header
     first = header.index(b"'", position) + 1

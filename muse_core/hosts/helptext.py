@@ -19,10 +19,10 @@ see the file LICENSE of the muse-recipes distribution. There is no warranty."""
 
 
 def wrap(text: str, indent: int, width: int = LINE, start: int | None = None) -> str:
-    """Break text at blanks so that lines stay below `width`; the first line starts at column `start` (or `indent`).
+    r"""Break text at blanks so that lines stay below `width`; the first starts at column `start`.
 
     >>> wrap("one two three", 2, 10)
-    'one two\\n  three'
+    'one two\n  three'
     """
     lines: list[str] = []
     for paragraph in text.split("\n"):
@@ -99,12 +99,14 @@ def frame_tables(spec: RecipeSpec) -> str:
         return ""
     title = f'for raw frame tag "{raw[0].tag}":'
     lines = [f"Input frames {title}", ""]
-    lines += [" Frame tag            Type Req #Fr Description", " -------------------- ---- --- --- ------------"]
+    lines += [
+        " Frame tag            Type Req #Fr Description",
+        " -------------------- ---- --- --- ------------",
+    ]
     for declared in spec.inputs:
         kind = "raw" if declared.group == "RAW" else "calib"
-        lines.append(
-            f" {declared.tag:<20} {kind:<5} {'Y' if declared.host_min > 0 else '.'} {_count(declared):>4} {declared.help}"
-        )
+        needed = "Y" if declared.host_min > 0 else "."
+        lines.append(f" {declared.tag:<20} {kind:<5} {needed} {_count(declared):>4} {declared.help}")
     lines += ["", f"Product frames {title}", ""]
     lines += [" Frame tag            Level    Description", " -------------------- -------- ------------"]
     for product in spec.products:

@@ -21,12 +21,12 @@ from muse_core.hosts.wire import join_fields, plain_text
 SOURCES = ("plugin.c", "meta.c", "worker.c", "run.c")
 CPL_LIBRARIES = ("cpldfs", "cplui", "cplcore")
 WARNINGS = (
-    "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Wstrict-prototypes", "-Wmissing-prototypes",
-    "-Wformat=2", "-Wundef",
+    "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Wstrict-prototypes",
+    "-Wmissing-prototypes", "-Wformat=2", "-Wundef",
 )  # fmt: skip
 
 _ADVICE = (
-    "The C plugin needs a C compiler and the CPL headers. On Debian or Ubuntu: 'apt-get install gcc libcpl-dev'; "
+    "The C plugin needs a C compiler and the CPL headers. On Debian: 'apt-get install gcc libcpl-dev'; "
     "elsewhere install a compiler and CPL 7, and set CPLDIR to CPL's folder. "
     "muserun, pyesorex and muse_core.Recipe work without it."
 )
@@ -50,7 +50,11 @@ def compile_plugin(target: Path, *, compiler: str | None = None, flags: Iterable
         raise RecipeError(f"no C compiler '{words[0]}' found. {_ADVICE}")
     home = os.environ.get("CPLDIR")
     places = [f"-I{home}/include", f"-L{home}/lib", f"-Wl,-rpath,{home}/lib"] if home else []
-    shared = ["-bundle", "-undefined", "dynamic_lookup"] if sys.platform == "darwin" else ["-shared", "-Wl,--no-as-needed"]
+    shared = (
+        ["-bundle", "-undefined", "dynamic_lookup"]
+        if sys.platform == "darwin"
+        else ["-shared", "-Wl,--no-as-needed"]
+    )
     command = [
         *words, "-std=c11", "-O2", *WARNINGS, "-fPIC", "-fvisibility=hidden", *shared, *places, *flags,
         *(str(source_folder() / name) for name in SOURCES), "-o", str(target),
@@ -108,7 +112,7 @@ def description_text(recipe: LoadedRecipe, python: str, worker: Path) -> str:
 def install_plugins(
     folder: Path, *, extra: Iterable[Path] = (), compiler: str | None = None, flags: Iterable[str] = ()
 ) -> list[Path]:
-    """Compile the plugin and put one copy with its description per recipe into `folder`; return the libraries."""
+    """Compile the plugin, put a copy with its description per recipe into `folder`, return the libraries."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -143,7 +143,9 @@ def _without_recipe(settings: Settings, say: Messages) -> int:
     elif settings["params"]:
         print(helptext.parameter_lines("Caller Parameters", options, settings))
     else:
-        print(f"No recipe given; '{PROGRAM} --recipes' lists them, '{PROGRAM} --help' explains the options.\n")
+        print(
+            f"No recipe given; '{PROGRAM} --recipes' lists them, '{PROGRAM} --help' explains the options.\n"
+        )
     return 0
 
 
@@ -158,7 +160,9 @@ def _config_path(wanted: str, name: str, say: Messages) -> Path:
     return path
 
 
-def recipe_settings(recipe: LoadedRecipe, words: Sequence[str], settings: Settings) -> tuple[Settings, int, list[str]]:
+def recipe_settings(
+    recipe: LoadedRecipe, words: Sequence[str], settings: Settings
+) -> tuple[Settings, int, list[str]]:
     """Collect the recipe's parameters: command line over configuration file over defaults.
 
     Returns the settings, the position of the first set of frames among the words, and remarks for the user.
@@ -270,7 +274,9 @@ def _run(
             for product in products:
                 if settings["no-checksum"] or settings["no-datamd5"]:
                     remove_signatures(
-                        product.path, checksum=bool(settings["no-checksum"]), datamd5=bool(settings["no-datamd5"])
+                        product.path,
+                        checksum=bool(settings["no-checksum"]),
+                        datamd5=bool(settings["no-datamd5"]),
                     )
             delivered = deliver(products, plan, say.info, say.warning)
             for page in folder.glob("*_report.html"):

@@ -32,16 +32,24 @@ class RunnerOption:
     @property
     def variable(self) -> str:
         """The environment variable that sets this option."""
-        return "ESOREX_PLUGIN_DIR" if self.name == "recipe-dir" else "ESOREX_" + self.name.upper().replace("-", "_")
+        return (
+            "ESOREX_PLUGIN_DIR"
+            if self.name == "recipe-dir"
+            else "ESOREX_" + self.name.upper().replace("-", "_")
+        )
 
 
 def runner_options() -> tuple[RunnerOption, ...]:
     """Return the command's own options in the order of its help text."""
     return (
-        RunnerOption("help", False, "Show this help, or that of the recipe named, and end.", configurable=False),
+        RunnerOption(
+            "help", False, "Show this help, or that of the recipe named, and end.", configurable=False
+        ),
         RunnerOption("version", False, "Show the version and end.", configurable=False),
         RunnerOption(
-            "check-sof-exist", True, "Check that all files of the set of frames exist before the recipe starts."
+            "check-sof-exist",
+            True,
+            "Check that all files of the set of frames exist before the recipe starts.",
         ),
         RunnerOption("config", "", "Configuration file for these options.", configurable=False),
         RunnerOption(
@@ -65,11 +73,18 @@ def runner_options() -> tuple[RunnerOption, ...]:
         RunnerOption("output-prefix", "out", "Prefix of numbered product names; see suppress-prefix."),
         RunnerOption("output-readonly", False, "Make the delivered products read-only."),
         RunnerOption("paf-config", "", "Accepted for esorex's sake, without effect."),
-        RunnerOption("params", False, "List the options and the recipe's parameters with their values.", configurable=False),
+        RunnerOption(
+            "params",
+            False,
+            "List the options and the recipe's parameters with their values.",
+            configurable=False,
+        ),
         RunnerOption("products-sof", "", "Write a set of frames of the products (JSON if the name ends so)."),
         RunnerOption("recipes", False, "List the recipes and end.", configurable=False),
         RunnerOption("recipe-config", "", "Configuration file for the recipe's parameters."),
-        RunnerOption("recipe-dir", "", "Folders, with colons between, searched for recipe files before our own."),
+        RunnerOption(
+            "recipe-dir", "", "Folders, with colons between, searched for recipe files before our own."
+        ),
         RunnerOption("report", False, "Write a quality page beside the products."),
         RunnerOption("show-hidden", False, "Show hidden parameters in help texts."),
         RunnerOption("suppress-link", True, "Make no symbolic links to the products."),
@@ -104,7 +119,9 @@ def _hint(name: str, options: Sequence[OptionLike]) -> str:
 
 def convert(option: OptionLike, text: str) -> Value:
     """Return a value given as text, checked against type and choices."""
-    param = option if isinstance(option, Param) else Param(option.name, option.default, choices=option.choices)
+    param = (
+        option if isinstance(option, Param) else Param(option.name, option.default, choices=option.choices)
+    )
     try:
         return param.coerce(text)
     except ParameterError as error:
@@ -123,7 +140,7 @@ class ParsedOptions:
 def parse_options(words: Sequence[str], options: Sequence[OptionLike]) -> ParsedOptions:
     """Read ``--name=value`` words up to the first word that is no option.
 
-    A bare ``--name`` is TRUE for a boolean; for others it is remarked on and ignored, as esorex does (clients rely on it).
+    A bare ``--name`` is TRUE for a boolean; others are remarked on and ignored, as in esorex.
     """
     parsed = ParsedOptions({}, 0, [])
     for word in words:
@@ -144,9 +161,13 @@ def parse_options(words: Sequence[str], options: Sequence[OptionLike]) -> Parsed
     return parsed
 
 
-def environment_values(options: Iterable[RunnerOption], environment: Mapping[str, str] | None = None) -> dict[str, Value]:
+def environment_values(
+    options: Iterable[RunnerOption], environment: Mapping[str, str] | None = None
+) -> dict[str, Value]:
     """Return the options set through ESOREX_... variables."""
     source = os.environ if environment is None else environment
     return {
-        option.name: convert(option, source[option.variable]) for option in options if source.get(option.variable)
+        option.name: convert(option, source[option.variable])
+        for option in options
+        if source.get(option.variable)
     }

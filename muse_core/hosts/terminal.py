@@ -13,7 +13,13 @@ from pathlib import Path
 from muse_core.framework.log import ROOT
 from muse_core.hosts.options import UsageError
 
-_LABELS = {"DEBUG": "[ DEBUG ]", "INFO": "[ INFO  ]", "WARNING": "[WARNING]", "ERROR": "[ ERROR ]", "CRITICAL": "[ ERROR ]"}
+_LABELS = {
+    "DEBUG": "[ DEBUG ]",
+    "INFO": "[ INFO  ]",
+    "WARNING": "[WARNING]",
+    "ERROR": "[ ERROR ]",
+    "CRITICAL": "[ ERROR ]",
+}
 _NUMBERS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "off": 100}
 
 
@@ -68,7 +74,8 @@ class LogFileHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write one message, a line at a time."""
         speaker = "" if getattr(record, "from_host", False) else record.funcName
-        head = f"{time.strftime('%H:%M:%S', time.localtime(record.created))} {_LABELS.get(record.levelname, '[ INFO  ]')}"
+        clock = time.strftime("%H:%M:%S", time.localtime(record.created))
+        head = f"{clock} {_LABELS.get(record.levelname, '[ INFO  ]')}"
         with contextlib.suppress(OSError, ValueError):
             for line in record.getMessage().split("\n"):
                 self._stream.write(f"{head} {speaker}: [tid=000] {line}\n")
@@ -102,7 +109,9 @@ class Messages:
 
         frame = traceback.extract_tb(error.__traceback__)[-1]
         self.error(f"unexpected {type(error).__name__}: {error} ({frame.filename}, line {frame.lineno})")
-        self._logger.debug("%s", "".join(traceback.format_exception(error)).rstrip(), extra={"from_host": True})
+        self._logger.debug(
+            "%s", "".join(traceback.format_exception(error)).rstrip(), extra={"from_host": True}
+        )
 
     def warning(self, text: str) -> None:
         """Warn."""

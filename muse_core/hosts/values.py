@@ -44,10 +44,10 @@ def display(value: Value) -> str:
 
 
 def json_text(value: object) -> str:
-    """Write a value for esorex's JSON files (slashes escaped, 17 digits).
+    r"""Write a value for esorex's JSON files (slashes escaped, 17 digits).
 
     >>> json_text("a/b"), json_text(0.1), json_text(4000.0), json_text(False)
-    ('"a\\\\/b"', '0.10000000000000001', '4000', 'false')
+    ('"a\\/b"', '0.10000000000000001', '4000', 'false')
     """
     if isinstance(value, float):
         return f"{value:.17g}"

@@ -12,25 +12,27 @@ _PLAIN = {"t": "\t", "n": "\n", "r": "\r"}
 
 
 def join_fields(fields: Iterable[object]) -> str:
-    """Return one line (without its end).
+    r"""Return one line (without its end).
 
-    >>> join_fields(["param", "a\\tb"])
-    'param\\ta\\\\tb'
+    >>> join_fields(["param", "a\tb"])
+    'param\ta\\tb'
     """
     return "\t".join("".join(_ESCAPES.get(c, c) for c in str(field)) for field in fields)
 
 
 def split_fields(line: str) -> list[str]:
-    """Return the fields of one line.
+    r"""Return the fields of one line.
 
-    >>> split_fields(join_fields(["a\\n", "", "b\\\\n"])) == ["a\\n", "", "b\\\\n"]
+    >>> split_fields(join_fields(["a\n", "", "b\\n"])) == ["a\n", "", "b\\n"]
     True
     """
-    return [re.sub(r"\\(.)", lambda m: _PLAIN.get(m.group(1), m.group(1)), field) for field in line.split("\t")]
+    return [
+        re.sub(r"\\(.)", lambda m: _PLAIN.get(m.group(1), m.group(1)), field) for field in line.split("\t")
+    ]
 
 
 def plain_text(text: str) -> str:
-    """Return text in ASCII: python-cpl's log reader stops at anything else.
+    r"""Return text in ASCII: python-cpl's log reader stops at anything else.
 
     >>> plain_text("5 \u00b5m, \u00e9t\u00e9")
     '5 um, ete'

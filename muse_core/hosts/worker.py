@@ -125,7 +125,9 @@ def _report(error: BaseException, connection: Connection, log: logging.Logger) -
         text = f"unexpected {type(error).__name__}: {text} ({file}, line {line})"
         log.debug("%s", "".join(traceback.format_exception(error)).rstrip())
     log.error("%s", text)
-    connection.send("error", _code(error), plain_text(function), file, line, plain_text(text.replace("\n", "; ")))
+    connection.send(
+        "error", _code(error), plain_text(function), file, line, plain_text(text.replace("\n", "; "))
+    )
 
 
 def execute(lines: list[list[str]], connection: Connection) -> int:
@@ -153,7 +155,7 @@ def execute(lines: list[list[str]], connection: Connection) -> int:
             name = product.path.name if product.path.parent == Path() else product.path
             connection.send("product", name, product.tag, kind, product.group, product.level)
     except KeyboardInterrupt:
-        log.error("interrupted")
+        log.error("interrupted")  # noqa: TRY400
         connection.send("error", "UNSPECIFIED", "execute", str(_HERE), 0, "interrupted")
         return 130
     except SystemExit as error:

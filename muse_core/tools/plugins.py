@@ -19,7 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     action = parser.add_mutually_exclusive_group(required=True)
     action.add_argument("--path", action="store_true", help="print the folder to use as PYESOREX_PLUGIN_DIR")
     action.add_argument("--install", metavar="DIR", type=Path, help="compile the C plugins into this folder")
-    parser.add_argument("--recipe-dir", metavar="DIR", type=Path, action="append", default=[], help="more recipe files")
+    parser.add_argument(
+        "--recipe-dir", metavar="DIR", type=Path, action="append", default=[], help="more recipe files"
+    )
     parser.add_argument("--compiler", default=None, help="C compiler (default: $CC, else cc)")
 
 

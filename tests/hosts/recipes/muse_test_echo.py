@@ -43,9 +43,16 @@ def run(frames, p, ctx):
             if base is None:
                 base = hdus[0].header.copy()
             data = hdus[1].data * np.float32(p.scale)
-        rows.append((frame.path.name, float(data.sum())))
+        rows.append((frame.path.name.encode("ascii", "replace").decode(), float(data.sum())))
         image = fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(data, name="DATA")])
-        ctx.save("TEST_IMAGE", image, base=base, used=[frame], qc=[("ESO QC ECHO SUM", rows[-1][1], "sum")], index=number)
+        ctx.save(
+            "TEST_IMAGE",
+            image,
+            base=base,
+            used=[frame],
+            qc=[("ESO QC ECHO SUM", rows[-1][1], "sum")],
+            index=number,
+        )
         if p.fault == "half":
             raise RecipeError("failed after the first product")
     table = fits.BinTableHDU.from_columns(
@@ -54,7 +61,9 @@ def run(frames, p, ctx):
             fits.Column("SUM", "D", array=np.array([row[1] for row in rows])),
         ]
     )
-    ctx.save("TEST_TABLE", fits.HDUList([fits.PrimaryHDU(), table]), base=base, used=list(frames), keep="standard")
+    ctx.save(
+        "TEST_TABLE", fits.HDUList([fits.PrimaryHDU(), table]), base=base, used=list(frames), keep="standard"
+    )
     ctx.log.info("echoed %d images with method %s, title %s", len(raw), p.method, p.title)
 
 
