@@ -162,4 +162,4 @@ def run(frames, p, ctx):
     if ctx.report_requested:
         from muse_core.report.twilight import twilight_report
 
-        ctx.report(twilight_report(cube, model, prepared, inputs.failed))
+        ctx.report(twilight_report(cube, white, model, prepared, fluxes, inputs.failed))

@@ -92,8 +92,13 @@ class RawSetup:
         return STACKS / 2 * self.slice_width, 0.5 * (max(y) - min(y) + IFU_STEP)
 
     def ifu_centre(self, ifu: int) -> float:
-        """Height of an IFU in the field."""
-        return (12.5 - ifu) * IFU_STEP
+        """Height of an IFU in the field: IFU 1 on top, in the narrow field IFU 24 (whose upper edge is vignetted)."""
+        return (ifu - 12.5) * IFU_STEP * self.direction
+
+    @property
+    def direction(self) -> int:
+        """+1 if IFU numbers rise with y."""
+        return 1 if self.mode.startswith("NFM") else -1
 
     def with_(self, **changes) -> RawSetup:
         """Return a copy with some values changed."""

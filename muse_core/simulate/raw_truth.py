@@ -44,9 +44,10 @@ def check_truth(twilight_cube, setup: RawSetup) -> TruthCheck:
     x = header["CRVAL1"] + np.arange(cube.shape[2])
     y = header["CRVAL2"] + np.arange(cube.shape[1])
     lam = header["CRVAL3"] + header["CD3_3"] * np.arange(cube.shape[0])
-    ifu = np.rint(12.5 - y / IFU_STEP).astype(int)
+    ifu = np.rint(12.5 + setup.direction * y / IFU_STEP).astype(int)
     fluxes = np.array([primary.get(f"ESO DRS MUSE FLAT FLUX SKY{i}", np.nan) for i in ifu])
-    through = np.array([ifu_throughput(setup).get(int(i), np.nan) for i in ifu])
+    factor = ifu_throughput(setup)
+    through = np.array([factor.get(int(i), np.nan) for i in ifu])
     # the last plane is centred beyond the data when the range is no multiple of the step
     lam_used = np.clip(lam, None, 9000.0)
     true = sky_illumination(setup, x[None, None], y[None, :, None], lam_used[:, None, None])
