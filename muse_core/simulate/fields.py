@@ -7,6 +7,7 @@ error; the truth is that error relative to the first exposure, which is what an 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -102,6 +103,11 @@ class FieldImage:
 
 def simulate_fields(plan: FieldPlan) -> list[FieldImage]:
     """Make the images of a plan; equal plans give equal images."""
+    return list(iterate_fields(plan))
+
+
+def iterate_fields(plan: FieldPlan) -> Iterator[FieldImage]:
+    """Make the images of a plan one after the other, for plans that do not fit into the memory."""
     rng = np.random.default_rng(plan.seed)
     ny, nx = plan.shape
     scale = PIXEL_ARCSEC[plan.mode] / 3600.0
@@ -113,7 +119,6 @@ def simulate_fields(plan: FieldPlan) -> list[FieldImage]:
     star_y = rng.uniform(-reach, reach, plan.stars)
     peak = plan.faintest * (plan.brightest / plan.faintest) ** rng.uniform(0.0, 1.0, plan.stars)
     star_ra, star_dec = sky.sky(star_x, star_y)
-    images = []
     for n in range(plan.exposures):
         dither = rng.normal(0.0, plan.dither_arcsec, 2) / 3600.0
         error = rng.normal(0.0, plan.error_arcsec, 2) / 3600.0 if n else np.zeros(2)
@@ -131,19 +136,16 @@ def simulate_fields(plan: FieldPlan) -> list[FieldImage]:
         data = render_stars((ny, nx), x - 1.0, y - 1.0, peak, _of(plan.fwhm_pix, n))
         data += plan.sky + rng.normal(0.0, _of(plan.noise, n), (ny, nx))
         data = _blank_border(data.astype(np.float32), plan.border)
-        images.append(
-            FieldImage(
-                data=data,
-                wcs=TanWcs(crpix, (pointing[0] + error[0], pointing[1] + error[1]), cd),
-                error=(float(error[0]), float(error[1])),
-                exptime=_of(plan.exptime, n),
-                number=n,
-                mode=f"{plan.mode}-NOAO-N" if plan.mode == "WFM" else "NFM-AO-N",
-                x=x - 1.0,
-                y=y - 1.0,
-            )
+        yield FieldImage(
+            data=data,
+            wcs=TanWcs(crpix, (pointing[0] + error[0], pointing[1] + error[1]), cd),
+            error=(float(error[0]), float(error[1])),
+            exptime=_of(plan.exptime, n),
+            number=n,
+            mode=f"{plan.mode}-NOAO-N" if plan.mode == "WFM" else "NFM-AO-N",
+            x=x - 1.0,
+            y=y - 1.0,
         )
-    return images
 
 
 def _of(values, n: int) -> float:

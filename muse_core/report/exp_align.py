@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The quality page of muse_exp_align: fields with their sources, offset histogram, residuals, preview, verdict."""
+
+from __future__ import annotations
+
+import base64
+import io
+from html import escape
+
+import numpy as np
+
+from muse_core.alignment.field import read_pixels
+from muse_core.alignment.matching import matched_pairs
+
+MAX_PANELS = 12  # pictures of single exposures; the table has all of them
+MAX_BINS = 600  # of a picture, whatever the recipe used
+STYLE = (
+    "body{font-family:sans-serif;margin:2em;max-width:70em}table{border-collapse:collapse}"
+    "td,th{padding:.15em .7em;text-align:right;border-bottom:1px solid #ddd}td:first-child{text-align:left}"
+    ".bad{background:#fdd}img{max-width:100%}"
+)
+
+
+def page(fields, sources, table, solution, confidence, mosaic, radii, nbins: int) -> str:
+    """Build the page as one self-contained HTML text.
+
+    Parameters
+    ----------
+    fields : sequence of FieldInfo
+    sources : sequence of SourceList
+    table : SourceTable
+    solution : OffsetSolution
+    confidence : Confidence
+    mosaic : Mosaic
+    radii : sequence of float
+        Search radii in arcsec.
+    nbins : int
+    """
+    chosen = choose_exposures(confidence.trusted)
+    parts = [
+        "<!DOCTYPE html><html lang='en'><head><meta charset='utf-8'><title>muse_exp_align</title>",
+        f"<style>{STYLE}</style></head><body><h1>muse_exp_align</h1>",
+        verdict_text(confidence),
+        offset_rows(fields, sources, solution, confidence),
+    ]
+    if len(chosen) < len(fields):
+        parts.append(f"<p>Pictures of {len(chosen)} of {len(fields)} exposures, the suspicious ones first.</p>")
+    parts += [
+        "<h2>Fields and sources</h2>",
+        picture(fields_figure(fields, sources, chosen)),
+        "<h2>Histogram of the first iteration</h2>",
+        f"<p>Differences of all coordinates against another exposure, search radius {radii[0]:g} arcsec, "
+        f"{nbins} x {nbins} bins. The cross marks the highest bin.</p>",
+        picture(histogram_figure(fields, table, chosen, radii[0], nbins)),
+        "<h2>Residuals after the last iteration</h2>",
+        picture(residual_figure(fields, table, solution, chosen)),
+        "<h2>Preview</h2>",
+        picture(preview_figure(mosaic)),
+        "</body></html>",
+    ]
+    return "\n".join(parts)
+
+
+def choose_exposures(trusted) -> list[int]:
+    """Exposures to show: those not trusted first, then the others, at most MAX_PANELS, in their order."""
+    order = [int(n) for n in np.argsort(trusted, kind="stable")]
+    return sorted(order[:MAX_PANELS])
+
+
+def verdict_text(confidence) -> str:
+    """One sentence on the whole."""
+    count = len(confidence.trusted)
+    if confidence.untrusted == 0:
+        return f"<p>The offsets of all {count} exposures can be trusted.</p>"
+    return f"<p class='bad'><b>The offsets of {confidence.untrusted} of {count} exposures cannot be trusted.</b></p>"
+
+
+def _shown(value: float, form: str) -> str:
+    return format(value, form) if np.isfinite(value) else "-"
+
+
+def offset_rows(fields, sources, solution, confidence) -> str:
+    """Table of the offsets with their errors."""
+    head = (
+        "exposure", "sources", "matches", "RA offset [arcsec]", "DEC offset [arcsec]", "error [arcsec]",
+        "scatter [arcsec]", "expected [arcsec]", "chance", "rotation [deg]", "scale - 1", "verdict",
+    )  # fmt: skip
+    rows = ["<tr>" + "".join(f"<th>{h}</th>" for h in head) + "</tr>"]
+    for n, info in enumerate(fields):
+        ra, dec = solution.offsets[n] * 3600.0
+        cells = (
+            escape(info.name),
+            str(len(sources[n])),
+            str(solution.matches[n]),
+            f"{ra:+.4f}",
+            f"{dec:+.4f}",
+            _shown(confidence.error_dec[n], ".4f"),
+            _shown(confidence.scatter[n], ".4f"),
+            _shown(confidence.centroid_error[n], ".4f"),
+            _shown(confidence.chance[n], ".1e"),
+            f"{_shown(confidence.turn_deg[n], '+.4f')} &plusmn; {_shown(confidence.turn_error_deg[n], '.4f')}",
+            f"{_shown(confidence.stretch[n], '+.5f')} &plusmn; {_shown(confidence.stretch_error[n], '.5f')}",
+            "sound" if confidence.trusted[n] else escape(confidence.reasons[n]),
+        )
+        kind = "" if confidence.trusted[n] else " class='bad'"
+        rows.append(f"<tr{kind}>" + "".join(f"<td>{c}</td>" for c in cells) + "</tr>")
+    return "<table>" + "".join(rows) + "</table>"
+
+
+def _panels(count: int, size: float = 3.2):
+    from matplotlib.figure import Figure
+
+    columns = min(4, max(1, count))
+    rows = max(1, -(-count // columns))
+    figure = Figure(figsize=(size * columns, size * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for spare in axes[count:]:
+        spare.set_axis_off()
+    return figure, axes
+
+
+def picture(figure) -> str:
+    """Return the figure as an embedded PNG."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=80)
+    return f"<img alt='' src='data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}'>"
+
+
+def _show_image(axis, image) -> None:
+    step = max(1, max(image.shape) // 600)
+    small = image[::step, ::step]
+    good = small[np.isfinite(small)]
+    low, high = np.percentile(good, (5, 99.5)) if good.size else (0.0, 1.0)
+    extent = (-0.5, image.shape[1] - 0.5, -0.5, image.shape[0] - 0.5)
+    axis.imshow(
+        small, origin="lower", cmap="gray_r", vmin=low, vmax=max(high, low + 1e-12), extent=extent,
+        interpolation="nearest",
+    )  # fmt: skip
+
+
+def fields_figure(fields, sources, chosen):
+    """Draw each field with a circle around each source."""
+    figure, axes = _panels(len(chosen))
+    for axis, n in zip(axes, chosen):
+        data, bad = read_pixels(fields[n])
+        _show_image(axis, np.where(bad, np.nan, data))
+        axis.plot(sources[n].x, sources[n].y, "o", mfc="none", mec="tab:red", ms=7)
+        axis.set_title(f"{n + 1}: {fields[n].name}", fontsize=8)
+    return figure
+
+
+def _partner(n: int) -> int:
+    return 0 if n else 1
+
+
+def histogram_figure(fields, table, chosen, radius_arcsec: float, nbins: int):
+    """Two-dimensional histograms of the coordinate differences against the first exposure."""
+    figure, axes = _panels(len(chosen))
+    if radius_arcsec <= 0:
+        return figure
+    radius = radius_arcsec / 3600.0
+    nbins = min(nbins, MAX_BINS)
+    width = 2.0 * radius / nbins
+    for axis, n in zip(axes, chosen):
+        m = _partner(n)
+        mine, other = (slice(table.first[k], table.first[k + 1]) for k in (n, m))
+        ra = (table.ra[mine][:, None] - table.ra[other][None]).ravel()
+        dec = (table.dec[mine][:, None] - table.dec[other][None]).ravel()
+        near = np.hypot(ra * np.cos(np.radians(np.median(table.dec[mine]))), dec) < radius
+        cells = [np.trunc((v[near] + radius) / width) for v in (dec, ra)]
+        inside = (cells[0] >= 0) & (cells[0] < nbins) & (cells[1] >= 0) & (cells[1] < nbins)
+        counts = np.zeros((nbins, nbins), dtype=int)
+        np.add.at(counts, (cells[0][inside].astype(int), cells[1][inside].astype(int)), 1)
+        extent = (-radius_arcsec, radius_arcsec) * 2
+        axis.imshow(counts, origin="lower", extent=extent, cmap="viridis", interpolation="nearest")
+        if counts.any():
+            iy, ix = divmod(int(counts.argmax()), nbins)
+            place = [(-radius + (k + 0.5) * width) * 3600.0 for k in (ix, iy)]
+            axis.plot(*place, "+", color="tab:red", ms=14)
+            axis.set_title(f"{n + 1} - {m + 1}: peak of {counts.max()}", fontsize=8)
+        axis.set_xlabel("RA difference [arcsec]", fontsize=7)
+        axis.set_ylabel("DEC difference [arcsec]", fontsize=7)
+    return figure
+
+
+def residual_figure(fields, table, solution, chosen):
+    """Vectors from the sources of each exposure to their matches in the first one, enlarged."""
+    figure, axes = _panels(len(chosen))
+    radius = solution.radius
+    pairs = {n: ([], []) for n in chosen}
+    for i, j, a, b in matched_pairs(table, solution.offsets, radius):
+        for n in chosen:
+            m = _partner(n)
+            if i == min(n, m):
+                use = j == max(n, m)
+                mine, other = (a[use], b[use]) if i == n else (b[use], a[use])
+                pairs[n][0].extend(mine)
+                pairs[n][1].extend(other)
+    for axis, n in zip(axes, chosen):
+        mine, other = (np.array(rows, dtype=np.int64) for rows in pairs[n])
+        shift = solution.offsets[n] - solution.offsets[_partner(n)]
+        cosdec = np.cos(np.radians(fields[n].wcs.crval[1]))
+        x = (table.ra[mine] - fields[n].wcs.crval[0]) * cosdec * 3600.0
+        y = (table.dec[mine] - fields[n].wcs.crval[1]) * 3600.0
+        u = (table.ra[other] - table.ra[mine] + shift[0]) * cosdec * 3600.0
+        v = (table.dec[other] - table.dec[mine] + shift[1]) * 3600.0
+        length = np.hypot(u, v)
+        typical = float(np.median(length)) if length.size else 0.0
+        if length.size:
+            factor = 3.0 / max(typical, 1e-6)
+            axis.quiver(x, y, u * factor, v * factor, angles="xy", scale_units="xy", scale=1, color="tab:blue")
+            axis.plot(x, y, ".", color="k", ms=3)
+        axis.set_title(f"{n + 1} - {_partner(n) + 1}: median {typical * 1000:.1f} mas, {length.size} pairs", fontsize=8)
+        axis.set_aspect("equal", adjustable="datalim")
+        axis.invert_xaxis()  # east is left
+        axis.set_xlabel("RA [arcsec]", fontsize=7)
+        axis.set_ylabel("DEC [arcsec]", fontsize=7)
+    return figure
+
+
+def preview_figure(mosaic):
+    """Draw the sum of all exposures."""
+    figure, axes = _panels(1, 6.0)
+    _show_image(axes[0], mosaic.preview())
+    axes[0].set_title("sum of the aligned exposures", fontsize=8)
+    return figure
