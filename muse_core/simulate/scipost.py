@@ -198,7 +198,7 @@ def simulate_scipost(
     radec = deproject([s.xi for s in sources], [s.eta for s in sources], *center)
     lines = sky_line_list() if sky else LineList((), np.zeros(0, int), np.zeros(0), np.zeros(0))
     edges = cal.AUTOCAL_EDGES_AO if ao else cal.AUTOCAL_EDGES
-    throughput = _throughput(rng, throughput_error, len(edges) - 1)
+    throughput = _throughput(np.random.default_rng([seed, 3]), throughput_error, len(edges) - 1)
     flat_fluxes, flat_factors = _flat_fluxes(layout.ifus, flat_flux)
     raman = (1.0 if raman is None else raman) if ao else 0.0
     raman_light = (

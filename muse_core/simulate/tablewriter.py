@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from types import TracebackType
@@ -86,11 +87,9 @@ class PixelTableWriter:
             fits.Column("dq", "J", array=np.zeros(lam.size, np.int32)),
         ]
         hdu = fits.BinTableHDU.from_columns(columns, name="PIXTABLE_FLAT_FIELD")
-        with self.path.open("r+b") as stream:
-            stream.seek(position)
-            stream.write(hdu.header.tostring().encode("ascii"))
-            raw = hdu.data.tobytes()
-            stream.write(raw + bytes(_padded(len(raw)) - len(raw)))
+        buffer = io.BytesIO()
+        fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(buffer)
+        self._pwrite(buffer.getbuffer()[_BLOCK:], position)
 
     def write(self, first: int, columns: dict[str, np.ndarray]) -> None:
         """Write rows first, first + 1, ... of all columns (native byte order in, big endian on disk)."""

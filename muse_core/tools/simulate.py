@@ -113,7 +113,8 @@ def main(args: argparse.Namespace) -> int:
     try:
         simulation = simulate_scipost(
             args.outdir, n_ifu=args.ifus, ifus=args.ifu_list, n_exposures=args.exposures,
-            slices=args.slices, columns=args.columns, lambda_range=tuple(args.range), thinning=args.thinning, threads=args.threads,
+            slices=args.slices, columns=args.columns, lambda_range=tuple(args.range),
+            thinning=args.thinning, threads=args.threads,
             seed=args.seed, mode=args.mode,
             posang=args.posang if len(args.posang) > 1 else args.posang[0],
             dithers=args.dithers, offsets=args.offsets, flux_scales=args.flux_scales, exptime=args.exptime,
