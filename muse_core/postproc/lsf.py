@@ -145,7 +145,7 @@ def fold_with_box(image: npt.NDArray[np.float64], width: float) -> npt.NDArray[n
     Examples
     --------
     >>> fold_with_box(np.array([[0.0, 0.0, 3.0, 0.0, 0.0]]), 3.0)
-    array([[0. , 1. , 1. , 1. , 0. ]])
+    array([[0., 1., 1., 1., 0.]])
     """
     if width < 1.0:
         return image.copy()

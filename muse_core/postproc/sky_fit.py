@@ -10,6 +10,7 @@ along (and thrown away). Start values, residuals and optimiser are those of the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,6 +26,9 @@ from muse_core.postproc.sky_spectrum import SkySpectrum
 
 LAM_REFERENCE = 7000.0
 FAINT_IN_FIT = 1e-4
+RESTARTS = 4
+RESTART_SPREAD = 1e-6
+CLEARLY_BETTER = 1e-6  # relative difference of chi-square from which a restart is preferred
 FAINT_AT_START = 1e-6
 START_WITHOUT_FLUX = 0.1
 EVALUATIONS_PER_PARAMETER = 100
@@ -209,7 +213,11 @@ def image_residuals(p: Vector, spectrum: SkySpectrum, lines: SkyLines, lsf: LsfI
 
 
 def fit_image_lines(
-    spectrum: SkySpectrum, lines: SkyLines, lsf: LsfImage, start: Vector | None = None
+    spectrum: SkySpectrum,
+    lines: SkyLines,
+    lsf: LsfImage,
+    start: Vector | None = None,
+    restarts: int = RESTARTS,
 ) -> LineFit:
     """Fit group factors and a common shift with LSF images.
 
@@ -218,18 +226,33 @@ def fit_image_lines(
     lines : the lines in the range of the spectrum (`SkyLines.in_range`)
     lsf : the averaged, folded profile (`lsf.average_lsf`)
     start : start values, if not those of `start_factors`
+    restarts : see `best_fit`; 0 does what the C pipeline does
     """
     check_fit_inputs(spectrum, lines)
     if start is None:
         model = line_spectrum(spectrum.lam, lines.lam, lines.flux, lsf, FAINT_AT_START)
         start = np.append(start_factors(spectrum, lines, model, 3.0, background=True), [0.0, 0.0])
-    result = fit_least_squares(
-        lambda p: image_residuals(p, spectrum, lines, lsf),
-        start,
-        EVALUATIONS_PER_PARAMETER * (start.size + 1),
-    )
+    result = best_fit(lambda p: image_residuals(p, spectrum, lines, lsf), start, restarts)
     lam, flux = shifted_lines(lines, result.p)
     return _line_fit(replace(lines, lam=lam, flux=flux), lines, result, result.p[:-2])
+
+
+def best_fit(residuals: Callable[[Vector], Vector], start: Vector, restarts: int) -> FitResult:
+    """Fit from the start values, then from slightly different ones, and take a clearly better result.
+
+    The objective has kinks, hence many minima next to each other, and rounding decides in which one a fit
+    ends. The C pipeline fits once; a change of its input by one part in 1e8 can move it by one per cent in
+    a weak group. The restarts make it unlikely that the result is one of the worse minima. They are the
+    same in every run.
+    """
+    limit = EVALUATIONS_PER_PARAMETER * (start.size + 1)
+    best = fit_least_squares(residuals, start, limit)
+    for k in range(restarts):
+        spread = np.cos(np.arange(1, start.size + 1) * (k + 1.0))
+        other = fit_least_squares(residuals, start * (1.0 + RESTART_SPREAD * spread), limit)
+        if other.converged and other.chi2 < best.chi2 * (1.0 - CLEARLY_BETTER):
+            best = other
+    return best
 
 
 def hermite_parameters(p: Vector, lines: SkyLines) -> npt.NDArray[np.float64]:
@@ -253,7 +276,9 @@ def table_residuals(p: Vector, spectrum: SkySpectrum, lines: SkyLines) -> Vector
     return (np.diff(model) - np.diff(spectrum.data)) / np.sqrt(spectrum.stat[1:] + spectrum.stat[:-1])
 
 
-def fit_table_lines(spectrum: SkySpectrum, lines: SkyLines, start: Vector | None = None) -> LineFit:
+def fit_table_lines(
+    spectrum: SkySpectrum, lines: SkyLines, start: Vector | None = None, restarts: int = RESTARTS
+) -> LineFit:
     """Fit group factors and one profile for the whole spectrum, for LSF parameter tables."""
     check_fit_inputs(spectrum, lines)
     if start is None:
@@ -270,9 +295,7 @@ def fit_table_lines(spectrum: SkySpectrum, lines: SkyLines, start: Vector | None
             model,
         )
         start = np.append(start_factors(spectrum, lines, model, 2.0, background=False), shape)
-    result = fit_least_squares(
-        lambda p: table_residuals(p, spectrum, lines), start, EVALUATIONS_PER_PARAMETER * (start.size + 1)
-    )
+    result = best_fit(lambda p: table_residuals(p, spectrum, lines), start, restarts)
     flux = result.p[:-9][lines.group] ** 2 * lines.flux
     return _line_fit(replace(lines, flux=flux), lines, result, result.p[:-9])
 

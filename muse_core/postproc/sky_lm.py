@@ -57,10 +57,11 @@ def fit_least_squares(
     Examples
     --------
     >>> x = np.linspace(0, 1, 20)
-    >>> result = fit_least_squares(lambda p: p[0] * np.exp(p[1] * x) - 2 * np.exp(-x), np.array([1.0, 0.0]),
-    300)
-    >>> np.round(result.p, 6), result.converged
-    (array([ 2., -1.]), True)
+    >>> def residuals(p):
+    ...     return p[0] * np.exp(p[1] * x) - 2 * np.exp(-x)
+    >>> result = fit_least_squares(residuals, np.array([1.0, 0.0]), 300)
+    >>> [round(float(value), 6) for value in result.p], result.converged
+    ([2.0, -1.0], True)
     """
     p = np.array(start, dtype=np.float64)
     n = p.size

@@ -131,12 +131,17 @@ def sky_lines(lines: SkyLines) -> tuple[fits.HDUList, Qc]:
     return fits.HDUList([fits.PrimaryHDU(), table]), qc
 
 
-def sky_continuum(lam: npt.NDArray[np.float64], flux: npt.NDArray[np.float64]) -> tuple[fits.HDUList, Qc]:
-    """Build SKY_CONTINUUM; QC: plain sum of the fluxes, and the largest slope between two nodes."""
+def sky_continuum(
+    lam: npt.NDArray[np.float64], flux: npt.NDArray[np.float64], unit: str = CONTINUUM_UNIT
+) -> tuple[fits.HDUList, Qc]:
+    """Build SKY_CONTINUUM; QC: plain sum of the fluxes, and the largest slope between two nodes.
+
+    The C pipeline gives the fluxes the unit of the data instead when the profiles came as a table.
+    """
     table = fits.BinTableHDU.from_columns(
         [
             fits.Column("lambda", "1D", unit="Angstrom", array=lam),
-            fits.Column("flux", "1D", unit=CONTINUUM_UNIT, array=flux),
+            fits.Column("flux", "1D", unit=unit, array=flux),
         ],
         name="CONTINUUM",
     )
