@@ -3,16 +3,18 @@
 
 from muse_core.framework import Input, Param, Product, RecipeError, RecipeSpec
 
-DESCRIPTION = """Each raw exposure is reduced on its own: known bad and saturated pixels are flagged, the overscan is \
-measured and removed, the frame is trimmed, bias and dark are subtracted, counts are converted to electrons and divided \
-by the flat field. The exposures are combined pixel by pixel. Trace, wavelength and geometry tables then tell where in \
-the field and at which wavelength each pixel saw light. The flux of each IFU between lambdamin and lambdamax is kept in \
-the headers as a measure of its throughput. An ILLUM exposure, if given, evens out the slices of each IFU. All IFUs, \
-brought to one flux level, are resampled into one cube (DATACUBE_SKYFLAT).
+DESCRIPTION = """\
+Each raw exposure is reduced on its own: known bad and saturated pixels are flagged, the overscan is \
+measured and removed, the frame is trimmed, bias and dark are subtracted, counts are converted to \
+electrons and divided by the flat field. The exposures are combined pixel by pixel. Trace, wavelength and \
+geometry tables then tell where in the field and at which wavelength each pixel saw light. The flux of \
+each IFU between lambdamin and lambdamax is kept in the headers as a measure of its throughput. An ILLUM \
+exposure, if given, evens out the slices of each IFU. All IFUs, brought to one flux level, are resampled \
+into one cube (DATACUBE_SKYFLAT).
 
-The illumination model is made from this cube plane by plane: median filter over the illuminated area, normalisation, \
-two-dimensional polynomial. If a vignetting mask is given, or in narrow-field mode, what the polynomial leaves at the \
-edge of the field is smoothed and multiplied onto all planes (TWILIGHT_CUBE).
+The illumination model is made from this cube plane by plane: median filter over the illuminated area, \
+normalisation, two-dimensional polynomial. If a vignetting mask is given, or in narrow-field mode, what \
+the polynomial leaves at the edge of the field is smoothed and multiplied onto all planes (TWILIGHT_CUBE).
 
 All IFUs that can be processed are used; a summary tells which could not and why."""
 
@@ -80,18 +82,35 @@ RECIPE = RecipeSpec(
         Param("vignxpar", -1, hidden=True, help="Order or size of that smoothing in x; -1 is its default."),
         Param("vignypar", -1, hidden=True, help="Order or size of that smoothing in y; -1 is its default."),
         Param(
-            "vignnfmmask", 22, hidden=True, help="Height in pixels of the vignetted top of narrow-field cubes."
+            "vignnfmmask",
+            22,
+            hidden=True,
+            help="Height in pixels of the vignetted top of narrow-field cubes.",
         ),
     ),
     inputs=(
         Input("SKYFLAT", "RAW", min=3, max=None, help="Raw twilight sky flats"),
         Input("ILLUM", "RAW", min=0, max=1, declared_min=-1, help="Raw lamp flat attached to the sky flats"),
-        Input("MASTER_BIAS", help="Master bias, merged or one file per IFU"),
-        Input("MASTER_DARK", min=0, declared_min=-1, help="Master dark, merged or one file per IFU"),
-        Input("MASTER_FLAT", help="Master flat, merged or one file per IFU"),
+        Input("MASTER_BIAS", max=None, declared_max=1, help="Master bias, merged or one file per IFU"),
+        Input(
+            "MASTER_DARK",
+            min=0,
+            max=None,
+            declared_min=-1,
+            declared_max=1,
+            help="Master dark, merged or one file per IFU",
+        ),
+        Input("MASTER_FLAT", max=None, declared_max=1, help="Master flat, merged or one file per IFU"),
         Input("BADPIX_TABLE", min=0, max=None, declared_min=-1, help="Known bad pixels"),
-        Input("TRACE_TABLE", help="Edges of the slices on the CCD, merged or one file per IFU"),
-        Input("WAVECAL_TABLE", help="Wavelength solutions, merged or one file per IFU"),
+        Input(
+            "TRACE_TABLE",
+            max=None,
+            declared_max=1,
+            help="Edges of the slices on the CCD, merged or one file per IFU",
+        ),
+        Input(
+            "WAVECAL_TABLE", max=None, declared_max=1, help="Wavelength solutions, merged or one file per IFU"
+        ),
         Input("GEOMETRY_TABLE", help="Places of the slices in the field of view"),
         Input("VIGNETTING_MASK", min=0, declared_min=-1, help="Mask of the vignetted area (wide field)"),
     ),
@@ -130,7 +149,9 @@ def run(frames, p, ctx):
         if not prepared:
             raise RecipeError("no IFU could be processed, see the reasons above")
         if ctx.compat and 1 not in prepared:
-            raise RecipeError("no pixels for cube reconstruction are left: IFU 1 failed (MUSE_RECIPES_COMPAT)")
+            raise RecipeError(
+                "no pixels for cube reconstruction are left: IFU 1 failed (MUSE_RECIPES_COMPAT)"
+            )
         fluxes = integrated_fluxes(prepared, inputs.narrow_field)
         merge(store, prepared, fluxes)
         ctx.log.info("%d IFUs, %d pixel-table rows", len(prepared), store.rows)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Raw frame to calibrated image: saturation, overscan, trimming, bias, gain, dark, flat, variances and flags."""
+"""Raw frame to calibrated image: saturation, overscan, trimming, bias, gain, dark and flat."""
 
 from __future__ import annotations
 
@@ -144,7 +144,9 @@ def fit_exposure(
 
 
 @njit(cache=True, nogil=True)
-def _calibrate(raw, level, shift, extra, gain, scale, bias, dark, flat, bias_q, dark_q, flat_q, data, stat, dq):
+def _calibrate(
+    raw, level, shift, extra, gain, scale, bias, dark, flat, bias_q, dark_q, flat_q, data, stat, dq
+):
     has_dark = dark.shape[1] > 0
     for y in range(raw.shape[0]):
         for x in range(raw.shape[1]):

@@ -100,6 +100,17 @@ def _plane(path: Path, hdu, number: int) -> Plane:
     return Plane(path, hdu.name, number, info["datLoc"], tuple(hdu.shape), bitpix, plain)
 
 
+def _master(path: Path, ifu: int, parts: dict[str, tuple], primary, merged: bool) -> MasterImage:
+    item = f"CHAN{ifu:02d}"
+    missing = [name for name in PLANES if name not in parts]
+    if missing:
+        raise DetectorError(path, item, "extensions DATA, DQ and STAT", f"no {', '.join(missing)}")
+    where = {name: _plane(path, *parts[name]) for name in PLANES}
+    if len({plane.shape for plane in where.values()}) != 1:
+        raise DetectorError(path, item, "DATA, DQ, STAT of one size", "different sizes")
+    return MasterImage(path, ifu, parts["DATA"][0].header.copy() if merged else primary, primary, where)
+
+
 def find_masters(paths, faults: dict[int, list[DetectorError]]) -> dict[int, MasterImage]:
     """Master image of every IFU in per-IFU files or one merged file.
 
@@ -144,24 +155,24 @@ def find_masters(paths, faults: dict[int, list[DetectorError]]) -> dict[int, Mas
                 planes[ifu][name] = (hdu, number)
             if not planes:
                 raise DetectorError(
-                    path, "extensions", "DATA, DQ, STAT with EXTNAME=CHANnn, or CHANnn.DATA, .DQ, .STAT", "neither"
+                    path,
+                    "extensions",
+                    "DATA, DQ, STAT with EXTNAME=CHANnn, or CHANnn.DATA, .DQ, .STAT",
+                    "neither",
                 )
             forms["merged" if merged else "one file per IFU"] = path
             if len(forms) > 1:
-                raise DetectorError(path, "form", "one merged file or one file per IFU", "both kinds among the inputs")
+                raise DetectorError(
+                    path, "form", "one merged file or one file per IFU", "both kinds among the inputs"
+                )
             for ifu, parts in planes.items():
                 item = f"CHAN{ifu:02d}"
                 if ifu in found:
-                    raise DetectorError(path, item, "every IFU once", f"the IFU in {found[ifu].path.name}, too")
+                    raise DetectorError(
+                        path, item, "every IFU once", f"the IFU in {found[ifu].path.name}, too"
+                    )
                 try:
-                    missing = [name for name in PLANES if name not in parts]
-                    if missing:
-                        raise DetectorError(path, item, "extensions DATA, DQ and STAT", f"no {', '.join(missing)}")
-                    where = {name: _plane(path, *parts[name]) for name in PLANES}
-                    if len({plane.shape for plane in where.values()}) != 1:
-                        raise DetectorError(path, item, "DATA, DQ, STAT of one size", "different sizes")
-                    header = parts["DATA"][0].header.copy() if merged else primary
-                    found[ifu] = MasterImage(path, ifu, header, primary, where)
+                    found[ifu] = _master(path, ifu, parts, primary, merged)
                 except DetectorError as error:
                     faults.setdefault(ifu, []).append(error)
     return found

@@ -230,7 +230,9 @@ def flag_hits(values: np.ndarray, dq: np.ndarray, xbox: int, ybox: int, passes: 
     return int(_dcr_passes(values, dq, xbox, ybox, passes, threshold))
 
 
-def overscan_stats(horizontal, horizontal_dq, vertical, vertical_dq, plan: RejectPlan, ignore: int) -> OverscanStats:
+def overscan_stats(
+    horizontal, horizontal_dq, vertical, vertical_dq, plan: RejectPlan, ignore: int
+) -> OverscanStats:
     """Level and scatter of both overscan windows of one quadrant together.
 
     Parameters
@@ -267,7 +269,9 @@ def overscan_stats(horizontal, horizontal_dq, vertical, vertical_dq, plan: Rejec
             if keep.all() or keep.sum() < 2:
                 break
             values = values[keep]
-    return OverscanStats(float(np.float32(values.mean())), float(np.float32(values.std(ddof=ddof))), values.size)
+    return OverscanStats(
+        float(np.float32(values.mean())), float(np.float32(values.std(ddof=ddof))), values.size
+    )
 
 
 @njit(cache=True, nogil=True)

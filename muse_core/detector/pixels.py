@@ -116,7 +116,9 @@ def integrate_kernel(data, first, last, wave, low, high, sums, counts):
         counts[s] = n
 
 
-def integrate_slices(data: np.ndarray, pixels: PixelMap, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
+def integrate_slices(
+    data: np.ndarray, pixels: PixelMap, low: float, high: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Flux and number of pixels of every slice within a wavelength range."""
     sums, counts = np.zeros(NSLICE), np.zeros(NSLICE, np.int64)
     integrate_kernel(

@@ -86,7 +86,9 @@ def _number(header, key, file, item, kind=int):
     value = header.get(key)
     good = (int,) if kind is int else (int, float)
     if isinstance(value, bool) or not isinstance(value, good):
-        raise DetectorError(file, f"{item} {key}", "a number", repr(value), "use raw data as delivered by ESO")
+        raise DetectorError(
+            file, f"{item} {key}", "a number", repr(value), "use raw data as delivered by ESO"
+        )
     return kind(value)
 
 
@@ -136,7 +138,8 @@ def read_quadrants(header, shape: tuple[int, int], file: str = "", item: str = "
         found.append(Quadrant(q, x > 1, y > 1, nx, ny, prescan, overscan, tuple(shape), gain, ron))
     first = found[0]
     same = all(
-        (f.nx, f.ny, f.prescan, f.overscan) == (first.nx, first.ny, first.prescan, first.overscan) for f in found
+        (f.nx, f.ny, f.prescan, f.overscan) == (first.nx, first.ny, first.prescan, first.overscan)
+        for f in found
     )
     corners = {(f.right, f.top) for f in found}
     need = (

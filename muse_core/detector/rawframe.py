@@ -61,21 +61,32 @@ class RawFile:
         except (OSError, TypeError, ValueError) as error:
             raise DetectorError(self.path, f"CHAN{ifu:02d}", "readable pixels", error) from None
         if data is None or data.shape != self.quadrants[ifu][0].frame_shape:
-            raise DetectorError(self.path, f"CHAN{ifu:02d}", "an image as its header says", "a truncated file")
+            raise DetectorError(
+                self.path, f"CHAN{ifu:02d}", "an image as its header says", "a truncated file"
+            )
         if data.dtype != np.uint16:
             return np.clip(data, 0, 65535).astype(np.uint16)
         return np.ascontiguousarray(data)
 
 
-def open_raw(path, lenient: bool = True) -> RawFile:
+def _check_channel(path: Path, hdu, size: int, seen: bool) -> tuple[Quadrant, ...]:
+    if seen:
+        raise DetectorError(path, hdu.name, "each channel once", "the channel twice")
+    if not hdu.is_image or hdu.header.get("NAXIS") != 2:
+        raise DetectorError(path, hdu.name, "a two-dimensional image", hdu.header.get("XTENSION"))
+    end = hdu.fileinfo()["datLoc"] + abs(hdu.header["BITPIX"]) // 8 * int(np.prod(hdu.shape))
+    if not isinstance(hdu, fits.CompImageHDU) and end > size and path.suffix == ".fits":
+        raise DetectorError(path, hdu.name, f"{end} bytes", f"{size}", "the file is truncated")
+    return read_quadrants(hdu.header, hdu.shape, str(path), hdu.name)
+
+
+def open_raw(path) -> RawFile:
     """Read all headers of a raw file and check them against the file.
 
     Parameters
     ----------
     path : path-like
         Raw exposure.
-    lenient : bool
-        Keep the good channels when some are faulty (they are listed in `faults`).
 
     Returns
     -------
@@ -84,7 +95,7 @@ def open_raw(path, lenient: bool = True) -> RawFile:
     Raises
     ------
     DetectorError
-        If the file as a whole cannot be used, or any channel when not lenient.
+        If the file as a whole cannot be used; what is wrong with single channels is listed in `faults`.
     """
     path = Path(path)
     size = path.stat().st_size
@@ -110,18 +121,9 @@ def open_raw(path, lenient: bool = True) -> RawFile:
                 continue
             ifu = int(match[1])
             try:
-                if ifu in headers or ifu in faults:
-                    raise DetectorError(path, hdu.name, "each channel once", "the channel twice")
-                if not hdu.is_image or hdu.header.get("NAXIS") != 2:
-                    raise DetectorError(path, hdu.name, "a two-dimensional image", hdu.header.get("XTENSION"))
-                end = hdu.fileinfo()["datLoc"] + abs(hdu.header["BITPIX"]) // 8 * int(np.prod(hdu.shape))
-                if not isinstance(hdu, fits.CompImageHDU) and end > size and path.suffix == ".fits":
-                    raise DetectorError(path, hdu.name, f"{end} bytes", f"{size}", "the file is truncated")
-                quadrants[ifu] = read_quadrants(hdu.header, hdu.shape, str(path), hdu.name)
+                quadrants[ifu] = _check_channel(path, hdu, size, ifu in headers or ifu in faults)
                 headers[ifu], index[ifu] = hdu.header.copy(), number
             except DetectorError as error:
-                if not lenient:
-                    raise
                 faults[ifu] = error
                 headers.pop(ifu, None)
     if not headers and not faults:

@@ -81,7 +81,9 @@ def _by_slice(hdu, path, item) -> np.ndarray:
     number = _column(hdu, "SliceNo", path, item).astype(int)
     if sorted(number) != list(range(1, NSLICE + 1)):
         missing = sorted(set(range(1, NSLICE + 1)) - set(number))
-        raise DetectorError(path, f"{item} SliceNo", "slices 1 to 48 once each", f"missing or double: {missing[:5]}")
+        raise DetectorError(
+            path, f"{item} SliceNo", "slices 1 to 48 once each", f"missing or double: {missing[:5]}"
+        )
     return np.argsort(number)
 
 
@@ -164,7 +166,9 @@ def read_geometry(path) -> tuple[dict[int, SliceGeometry], dict[int, DetectorErr
         order = np.argsort(slices)
         x, y, angle, width = (column[c][rows][order] for c in ("x", "y", "angle", "width"))
         if not np.all(np.isfinite([x, y, angle, width])) or np.any(width <= 0):
-            faults[ifu] = DetectorError(path, f"{item} x, y, angle, width", "finite values, width > 0", "others")
+            faults[ifu] = DetectorError(
+                path, f"{item} x, y, angle, width", "finite values, width > 0", "others"
+            )
             continue
         found[ifu] = SliceGeometry(x, y, np.deg2rad(angle), width)
     return found, faults

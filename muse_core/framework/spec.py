@@ -93,8 +93,8 @@ def _coerce_type(param: Param, value: object) -> Value:
 class Input:
     """One input tag: its group (RAW or CALIB) and how many files it takes.
 
-    ``min`` 0 means optional, ``max`` None any number. ``declared_min`` is the minimum shown to hosts where the
-    C recipe's declaration differs from what it needs (-1 = not specified).
+    ``min`` 0 means optional, ``max`` None any number. ``declared_min`` and ``declared_max`` are the numbers
+    shown to hosts where the C recipe's declaration differs from what it takes (-1 = not specified).
     """
 
     tag: str
@@ -104,6 +104,7 @@ class Input:
     help: str = ""
     declared_min: int | None = None
     aliases: tuple[str, ...] = ()
+    declared_max: int | None = None
 
     @property
     def host_min(self) -> int:
@@ -113,6 +114,8 @@ class Input:
     @property
     def host_max(self) -> int:
         """Maximum number as the C recipe declares it (-1 = any number)."""
+        if self.declared_max is not None:
+            return self.declared_max
         return -1 if self.max is None else self.max
 
 

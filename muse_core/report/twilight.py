@@ -97,7 +97,9 @@ def _png(figure) -> str:
 
 def _rows(prepared, fluxes, failed) -> str:
     reference = next(iter(fluxes.values()))
-    rows = ["<table><tr><th>IFU</th><th>flux</th><th>relative</th><th>rows</th><th>slices, rms of ILLUM</th></tr>"]
+    rows = [
+        "<table><tr><th>IFU</th><th>flux</th><th>relative</th><th>rows</th><th>slices, rms of ILLUM</th></tr>"
+    ]
     for ifu, part in prepared.items():
         spread = f"{part.illum.factors.std():.4f}" if part.illum is not None else "-"
         rows.append(
@@ -135,7 +137,7 @@ def twilight_report(cube, white, model, prepared, fluxes, failed) -> str:
     )
     residual = model.corrected[model.good]
     text = (
-        f"<p>{len(prepared)} IFUs, cube of {cube.data.shape[2]} x {cube.data.shape[1]} x {cube.data.shape[0]}, "
+        f"<p>{len(prepared)} IFUs, cube of {' x '.join(map(str, cube.data.shape[::-1]))}, "
         f"{cube.rejected} cosmic rays. Residual of the illuminated field: rms {np.nanstd(residual):.4f}.</p>"
     )
     return (

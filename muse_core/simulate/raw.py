@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Complete sets for muse_twilight: raw sky flats, ILLUM, masters, tables and the truth, channel by channel.
 
-Only one channel is in memory at a time, so a set in real detector format (24 channels) needs a few hundred MB.
+Only one channel is in memory at a time, so a set in real detector format needs about a GB.
 """
 
 from __future__ import annotations
@@ -197,7 +197,9 @@ def _trace_table(setup: RawSetup, ifu: int) -> fits.BinTableHDU:
         fits.Column("Width", "E", unit="pix", array=t[:, 2, 0] - t[:, 1, 0]),
     ]
     for k in range(3):
-        columns += [fits.Column(f"tc{k}_{j:02d}", "D", unit="pix", array=t[:, k, j]) for j in range(t.shape[2])]
+        columns += [
+            fits.Column(f"tc{k}_{j:02d}", "D", unit="pix", array=t[:, k, j]) for j in range(t.shape[2])
+        ]
         columns.append(fits.Column(f"MSE{k}", "D", unit="pix", array=np.full(48, 1e-3)))
     return fits.BinTableHDU.from_columns(columns, header=channel_header(setup, ifu))
 
@@ -257,7 +259,9 @@ def write_truth(path: Path, setup: RawSetup, steps: int = 9) -> Path:
         [
             fits.Column("ifu", "J", array=np.array(setup.ifus)),
             fits.Column("throughput", "D", array=np.array([through[i] for i in setup.ifus])),
-            fits.Column("slice_change", "48D", array=np.array([instrument.illum_change(setup, i) for i in setup.ifus])),
+            fits.Column(
+                "slice_change", "48D", array=np.array([instrument.illum_change(setup, i) for i in setup.ifus])
+            ),
         ],
         name="THROUGHPUT",
     )
@@ -306,9 +310,13 @@ def simulate_raw(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     files: list[tuple[Path, str]] = []
-    exposures = [(folder / f"sky{i}.fits", 1.0 + 0.5 * i, setup.level * (1 + 0.2 * i)) for i in range(skyflats)]
+    exposures = [
+        (folder / f"sky{i}.fits", 1.0 + 0.5 * i, setup.level * (1 + 0.2 * i)) for i in range(skyflats)
+    ]
     for i, (path, exptime, _) in enumerate(exposures):
-        fits.PrimaryHDU(header=primary_header(setup, i + 1, exptime, "FLAT,SKY")).writeto(path, overwrite=True)
+        fits.PrimaryHDU(header=primary_header(setup, i + 1, exptime, "FLAT,SKY")).writeto(
+            path, overwrite=True
+        )
         files.append((path, "SKYFLAT"))
     lamp_path = folder / "illum.fits"
     if illum:
@@ -332,8 +340,12 @@ def simulate_raw(
             masters.write("dark", ifu, detector.master_dark(setup, ifu))
         masters.write("flat", ifu, detector.master_flat(setup, ifu, lamp, response))
     files += masters.files
-    files.append(_table(folder / "trace.fits", setup, "TRACE_TABLE", [_trace_table(setup, i) for i in setup.ifus]))
-    files.append(_table(folder / "wavecal.fits", setup, "WAVECAL_TABLE", [_wave_table(setup, i) for i in setup.ifus]))
+    files.append(
+        _table(folder / "trace.fits", setup, "TRACE_TABLE", [_trace_table(setup, i) for i in setup.ifus])
+    )
+    files.append(
+        _table(folder / "wavecal.fits", setup, "WAVECAL_TABLE", [_wave_table(setup, i) for i in setup.ifus])
+    )
     columns = instrument.geometry_columns(setup)
     geometry = fits.BinTableHDU.from_columns(
         [fits.Column(k, "J" if k.startswith("S") else "D", array=v) for k, v in columns.items()]

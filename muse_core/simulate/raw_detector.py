@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Read-out of a simulated MUSE detector: four ports, scans, bias structure, noise, hits, and its master frames."""
+"""Read-out of a simulated MUSE detector: four ports, scans, bias structure, noise, hits, masters."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ def dark_image(setup: RawSetup, ifu: int) -> np.ndarray:
     return image
 
 
-def read_out(setup: RawSetup, ifu: int, exposure: int, signal: np.ndarray, kind: int, hits: bool = True) -> np.ndarray:
+def read_out(
+    setup: RawSetup, ifu: int, exposure: int, signal: np.ndarray, kind: int, hits: bool = True
+) -> np.ndarray:
     """Raw frame (uint16) of a noise-free signal in count (float32[ny, nx])."""
     rng = setup.rng(kind, ifu, exposure)
     electrons = signal + np.sqrt(np.maximum(signal, 0)) * rng.standard_normal(setup.shape, dtype=np.float32)

@@ -33,7 +33,7 @@ class RawSetup:
         Change of the x gradient from 7000 to 9000 Angstrom.
     vignetting : float
         Narrow field: depth of the dark upper edge, 0 to 1. Wide field: excess in the upper right corner after
-        flat-fielding, where the calibration lamp does not fill the field (the recipe corrects only this sign).
+        flat-fielding, where the lamp does not fill the field (the recipe corrects only this sign).
     slice_scatter, ifu_scatter, illum_scatter : float
         Scatter of throughputs; the last one is the change between flat field and sky, seen by ILLUM.
     cosmics : int
@@ -92,7 +92,7 @@ class RawSetup:
         return STACKS / 2 * self.slice_width, 0.5 * (max(y) - min(y) + IFU_STEP)
 
     def ifu_centre(self, ifu: int) -> float:
-        """Height of an IFU in the field: IFU 1 on top, in the narrow field IFU 24 (whose upper edge is vignetted)."""
+        """Height of an IFU in the field: IFU 1 on top, in the narrow field IFU 24 (vignetted above)."""
         return (ifu - 12.5) * IFU_STEP * self.direction
 
     @property
@@ -131,7 +131,9 @@ def wave_polynomials(setup: RawSetup, ifu: int) -> np.ndarray:
     tilt = 0.2 * step / (setup.nx / 24)
     bow = 0.05 * step / (setup.nx / 48) ** 2
     out = np.zeros((NSLICE, 3, 7))
-    out[:, 0, 0] = setup.lambda_min + step * (0.5 * np.sin(1.3 * s) + 0.2 * (ifu % 5)) - tilt * middle + bow * middle**2
+    out[:, 0, 0] = (
+        setup.lambda_min + step * (0.5 * np.sin(1.3 * s) + 0.2 * (ifu % 5)) - tilt * middle + bow * middle**2
+    )
     out[:, 1, 0] = tilt - 2 * bow * middle
     out[:, 2, 0] = bow
     out[:, 0, 1] = 1.01 * step
@@ -141,7 +143,9 @@ def wave_polynomials(setup: RawSetup, ifu: int) -> np.ndarray:
 
 def geometry_columns(setup: RawSetup, ifus=range(1, 25)) -> dict[str, np.ndarray]:
     """Columns of the geometry table; slices of four stacks, a permutation of the order on the CCD."""
-    columns: dict[str, list] = {k: [] for k in ("SubField", "SliceCCD", "SliceSky", "x", "y", "angle", "width")}
+    columns: dict[str, list] = {
+        k: [] for k in ("SubField", "SliceCCD", "SliceSky", "x", "y", "angle", "width")
+    }
     for ifu in ifus:
         for s in range(NSLICE):
             stack, row = s % STACKS, (s // STACKS) * 5 % ROWS
@@ -205,7 +209,12 @@ def solar_spectrum(lam) -> np.ndarray:
     """Smooth twilight continuum with absorption bands, arbitrary scale."""
     lam = np.asarray(lam)
     out = np.exp(-0.5 * ((lam - 6300) / 2200) ** 2) * (1 + 0.04 * np.sin(lam / 41.0))
-    for centre, depth, width in ((5890.0, 0.3, 12.0), (6563.0, 0.4, 10.0), (7605.0, 0.5, 25.0), (8542.0, 0.3, 12.0)):
+    for centre, depth, width in (
+        (5890.0, 0.3, 12.0),
+        (6563.0, 0.4, 10.0),
+        (7605.0, 0.5, 25.0),
+        (8542.0, 0.3, 12.0),
+    ):
         out = out * (1 - depth * np.exp(-0.5 * ((lam - centre) / width) ** 2))
     return out
 

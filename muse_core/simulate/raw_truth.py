@@ -16,7 +16,7 @@ VIGNETTED = 0.003  # relative change of light from which a spaxel counts as vign
 
 @dataclass(frozen=True)
 class TruthCheck:
-    """Relative rms of recovered over true illumination: field, its edge, vignetted part (NaN if there is none)."""
+    """Relative rms of recovered over true illumination: field, its edge, vignetted part (NaN if none)."""
 
     field: float
     edge: float
@@ -27,9 +27,9 @@ class TruthCheck:
 def check_truth(twilight_cube, setup: RawSetup) -> TruthCheck:
     """Compare twilight cube times flux per IFU with the true illumination times throughput per IFU.
 
-    Scaling all IFUs to one flux moves part of the illumination into the keywords ``FLAT FLUX SKYn``; science data are
-    corrected with both, so both are compared together. Each plane is compared relative to its mean, as the cube
-    is normalised.
+    Scaling all IFUs to one flux moves part of the illumination into the keywords ``FLAT FLUX SKYn``; science
+    data are corrected with both, so both are compared together. Each plane is compared relative to its mean,
+    as the cube is normalised.
 
     Parameters
     ----------
@@ -51,7 +51,9 @@ def check_truth(twilight_cube, setup: RawSetup) -> TruthCheck:
     # the last plane is centred beyond the data when the range is no multiple of the step
     lam_used = np.clip(lam, None, 9000.0)
     true = sky_illumination(setup, x[None, None], y[None, :, None], lam_used[:, None, None])
-    open_field = sky_illumination(setup.with_(vignetting=0.0), x[None, None], y[None, :, None], lam_used[:, None, None])
+    open_field = sky_illumination(
+        setup.with_(vignetting=0.0), x[None, None], y[None, :, None], lam_used[:, None, None]
+    )
     ratio = cube * fluxes[None, :, None] / (true * through[None, :, None])
     changed = np.abs(true / open_field - 1)[0] > VIGNETTED
     good = ~bad & np.isfinite(fluxes)[:, None]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Demonstration of muse_twilight: simulate a small instrument, run the recipe through a set of frames, draw the result.
+"""Demonstration of muse_twilight: simulate a small instrument, reduce its sky flats, draw the result.
 
-The picture shows the white image, the smooth fit, the vignetting correction and the residual; the truth that went in
-is compared with what came out.
+The recipe runs from `sof_examples/twilight.sof`. The picture shows the white image, the smooth fit, the
+vignetting correction and the residual; the truth that went in is compared with what came out.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def main(args: argparse.Namespace) -> int:
     figure_from_products(paths["DATACUBE_SKYFLAT"], paths["TWILIGHT_CUBE"]).savefig(picture, dpi=100)
     check = check_truth(paths["TWILIGHT_CUBE"], setup)
     print(
-        f"recovered over true illumination, rms: field {100 * check.field:.2f} %, edge {100 * check.edge:.2f} %, "
-        f"vignetted {100 * check.vignetted:.2f} %"
+        f"recovered over true illumination, rms: field {100 * check.field:.2f} %, "
+        f"edge {100 * check.edge:.2f} %, vignetted {100 * check.vignetted:.2f} %"
     )
     if not args.keep_inputs:
         for path in inputs.glob("*.fits"):

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Simulate raw sky flats and all calibrations for muse_twilight, with a twilight.sof and the truth beside them.
+"""Simulate raw sky flats and all calibrations for muse_twilight.
+
+With a twilight.sof and the truth beside them.
 
 Examples: ``musetools simulate-twilight OUT`` (six IFUs with small detectors, 40 MB),
 ``musetools simulate-twilight OUT --ifus 24 --nx 2048 --ny 2056`` (real detectors: 20 GB).

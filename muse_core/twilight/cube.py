@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Cube of the sky flat, strip by strip along y, with the resampling kernels shared with muse_scipost.
 
-The cube has few planes, each with millions of rows, so strips of the field (slices of a few IFUs) bound the memory,
-not wavelength slabs. Every voxel gets its rows in the same order whatever the strips, hence the same bits.
+The cube has few planes, each with millions of rows, so strips of the field (slices of a few IFUs) bound the
+memory, not wavelength slabs. Every voxel gets its rows in the same order whatever the strips, hence the same bits.
 """
 
 from __future__ import annotations
@@ -74,9 +74,7 @@ def _strip(store: RowStore, grid: OutputGrid, plan: CubePlan, row0: int, row1: i
     part = replace(grid, ny=ny, crval=(grid.crval[0], grid.crval[1] + low, grid.crval[2]))
     n = rows["lam"].size
     spaxel, plane = np.empty(n, np.int32), np.empty(n, np.int32)
-    voxels.locate_pixel(
-        rows["xpos"], rows["ypos"], part.crval[0], part.crval[1], 1.0, 1.0, nx, ny, spaxel
-    )
+    voxels.locate_pixel(rows["xpos"], rows["ypos"], part.crval[0], part.crval[1], 1.0, 1.0, nx, ny, spaxel)
     voxels.locate_plane(rows["lam"], grid.crval[2], 1.0, grid.dlambda, False, nz, plane)
     order, starts = np.empty(n, np.int32), np.empty(nz * ny * nx + 1, np.int32)
     voxels.order_by_voxel(spaxel, plane, 0, nz, ny * nx, order, starts)
@@ -191,7 +189,7 @@ def cube_grid(limits, dlambda: float) -> OutputGrid:
     )
     if max(grid.nx, grid.ny) > LARGEST_SIDE or grid.nz > LARGEST_SIDE:
         raise ValueError(
-            f"the cube would have {grid.nx} x {grid.ny} x {grid.nz} voxels; check the geometry table and dlambda"
+            f"the cube would have {grid.nx} x {grid.ny} x {grid.nz} voxels; check geometry table and dlambda"
         )
     return grid
 

@@ -115,7 +115,9 @@ def check_parameters(p) -> list[tuple[str, str, str]]:
     """Faults of single parameters as (name, expected, found)."""
     faults = []
     if not p.lambdamin < p.lambdamax:
-        faults.append(("lambdamin, lambdamax", "lambdamin below lambdamax", f"{p.lambdamin:g}, {p.lambdamax:g}"))
+        faults.append(
+            ("lambdamin, lambdamax", "lambdamin below lambdamax", f"{p.lambdamin:g}, {p.lambdamax:g}")
+        )
     if not (p.dlambda > 0 and np.isfinite(p.dlambda)):
         faults.append(("dlambda", "a positive step in Angstrom", f"{p.dlambda:g}"))
     for name in ("xorder", "yorder"):
@@ -206,7 +208,8 @@ def _check_setup(reference: RawFile, other: RawFile, ifu: int) -> str:
     a, b = reference.setup(ifu), other.setup(ifu)
     for key, value in a.items():
         if b[key] != value:
-            return f"{other.path}: CHAN{ifu:02d} {key}: expected {value} as in {reference.path.name}, found {b[key]}"
+            where = f"{other.path}: CHAN{ifu:02d} {key}"
+            return f"{where}: expected {value} as in {reference.path.name}, found {b[key]}"
     shape, now = reference.quadrants[ifu][0].frame_shape, other.quadrants[ifu][0].frame_shape
     if shape != now:
         return f"{other.path}: CHAN{ifu:02d} image size: expected {shape[::-1]}, found {now[::-1]}"
@@ -240,7 +243,9 @@ class _IfuBuilder:
                 numbers.append(number)
         needed = self._needed()
         if len(usable) < needed:
-            raise ValueError("; ".join(reasons) or f"only {len(usable)} of {needed} SKYFLAT frames have CHAN{ifu:02d}")
+            raise ValueError(
+                "; ".join(reasons) or f"only {len(usable)} of {needed} SKYFLAT frames have CHAN{ifu:02d}"
+            )
         self.warnings += [f"IFU {ifu}: exposure skipped: {reason}" for reason in reasons]
         if parts["faults"].get(ifu):
             raise parts["faults"][ifu][0]
@@ -340,7 +345,9 @@ def open_inputs(paths: dict[str, list[Path]], p, problems) -> TwilightInputs | N
         problems.add("", f"parameter {name}", expected=expected, found=found)
     for tag in ("ILLUM", "GEOMETRY_TABLE", "VIGNETTING_MASK"):
         if len(paths[tag]) > 1:
-            problems.add(paths[tag][1], f"input {tag}", expected="at most one frame", found=str(len(paths[tag])))
+            problems.add(
+                paths[tag][1], f"input {tag}", expected="at most one frame", found=str(len(paths[tag]))
+            )
     exposures = tuple(r for path in paths["SKYFLAT"] if (r := collect.attempt(open_raw, path)) is not None)
     illum = collect.attempt(open_raw, paths["ILLUM"][0]) if paths["ILLUM"] else None
     faults: dict[int, list[DetectorError]] = {}
@@ -360,7 +367,10 @@ def open_inputs(paths: dict[str, list[Path]], p, problems) -> TwilightInputs | N
     modes = sorted({str(e.primary.get("ESO INS MODE")) for e in exposures})
     if len(modes) > 1:
         problems.add(
-            exposures[-1].path, "ESO INS MODE", expected="one mode in all SKYFLAT frames", found=", ".join(modes)
+            exposures[-1].path,
+            "ESO INS MODE",
+            expected="one mode in all SKYFLAT frames",
+            found=", ".join(modes),
         )
     if problems:
         return None

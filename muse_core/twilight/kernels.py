@@ -68,7 +68,8 @@ def masked_gaussian(image, good, half, sigma, out):
 def exclude_edges(image, limit, region):
     """Take strong steps out of ``region`` (bool[ny, nx], in place).
 
-    Of each pair of neighbours, first along y, then along x, whose values (float32[ny, nx]) differ by more than
+    Of each pair of neighbours, first along y, then along x, whose values (float32[ny, nx]) differ by more
+    than
     ``limit``, the one farther from 1 goes.
     """
     ny, nx = image.shape

@@ -163,7 +163,7 @@ def prepare_ifu(job: IfuInputs, plan: DetectorPlan, store: RowStore) -> Prepared
     pixels = build_pixel_map(job.ifu, job.shape, job.trace, job.wave, job.geometry, job.mode)
     illum, slice_factors = None, np.ones(len(job.geometry.x))
     if lamp is not None:
-        # measured against 2.8.7: flagged pixels count here with the values they have, they are not interpolated
+        # measured against 2.8.7: flagged pixels count here with their own values, they are not interpolated
         illum = fit_illum(slice_medians(lamp[0], pixels, *BAND))
         slice_factors = illum.factors
         del lamp
@@ -173,7 +173,9 @@ def prepare_ifu(job: IfuInputs, plan: DetectorPlan, store: RowStore) -> Prepared
     if not (np.isfinite(stored.flux) and stored.flux > 0):
         raise ValueError(f"the integrated flux is {stored.flux:g}, not a positive number")
     notes = tuple(
-        f"{frame.path.name}: {note}" for frame, model in zip(frames, models, strict=True) for note in model.notes
+        f"{frame.path.name}: {note}"
+        for frame, model in zip(frames, models, strict=True)
+        for note in model.notes
     )
     return PreparedIfu(job.ifu, stored, job.lamp_flux, tuple(qc), illum, notes)
 

@@ -28,7 +28,8 @@ class PlaneFit:
 def good_mask(white: np.ndarray) -> np.ndarray:
     """Illuminated area of the white image (bool[ny, nx]).
 
-    Holes (NaN) grow by two pixels along x, not along y. Measured against 2.8.7: the outermost columns are never
+    Holes (NaN) grow by two pixels along x, not along y. Measured against 2.8.7: the outermost columns are
+    never
     good, the second ones are as in the image.
     """
     hole = np.isnan(white)
@@ -42,7 +43,10 @@ def good_mask(white: np.ndarray) -> np.ndarray:
 
 
 def _basis(size: int, used: np.ndarray, order: int) -> np.ndarray:
-    """Legendre polynomials of a pixel axis, scaled to the interval of the used pixels: the span of all powers."""
+    """Legendre polynomials of a pixel axis, scaled to the interval of the used pixels.
+
+    The span of all powers.
+    """
     low, high = int(used.min()), int(used.max())
     axis = (2.0 * np.arange(size) - low - high) / max(high - low, 1)
     return np.polynomial.legendre.legvander(axis, order)
@@ -92,7 +96,9 @@ def fit_polynomial(image: np.ndarray, region: np.ndarray, xorder: int, yorder: i
     return by @ coefficients.reshape(yorder + 1, xorder + 1) @ bx.T
 
 
-def smooth_plane(plane: np.ndarray, good: np.ndarray, vignetted: np.ndarray, xorder: int, yorder: int) -> PlaneFit:
+def smooth_plane(
+    plane: np.ndarray, good: np.ndarray, vignetted: np.ndarray, xorder: int, yorder: int
+) -> PlaneFit:
     """Median filter, polynomial fit outside the vignetted area, normalisation.
 
     Parameters
@@ -108,7 +114,9 @@ def smooth_plane(plane: np.ndarray, good: np.ndarray, vignetted: np.ndarray, xor
     masked_median(np.ascontiguousarray(plane, np.float32), good, *FILTER_HALF, filtered)
     support = np.isfinite(filtered)
     if not support.any():
-        raise SupportError("a plane of the cube has no illuminated pixel; check lambdamin, lambdamax, dlambda")
+        raise SupportError(
+            "a plane of the cube has no illuminated pixel; check lambdamin, lambdamax, dlambda"
+        )
     filtered = (filtered / np.mean(filtered[support], dtype=np.float64)).astype(np.float32)
     inside = support & ~vignetted
     fit = fit_polynomial(filtered, inside, xorder, yorder).astype(np.float32)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Sky-flat rows of all IFUs, slice by slice: values on disk (or in memory if small), coordinates recomputed.
 
-A full set has 3e8 rows. Only value, variance and a flag are kept (9 bytes per row); positions and wavelengths come
+A full set has 3e8 rows. Only value, variance and a flag are kept (9 bytes per row); positions and
+wavelengths come
 from the calibration polynomials whenever a strip of the field is asked for.
 """
 
@@ -24,7 +25,25 @@ BYTES_PER_ROW = 9
 
 
 @njit(cache=True, nogil=True)
-def _pack(data, stat, dq, first, last, left, right, wave, place, low, high, notch, factor, value, variance, flag, limits):
+def _pack(
+    data,
+    stat,
+    dq,
+    first,
+    last,
+    left,
+    right,
+    wave,
+    place,
+    low,
+    high,
+    notch,
+    factor,
+    value,
+    variance,
+    flag,
+    limits,
+):
     """Copy one slice in table order; returns the number of rows and the sum of the values.
 
     Parameters
@@ -212,7 +231,10 @@ class RowStore:
         return StoredIfu(pixels.ifu, flux, sum(n for _, n, _, _ in stored), tuple(limits))
 
     def freeze(self, scales: dict[int, float], limits) -> None:
-        """Set the scale of each IFU (values are divided by it) and the limits of all rows; sort the slices."""
+        """Set the scale of each IFU (values are divided by it) and the limits of all rows.
+
+        Sort the slices.
+        """
         self._scales = dict(scales)
         self._slices = sorted(
             (s for s in self._slices if s.ifu in scales), key=lambda s: (s.ifu, s.slice_index)
