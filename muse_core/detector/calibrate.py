@@ -145,9 +145,10 @@ def fit_exposure(
 
 @njit(cache=True, nogil=True)
 def _calibrate(
-    raw, level, shift, extra, gain, scale, bias, dark, flat, bias_q, dark_q, flat_q, data, stat, dq
-):
-    has_dark = dark.shape[1] > 0
+    raw, level, shift, extra, gain, scale, bias, bias_var, bias_q, dark, dark_var, dark_q, flat, flat_var,
+    flat_q, data, stat, dq,
+):  # fmt: skip
+    has_dark = dark.shape[0] > 0
     for y in range(raw.shape[0]):
         for x in range(raw.shape[1]):
             value = raw[y, x]
@@ -155,21 +156,21 @@ def _calibrate(
             if value > SATURATION or value == 0:
                 flag |= DQ_SATURATED
             plain = np.float32(np.float32(value) - level[y])
-            signal = np.float32(plain - bias[0, y, x])
-            variance = np.float32(max(signal, np.float32(0.0)) / gain + bias[1, y, x])
+            signal = np.float32(plain - bias[y, x])
+            variance = np.float32(max(signal, np.float32(0.0)) / gain + bias_var[y, x])
             variance = np.float32(variance + extra)
-            signal = np.float32(np.float32(plain + shift) - bias[0, y, x])
+            signal = np.float32(np.float32(plain + shift) - bias[y, x])
             signal = np.float32(signal * gain)
             variance = np.float32(variance * (gain * gain))
             if has_dark:
-                signal = np.float32(signal - scale * dark[0, y, x])
-                variance = np.float32(variance + scale * scale * dark[1, y, x])
+                signal = np.float32(signal - scale * dark[y, x])
+                variance = np.float32(variance + scale * scale * dark_var[y, x])
                 flag |= dark_q[y, x]
-            f = np.float64(flat[0, y, x])
+            f = np.float64(flat[y, x])
             if f != 0.0:
                 before = np.float64(signal)
                 signal = np.float32(before / f)
-                variance = np.float32((variance + before * before * flat[1, y, x] / (f * f)) / (f * f))
+                variance = np.float32((variance + before * before * flat_var[y, x] / (f * f)) / (f * f))
             else:
                 signal = np.float32(np.nan)
             if not (np.isfinite(signal) and np.isfinite(variance)):
@@ -201,10 +202,9 @@ def apply_exposure(raw, model: ExposureModel, rows, bias, dark, flat, data, stat
         Written; unit count and count**2.
     """
     first, last = rows
-    bias_dv, flat_dv = np.stack([bias[0], bias[2]]), np.stack([flat[0], flat[2]])
-    none = np.zeros((2, 0, 0), np.float32)
-    dark_dv = none if dark is None else np.stack([dark[0], dark[2]])
-    dark_q = bias[1] if dark is None else dark[1]
+    if dark is None:
+        none = np.zeros((0, bias[0].shape[1]), np.float32)
+        dark = (none, none.astype(np.int32), none)
     for m in model.quadrants:
         q = m.quadrant
         ty, tx = q.trimmed
@@ -226,11 +226,14 @@ def apply_exposure(raw, model: ExposureModel, rows, bias, dark, flat, data, stat
             m.extra_variance,
             q.gain,
             model.dark_scale,
-            bias_dv[:, part[0], part[1]],
-            dark_dv if dark is None else dark_dv[:, part[0], part[1]],
-            flat_dv[:, part[0], part[1]],
+            bias[0][part],
+            bias[2][part],
             bias[1][part],
-            dark_q[part],
+            dark[0][part],
+            dark[2][part],
+            dark[1][part],
+            flat[0][part],
+            flat[2][part],
             flat[1][part],
             data[part],
             stat[part],

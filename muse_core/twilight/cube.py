@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Cube of the sky flat, strip by strip along y, with the resampling kernels shared with muse_scipost.
 
-The cube has few planes, each with millions of rows, so strips of the field (slices of a few IFUs) bound the
-memory, not wavelength slabs. Every voxel gets its rows in the same order whatever the strips, hence the same bits.
+The cube has few planes, each with millions of rows, so strips of the field (some slices of some
+IFUs) bound the memory, not wavelength slabs. Every voxel gets its rows in the same order whatever the
+strips, hence the same bits.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from muse_core.resampling.grid import NOMINAL_STEP_A, OutputGrid, pixel_grid
 
 from .store import RowStore
 
-BYTES_PER_ROW = 64  # of a strip: columns, their copies in voxel order, and the sorting
+BYTES_PER_ROW = 48  # of a strip: columns, their copies in voxel order, and the sorting
 HALO = 2  # rows of cells: one for the weights, one more for the statistics of cosmic rays
-LEAST_HEIGHT = 6
+LEAST_HEIGHT = 12
 LARGEST_SIDE = 5000
 
 
