@@ -5,8 +5,8 @@
     python benchmarks/bench_imphot.py speed
     python benchmarks/bench_imphot.py batch --files 16
 
-The engine `fourier` stands for the existing imphot package, whose numbers it reproduces to 1e-7 when it is given the
-same regridded image.
+The engine `fourier` stands for the existing imphot package, whose numbers it reproduces to 1e-7 when it is
+given the same regridded image.
 """
 
 from __future__ import annotations
@@ -35,20 +35,30 @@ NAMES = ("dx", "dy", "bg", "scale", "fwhm", "beta")
 CASES = {
     "typical": (PairTruth(hst_noise=0.01), {}, {}, 0.0),
     "edge through sources": (
-        PairTruth(field_rotation=20.0, border=2, dx=0.25, dy=0.11, scale=0.9, bg=1.2), {"bright_edge": True}, {}, 0.0,
+        PairTruth(field_rotation=20.0, border=2, dx=0.25, dy=0.11, scale=0.9, bg=1.2),
+        {"bright_edge": True},
+        {},
+        0.0,
     ),
     "faint, beta fixed": (
         PairTruth(noise=6.0, dx=-0.1, dy=0.3, scale=1.0, bg=0.0, hst_noise=0.01),
-        {"nstar": 1, "star_flux": (200.0, 400.0), "disc_flux": (20.0, 400.0)}, {"fix_beta": 2.5}, 0.0,
+        {"nstar": 1, "star_flux": (200.0, 400.0), "disc_flux": (20.0, 400.0)},
+        {"fix_beta": 2.5},
+        0.0,
     ),
     "rotated 33 deg": (PairTruth(rotation=33.0, fwhm=0.72, beta=2.3, dx=-0.21, dy=0.17), {}, {}, 0.0),
-    "moved stars masked": (PairTruth(moved_stars=0.15, star_scale=1.15), {"star_flux": (1500.0, 6000.0)}, {}, 3.0),
+    "moved stars masked": (
+        PairTruth(moved_stars=0.15, star_scale=1.15),
+        {"star_flux": (1500.0, 6000.0)},
+        {},
+        3.0,
+    ),
     "stars masked": (PairTruth(dx=-0.15, dy=0.2), {"star_flux": (1500.0, 6000.0)}, {}, 3.0),
     "12 arcsec field": (PairTruth(size=12.0, noise=0.3), {"nstar": 1, "ndisc": 15}, {}, 0.0),
     "sharp, 0.42 arcsec": (PairTruth(fwhm=0.42, beta=2.0, noise=0.5), {}, {}, 0.0),
     "noisy HST": (PairTruth(hst_noise=0.03, fwhm=0.6), {}, {}, 0.0),
     "correlated noise": (PairTruth(extra={"correlated": True}, hst_noise=0.01), {}, {}, 0.0),
-}  # fmt: skip
+}
 
 
 def _wcs(header):
@@ -116,7 +126,9 @@ def montecarlo(realisations, processes, output, only=None):
             rows[name] += part
     summary = {name: summarise(rows[name], CASES[name][0], CASES[name][2]) for name in names}
     if output:
-        Path(output).write_text(json.dumps({"realisations": realisations, "cases": summary}, indent=1), encoding="utf-8")
+        Path(output).write_text(
+            json.dumps({"realisations": realisations, "cases": summary}, indent=1), encoding="utf-8"
+        )
     sys.stdout.write(table(summary, realisations))
     return summary
 
@@ -130,11 +142,14 @@ def summarise(rows, truth, options):
         expected = np.array([getattr(truth, n) for n in NAMES])
         bias, scatter = (values - expected).mean(0), values.std(0, ddof=1)
         out[engine] = {
-            "bias": bias.tolist(), "scatter": scatter.tolist(), "quoted": np.sqrt(np.nanmean(errors**2, 0)).tolist(),
+            "bias": bias.tolist(),
+            "scatter": scatter.tolist(),
+            "quoted": np.sqrt(np.nanmean(errors**2, 0)).tolist(),
             "bias_sem": (bias / np.where(scatter > 0, scatter / np.sqrt(len(rows)), np.inf)).tolist(),
-            "seconds": float(np.mean([r[engine][2] for r in rows])), "flags": sorted({r[engine][4] for r in rows}),
+            "seconds": float(np.mean([r[engine][2] for r in rows])),
+            "flags": sorted({r[engine][4] for r in rows}),
             "rchi": float(np.mean([r[engine][3] for r in rows])),
-        }  # fmt: skip
+        }
     out["free"] = [n for n in NAMES if f"fix_{n}" not in options]
     return out
 
@@ -153,7 +168,12 @@ def table(summary, realisations):
             cells = []
             for engine in ("image", "fourier"):
                 e = case[engine]
-                cells += [f"{e['bias'][i]:.5f}", f"{e['bias_sem'][i]:.1f}", f"{e['scatter'][i]:.5f}", f"{e['quoted'][i] / e['scatter'][i]:.2f}"]
+                cells += [
+                    f"{e['bias'][i]:.5f}",
+                    f"{e['bias_sem'][i]:.1f}",
+                    f"{e['scatter'][i]:.5f}",
+                    f"{e['quoted'][i] / e['scatter'][i]:.2f}",
+                ]
             lines.append(f"| {name} | {n} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -172,10 +192,14 @@ def speed(repeats=3):
                     started = time.process_time()
                     image = str(hst)
                     if engine == "fourier":
-                        image = imphot.regrid_hst_like_muse(imphot.rescale_hst_like_muse(image, str(muse)), str(muse))
+                        image = imphot.regrid_hst_like_muse(
+                            imphot.rescale_hst_like_muse(image, str(muse)), str(muse)
+                        )
                     imphot.fit_image_photometry(image, str(muse), method=engine, **options)
                     best.append(time.process_time() - started)
-                sys.stdout.write(f"{label:10s} {engine:8s} regridding and fit {min(best):.2f} s CPU (best of {repeats})\n")
+                sys.stdout.write(
+                    f"{label:10s} {engine:8s} regridding and fit {min(best):.2f} s CPU (best of {repeats})\n"
+                )
 
 
 def batch(files):
@@ -188,16 +212,22 @@ def batch(files):
         reference = None
         for n in (1, 2, 4):
             started = time.perf_counter()
-            with imphot.FitImagePhotometryMP(str(names[0][0]), [str(m) for _, m in names], {"method": "image"}, nworker=n) as fits:
+            with imphot.FitImagePhotometryMP(
+                str(names[0][0]), [str(m) for _, m in names], {"method": "image"}, nworker=n
+            ) as fits:
                 count = sum(1 for _ in fits)
             wall = time.perf_counter() - started
             reference = reference or wall
-            sys.stdout.write(f"{count} images, {n} processes: {wall:.2f} s, efficiency {reference / wall / n:.0%}\n")
+            sys.stdout.write(
+                f"{count} images, {n} processes: {wall:.2f} s, efficiency {reference / wall / n:.0%}\n"
+            )
 
 
 def main():
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=("montecarlo", "speed", "batch"))
     parser.add_argument("--realisations", type=int, default=100)
     parser.add_argument("--processes", type=int, default=2)

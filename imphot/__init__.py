@@ -37,9 +37,9 @@ _WHERE = {
     "FIT_BOTH": "cli",
     "SkyImage": "images",
 }
-_MODULES = ("ds9regions",)
+_MODULES = ("ds9regions", "product_images", "recipe_steps")
 
-__all__ = sorted([*_WHERE, *_MODULES])
+__all__ = sorted([*_WHERE, "ds9regions"])
 
 
 def __getattr__(name):

@@ -38,7 +38,13 @@ class _CubeSource:
 
 
 def bandpass_image(
-    cube, wavelengths, sensitivities, unit_wave=None, interpolation="linear", truncation_warning=True, nprocess=0
+    cube,
+    wavelengths,
+    sensitivities,
+    unit_wave=None,
+    interpolation="linear",
+    truncation_warning=True,
+    nprocess=0,
 ):
     """Image of a cube as seen through a filter.
 
@@ -60,8 +66,8 @@ def bandpass_image(
     Returns
     -------
     image
-        mpdaf Image for an mpdaf Cube, else `SkyImage`; weighted mean over the planes.  Voxels that are masked, or
-        whose data or variance is not a number, lose their own weight only.
+        mpdaf Image for an mpdaf Cube, else `SkyImage`; weighted mean over the planes.  Voxels that are
+        masked, or whose data or variance is not a number, lose their own weight only.
     """
     wavelengths = np.asarray(wavelengths, float)
     sensitivities = np.asarray(sensitivities, float)
@@ -75,7 +81,7 @@ def bandpass_image(
         from astropy import units as u
 
         wavelengths = wavelengths * float(u.Unit(unit_wave).to(u.Angstrom))
-    with _open_cube(cube) as source:
+    with _OpenCube(cube) as source:
         return _collapse(source, wavelengths, sensitivities, interpolation, truncation_warning, nprocess)
 
 
@@ -135,7 +141,9 @@ def plane_weights(centres, step, wavelengths, sensitivities, interpolation="line
         raise UserError(f"Unknown interpolation ({interpolation}): choose linear or cubic")
     degree = 1 if interpolation == "linear" else 3
     if wavelengths.size <= degree:
-        raise UserError(f"A {interpolation} interpolation needs more than {degree} points of the filter curve")
+        raise UserError(
+            f"A {interpolation} interpolation needs more than {degree} points of the filter curve"
+        )
     integral = interpolate.make_interp_spline(wavelengths, sensitivities, k=degree).antiderivative()
     low = np.clip(centres - 0.5 * step, wavelengths[0], wavelengths[-1])
     high = np.clip(centres + 0.5 * step, wavelengths[0], wavelengths[-1])
@@ -144,7 +152,7 @@ def plane_weights(centres, step, wavelengths, sensitivities, interpolation="line
     return weights, (1.0 - weights.sum() / whole) if whole else 0.0
 
 
-class _open_cube:
+class _OpenCube:
     """Context manager: a `_CubeSource` for whatever was given."""
 
     def __init__(self, cube):
@@ -169,7 +177,9 @@ class _open_cube:
             return _from_mpdaf(cube)
         if hasattr(cube, "index_of"):
             return _from_hdus(cube, cube.filename())
-        raise UserError(f"The cube is of an unknown kind ({type(cube).__name__}): give a file name, an mpdaf cube or an HDU list")
+        raise UserError(
+            f"The cube is of an unknown kind ({type(cube).__name__}): give a file name, an mpdaf cube or an HDU list"
+        )
 
     def __exit__(self, *_details):
         if self.file is not None:
@@ -192,9 +202,17 @@ def _from_mpdaf(cube):
         return values[start:stop], None if var is None else var[start:stop], mask[start:stop]
 
     return _CubeSource(
-        planes, values.shape, float(first), float(step), cube.wcs.wcs, cube.unit, cube.filename, cube.primary_header,
-        cube.data_header, cube,
-    )  # fmt: skip
+        planes,
+        values.shape,
+        float(first),
+        float(step),
+        cube.wcs.wcs,
+        cube.unit,
+        cube.filename,
+        cube.primary_header,
+        cube.data_header,
+        cube,
+    )
 
 
 def _from_hdus(hdus, filename):
@@ -204,7 +222,11 @@ def _from_hdus(hdus, filename):
     from astropy.wcs import WCS
 
     names = [hdu.name.upper() for hdu in hdus]
-    data = hdus["DATA"] if "DATA" in names else next((h for h in hdus if h.is_image and h.header.get("NAXIS") == 3), None)
+    data = (
+        hdus["DATA"]
+        if "DATA" in names
+        else next((h for h in hdus if h.is_image and h.header.get("NAXIS") == 3), None)
+    )
     if data is None or len(data.shape) != 3:
         raise UserError(f"The file {filename} holds no cube")
     stat = hdus["STAT"] if "STAT" in names else None
@@ -226,18 +248,41 @@ def _from_hdus(hdus, filename):
         warnings.simplefilter("ignore")
         wcs = WCS(header).celestial
     return _CubeSource(
-        planes, data.shape, first, step * factor, wcs, header.get("BUNIT", ""), filename, hdus[0].header.copy(), header.copy()
+        planes,
+        data.shape,
+        first,
+        step * factor,
+        wcs,
+        header.get("BUNIT", ""),
+        filename,
+        hdus[0].header.copy(),
+        header.copy(),
     )
 
 
 def _image(source, values, var, mask):
     if source.cube is None:
-        return SkyImage(values, var, mask, source.wcs, source.unit, source.filename, source.primary_header, source.data_header)
+        return SkyImage(
+            values,
+            var,
+            mask,
+            source.wcs,
+            source.unit,
+            source.filename,
+            source.primary_header,
+            source.data_header,
+        )
     from mpdaf.obj import Image
 
     out = Image(
-        data=np.where(mask, 0.0, values), var=var, mask=mask, wcs=source.cube.wcs, unit=source.unit, copy=False,
-        primary_header=source.primary_header.copy(), data_header=source.data_header.copy(),
-    )  # fmt: skip
+        data=np.where(mask, 0.0, values),
+        var=var,
+        mask=mask,
+        wcs=source.cube.wcs,
+        unit=source.unit,
+        copy=False,
+        primary_header=source.primary_header.copy(),
+        data_header=source.data_header.copy(),
+    )
     out.filename = source.filename
     return out

@@ -13,9 +13,15 @@ from pathlib import Path
 from .errors import UserError, WorkerError
 
 __all__ = [
-    "FIT_BOTH", "FIT_IMAGE", "FIT_STAR", "ImphotArgumentParser", "extract_function_args", "fit_photometry_main",
-    "make_wideband_image_main", "regrid_hst_to_muse_main",
-]  # fmt: skip
+    "FIT_BOTH",
+    "FIT_IMAGE",
+    "FIT_STAR",
+    "ImphotArgumentParser",
+    "extract_function_args",
+    "fit_photometry_main",
+    "make_wideband_image_main",
+    "regrid_hst_to_muse_main",
+]
 
 FIT_IMAGE = 1
 FIT_STAR = 2
@@ -49,35 +55,80 @@ class ImphotArgumentParser(argparse.ArgumentParser):
 
     def __init__(self, functions, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        image, star = bool(functions & FIT_IMAGE), bool(functions & FIT_STAR)
+        image = bool(functions & FIT_IMAGE)
         number = {"type": optional_number, "metavar": "VALUE"}
         add = self.add_argument
         if image:
             add("--regions", default="star", help="none, star, notstar or a ds9 region file (default: star)")
-        add("--star", nargs=3, type=float, metavar=("RA", "DEC", "RADIUS"), default=None,
-            help="position [deg] of a star and radius [arcsec] around it; adds a fit of this star")  # fmt: skip
+        add(
+            "--star",
+            nargs=3,
+            type=float,
+            metavar=("RA", "DEC", "RADIUS"),
+            default=None,
+            help="position [deg] of a star and radius [arcsec] around it; adds a fit of this star",
+        )
         if image:
             add("--segment", action="store_true", help="leave out pixels without a source")
             for name, what in (
-                ("scale", "flux scale"), ("bg", "background"), ("dx", "offset along x [arcsec]"), ("dy", "offset along y [arcsec]"),
-            ):  # fmt: skip
+                ("scale", "flux scale"),
+                ("bg", "background"),
+                ("dx", "offset along x [arcsec]"),
+                ("dy", "offset along y [arcsec]"),
+            ):
                 add(f"--fix_{name}", default=None, help=f"hold the {what} at this value, or none", **number)
         add("--fix_fwhm", default=None, help="hold the width of the PSF [arcsec], or none", **number)
-        add("--fix_beta", default=2.5, help="hold the index of the Moffat PSF, or none to fit it (default: 2.5)", **number)
+        add(
+            "--fix_beta",
+            default=2.5,
+            help="hold the index of the Moffat PSF, or none to fit it (default: 2.5)",
+            **number,
+        )
         if image:
-            add("--hst_fwhm", type=float, default=0.085, help="width of the HST PSF [arcsec] (default: 0.085)")
+            add(
+                "--hst_fwhm", type=float, default=0.085, help="width of the HST PSF [arcsec] (default: 0.085)"
+            )
             add("--hst_beta", type=float, default=1.6, help="Moffat index of the HST PSF (default: 1.6)")
-            add("--margin", type=float, default=2.0, help="zeros around the image [arcsec], engine fourier (default: 2)")
+            add(
+                "--margin",
+                type=float,
+                default=2.0,
+                help="zeros around the image [arcsec], engine fourier (default: 2)",
+            )
             add("--save", action="store_true", help="write image, model, residuals and their transforms")
-            add("--taper", type=int, default=9, help="softened border of masks [pixel], engine fourier (default: 9)")
-            add("--extramask", default=None, metavar="FILE", help="FITS image of pixels to leave out (not zero)")
+            add(
+                "--taper",
+                type=int,
+                default=9,
+                help="softened border of masks [pixel], engine fourier (default: 9)",
+            )
+            add(
+                "--extramask",
+                default=None,
+                metavar="FILE",
+                help="FITS image of pixels to leave out (not zero)",
+            )
         add("--display", action="store_true", help="plot on the screen")
         add("--nowait", action="store_true", help="do not wait for the plot to be closed")
-        add("--hardcopy", default="none", metavar="FORMAT", help="write the plot in this format (pdf, png ...)")
+        add(
+            "--hardcopy",
+            default="none",
+            metavar="FORMAT",
+            help="write the plot in this format (pdf, png ...)",
+        )
         add("--title", default=None, help="title of the plot")
         add("--apply", action="store_true", help="write the corrected MUSE image")
-        add("--resample", action="store_true", help="move the pixels of the corrected image instead of its WCS")
-        add("--method", default=None, choices=("fourier", "image"), help="engine: fourier (as ever, the default) or image")
+        add(
+            "--resample",
+            action="store_true",
+            help="move the pixels of the corrected image instead of its WCS",
+        )
+        add(
+            "--method",
+            default=None,
+            choices=("fourier", "image"),
+            help="engine: fourier (as ever, the default) or image",
+        )
 
 
 def extract_function_args(options, function):
@@ -129,7 +180,9 @@ def _fit_photometry():
     from . import fitboth, fitimage, workers
 
     parser = ImphotArgumentParser(
-        FIT_BOTH, prog="fit_photometry", description="Fit the PSF, offset, flux scale and background of MUSE images."
+        FIT_BOTH,
+        prog="fit_photometry",
+        description="Fit the PSF, offset, flux scale and background of MUSE images.",
     )
     parser.add_argument("--verbose", action="store_true", help="print the full report of each fit")
     parser.add_argument("--nworker", type=int, default=0, help="processes: 0 one per CPU, -n all CPUs but n")
@@ -163,9 +216,13 @@ def _regrid_hst_to_muse():
     from .images import as_sky_image
     from .regrid import regrid_hst_like_muse, rescale_hst_like_muse
 
-    parser = argparse.ArgumentParser(prog="regrid_hst_to_muse", description="Resample HST images to the pixels of a MUSE image.")
+    parser = argparse.ArgumentParser(
+        prog="regrid_hst_to_muse", description="Resample HST images to the pixels of a MUSE image."
+    )
     parser.add_argument("--quiet", action="store_true", help="print nothing")
-    parser.add_argument("--field", default=None, help="name of the field, used in the names of the files written")
+    parser.add_argument(
+        "--field", default=None, help="name of the field, used in the names of the files written"
+    )
     parser.add_argument("muse_image", help="MUSE image or cube")
     parser.add_argument("hst_image", nargs="+", help="HST images")
     options = parser.parse_args()
@@ -204,10 +261,16 @@ def _make_wideband_image():
 
     from .bandpass import bandpass_image
 
-    parser = argparse.ArgumentParser(prog="make_wideband_image", description="Collapse MUSE cubes with a filter curve.")
-    parser.add_argument("--prefix", default=None, help="start of the names of the images (default: name of the curve)")
+    parser = argparse.ArgumentParser(
+        prog="make_wideband_image", description="Collapse MUSE cubes with a filter curve."
+    )
+    parser.add_argument(
+        "--prefix", default=None, help="start of the names of the images (default: name of the curve)"
+    )
     parser.add_argument("--quiet", action="store_true", help="print nothing")
-    parser.add_argument("--wave_units", default="angstrom", help="unit of the wavelengths of the curve (default: angstrom)")
+    parser.add_argument(
+        "--wave_units", default="angstrom", help="unit of the wavelengths of the curve (default: angstrom)"
+    )
     parser.add_argument("--nprocess", type=int, default=0, help="threads: 0 one per CPU, -n all CPUs but n")
     parser.add_argument("filter_curve", help="text file with two columns: wavelength, throughput")
     parser.add_argument("cube", nargs="+", help="MUSE cubes")

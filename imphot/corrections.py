@@ -37,7 +37,9 @@ def apply_corrections(im, imfit, corrections="xy,scale,zero", resample=False, in
     words = {word.strip().lower() for word in (corrections or "").split(",")} - {"", "none"}
     unknown = words - set(_WORDS)
     if unknown:
-        raise UserError(f"Unknown corrections ({', '.join(sorted(unknown))}): choose from xy, x, y, scale, zero")
+        raise UserError(
+            f"Unknown corrections ({', '.join(sorted(unknown))}): choose from xy, x, y, scale, zero"
+        )
     sky = as_sky_image(im)
     mpdaf = sky.source is not None
     if mpdaf:
@@ -104,6 +106,8 @@ def shift_image(values, var, mask, ny, nx):
     if var is not None:
         good = np.where(mask, 0.0, var).astype(float)
         weight = np.maximum(1.0 - share, 1e-6)
-        moved_var = (ndimage.shift(good, (ny, nx), order=1, mode="constant", cval=0.0) / weight).astype(var.dtype)
+        moved_var = (ndimage.shift(good, (ny, nx), order=1, mode="constant", cval=0.0) / weight).astype(
+            var.dtype
+        )
     moved = np.where(lost, 0.0, moved).astype(values.dtype)
     return moved, moved_var, lost

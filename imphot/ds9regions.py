@@ -27,9 +27,23 @@ PIXEL_SYSTEMS = {"physical", "image"}
 FOREIGN_SYSTEMS = {"linear", "amplifier", "detector", "wcs", "tile"}
 SHAPES = {"circle": 3, "ellipse": 5, "box": 5}
 OTHER_SHAPES = {
-    "polygon", "annulus", "panda", "epanda", "bpanda", "line", "vector", "text", "point", "ruler", "compass", "projection",
-    "segment", "composite", "cpanda", "pie",
-}  # fmt: skip
+    "polygon",
+    "annulus",
+    "panda",
+    "epanda",
+    "bpanda",
+    "line",
+    "vector",
+    "text",
+    "point",
+    "ruler",
+    "compass",
+    "projection",
+    "segment",
+    "composite",
+    "cpanda",
+    "pie",
+}
 
 
 class RegionError(UserError, ValueError):
@@ -175,7 +189,9 @@ class Ds9Regions:
                 else:
                     self._read_shape(number, text, word)
             elif word in OTHER_SHAPES:
-                self._ignore(number, text, f"the shape {word} is not supported, only circle, ellipse and box are")
+                self._ignore(
+                    number, text, f"the shape {word} is not supported, only circle, ellipse and box are"
+                )
             else:
                 self._ignore(number, text, "neither a coordinate system nor a region")
 
@@ -190,13 +206,17 @@ class Ds9Regions:
             words.append("0")
         if len(words) != wanted:
             if len(words) > wanted:
-                self._ignore(number, text, f"a {shape} with {len(words)} numbers (nested shapes are not supported)")
+                self._ignore(
+                    number, text, f"a {shape} with {len(words)} numbers (nested shapes are not supported)"
+                )
                 return
-            raise RegionError(f"Error on line {number} (a {shape} needs {wanted} numbers, found {len(words)}: {text})")
+            raise RegionError(
+                f"Error on line {number} (a {shape} needs {wanted} numbers, found {len(words)}: {text})"
+            )
         try:
             x = _coordinate(words[0], self._system, first=True)
             y = _coordinate(words[1], self._system, first=False)
-            sizes = [_size(word, self._system) for word in words[2:4 if wanted == 5 else 3]]
+            sizes = [_size(word, self._system) for word in words[2 : 4 if wanted == 5 else 3]]
             angle = float(words[4].rstrip("d°")) if wanted == 5 else 0.0
         except ValueError as err:
             raise RegionError(f"Error on line {number} ({err})") from err
@@ -229,7 +249,9 @@ def _lines_of(regions):
 
 def _coordinate(text, system, first):
     """A position: number or sexagesimal; hours for the first equatorial coordinate."""
-    sexagesimal = re.fullmatch(r"([+\-]?)\s*(\d+)\s*[:hd\s]\s*(\d+)\s*[:m\s]\s*(\d+(?:\.\d*)?)\s*s?", text.strip())
+    sexagesimal = re.fullmatch(
+        r"([+\-]?)\s*(\d+)\s*[:hd\s]\s*(\d+)\s*[:m\s]\s*(\d+(?:\.\d*)?)\s*s?", text.strip()
+    )
     if sexagesimal:
         sign, a, b, c = sexagesimal.groups()
         value = int(a) + int(b) / 60.0 + float(c) / 3600.0

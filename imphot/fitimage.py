@@ -11,7 +11,7 @@ from .images import pixel_steps
 from .painting import check_star, excluded_by_regions, extra_mask, load_pair, segmentation_mask
 from .results import FittedImagePhotometry
 
-__all__ = ["fit_image_photometry"]
+__all__ = ["fit_image_photometry", "fit_with_pictures"]
 
 PARAMETERS = ("scale", "bg", "dx", "dy", "fwhm", "beta")
 
@@ -53,8 +53,9 @@ def fit_image_photometry(
     Parameters
     ----------
     hst : image
-        HST image (mpdaf image, file name, HDU list or (data, variance, mask, wcs)); resampled to the MUSE pixels by
-        `regrid_hst_like_muse` and in flux units for the ``fourier`` engine, as observed or resampled for ``image``
+        HST image (mpdaf image, file name, HDU list or (data, variance, mask, wcs)); resampled to the MUSE
+        pixels by `regrid_hst_like_muse` and in flux units for the ``fourier`` engine, as observed or
+        resampled for ``image``
     muse : image
         MUSE image
     regions : str, Path, file object or sequence, optional
@@ -70,8 +71,8 @@ def fit_image_photometry(
     segment : bool
         leave out the pixels without a source
     display, nowait, hardcopy, title, fig
-        plot on the screen, do not wait for the plot to be closed, write the plot to a file of this format, title,
-        figure to draw in
+        plot on the screen, do not wait for the plot to be closed, write the plot to a file of this format,
+        title, figure to draw in
     star : (ra, dec, radius), optional
         position [degrees] and radius [arcsec] for regions="star" and "notstar"
     save : bool
@@ -97,33 +98,111 @@ def fit_image_photometry(
     -------
     FittedImagePhotometry
     """
+    result, muse, pictures = fit_with_pictures(
+        hst,
+        muse,
+        regions=regions,
+        fix_scale=fix_scale,
+        fix_bg=fix_bg,
+        fix_dx=fix_dx,
+        fix_dy=fix_dy,
+        fix_fwhm=fix_fwhm,
+        fix_beta=fix_beta,
+        min_scale=min_scale,
+        hst_fwhm=hst_fwhm,
+        hst_beta=hst_beta,
+        margin=margin,
+        segment=segment,
+        star=star,
+        taper=taper,
+        extramask=extramask,
+        init_dx=init_dx,
+        init_dy=init_dy,
+        method=method,
+        hst_psf=hst_psf,
+        mask_points=mask_points,
+    )
+    _outputs(result, muse, pictures, display, nowait, hardcopy, title, fig, save, apply, resample)
+    return result
+
+
+def fit_with_pictures(
+    hst,
+    muse,
+    regions=None,
+    fix_scale=None,
+    fix_bg=None,
+    fix_dx=None,
+    fix_dy=None,
+    fix_fwhm=None,
+    fix_beta=None,
+    min_scale=0,
+    hst_fwhm=0.085,
+    hst_beta=1.6,
+    margin=2.0,
+    segment=False,
+    star=None,
+    taper=9,
+    extramask=None,
+    init_dx=None,
+    init_dy=None,
+    method=None,
+    hst_psf=None,
+    mask_points=None,
+):
+    """The fit of `fit_image_photometry` without its files and plots.
+
+    Returns
+    -------
+    FittedImagePhotometry, SkyImage, dict
+        the results, the MUSE image and the pictures of the fit: crop, used, muse, model, muse_fft,
+        model_fft, padded_shape
+    """
     method = check_method(method)
     hst, muse = load_pair(hst, muse)
-    fixed = {name: _number(value, f"fix_{name}") for name, value in zip(PARAMETERS, (fix_scale, fix_bg, fix_dx, fix_dy, fix_fwhm, fix_beta), strict=True)}
+    given = (fix_scale, fix_bg, fix_dx, fix_dy, fix_fwhm, fix_beta)
+    fixed = {name: _number(value, f"fix_{name}") for name, value in zip(PARAMETERS, given, strict=True)}
     starts = _number(init_dx, "init_dx"), _number(init_dy, "init_dy")
+    margin, hst_moffat = (
+        _number(margin, "margin"),
+        (_number(hst_fwhm, "hst_fwhm"), _number(hst_beta, "hst_beta")),
+    )
+    if not (margin >= 0 and hst_moffat[0] > 0 and hst_moffat[1] > 1):
+        raise UserError("margin must not be negative, hst_fwhm must be positive and hst_beta larger than one")
     if star is not None:
         check_star(star)
     aligned = image_grids_aligned(hst, muse)
     extra = extra_mask(extramask, muse.shape)
     if not (~muse.mask & ~extra).any():
         raise UserError("All pixels of the MUSE image are masked or not a number: nothing is left to fit")
-
     if method == "fourier":
         if not aligned:
             raise UserError(
                 "The pixels of the HST and MUSE images are not aligned. Bring the HST image to the MUSE pixels with "
                 "regrid_hst_like_muse (or the script regrid_hst_to_muse), or use method='image'"
             )
-        result, pictures = _fourier(hst, muse, regions, star, segment, extra, fixed, starts, (hst_fwhm, hst_beta), min_scale, margin, taper)
+        result, pictures = _fourier(
+            hst, muse, regions, star, segment, extra, fixed, starts, hst_moffat, min_scale, margin, taper
+        )
     else:
         from .image_engine import fit_image_plane
 
         result, pictures = fit_image_plane(
-            hst, muse, aligned=aligned, regions=regions, star=star, segment=segment, extra=extra, fixed=fixed,
-            starts=starts, hst_moffat=(hst_fwhm, hst_beta), min_scale=min_scale, hst_psf=hst_psf, mask_points=mask_points,
-        )  # fmt: skip
-    _outputs(result, muse, pictures, display, nowait, hardcopy, title, fig, save, apply, resample)
-    return result
+            hst,
+            muse,
+            aligned=aligned,
+            regions=regions,
+            star=star,
+            segment=segment,
+            extra=extra,
+            fixed=fixed,
+            starts=starts,
+            hst_moffat=hst_moffat,
+            min_scale=min_scale,
+            hst_psf=hst_psf,
+            mask_points=mask_points,
+        )
+    return result, muse, pictures
 
 
 def check_method(method):
@@ -153,14 +232,29 @@ def _fourier(hst, muse, regions, star, segment, extra, fixed, starts, hst_psf, m
     fit = fit_fourier(
         np.where(hst.mask, 0.0, hst.values).astype(float),
         np.where(muse.mask, 0.0, muse.values).astype(float),
-        hst_mask, muse.mask | extra, pixel_steps(muse.wcs), fixed, starts, hst_psf, min_scale, margin, taper,
-    )  # fmt: skip
+        hst_mask,
+        muse.mask | extra,
+        pixel_steps(muse.wcs),
+        fixed,
+        starts,
+        hst_psf,
+        min_scale,
+        margin,
+        taper,
+    )
     flag = 0 if fit.result.success else 1
-    result = FittedImagePhotometry(muse, fit.result, fit.rms_error, engine="fourier", flag=flag, npix=int(fit.used.sum()))
+    result = FittedImagePhotometry(
+        muse, fit.result, fit.rms_error, engine="fourier", flag=flag, npix=int(fit.used.sum())
+    )
     pictures = {
-        "crop": fit.crop, "used": fit.used, "muse": fit.muse, "model": fit.model,
-        "muse_fft": fit.muse_fft, "model_fft": fit.model_fft, "padded_shape": fit.padded_shape,
-    }  # fmt: skip
+        "crop": fit.crop,
+        "used": fit.used,
+        "muse": fit.muse,
+        "model": fit.model,
+        "muse_fft": fit.muse_fft,
+        "model_fft": fit.model_fft,
+        "padded_shape": fit.padded_shape,
+    }
     return result, pictures
 
 

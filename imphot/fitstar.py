@@ -57,9 +57,9 @@ def fit_star_photometry(
     apply, resample : bool
         write the corrected MUSE image, by resampling
     method : {"fourier", "image"}, optional
-        "image": both stars get the model that belongs to them (the HST star is a Moffat seen through the low-pass of
-        the regridding), pixels are weighted by their variances and masked ones left out.  Otherwise the documented
-        fit: Moffats for both, equal weights, which overrates the scale by about 6 %.
+        "image": both stars get the model that belongs to them (the HST star is a Moffat seen through the
+        low-pass of the regridding), pixels are weighted by their variances and masked ones left out.
+        Otherwise the documented fit: Moffats for both, equal weights, which overrates the scale by about 6 %.
 
     Returns
     -------
@@ -105,20 +105,35 @@ def fit_star_photometry(
     residual = _values(muse, selected) - muse_fit.best_fit
     flag = 0 if muse_fit.success and hst_fit.success else 1
     flux = hst_fit.params["flux"]
-    if not flux.value > 0 or (flux.stderr and flux.value < 5 * flux.stderr) or not muse_fit.params["flux"].value > 0:
+    if (
+        not flux.value > 0
+        or (flux.stderr and flux.value < 5 * flux.stderr)
+        or not muse_fit.params["flux"].value > 0
+    ):
         flag |= 2
         _log.warning("the star is not significant in one of the images")
     result = FittedStarPhotometry(
-        muse, muse_fit, hst_fit, float(np.sqrt(np.mean(residual**2))), ra, dec,
-        engine="image" if matched else "fourier", flag=flag, npix=int(selected.sum()),
-    )  # fmt: skip
+        muse,
+        muse_fit,
+        hst_fit,
+        float(np.sqrt(np.mean(residual**2))),
+        ra,
+        dec,
+        engine="image" if matched else "fourier",
+        flag=flag,
+        npix=int(selected.sum()),
+    )
     if display or hardcopy not in (None, "", "none") or fig is not None:
         from .plots import plot_star_fit
 
         profile = {
-            "x": x, "y": y, "muse": _values(muse, selected), "hst": _values(hst, selected),
-            "muse_model": muse_fit.best_fit, "hst_model": hst_fit.best_fit,
-        }  # fmt: skip
+            "x": x,
+            "y": y,
+            "muse": _values(muse, selected),
+            "hst": _values(hst, selected),
+            "muse_model": muse_fit.best_fit,
+            "hst_model": hst_fit.best_fit,
+        }
         plot_star_fit(result, muse, profile, display, nowait, hardcopy, title, fig)
     if apply:
         from .outputs import write_aligned
@@ -138,7 +153,9 @@ def _moffat_star(x, y, dx, dy, bg, flux, fwhm, beta, area):
 def _starts(model, x, y, data, beta):
     total = data.sum()
     scale = total if abs(total) > 0 else 1.0
-    return model.make_params(dx=float(data @ x / scale), dy=float(data @ y / scale), bg=0.0, flux=float(total), fwhm=0.5, beta=beta)
+    return model.make_params(
+        dx=float(data @ x / scale), dy=float(data @ y / scale), bg=0.0, flux=float(total), fwhm=0.5, beta=beta
+    )
 
 
 def _fit_compat(image, selected, x, y, steps, fixed, beta, bounded):
@@ -168,7 +185,11 @@ def _best_start(x, y, data, bg):
     light = np.maximum(data - bg, 0.0)
     bright = np.where(light > 0.2 * light.max(), light, 0.0)
     total = max(bright.sum(), 1e-30)
-    return float(bright @ x / total), float(bright @ y / total), float(max((data - bg).sum(), 1e-3 * abs(data).max()))
+    return (
+        float(bright @ x / total),
+        float(bright @ y / total),
+        float(max((data - bg).sum(), 1e-3 * abs(data).max())),
+    )
 
 
 def _weights(image, selected):
@@ -195,7 +216,14 @@ def _fit_muse(image, selected, x, y, steps, fixed):
     params["fwhm"].set(min=0.05, max=10.0)
     params["beta"].set(min=BETA_RANGE[0], max=BETA_RANGE[1])
     hold_parameters(params, fixed)
-    return model.fit(data, params, weights=_weights(image, selected), plane=np.zeros(1), method="least_squares", fit_kws={"x_scale": "jac"})
+    return model.fit(
+        data,
+        params,
+        weights=_weights(image, selected),
+        plane=np.zeros(1),
+        method="least_squares",
+        fit_kws={"x_scale": "jac"},
+    )
 
 
 def _fit_hst(image, selected, x, y, pixels, centre, steps):
@@ -203,7 +231,9 @@ def _fit_hst(image, selected, x, y, pixels, centre, steps):
     from lmfit import Model
     from scipy import fft
 
-    size = fft.next_fast_len(2 * int(np.ceil(3.0 * max(np.ptp(x) / steps[1], np.ptp(y) / steps[0]) / 2.0) + 4), real=True)
+    size = fft.next_fast_len(
+        2 * int(np.ceil(3.0 * max(np.ptp(x) / steps[1], np.ptp(y) / steps[0]) / 2.0) + 4), real=True
+    )
     size += size % 2
     v, u = frequency_grid((size, size), steps)
     radius = np.hypot(v, u)
@@ -225,4 +255,11 @@ def _fit_hst(image, selected, x, y, pixels, centre, steps):
     params = model.make_params(dx=dx, dy=dy, bg=bg, flux=flux, fwhm=0.1, beta=1.8)
     params["fwhm"].set(min=0.01, max=1.0)
     params["beta"].set(min=BETA_RANGE[0], max=BETA_RANGE[1])
-    return model.fit(data, params, weights=_weights(image, selected), plane=np.zeros(1), method="least_squares", fit_kws={"x_scale": "jac"})
+    return model.fit(
+        data,
+        params,
+        weights=_weights(image, selected),
+        plane=np.zeros(1),
+        method="least_squares",
+        fit_kws={"x_scale": "jac"},
+    )

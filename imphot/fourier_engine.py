@@ -84,9 +84,14 @@ def fit_fourier(
     -------
     FourierFit
     """
-    begin = [fixed.get(name) if fixed.get(name) is not None else (start or 0.0) for name, start in zip(("dx", "dy"), starts, strict=True)]
+    begin = [
+        fixed.get(name) if fixed.get(name) is not None else (start or 0.0)
+        for name, start in zip(("dx", "dy"), starts, strict=True)
+    ]
     for rounds in range(1, MAX_ROUNDS + 1):
-        fit = _fit_once(hst, muse, hst_mask, muse_mask, steps, fixed, begin, hst_psf, min_scale, margin, taper, lowpass)
+        fit = _fit_once(
+            hst, muse, hst_mask, muse_mask, steps, fixed, begin, hst_psf, min_scale, margin, taper, lowpass
+        )
         found = [fit.result.params["dx"].value, fit.result.params["dy"].value]
         fit.rounds = rounds
         if abs(found[0] - begin[0]) < steps[1] and abs(found[1] - begin[1]) < steps[0]:
@@ -116,7 +121,10 @@ def crop_slices(used):
             "No pixel is left to fit: all are masked or excluded by the regions. "
             "Check the region file, the extra mask and that both images overlap"
         )
-    crop = slice(rows[0], max(rows[-1] - 1, rows[0] + 1)), slice(columns[0], max(columns[-1] - 1, columns[0] + 1))
+    crop = (
+        slice(rows[0], max(rows[-1] - 1, rows[0] + 1)),
+        slice(columns[0], max(columns[-1] - 1, columns[0] + 1)),
+    )
     if used[crop].sum() < 10:
         raise UserError("Fewer than 10 pixels are left to fit: loosen the regions or the masks")
     return crop
@@ -142,7 +150,9 @@ def weight_image(used, taper):
     return ndimage.convolve1d(out, line, axis=1, mode="constant")
 
 
-def _fit_once(hst, muse, hst_mask, muse_mask, steps, fixed, begin, hst_psf, min_scale, margin, taper, lowpass):
+def _fit_once(
+    hst, muse, hst_mask, muse_mask, steps, fixed, begin, hst_psf, min_scale, margin, taper, lowpass
+):
     from lmfit import Model
     from scipy import fft
 
@@ -158,9 +168,13 @@ def _fit_once(hst, muse, hst_mask, muse_mask, steps, fixed, begin, hst_psf, min_
     model_image = np.where(used, rolled[crop], 0.0)
     weight = weight_image(used, taper)
     if not weight.any():
-        raise UserError(f"Nothing is left of the field after tapering by {taper} pixels: use a smaller taper or fewer masks")
+        raise UserError(
+            f"Nothing is left of the field after tapering by {taper} pixels: use a smaller taper or fewer masks"
+        )
     shape = used.shape
-    padded = tuple(padded_length(n, int(np.ceil(margin / step))) for n, step in zip(shape, steps, strict=True))
+    padded = tuple(
+        padded_length(n, int(np.ceil(margin / step))) for n, step in zip(shape, steps, strict=True)
+    )
 
     v, u = frequency_grid(padded, steps)
     hst_fft = fft.rfft2(model_image * weight, padded)
@@ -183,9 +197,13 @@ def _fit_once(hst, muse, hst_mask, muse_mask, steps, fixed, begin, hst_psf, min_
         out += (bg - level) * weight_fft
         return out.view(float).ravel()
 
-    model = Model(offset_moffat, independent_vars=["plane"], name="Moffat-convolved, shifted HST image, Fourier plane")
+    model = Model(
+        offset_moffat, independent_vars=["plane"], name="Moffat-convolved, shifted HST image, Fourier plane"
+    )
     ratio = abs(muse_fft[0, 0]) / max(abs(hst_fft[0, 0]), 1e-300)
-    params = model.make_params(dx=begin[0], dy=begin[1], bg=level, scale=max(ratio, min_scale), fwhm=0.5, beta=5.0)
+    params = model.make_params(
+        dx=begin[0], dy=begin[1], bg=level, scale=max(ratio, min_scale), fwhm=0.5, beta=5.0
+    )
     params["scale"].set(min=min_scale)
     params["fwhm"].set(min=0.0)
     params["beta"].set(min=0.1, max=1e6)
@@ -212,7 +230,9 @@ def hold_parameters(params, fixed):
 def run_lmfit(model, data, params, weights=None, fit_kws=None, **independent):
     """Least-squares fit that also accepts a set of parameters without a free one."""
     if any(p.vary for p in params.values()):
-        return model.fit(data, params, weights=weights, method="least_squares", fit_kws=fit_kws, **independent)
+        return model.fit(
+            data, params, weights=weights, method="least_squares", fit_kws=fit_kws, **independent
+        )
     from lmfit.model import ModelResult
 
     result = ModelResult(model, params, data=data, weights=weights, fcn_kws=independent)

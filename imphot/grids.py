@@ -9,7 +9,9 @@ from .images import as_sky_image, pixel_steps
 
 __all__ = ["image_grids_aligned", "pixel_map"]
 
-LINEAR_TOLERANCE = 4e-4  # relative; a rotation of 0.1 degree is 1.7e-3, an error of the pixel scale of 0.1 % is 1e-3
+LINEAR_TOLERANCE = (
+    4e-4  # relative; a rotation of 0.1 degree is 1.7e-3, an error of the pixel scale of 0.1 % is 1e-3
+)
 
 
 def image_grids_aligned(im1, im2, tolerance=0.01):
@@ -45,7 +47,10 @@ def pixel_map(wcs_from, wcs_to, y, x):
     """Pixel coordinates (from zero) in a second image of positions of a first one."""
     from astropy.wcs.utils import pixel_to_pixel
 
-    same = {(wcs_from.wcs.radesys or "ICRS").upper(), (wcs_to.wcs.radesys or "ICRS").upper()} <= {"ICRS", "FK5"}
+    same = {(wcs_from.wcs.radesys or "ICRS").upper(), (wcs_to.wcs.radesys or "ICRS").upper()} <= {
+        "ICRS",
+        "FK5",
+    }
     same &= wcs_from.wcs.ctype[0][:2] == wcs_to.wcs.ctype[0][:2]
     if same:  # the two frames agree within 0.03 arcsec and observers mix the keywords up
         ra, dec = wcs_from.all_pix2world(x, y, 0)

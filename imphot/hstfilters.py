@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-import os
+from pathlib import Path
 
 import numpy as np
 
@@ -56,7 +56,11 @@ class HstFilterInfo:
         image = None
         if isinstance(hst, str) and hst.strip().upper() in ACS_WFC_FILTERS:
             name = hst.strip().upper()
-        elif isinstance(hst, str) and not os.path.exists(hst) and not hst.lower().endswith((".fits", ".fits.gz")):
+        elif (
+            isinstance(hst, str)
+            and not Path(hst).exists()
+            and not hst.lower().endswith((".fits", ".fits.gz"))
+        ):
             raise UserError(f"Unrecognized filter name ({hst}): known are {', '.join(ACS_WFC_FILTERS)}")
         else:
             image = as_sky_image(hst, "HST")
@@ -76,7 +80,9 @@ class HstFilterInfo:
                 f"Unrecognized filter ({name}) in HST image header, and no PHOTFLAM and PHOTPLAM keywords: "
                 f"add them, or set FILTER to one of {', '.join(ACS_WFC_FILTERS)}"
             )
-        instrument = str(image.header_value("INSTRUME", "ACS") if image is not None else "ACS").strip().upper()
+        instrument = (
+            str(image.header_value("INSTRUME", "ACS") if image is not None else "ACS").strip().upper()
+        )
         detector = str(image.header_value("DETECTOR", "WFC") if image is not None else "WFC").strip().upper()
         if instrument != "ACS" or (detector and detector not in ("WFC", "WFC1", "WFC2")):
             raise UserError(

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The `image` engine: weighted fit on the MUSE pixels, with a model made from the HST frame as observed.
 
-Masks only drop residuals, so the sources that they cut are modelled whole; noise is weighted by the variances of
-the MUSE image; the errors come from the noise that is seen in the residuals, its correlations and the noise of HST.
+Masks only drop residuals, so the sources that they cut are modelled whole; noise is weighted by the
+variances of the MUSE image; the errors come from the noise that is seen in the residuals, its correlations
+and the noise of HST.
 """
 
 from __future__ import annotations
@@ -55,7 +56,19 @@ class Scene:
 
 
 def fit_image_plane(
-    hst, muse, aligned, regions, star, segment, extra, fixed, starts, hst_moffat, min_scale, hst_psf=None, mask_points=None
+    hst,
+    muse,
+    aligned,
+    regions,
+    star,
+    segment,
+    extra,
+    fixed,
+    starts,
+    hst_moffat,
+    min_scale,
+    hst_psf=None,
+    mask_points=None,
 ):
     """Fit one field; see `imphot.fit_image_photometry` for the arguments.
 
@@ -76,7 +89,9 @@ def fit_image_plane(
     sigma = np.ones(data.shape)
     if muse.var is not None:
         sigma[used] = np.sqrt(muse.var[crop][used].astype(float))
-    begin = [fixed.get(n) if fixed.get(n) is not None else s for n, s in zip(("dx", "dy"), starts, strict=True)]
+    begin = [
+        fixed.get(n) if fixed.get(n) is not None else s for n, s in zip(("dx", "dy"), starts, strict=True)
+    ]
     sought = [b is None for b in begin]
     begin = [b or 0.0 for b in begin]
 
@@ -97,7 +112,7 @@ def fit_image_plane(
         if max(abs(f - shift[i] * s) for f, i, s in zip(found, (1, 0), steps[::-1], strict=True)) < SEARCH:
             break
         begin = found
-    return _finish(result, jacobian, scene, data, usable, sigma, muse, crop, steps, fixed)
+    return _finish(result, jacobian, scene, data, usable, sigma, muse, crop, steps)
 
 
 def _bounding_box(used):
@@ -117,7 +132,9 @@ def _enough(usable, used):
             "The HST image has no data where the MUSE pixels to be fitted are: check the coordinates of both images and the regions"
         )
     if n < 25:
-        raise UserError(f"Only {n} pixels are left to fit (of {int(used.sum())} before the HST mask): loosen masks and regions")
+        raise UserError(
+            f"Only {n} pixels are left to fit (of {int(used.sum())} before the HST mask): loosen masks and regions"
+        )
 
 
 def prepare_scene(hst, muse, crop, steps, aligned, shift, hst_moffat, hst_psf=None):
@@ -138,9 +155,7 @@ def prepare_scene(hst, muse, crop, steps, aligned, shift, hst_moffat, hst_psf=No
         see `imphot.fit_image_photometry`
     """
     sizes = [grid_size(s.stop - s.start, step) for s, step in zip(crop, steps, strict=True)]
-    axes = [
-        crop[i].start - sizes[i][1] - shift[i] + np.arange(2 * sizes[i][0]) / 2.0 for i in (0, 1)
-    ]
+    axes = [crop[i].start - sizes[i][1] - shift[i] + np.arange(2 * sizes[i][0]) / 2.0 for i in (0, 1)]
     map_y, map_x = target_map(muse.wcs, hst.wcs, axes[0], axes[1])
     hst_steps = pixel_steps(hst.wcs)
     cutout = cut_out(hst, map_y, map_x, int(np.ceil(1.0 / min(hst_steps))))
@@ -166,7 +181,9 @@ def prepare_scene(hst, muse, crop, steps, aligned, shift, hst_moffat, hst_psf=No
     missing = np.zeros((window[0].stop - window[0].start, window[1].stop - window[1].start))
     if not covered.all():
         missing = _share_of_missing(model, ~covered)
-    variance = _hst_variance(hst, cutout, fine, covered, map_y, map_x, factor, level, steps, hst_steps, aligned)
+    variance = _hst_variance(
+        hst, cutout, fine, covered, map_y, map_x, factor, level, steps, hst_steps, aligned
+    )
     return Scene(model, fine, missing, shift, variance, level)
 
 
@@ -194,7 +211,9 @@ def _image_transfer(psf, steps):
     parts = [ndimage.spline_filter(p, order=3, mode="nearest") for p in (spectrum.real, spectrum.imag)]
 
     def transfer(v, u):
-        grid = np.broadcast_arrays(v * steps[0] * size[0] + size[0] // 2, u * steps[1] * size[1] + size[1] // 2)
+        grid = np.broadcast_arrays(
+            v * steps[0] * size[0] + size[0] // 2, u * steps[1] * size[1] + size[1] // 2
+        )
         real, imag = (ndimage.map_coordinates(p, grid, order=3, prefilter=False, cval=0.0) for p in parts)
         return real + 1j * imag
 
@@ -207,11 +226,19 @@ def _hst_variance(hst, cutout, fine, covered, map_y, map_x, factor, level, steps
         density = hst_steps[0] * hst_steps[1] / (0.25 * steps[0] * steps[1]) * factor**2
         from scipy import ndimage
 
-        planes = ndimage.map_coordinates(cutout.var, [map_y - cutout.y0, map_x - cutout.x0], order=1, mode="nearest")
+        planes = ndimage.map_coordinates(
+            cutout.var, [map_y - cutout.y0, map_x - cutout.x0], order=1, mode="nearest"
+        )
         return np.maximum(planes, 0.0) * density
     sky = hst_noise_level(fine, 0.5 * max(steps), covered)
     exptime = hst.header_value("EXPTIME")
-    counts = str(hst.unit).upper().replace(" ", "") in ("ELECTRONS/S", "ELECTRON/S", "E/S", "E-/S", "ELECTRONS/SEC")
+    counts = str(hst.unit).upper().replace(" ", "") in (
+        "ELECTRONS/S",
+        "ELECTRON/S",
+        "E/S",
+        "E-/S",
+        "ELECTRONS/SEC",
+    )
     if aligned or not counts or not isinstance(exptime, (int, float)) or not exptime > 0:
         return sky
     per_flux = factor / float(exptime) * hst_steps[0] * hst_steps[1] / (0.25 * steps[0] * steps[1])
@@ -273,7 +300,7 @@ def _search_offset(model, data, usable, sigma, steps, local, sought):
         reference = model.image(0.0, 0.0, 0.7, 2.5) - model.level
     finally:
         model.window = window
-        model._memory.clear()
+        model.forget()
     top = np.percentile(np.abs(reference), 99.9)
     reference = np.clip(reference, -top, top)
     full[window] = centred * weight
@@ -337,8 +364,12 @@ def _solve(scene, data, usable, sigma, local, fixed, steps, min_scale):
             columns.append(-column * weights)
         return np.array(columns).T
 
-    lm = Model(moffat_seen_hst, independent_vars=["plane"], name="HST image seen through a Moffat PSF, MUSE pixels")
-    params = lm.make_params(dx=local[0] + nx, dy=local[1] + ny, bg=bg, scale=max(scale, min_scale), fwhm=fwhm, beta=beta)
+    lm = Model(
+        moffat_seen_hst, independent_vars=["plane"], name="HST image seen through a Moffat PSF, MUSE pixels"
+    )
+    params = lm.make_params(
+        dx=local[0] + nx, dy=local[1] + ny, bg=bg, scale=max(scale, min_scale), fwhm=fwhm, beta=beta
+    )
     params["scale"].set(min=min_scale)
     params["fwhm"].set(min=FWHM_LIMITS[0], max=FWHM_LIMITS[1])
     params["beta"].set(min=BETA_LIMITS[0], max=BETA_LIMITS[1])
@@ -349,7 +380,7 @@ def _solve(scene, data, usable, sigma, local, fixed, steps, min_scale):
     return result, jacobian
 
 
-def _finish(result, jacobian, scene, data, usable, sigma, muse, crop, steps, fixed):
+def _finish(result, jacobian, scene, data, usable, sigma, muse, crop, steps):
     """Errors, flags and pictures."""
     params = result.params
     names = [n for n in PARAMETERS if params[n].vary]
@@ -357,7 +388,12 @@ def _finish(result, jacobian, scene, data, usable, sigma, muse, crop, steps, fix
     notes = {}
 
     def point():
-        return params["dx"].value - shift_x, params["dy"].value - shift_y, params["fwhm"].value, params["beta"].value
+        return (
+            params["dx"].value - shift_x,
+            params["dy"].value - shift_y,
+            params["fwhm"].value,
+            params["beta"].value,
+        )
 
     def residuals():
         return data - params["scale"].value * scene.model.image(*point()) - params["bg"].value
@@ -369,7 +405,15 @@ def _finish(result, jacobian, scene, data, usable, sigma, muse, crop, steps, fix
         params[name].stderr = float("nan")
     if names:
         budget = parameter_covariance(
-            scene.model, point(), params["scale"].value, jacobian, names, residuals() / sigma, usable, sigma, scene.hst_variance
+            scene.model,
+            point(),
+            params["scale"].value,
+            jacobian,
+            names,
+            residuals() / sigma,
+            usable,
+            sigma,
+            scene.hst_variance,
         )
         errors = np.sqrt(np.maximum(np.diag(budget.covariance), 0.0))
         for name, error, bias in zip(names, errors, budget.bias, strict=True):
@@ -385,7 +429,9 @@ def _finish(result, jacobian, scene, data, usable, sigma, muse, crop, steps, fix
     final = residuals()
     flag = _flag(result, params, names, scene, usable, final, sigma, muse)
     rms = float(np.sqrt(np.mean(final[usable] ** 2)))
-    fitted = FittedImagePhotometry(muse, result, rms, engine="image", flag=flag, npix=int(usable.sum()), notes=notes)
+    fitted = FittedImagePhotometry(
+        muse, result, rms, engine="image", flag=flag, npix=int(usable.sum()), notes=notes
+    )
     for bit, meaning in FLAGS.items():
         if flag & bit:
             _log.warning("%s: %s", fitted.name, meaning)
@@ -422,6 +468,11 @@ def _pictures(data, model, usable, crop):
     level = float(np.median(data[usable]))
     transforms = [fft.rfft2(np.where(usable, plane - level, 0.0), padded) for plane in (data, model)]
     return {
-        "crop": crop, "used": usable, "muse": muse, "model": np.where(usable, model, 0.0),
-        "muse_fft": transforms[0], "model_fft": transforms[1], "padded_shape": padded,
-    }  # fmt: skip
+        "crop": crop,
+        "used": usable,
+        "muse": muse,
+        "model": np.where(usable, model, 0.0),
+        "muse_fft": transforms[0],
+        "model_fft": transforms[1],
+        "padded_shape": padded,
+    }

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The forward model of the `image` engine: the sky seen by HST, seen again through the MUSE PSF.
 
-Everything is computed on a grid twice as fine as the MUSE pixels that reaches 4 arcsec beyond them; the spectrum
-is folded to the MUSE pixels, so the values are those of the continuous model at the pixel centres.
+Everything is computed on a grid twice as fine as the MUSE pixels that reaches 4 arcsec beyond them; the
+spectrum is folded to the MUSE pixels, so the values are those of the continuous model at the pixel centres.
 """
 
 from __future__ import annotations
@@ -76,6 +76,10 @@ class ForwardModel:
         if self._memory.get("psf_at") != (fwhm, beta):
             self._memory = {"psf_at": (fwhm, beta), "psf": self.otf.value_and_derivatives(fwhm, beta)}
         return self._memory["psf"]
+
+    def forget(self):
+        """Drop what is remembered."""
+        self._memory = {}
 
     def turn(self, dx, dy):
         """Phase factors of a move."""

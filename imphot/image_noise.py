@@ -30,11 +30,12 @@ QUIET = 20.0  # percentile of the block variances that is used
 
 
 def hst_noise_level(fine, step, covered):
-    """Spectral density of the noise of an HST image on the fine grid, as variance of white noise per fine pixel.
+    """Spectral density of the noise of an HST image on the fine grid, as variance of white noise per fine
+    pixel.
 
-    The noise is measured at the scales that reach the MUSE image (about 0.2 to 0.6 arcsec), so that the correlations
-    of drizzled images do not matter, and in the blocks of the sky where least is seen; what choosing these blocks does
-    to white noise is measured on white noise and divided out.
+    The noise is measured at the scales that reach the MUSE image (about 0.2 to 0.6 arcsec), so that the
+    correlations of drizzled images do not matter, and in the blocks of the sky where least is seen; what
+    choosing these blocks does to white noise is measured on white noise and divided out.
     """
     variances = _block_variances(fine, step, covered)
     if variances.size < 4:
@@ -45,13 +46,20 @@ def hst_noise_level(fine, step, covered):
 def _block_variances(image, step, covered):
     from scipy import ndimage
 
-    band = ndimage.gaussian_filter(image, 0.1 / step, mode="wrap") - ndimage.gaussian_filter(image, 0.25 / step, mode="wrap")
+    band = ndimage.gaussian_filter(image, 0.1 / step, mode="wrap") - ndimage.gaussian_filter(
+        image, 0.25 / step, mode="wrap"
+    )
     ny, nx = (n // BLOCK for n in band.shape)
     if not (ny and nx):
         return np.zeros(0)
 
     def blocks(plane):
-        return plane[: ny * BLOCK, : nx * BLOCK].reshape(ny, BLOCK, nx, BLOCK).swapaxes(1, 2).reshape(ny * nx, BLOCK**2)
+        return (
+            plane[: ny * BLOCK, : nx * BLOCK]
+            .reshape(ny, BLOCK, nx, BLOCK)
+            .swapaxes(1, 2)
+            .reshape(ny * nx, BLOCK**2)
+        )
 
     return blocks(band)[blocks(covered).all(axis=1)].var(axis=1)
 
@@ -125,7 +133,9 @@ def parameter_covariance(model, point, scale, jacobian, names, residual, used, s
     bias = np.zeros(len(names))
     weights = np.where(used, 1.0 / sigma, 0.0)
     if mean_variance > 0:
-        expected = _hst_autocovariance(model, noise_filter) * mean_variance * scale**2 * np.mean(weights[used] ** 2)
+        expected = (
+            _hst_autocovariance(model, noise_filter) * mean_variance * scale**2 * np.mean(weights[used] ** 2)
+        )
         images = []
         for column in jacobian.T:
             plane = np.zeros(used.shape)
@@ -134,7 +144,9 @@ def parameter_covariance(model, point, scale, jacobian, names, residual, used, s
         for i, a in enumerate(images):
             for j, b in enumerate(images[: i + 1]):
                 hst_part[i, j] = hst_part[j, i] = scale**2 * float(np.sum(a * b * hst_variance))
-        bias = _attenuation(model, point, scale, names, noise_filter, mean_variance, float(np.sum(weights**2)), inverse)
+        bias = _attenuation(
+            model, point, scale, names, noise_filter, mean_variance, float(np.sum(weights**2)), inverse
+        )
     kernel = measured - np.where(measured != 0.0, expected, 0.0)
     centre = kernel[LAGS, LAGS]
     if not centre > 0.2 * measured[LAGS, LAGS]:

@@ -44,7 +44,17 @@ class SkyImage:
         headers of the primary array and of the data extension
     """
 
-    def __init__(self, values, var=None, mask=None, wcs=None, unit="", filename=None, primary_header=None, data_header=None):
+    def __init__(
+        self,
+        values,
+        var=None,
+        mask=None,
+        wcs=None,
+        unit="",
+        filename=None,
+        primary_header=None,
+        data_header=None,
+    ):
         from astropy.io import fits
 
         self.values = np.asarray(values)
@@ -115,7 +125,8 @@ class SkyImage:
         Parameters
         ----------
         dq : "auto", True or False
-            "auto" writes the mask as DQ only when a pixel is masked; masked pixels are NaN in DATA in any case
+            "auto" writes the mask as DQ only when a pixel is masked; masked pixels are NaN in DATA in any
+            case
         dtype : numpy dtype
             storage of DATA and STAT
         """
@@ -143,7 +154,19 @@ class SkyImage:
         partial.replace(final)
 
 
-_STRUCTURE = {"SIMPLE", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "NAXIS3", "EXTEND", "CHECKSUM", "DATASUM", "BZERO", "BSCALE"}
+_STRUCTURE = {
+    "SIMPLE",
+    "BITPIX",
+    "NAXIS",
+    "NAXIS1",
+    "NAXIS2",
+    "NAXIS3",
+    "EXTEND",
+    "CHECKSUM",
+    "DATASUM",
+    "BZERO",
+    "BSCALE",
+}
 _STRUCTURE |= {"XTENSION", "PCOUNT", "GCOUNT", "DATAMD5"}
 
 
@@ -206,10 +229,14 @@ def as_sky_image(image, what="MUSE", cube_ok=False, around=None):
     elif hasattr(image, "info") and hasattr(image, "index_of"):
         out = _from_hdus(image, what, cube_ok)
     else:
-        raise UserError(f"The {what} image is of an unknown kind ({type(image).__name__}): give a file name, an mpdaf image,"
-                        " an HDU list or (data, variance, mask, wcs)")
+        raise UserError(
+            f"The {what} image is of an unknown kind ({type(image).__name__}): give a file name, an mpdaf image,"
+            " an HDU list or (data, variance, mask, wcs)"
+        )
     if out.wcs is None or not out.wcs.has_celestial:
-        raise UserError(f"The {what} image has no celestial coordinates (CTYPE1 = 'RA---TAN' ...): give an image with a WCS")
+        raise UserError(
+            f"The {what} image has no celestial coordinates (CTYPE1 = 'RA---TAN' ...): give an image with a WCS"
+        )
     return out
 
 
@@ -231,7 +258,9 @@ def _from_mpdaf(image, what, cube_ok):
     var = image.var
     if var is not None:
         var = _first_plane(np.ma.getdata(np.ma.MaskedArray(var)), cube_ok, what)
-    out = SkyImage(values, var, mask, wcs, image.unit, image.filename, image.primary_header, image.data_header)
+    out = SkyImage(
+        values, var, mask, wcs, image.unit, image.filename, image.primary_header, image.data_header
+    )
     out.source = image
     return out
 
@@ -255,7 +284,14 @@ def _from_hdus(hdus, what, cube_ok, filename=None, around=None):
     def has_pixels(hdu):
         return getattr(hdu, "is_image", False) and hdu.header.get("NAXIS", 0) >= 2
 
-    position = next((names.index(name) for name in ("DATA", "SCI") if name in names and has_pixels(hdus[names.index(name)])), None)
+    position = next(
+        (
+            names.index(name)
+            for name in ("DATA", "SCI")
+            if name in names and has_pixels(hdus[names.index(name)])
+        ),
+        None,
+    )
     if position is None:
         position = next((i for i, hdu in enumerate(hdus) if has_pixels(hdu)), None)
     if position is None:

@@ -19,8 +19,8 @@ def core_radius(fwhm, beta):
 def moffat_profile(r_squared, fwhm, beta):
     """Moffat function of unit volume at squared radii r_squared.
 
-    The peak of the function stays finite for a vanishing width because the core radius is bounded by 1e-6.  The
-    result is NaN where no such function exists (beta <= 0).
+    The peak of the function stays finite for a vanishing width because the core radius is bounded by 1e-6.
+    The result is NaN where no such function exists (beta <= 0).
     """
     if not beta > 0:
         return np.full(np.shape(r_squared), np.nan)
@@ -121,7 +121,9 @@ class MoffatOtf:
             ]
         ).reshape(4, -1)
         self.shape = radius.shape
-        self.knots = np.abs(np.arange(-1, knots - 1)) * self.step  # even function: the knot below zero mirrors the first
+        self.knots = (
+            np.abs(np.arange(-1, knots - 1)) * self.step
+        )  # even function: the knot below zero mirrors the first
 
     def _spread(self, table):
         out = self.weights[0] * table[self.index]
@@ -138,6 +140,10 @@ class MoffatOtf:
         step_f = 1e-4 * fwhm
         step_b = 1e-4 * (beta - 1.0)
         table = otf_closed(self.knots, fwhm, beta)
-        by_fwhm = (otf_closed(self.knots, fwhm + step_f, beta) - otf_closed(self.knots, fwhm - step_f, beta)) / (2 * step_f)
-        by_beta = (otf_closed(self.knots, fwhm, beta + step_b) - otf_closed(self.knots, fwhm, beta - step_b)) / (2 * step_b)
+        by_fwhm = (
+            otf_closed(self.knots, fwhm + step_f, beta) - otf_closed(self.knots, fwhm - step_f, beta)
+        ) / (2 * step_f)
+        by_beta = (
+            otf_closed(self.knots, fwhm, beta + step_b) - otf_closed(self.knots, fwhm, beta - step_b)
+        ) / (2 * step_b)
         return self._spread(table), self._spread(by_fwhm), self._spread(by_beta)

@@ -58,7 +58,11 @@ def save_fit(muse, pictures):
     if muse.unit and "BUNIT" not in common:
         common["BUNIT"] = unit_text(muse.unit)
     header.update(common)
-    planes = {"image": pictures["muse"], "hst_model": pictures["model"], "residual": pictures["muse"] - pictures["model"]}
+    planes = {
+        "image": pictures["muse"],
+        "hst_model": pictures["model"],
+        "residual": pictures["muse"] - pictures["model"],
+    }
     paths = []
     for name, plane in planes.items():
         paths.append(f"{prefix}_{name}.fits")
@@ -68,11 +72,14 @@ def save_fit(muse, pictures):
         sy, sx = pixel_steps(muse.wcs)
         frequency = common.copy()
         frequency.update({"CRPIX1": nx // 2 + 1.0, "CRPIX2": ny // 2 + 1.0, "CRVAL1": 0.0, "CRVAL2": 0.0})
-        frequency.update({"CD1_1": 3600.0 / (nx * sx), "CD1_2": 0.0, "CD2_1": 0.0, "CD2_2": 3600.0 / (ny * sy)})
+        frequency.update(
+            {"CD1_1": 3600.0 / (nx * sx), "CD1_2": 0.0, "CD2_1": 0.0, "CD2_2": 3600.0 / (ny * sy)}
+        )
         transforms = {
-            "image_fft": pictures["muse_fft"], "hst_model_fft": pictures["model_fft"],
+            "image_fft": pictures["muse_fft"],
+            "hst_model_fft": pictures["model_fft"],
             "residual_fft": pictures["muse_fft"] - pictures["model_fft"],
-        }  # fmt: skip
+        }
         for name, half in transforms.items():
             paths.append(f"{prefix}_{name}.fits")
             _write(paths[-1], fits.HDUList([fits.PrimaryHDU(full_modulus(half, (ny, nx)), frequency)]))

@@ -81,7 +81,8 @@ def paint_region(region, wcs, shape, snap=False):
     u = ((columns - cx) * sx)[None, :]
     along, across = (u * c + v * s) / rx, (v * c - u * s) / ry
     if box:
-        # a pixel centre on the border belongs to the lower side only, so that areas come out right; to both when snapping
+        # a pixel centre on the border belongs to the lower side only, so that areas come out right; to both
+        # when snapping
         low, high = -1.0 - 1e-9, 1.0 + (1e-9 if snap else -1e-9)
         inside = (along >= low) & (along < high) & (across >= low) & (across < high)
     else:
@@ -105,7 +106,7 @@ def region_mask(regions, wcs, shape, snap=False):
     for region in regions:
         painted = paint_region(region, wcs, shape, snap)
         if not painted.any():
-            _log.warning("the region \"%s\" holds no pixel of the image", region)
+            _log.warning('the region "%s" holds no pixel of the image', region)
         if region.exclude:
             excluded |= painted
         else:
@@ -113,7 +114,9 @@ def region_mask(regions, wcs, shape, snap=False):
             included |= painted
     if wanted:
         if not included.any():
-            raise UserError("None of the regions to include holds a pixel of the image: check their coordinates and system")
+            raise UserError(
+                "None of the regions to include holds a pixel of the image: check their coordinates and system"
+            )
         excluded |= ~included
     if excluded.all():
         raise UserError("The regions exclude the whole image: nothing is left to fit")
@@ -136,7 +139,9 @@ def excluded_by_regions(regions, star, wcs, shape, snap=False):
         if star is None:
             return np.zeros(shape, bool)
         ra, dec, radius = check_star(star)
-        return region_mask([Ds9Circle(regions == "notstar", "fk5", ra, dec, radius / 3600.0)], wcs, shape, snap)
+        return region_mask(
+            [Ds9Circle(regions == "notstar", "fk5", ra, dec, radius / 3600.0)], wcs, shape, snap
+        )
     try:
         parsed = Ds9Regions(regions)
     except RegionError as err:
@@ -153,15 +158,17 @@ def check_star(star):
     if not radius > 0:
         raise UserError("The radius given to the star argument must be > 0")
     if not -90.0 <= dec <= 90.0:
-        raise UserError(f"The declination given to the star argument is {dec:g}: it must lie between -90 and 90 degrees")
+        raise UserError(
+            f"The declination given to the star argument is {dec:g}: it must lie between -90 and 90 degrees"
+        )
     return ra, dec, radius
 
 
 def segmentation_mask(values, mask):
     """Pixels without a source: those below the median after a grey opening and dilation.
 
-    The structuring element has the height one on a plus and zero on the corners, so the outcome depends on the
-    unit of the image, as it does in the existing package.
+    The structuring element has the height one on a plus and zero on the corners, so the outcome depends on
+    the unit of the image, as it does in the existing package.
     """
     from scipy import ndimage
 
@@ -187,7 +194,9 @@ def extra_mask(extramask, shape):
         values = _mask_file(extramask)
     values = np.asarray(values)
     if values.shape != tuple(shape):
-        raise UserError(f"The extra-mask has the wrong dimensions: {values.shape}, the image has {tuple(shape)}")
+        raise UserError(
+            f"The extra-mask has the wrong dimensions: {values.shape}, the image has {tuple(shape)}"
+        )
     return values != 0
 
 

@@ -66,7 +66,13 @@ def plot_image_fit(result, muse, pictures, display=False, nowait=False, hardcopy
     names = ("MUSE image", "HST model", "MUSE - model")
     for i, (plane, (a, b), name) in enumerate(zip(planes, limits, names, strict=True)):
         axes = fig.add_subplot(2, 3, i + 1)
-        drawn = axes.imshow(np.where(used, plane, np.nan), origin="lower", vmin=a, vmax=b, cmap="viridis" if i < 2 else "RdBu_r")
+        drawn = axes.imshow(
+            np.where(used, plane, np.nan),
+            origin="lower",
+            vmin=a,
+            vmax=b,
+            cmap="viridis" if i < 2 else "RdBu_r",
+        )
         axes.set_title(name)
         fig.colorbar(drawn, ax=axes, shrink=0.75)
     shape = pictures["padded_shape"]
@@ -78,7 +84,9 @@ def plot_image_fit(result, muse, pictures, display=False, nowait=False, hardcopy
         drawn = axes.imshow(modulus, origin="lower", vmin=top - 4.0, vmax=top, cmap="magma")
         axes.set_title(f"FFT of {name}")
         fig.colorbar(drawn, ax=axes, shrink=0.75, label="log modulus")
-    values = ", ".join(f"{n}={getattr(result, n).value:.4f}" for n in ("scale", "bg", "dx", "dy", "fwhm", "beta"))
+    values = ", ".join(
+        f"{n}={getattr(result, n).value:.4f}" for n in ("scale", "bg", "dx", "dy", "fwhm", "beta")
+    )
     fig.text(0.5, 0.01, values, ha="center", fontsize=8)
     fig.subplots_adjust(left=0.05, right=0.97, bottom=0.07, top=0.9, wspace=0.25, hspace=0.2)
     return _finish(fig, managed, nowait, hardcopy, f"{output_prefix(muse)}_image_fit")
@@ -96,7 +104,9 @@ def plot_star_fit(result, muse, profile, display=False, nowait=False, hardcopy=N
         axes = fig.add_subplot(2, 2, column + 1)
         axes.plot(radius[order], values, ".", ms=3)
         axes.plot(radius[order], model, "-", lw=1)
-        axes.set_title(f"{which.upper()}: FWHM {getattr(result, which + '_fwhm').value:.3f}\" beta {getattr(result, which + '_beta').value:.2f}")
+        axes.set_title(
+            f'{which.upper()}: FWHM {getattr(result, which + "_fwhm").value:.3f}" beta {getattr(result, which + "_beta").value:.2f}'
+        )
         axes.set_ylabel("flux per pixel")
         axes = fig.add_subplot(2, 2, column + 3)
         axes.plot(radius[order], values - model, ".", ms=3)

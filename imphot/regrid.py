@@ -26,7 +26,9 @@ def flux_factor(hst, muse):
     muse_unit = flux_unit_factor(muse.unit)
     if muse_unit is None:
         if muse.unit:
-            _log.warning("the unit of the MUSE image (%s) is not a flux density, 1e-20 erg/s/cm2/A is taken", muse.unit)
+            _log.warning(
+                "the unit of the MUSE image (%s) is not a flux density, 1e-20 erg/s/cm2/A is taken", muse.unit
+            )
         muse_unit = MUSE_FLUX_UNIT
     hst_unit = flux_unit_factor(hst.unit)
     if hst_unit is not None:
@@ -65,8 +67,8 @@ def rescale_hst_like_muse(hst, muse, inplace=True):
 def regrid_hst_like_muse(hst, muse, inplace=True):
     """Resample an HST image to the pixels of a MUSE image, conserving flux.
 
-    The image is low-passed to what the MUSE pixels can hold before it is sampled at their centres; an output pixel
-    is masked when an HST pixel without data lies within it.
+    The image is low-passed to what the MUSE pixels can hold before it is sampled at their centres; an
+    output pixel is masked when an HST pixel without data lies within it.
 
     Parameters
     ----------
@@ -102,13 +104,20 @@ def regrid_hst_like_muse(hst, muse, inplace=True):
         raise UserError("The HST image does not overlap the MUSE image: check the coordinates of both")
     var = None
     if cutout.var is not None:
-        # independent HST pixels: the variance is smoothed by the square of the low-pass kernel, here by its width
+        # independent HST pixels: the variance is smoothed by the square of the low-pass kernel, here by its
+        # width
         def spread(radius):
             return lowpass_window(radius, 2.0 * cutoff)
 
-        var = np.maximum(resample(cutout, cutout.var, map_y, map_x, spread, level=0.0), 0.0) * area**2 * _noise_gain(cutoff, hy, hx)
+        var = (
+            np.maximum(resample(cutout, cutout.var, map_y, map_x, spread, level=0.0), 0.0)
+            * area**2
+            * _noise_gain(cutoff, hy, hx)
+        )
         var = var.astype(sky.values.dtype)
-    return _deliver(hst, sky, values.astype(sky.values.dtype), var, mask, muse.wcs.deepcopy(), sky.unit, inplace)
+    return _deliver(
+        hst, sky, values.astype(sky.values.dtype), var, mask, muse.wcs.deepcopy(), sky.unit, inplace
+    )
 
 
 def _noise_gain(cutoff, hy, hx):
@@ -124,14 +133,20 @@ def _deliver(original, sky, values, var, mask, wcs, unit, inplace):
         return _deliver_mpdaf(original, sky, values, var, mask, wcs, unit, inplace)
     if isinstance(original, SkyImage) and inplace:
         target = original
-        target.values, target.var, target.mask, target.wcs, target.unit = values, var, mask | ~np.isfinite(values), wcs, unit
+        target.values, target.var, target.mask, target.wcs, target.unit = (
+            values,
+            var,
+            mask | ~np.isfinite(values),
+            wcs,
+            unit,
+        )
         return target
     return SkyImage(values, var, mask, wcs, unit, sky.filename, sky.primary_header, sky.data_header)
 
 
 def _deliver_mpdaf(original, sky, values, var, mask, wcs, unit, inplace):
     from astropy import units as u
-    from mpdaf.obj import WCS as MpdafWCS
+    from mpdaf import obj
 
     new_unit = u.Unit(unit_text(unit)) if isinstance(unit, str) and unit else unit
     target = original if inplace else original.copy()
@@ -141,7 +156,7 @@ def _deliver_mpdaf(original, sky, values, var, mask, wcs, unit, inplace):
             target.var = var
         target.unit = new_unit
         return target
-    new_wcs = MpdafWCS(hdr=SkyImage(values, wcs=wcs).wcs_header(), shape=values.shape)
+    new_wcs = obj.WCS(hdr=SkyImage(values, wcs=wcs).wcs_header(), shape=values.shape)
     target._data, target._mask, target._var = values, mask, var  # noqa: SLF001 - mpdaf checks shapes one by one otherwise
     target._wcs = new_wcs  # noqa: SLF001
     target.wcs = new_wcs

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Band-limited resampling of an HST frame onto another pixel grid.
 
-One pair of Fourier transforms does everything that can be done there: the low-pass and the conversion of samples
-to the coefficients of a cubic spline, which is then evaluated at the wanted places.
+One pair of Fourier transforms does everything that can be done there: the low-pass and the conversion of
+samples to the coefficients of a cubic spline, which is then evaluated at the wanted places.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Cutout:
 def target_map(wcs_from, wcs_to, y, x):
     """Positions in the second image of a regular grid (y, x vectors) of the first one, as two arrays.
 
-    The map is exact on 11 x 11 points and a polynomial of third order in between; over a MUSE field it is good to
-    1e-6 pixel.
+    The map is exact on 11 x 11 points and a polynomial of third order in between; over a MUSE field it is
+    good to 1e-6 pixel.
     """
     span_y, span_x = max(y[-1] - y[0], 1e-9), max(x[-1] - x[0], 1e-9)
     ny = np.linspace(y[0], y[-1], 11)
@@ -73,14 +73,18 @@ def cut_out(hst, map_y, map_x, border):
     y0, y1 = int(np.floor(map_y.min())) - border, int(np.ceil(map_y.max())) + border + 1
     x0, x1 = int(np.floor(map_x.min())) - border, int(np.ceil(map_x.max())) + border + 1
     if (y1 - y0) * (x1 - x0) > 4e8:
-        raise UserError(f"The field covers {y1 - y0} x {x1 - x0} pixels of the HST image: are both images of the same place?")
+        raise UserError(
+            f"The field covers {y1 - y0} x {x1 - x0} pixels of the HST image: are both images of the same place?"
+        )
     a0, a1, b0, b1 = max(y0, 0), min(y1, rows), max(x0, 0), min(x1, columns)
     if a0 >= a1 or b0 >= b1:
         raise UserError("The HST image does not overlap the MUSE image: check the coordinates of both")
     part = hst.values[a0:a1, b0:b1].astype(float)
     bad = hst.mask[a0:a1, b0:b1] | (np.abs(part) <= BLANK)
     if bad.all():
-        raise UserError("The HST image has no data in the field of the MUSE image: check the coordinates of both")
+        raise UserError(
+            "The HST image has no data in the field of the MUSE image: check the coordinates of both"
+        )
     level = float(np.median(part[~bad]))
     values = np.full((y1 - y0, x1 - x0), level)
     mask = np.ones(values.shape, bool)
@@ -119,7 +123,8 @@ def resample(cutout, values, map_y, map_x, transfer, level=None):
     v, u = fft.fftfreq(shape[0])[:, None], fft.rfftfreq(shape[1])[None, :]
     sy, sx = cutout.steps
     spectrum *= transfer(np.hypot(v / sy, u / sx))
-    # coefficients of the cubic spline through the samples: divide by the transform of its values at the pixels
+    # coefficients of the cubic spline through the samples: divide by the transform of its values at the
+    # pixels
     spectrum *= 3.0 / (2.0 + np.cos(2 * np.pi * v))
     spectrum *= 3.0 / (2.0 + np.cos(2 * np.pi * u))
     coefficients = fft.irfft2(spectrum, shape, overwrite_x=True)

@@ -53,7 +53,10 @@ def sky_offset(wcs, shape, dx, dy):
 def offset_errors(wcs, shape, covariance):
     """Standard errors of dra and ddec from the 2 x 2 covariance of (dx, dy)."""
     step = 0.05
-    columns = [np.subtract(sky_offset(wcs, shape, a, b), sky_offset(wcs, shape, -a, -b)) / (2 * step) for a, b in ((step, 0), (0, step))]
+    columns = [
+        np.subtract(sky_offset(wcs, shape, a, b), sky_offset(wcs, shape, -a, -b)) / (2 * step)
+        for a, b in ((step, 0), (0, step))
+    ]
     jacobian = np.array(columns).T
     errors = jacobian @ np.asarray(covariance, float) @ jacobian.T
     return np.sqrt(np.maximum(np.diag(errors), 0.0))
@@ -71,8 +74,8 @@ class FittedPhotometry:
     fit_report : str
         lmfit's report
     scale, bg, dx, dy, fwhm, beta : FittedValue
-        flux scale (MUSE / HST), background (MUSE - scale HST), offsets of MUSE against HST along the pixel axes
-        [arcsec], width [arcsec] and index of the MUSE Moffat PSF
+        flux scale (MUSE / HST), background (MUSE - scale HST), offsets of MUSE against HST along the pixel
+        axes [arcsec], width [arcsec] and index of the MUSE Moffat PSF
     rms_error : float
         root mean square of the differences between image and model
     covariance : array (2, 2), optional
@@ -102,7 +105,9 @@ class FittedPhotometry:
         self.ddec = FittedValue(value=float(ddec), stdev=float(errors[1]), fixed=fixed)
 
     def __str__(self):
-        return f"Report of HST {self.method} photometry fit of MUSE observation {self.name}\n{self.fit_report}"
+        return (
+            f"Report of HST {self.method} photometry fit of MUSE observation {self.name}\n{self.fit_report}"
+        )
 
     def summary(self, header=True):
         """One line of numbers, under three lines of column titles where wanted."""
@@ -133,8 +138,9 @@ class FittedImagePhotometry(FittedPhotometry):
     engine : str
         "fourier" or "image"
     flag : int
-        sum of the warnings of the fit, zero when all is well: 1 not converged, 2 no significant signal, 4 beta at a
-        limit, 8 fwhm at a limit, 16 offset beyond the searched area, 32 residuals far above the noise
+        sum of the warnings of the fit, zero when all is well: 1 not converged, 2 no significant signal, 4
+        beta at a limit, 8 fwhm at a limit, 16 offset beyond the searched area, 32 residuals far above the
+        noise
     npix, niter : int
         pixels used and model evaluations
     snr : float
@@ -155,7 +161,9 @@ class FittedImagePhotometry(FittedPhotometry):
             for i, a in where:
                 for j, b in where:
                     offsets[i, j] = covariance[a, b]
-        super().__init__("image", muse, results.fit_report(), rms_error=rms_error, covariance=offsets, **values)
+        super().__init__(
+            "image", muse, results.fit_report(), rms_error=rms_error, covariance=offsets, **values
+        )
         self.rchi = results.redchi
         self.free_names = names
         self.covariance = covariance
@@ -193,13 +201,23 @@ class FittedStarPhotometry(FittedPhotometry):
             return FittedValue(value=m.value - h.value, stdev=float(np.hypot(m.stdev, h.stdev)), fixed=False)
 
         report = (
-            "Fit of the star in the MUSE image\n" + muse_results.fit_report()
-            + "\nFit of the star in the HST image\n" + hst_results.fit_report()
-        )  # fmt: skip
+            "Fit of the star in the MUSE image\n"
+            + muse_results.fit_report()
+            + "\nFit of the star in the HST image\n"
+            + hst_results.fit_report()
+        )
         super().__init__(
-            "stars", muse, report, scale, difference(self.muse_bg, self.hst_bg), difference(self.muse_dx, self.hst_dx),
-            difference(self.muse_dy, self.hst_dy), self.muse_fwhm, self.muse_beta, rms_error,
-        )  # fmt: skip
+            "stars",
+            muse,
+            report,
+            scale,
+            difference(self.muse_bg, self.hst_bg),
+            difference(self.muse_dx, self.hst_dx),
+            difference(self.muse_dy, self.hst_dy),
+            self.muse_fwhm,
+            self.muse_beta,
+            rms_error,
+        )
         self.engine = details.get("engine", "fourier")
         self.flag = int(details.get("flag", 0))
         self.npix = details.get("npix")

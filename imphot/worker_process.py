@@ -3,15 +3,21 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import sys
 import traceback
 
 
+def find_function(name):
+    """A function of imphot by its name, or by "module:function"."""
+    module, _, function = name.rpartition(":")
+    return getattr(importlib.import_module(f"imphot.{module}" if module else "imphot"), function)
+
+
 def main():
     """Serve jobs until the input ends."""
-    import imphot
     from imphot.errors import UserError
     from imphot.workers import read_message, write_message
 
@@ -26,7 +32,7 @@ def main():
         except EOFError:
             return
         try:
-            answer = ("result", getattr(imphot, name)(*args, **kwargs), "")
+            answer = ("result", find_function(name)(*args, **kwargs), "")
         except UserError as err:
             answer = ("user", str(err), "")
         except Exception as err:  # the caller gets whatever happened

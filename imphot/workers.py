@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Many MUSE images at once: iterators over the results of worker processes.
 
-A worker is an interpreter of its own (``python -m imphot.worker_process``) that talks pickles over its pipes.  So
-nothing depends on how the calling program was started: scripts without a main guard, notebooks and tests will do.
+A worker is an interpreter of its own (``python -m imphot.worker_process``) that talks pickles over its
+pipes.  So nothing depends on how the calling program was started: scripts without a main guard, notebooks
+and tests will do.
 """
 
 from __future__ import annotations
@@ -18,7 +19,13 @@ from pathlib import Path
 
 from .errors import UserError, WorkerError
 
-__all__ = ["FitImageAndStarPhotometryMP", "FitImagePhotometryMP", "FitStarPhotometryMP", "number_of_workers"]
+__all__ = [
+    "FitImageAndStarPhotometryMP",
+    "FitImagePhotometryMP",
+    "FitStarPhotometryMP",
+    "JobIterator",
+    "number_of_workers",
+]
 
 _HEAD = struct.Struct("<Q")
 
@@ -86,25 +93,25 @@ def read_message(stream):
     return pickle.loads(data)  # noqa: S301 - written by our own child
 
 
-class _FitPhotometryMP:
-    """Iterator over the results of one function for many MUSE images."""
+class JobIterator:
+    """Iterator over the results of calls made in worker processes, in the order of the calls.
 
-    _function = ""
+    Parameters
+    ----------
+    calls : sequence of (str, tuple, dict)
+        name of a function of imphot ("module:function" for one that the package does not export),
+        arguments, keywords
+    nworker : int
+        processes; 0: one per CPU, -n: all CPUs but n
+    """
 
-    def __init__(self, hst_filename, muse_filenames, kwargs=None, nworker=0):
+    def __init__(self, calls, nworker=0):
         self._closed = True
-        names = [muse_filenames] if isinstance(muse_filenames, (str, os.PathLike)) else list(muse_filenames)
-        for what, name in [("HST", hst_filename), *(("MUSE", name) for name in names)]:
-            if isinstance(name, (str, os.PathLike)) and not os.access(name, os.R_OK):
-                raise UserError(f"Error reading {what} file: {os.fspath(name)}")
-        self._kwargs = dict(kwargs or {})
-        if "hst" in self._kwargs or "muse" in self._kwargs:
-            raise UserError("The images are given by file name, not in kwargs")
         self._local = threading.local()
         self._workers, self._lock = [], threading.Lock()
-        self._pool = ThreadPoolExecutor(max_workers=number_of_workers(nworker, len(names)))
+        self._pool = ThreadPoolExecutor(max_workers=number_of_workers(nworker, len(calls)))
         self._closed = False
-        self._jobs = [self._pool.submit(self._work, (self._function, (hst_filename, name), self._kwargs)) for name in names]
+        self._jobs = [self._pool.submit(self._work, call) for call in calls]
         self._next = 0
 
     def _work(self, job):
@@ -160,6 +167,23 @@ class _FitPhotometryMP:
         self._pool.shutdown(wait=True, cancel_futures=True)
         for worker in self._workers:
             worker.close()
+
+
+class _FitPhotometryMP(JobIterator):
+    """Iterator over the results of one function for many MUSE images."""
+
+    _function = ""
+
+    def __init__(self, hst_filename, muse_filenames, kwargs=None, nworker=0):
+        self._closed = True
+        names = [muse_filenames] if isinstance(muse_filenames, (str, os.PathLike)) else list(muse_filenames)
+        for what, name in [("HST", hst_filename), *(("MUSE", name) for name in names)]:
+            if isinstance(name, (str, os.PathLike)) and not os.access(name, os.R_OK):
+                raise UserError(f"Error reading {what} file: {os.fspath(name)}")
+        kwargs = dict(kwargs or {})
+        if "hst" in kwargs or "muse" in kwargs:
+            raise UserError("The images are given by file name, not in kwargs")
+        super().__init__([(self._function, (hst_filename, name), kwargs) for name in names], nworker)
 
 
 class FitImagePhotometryMP(_FitPhotometryMP):

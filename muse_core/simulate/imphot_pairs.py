@@ -62,7 +62,9 @@ class PairTruth:
     extra: dict = field(default_factory=dict)
 
 
-def make_sky(seed, size, nstar=4, ndisc=50, star_flux=(300.0, 4000.0), disc_flux=(20.0, 1500.0), bright_edge=False):
+def make_sky(
+    seed, size, nstar=4, ndisc=50, star_flux=(300.0, 4000.0), disc_flux=(20.0, 1500.0), bright_edge=False
+):
     """Draw a random sky that reaches beyond a field of the given size [arcsec]."""
     rng = np.random.default_rng(seed)
     half = 0.5 * size + 2.0
@@ -75,9 +77,15 @@ def make_sky(seed, size, nstar=4, ndisc=50, star_flux=(300.0, 4000.0), disc_flux
     if bright_edge and nstar:
         xi[0], eta[0], flux[0] = 0.5 * size - 0.3, 0.1 * size, star_flux[1]
     return Sky(
-        xi, eta, flux, *rng.uniform(-half, half, (2, ndisc)), log_uniform(*disc_flux, ndisc),
-        rng.uniform(0.1, 0.6, ndisc), rng.uniform(0.4, 1.0, ndisc), rng.uniform(0.0, np.pi, ndisc),
-    )  # fmt: skip
+        xi,
+        eta,
+        flux,
+        *rng.uniform(-half, half, (2, ndisc)),
+        log_uniform(*disc_flux, ndisc),
+        rng.uniform(0.1, 0.6, ndisc),
+        rng.uniform(0.4, 1.0, ndisc),
+        rng.uniform(0.0, np.pi, ndisc),
+    )
 
 
 def _header(shape, step, rotation, ra, dec):
@@ -111,7 +119,9 @@ def _render(sky, shape, step, rotation, fwhm, beta, shift=(0.0, 0.0), star_move=
     cy, cx = 0.5 * (shape[0] - 1), 0.5 * (shape[1] - 1)
 
     def place(xi, eta):
-        return (-c * xi + s * eta) / step + cx + shift[0] / step, (s * xi + c * eta) / step + cy + shift[1] / step
+        return (-c * xi + s * eta) / step + cx + shift[0] / step, (s * xi + c * eta) / step + cy + shift[
+            1
+        ] / step
 
     v = fft.fftfreq(big[0], step / fine)[:, None]
     u = fft.rfftfreq(big[1], step / fine)[None, :]
@@ -119,7 +129,7 @@ def _render(sky, shape, step, rotation, fwhm, beta, shift=(0.0, 0.0), star_move=
     x, y = place(sky.disc_xi, sky.disc_eta)
     for i in range(sky.disc_flux.size):
         turn = np.exp(-2j * np.pi * (y[i] + pad) * step * v) * np.exp(-2j * np.pi * (x[i] + pad) * step * u)
-        a = sky.disc_angle[i] + angle
+        a = sky.disc_angle[i] - angle
         along, across = u * np.cos(a) + v * np.sin(a), (v * np.cos(a) - u * np.sin(a)) * sky.disc_ratio[i]
         profile = (1.0 + (2.0 * np.pi * sky.disc_radius[i]) ** 2 * (along**2 + across**2)) ** -1.5
         spectrum += sky.disc_flux[i] * profile * turn
@@ -144,11 +154,21 @@ def make_pair(sky, truth):
         MUSE pixels outside the rotated field are NaN
     """
     shape = truth.shape or (round(truth.size / truth.muse_step),) * 2
-    side = round((1.45 * truth.size if truth.rotation or truth.hst_rotation else truth.size + 8.0) / truth.hst_step)
+    side = round(
+        (1.45 * truth.size if truth.rotation or truth.hst_rotation else truth.size + 8.0) / truth.hst_step
+    )
     hst = _render(sky, (side, side), truth.hst_step, truth.hst_rotation, *HST_PSF)
     hst /= PHOTFLAM_F775W / MUSE_UNIT
     muse = _render(
-        sky, shape, truth.muse_step, truth.rotation, truth.fwhm, truth.beta, (truth.dx, truth.dy), truth.moved_stars, truth.star_scale
+        sky,
+        shape,
+        truth.muse_step,
+        truth.rotation,
+        truth.fwhm,
+        truth.beta,
+        (truth.dx, truth.dy),
+        truth.moved_stars,
+        truth.star_scale,
     )
     muse = truth.scale * muse + truth.bg
     hst_header = _header(hst.shape, truth.hst_step, truth.hst_rotation, truth.ra, truth.dec)
@@ -163,7 +183,9 @@ def make_pair(sky, truth):
         y = (np.arange(shape[0]) - 0.5 * (shape[0] - 1))[:, None]
         x = (np.arange(shape[1]) - 0.5 * (shape[1] - 1))[None, :]
         half = 0.5 * shape[0] / (abs(np.cos(a)) + abs(np.sin(a))) * 1.08
-        outside = (np.abs(x * np.cos(a) + y * np.sin(a)) > half) | (np.abs(y * np.cos(a) - x * np.sin(a)) > half)
+        outside = (np.abs(x * np.cos(a) + y * np.sin(a)) > half) | (
+            np.abs(y * np.cos(a) - x * np.sin(a)) > half
+        )
         muse[outside] = np.nan
     return hst, hst_header, muse, muse_header
 
@@ -191,7 +213,7 @@ def write_pair(folder, name, pair, truth, seed=0, date="2026-01-01T00:00:00"):
     primary.header.update({"MJD-OBS": 61041.0, "RA": truth.ra, "DEC": truth.dec})
     stat = pair[3].copy()
     stat["BUNIT"] = "(10**(-20)*erg/s/cm**2/Angstrom)**2"
-    fits.HDUList([primary, fits.ImageHDU(muse, pair[3], "DATA"), fits.ImageHDU(variance, stat, "STAT")]).writeto(
-        paths[1], overwrite=True
-    )
+    fits.HDUList(
+        [primary, fits.ImageHDU(muse, pair[3], "DATA"), fits.ImageHDU(variance, stat, "STAT")]
+    ).writeto(paths[1], overwrite=True)
     return paths

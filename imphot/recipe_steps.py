@@ -1,0 +1,370 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The steps of the recipe muse_imphot: choose references, fit in worker processes, make tables and pictures."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .bandpass import bandpass_image
+from .ds9regions import Ds9Circle, Ds9Regions
+from .errors import UserError, WorkerError
+from .fitimage import fit_with_pictures
+from .fitstar import fit_star_photometry
+from .images import SkyImage, as_sky_image
+from .workers import JobIterator
+
+__all__ = [
+    "Exposure",
+    "choose_reference",
+    "collapse_cube",
+    "fit_exposures",
+    "fit_one",
+    "imphot_table",
+    "load_exposures",
+    "offset_rows",
+    "on_muse_grid",
+    "png_bytes",
+    "qc_cards",
+    "read_filter",
+    "reference_filters",
+    "region_list",
+]
+
+VALUES = ("SCALE", "BG", "DX", "DY", "DRA", "DDEC", "FWHM", "BETA")
+UNITS = {"DX": "arcsec", "DY": "arcsec", "DRA": "arcsec", "DDEC": "arcsec", "FWHM": "arcsec"}
+UNUSABLE = 1 | 2 | 16  # flags that keep a fit out of the offset table
+QC_COMMENTS = {
+    "FWHM": "[arcsec] width of the MUSE PSF",
+    "BETA": "Moffat index of the MUSE PSF",
+    "SCALE": "flux scale MUSE / HST",
+    "BG": "background MUSE - scale HST",
+    "DX": "[arcsec] offset along x",
+    "DY": "[arcsec] offset along y",
+    "DRA": "[arcsec] offset in RA, no cos(DEC)",
+    "DDEC": "[arcsec] offset in DEC",
+}
+
+
+@dataclass
+class Exposure:
+    """One MUSE image to be fitted."""
+
+    frame: object
+    image: SkyImage
+    name: str
+    date: str
+    mjd: float
+    filter_name: str = ""
+    reference: object = None
+    fits: list = field(default_factory=list)
+    pictures: dict | None = None
+
+    @property
+    def best(self):
+        """The image fit where there is one, else the star fit."""
+        return self.fits[0]
+
+
+def read_filter(path, name):
+    """Wavelengths [Angstrom] and throughputs of one filter of a FILTER_LIST."""
+    from astropy.io import fits
+
+    with fits.open(path) as hdus:
+        tables = {hdu.name.upper(): hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU)}
+        if name.upper() not in tables:
+            raise UserError(
+                f"The filter {name!r} is not in {path}: choose one of {', '.join(sorted(tables)) or 'none'}"
+            )
+        table = tables[name.upper()]
+        columns = {c.name.lower(): c.name for c in table.columns}
+        if not {"lambda", "throughput"} <= set(columns):
+            raise UserError(f"The filter {name} of {path} lacks the columns lambda and throughput")
+        return tuple(np.array(table.data[columns[c]], float) for c in ("lambda", "throughput"))
+
+
+def collapse_cube(path, curve):
+    """Image of a cube through a filter curve, as `SkyImage`."""
+    return bandpass_image(str(path), *curve, nprocess=1)
+
+
+def load_exposures(images, cubes, curve, filter_name, problems, progress=lambda items, _label: items):
+    """Read the MUSE images and collapse the cubes; faults go to problems."""
+    out = []
+    for frame, is_cube in progress(
+        [*((f, False) for f in images), *((f, True) for f in cubes)], "reading MUSE images"
+    ):
+        try:
+            image = collapse_cube(frame.path, curve) if is_cube else as_sky_image(str(frame.path), "MUSE")
+            if image.wcs is None or not image.wcs.has_celestial:
+                raise UserError("no celestial coordinates")
+            if image.mask.all():
+                raise UserError("all pixels are masked or not a number")
+        except UserError as err:
+            problems.add(
+                frame.path,
+                f"{frame.tag} image",
+                expected="an image with coordinates and data",
+                found=str(err),
+                remedy="Give an image made by muse_scipost.",
+            )
+            continue
+        image.filename = str(frame.path)
+        date, mjd = str(image.header_value("DATE-OBS", "")), image.header_value("MJD-OBS")
+        own = (
+            filter_name
+            if is_cube
+            else str(image.header_value("ESO DRS MUSE FILTER NAME", image.header_value("FILTER", "")))
+        )
+        out.append(Exposure(frame, image, frame.path.name.replace(".fits", ""), date, _float(mjd), own))
+    return out
+
+
+def _float(value):
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return float("nan")
+
+
+def reference_filters(frames, problems):
+    """Filter of each HST image: list of (frame, filter name or "")."""
+    from astropy.io import fits
+
+    from .hstfilters import filter_of
+
+    out = []
+    for frame in frames:
+        try:
+            with fits.open(frame.path) as hdus:
+                headers = [hdu.header for hdu in hdus[:2]]
+                found = SkyImage(np.zeros((1, 1)), primary_header=headers[0], data_header=headers[-1])
+            try:
+                name = filter_of(found)
+            except UserError:
+                name = ""
+        except OSError as err:
+            problems.add(frame.path, frame.tag, expected="a FITS image", found=str(err))
+            continue
+        out.append((frame, name))
+    return out
+
+
+def choose_reference(exposure, references, wanted, problems, warn):
+    """The HST image whose filter fits the exposure; a single one is taken as it is, with a warning if it does not fit."""
+
+    def fits_in(hst, muse):
+        return bool(hst) and hst.upper() in muse.upper()
+
+    label = wanted or exposure.filter_name
+    matching = [frame for frame, name in references if fits_in(name, label)]
+    if matching:
+        return matching[0]
+    if len(references) == 1:
+        frame, name = references[0]
+        if label and name and label.lower() not in ("white", ""):
+            warn(
+                "%s was taken through %s, the reference %s through %s",
+                exposure.name,
+                label,
+                frame.path.name,
+                name,
+            )
+        return frame
+    problems.add(
+        exposure.frame.path,
+        "filter",
+        expected=f"one of {', '.join(n or 'none' for _, n in references)}",
+        found=label or "none",
+        remedy="Set the parameter filter to the filter of the reference to be used.",
+    )
+    return None
+
+
+def region_list(path, mode, star):
+    """The regions of a run: those of a file, and the circle of the star for the modes star and notstar."""
+    regions = list(Ds9Regions(str(path))) if path is not None else []
+    if mode in ("star", "notstar") and star is not None:
+        regions.append(Ds9Circle(mode == "notstar", "fk5", star[0], star[1], star[2] / 3600.0))
+    return regions or None
+
+
+def fit_one(hst, muse, method, image_options, star_options, want_pictures):
+    """All fits of one exposure; runs in a worker process.
+
+    Parameters
+    ----------
+    hst : str
+        HST file
+    muse : SkyImage
+    method : {"image", "fourier", "star", "both"}
+    image_options, star_options : dict
+        keywords of `imphot.fit_image_photometry` and `imphot.fit_star_photometry`
+    want_pictures : bool
+        return the pictures of the image fit, and a plot of it as RGB array under "plot"
+
+    Returns
+    -------
+    list of results, dict or None
+    """
+    results, pictures = [], None
+    if method != "star":
+        engine = "fourier" if method == "fourier" else "image"
+        image = on_muse_grid(hst, muse) if engine == "fourier" else hst
+        result, _, pictures = fit_with_pictures(image, muse, method=engine, **image_options)
+        results.append(result)
+    if method in ("star", "both"):
+        results.append(fit_star_photometry(hst, muse, method="image", **star_options))
+    if not want_pictures or pictures is None:
+        return results, None
+    pictures["plot"] = render_plot(results[0], muse, pictures)
+    return results, pictures
+
+
+def on_muse_grid(hst, muse):
+    """An HST file on the pixels and in the unit of a MUSE image."""
+    from .grids import image_grids_aligned
+    from .regrid import regrid_hst_like_muse, rescale_hst_like_muse
+
+    image = as_sky_image(hst, "HST", around=muse)
+    if image_grids_aligned(image, muse):
+        return image
+    return regrid_hst_like_muse(rescale_hst_like_muse(image, muse, inplace=False), muse, inplace=False)
+
+
+def render_plot(result, muse, pictures, dpi=100):
+    """The plot of a fit as uint8 array (rows, columns, 3), first row at the bottom."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from .plots import plot_image_fit
+
+    figure = Figure(figsize=(11.0, 7.5), dpi=dpi)
+    canvas = FigureCanvasAgg(figure)
+    plot_image_fit(result, muse, pictures, fig=figure)
+    canvas.draw()
+    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[::-1, :, :3])
+
+
+def png_bytes(rgb):
+    """A plot of `render_plot` as PNG file."""
+    from matplotlib import image
+
+    buffer = io.BytesIO()
+    image.imsave(buffer, rgb[::-1], format="png")
+    return buffer.getvalue()
+
+
+def fit_exposures(exposures, method, image_options, star_options, want_pictures, nproc):
+    """Fit all exposures in worker processes; yields them in order with fits and pictures filled in."""
+    calls = [
+        (
+            "recipe_steps:fit_one",
+            (str(e.reference.path), e.image, method, image_options, star_options, want_pictures),
+            {},
+        )
+        for e in exposures
+    ]
+    if len(calls) == 1 or nproc == 1:
+        for exposure, (_, args, _) in zip(exposures, calls, strict=True):
+            exposure.fits, exposure.pictures = fit_one(*args)
+            yield exposure
+        return
+    with JobIterator(calls, nproc) as results:
+        for exposure in exposures:
+            try:
+                exposure.fits, exposure.pictures = next(results)
+            except UserError as err:
+                raise UserError(f"{exposure.name}: {err}") from err
+            except WorkerError as err:
+                raise UserError(f"{exposure.name}: {err.message}") from err
+            yield exposure
+
+
+def imphot_table(exposures):
+    """IMPHOT_TABLE: one row per image and method, as astropy BinTableHDU."""
+    from astropy.io import fits
+
+    rows = [(e, f) for e in exposures for f in e.fits]
+    longest = max(len(e.name) for e in exposures)
+    columns = [
+        fits.Column("NAME", f"{longest}A", array=[e.name for e, _ in rows]),
+        fits.Column("METHOD", "8A", array=[f.engine if f.method == "image" else "star" for _, f in rows]),
+        fits.Column("DATE_OBS", "23A", array=[e.date for e, _ in rows]),
+        fits.Column("MJD_OBS", "D", unit="d", array=[e.mjd for e, _ in rows]),
+    ]
+    for name in VALUES:
+        values = [getattr(f, name.lower()) for _, f in rows]
+        unit = UNITS.get(name)
+        columns.append(fits.Column(name, "D", unit=unit, array=[v.value for v in values]))
+        columns.append(fits.Column(f"{name}_ERR", "D", unit=unit, array=[v.stdev for v in values]))
+        columns.append(fits.Column(f"{name}_FIXED", "L", array=[bool(v.fixed) for v in values]))
+    columns.append(fits.Column("RMS", "D", array=[f.rms_error for _, f in rows]))
+    columns.append(fits.Column("CHI2", "D", array=[_chi2(f) for _, f in rows]))
+    columns.append(fits.Column("NPIX", "J", array=[int(f.npix or 0) for _, f in rows]))
+    columns.append(fits.Column("FLAG", "J", array=[f.flag for _, f in rows]))
+    return fits.BinTableHDU.from_columns(columns, name="IMPHOT_TABLE")
+
+
+def _chi2(fit):
+    return float(fit.rchi if fit.method == "image" else fit.muse_rchi)
+
+
+def offset_rows(exposures, warn):
+    """OFFSET_LIST as astropy BinTableHDU, and the exposures in it.
+
+    The header coordinates of an exposure are to be reduced by RA_OFFSET and DEC_OFFSET, its data to be
+    multiplied by FLUX_SCALE.
+    """
+    from astropy.io import fits
+
+    good = []
+    for e in exposures:
+        if e.best.flag & UNUSABLE or not e.best.scale.value > 0:
+            warn(
+                "%s: the fit cannot be trusted (flag %d), it gets no row in the OFFSET_LIST",
+                e.name,
+                e.best.flag,
+            )
+        elif not e.date:
+            warn("%s: no DATE-OBS in its header, it gets no row in the OFFSET_LIST", e.name)
+        else:
+            good.append(e)
+    columns = [
+        fits.Column("DATE_OBS", "23A", disp="A23", array=np.array([e.date for e in good], "U23")),
+        fits.Column("MJD_OBS", "D", unit="s", array=np.array([e.mjd for e in good])),
+        fits.Column("RA_OFFSET", "D", unit="deg", array=np.array([e.best.dra.value for e in good]) / 3600.0),
+        fits.Column(
+            "DEC_OFFSET", "D", unit="deg", array=np.array([e.best.ddec.value for e in good]) / 3600.0
+        ),
+        fits.Column("FLUX_SCALE", "D", array=np.array([1.0 / e.best.scale.value for e in good])),
+    ]
+    return fits.BinTableHDU.from_columns(columns), good
+
+
+def qc_cards(fits_):
+    """QC keywords of one fit, or the medians of several."""
+    cards = []
+    for name in ("FWHM", "BETA", "SCALE", "BG", "DX", "DY", "DRA", "DDEC"):
+        values = [getattr(f, name.lower()) for f in fits_]
+        cards.append((f"ESO QC IMPHOT {name}", _card_number([v.value for v in values]), QC_COMMENTS[name]))
+        cards.append((f"ESO QC IMPHOT {name} ERR", _card_number([v.stdev for v in values]), "standard error"))
+    cards.append(("ESO QC IMPHOT RMS", _card_number([f.rms_error for f in fits_]), "rms of image - model"))
+    cards.append(("ESO QC IMPHOT CHI2", _card_number([_chi2(f) for f in fits_]), "reduced chi squared"))
+    cards.append(("ESO QC IMPHOT NPIX", int(np.median([f.npix or 0 for f in fits_])), "pixels used"))
+    cards.append(("ESO QC IMPHOT NITER", int(np.median([f.niter for f in fits_])), "model evaluations"))
+    cards.append(
+        (
+            "ESO QC IMPHOT FLAG",
+            int(np.bitwise_or.reduce([f.flag for f in fits_])),
+            "warnings of the fit, 0 = none",
+        )
+    )
+    return cards
+
+
+def _card_number(values):
+    finite = [v for v in values if v is not None and np.isfinite(v)]
+    return float(np.median(finite)) if finite else -1.0
