@@ -180,7 +180,7 @@ def hdfs_field(
     return SceneCube(cube, tuple(float(g) for g in grid), scale)
 
 
-DEMO_RANGE = (7090.0, 7340.0)
+DEMO_RANGE = (7095.0, 7325.0)
 
 
 def demo_scene(lambda_range: tuple[float, float] = DEMO_RANGE, size: tuple[int, int] = (170, 170)) -> Scene:
@@ -196,7 +196,7 @@ def demo_scene(lambda_range: tuple[float, float] = DEMO_RANGE, size: tuple[int, 
 
 def demo_filters() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Three bands for the demonstration: the H-alpha group of Abell 478, its sulphur lines, continuum."""
-    bands = {"Halpha": (7100.0, 7162.0), "SII": (7288.0, 7336.0), "continuum": (7166.0, 7232.0)}
+    bands = {"Halpha": (7100.0, 7162.0), "SII": (7284.0, 7320.0), "continuum": (7166.0, 7232.0)}
     curves = {}
     for name, (low, high) in bands.items():
         wave = np.linspace(low, high, 63)

@@ -68,11 +68,12 @@ def filter_curves() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 def zero_points(curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, tuple[float, float]]:
     """Vega and AB zero points for images in 1e-20 erg/s/cm2/A: mag = zero point - 2.5 log10(value).
 
-    From the pivot wavelength: m_AB = -2.5 log10(f_lambda) - 5 log10(lambda) - 2.408.
+    From the pivot wavelength of a mean over the throughput, as the filter images are made:
+    m_AB = -2.5 log10(f_lambda) - 5 log10(lambda) - 2.408.
     """
     points = {}
     for name, (wave, throughput) in curves.items():
-        pivot = np.sqrt(np.trapezoid(throughput * wave, wave) / np.trapezoid(throughput / wave, wave))
+        pivot = np.sqrt(np.trapezoid(throughput, wave) / np.trapezoid(throughput / wave**2, wave))
         ab = 50.0 - 2.408 - 5 * np.log10(pivot)
         points[name] = (round(float(ab - _AB_MINUS_VEGA[name]), 4), round(float(ab), 4))
     return points

@@ -164,8 +164,9 @@ def test_sky_lines_lie_where_they_were_observed():
     lines = sky_line_list()
     position = dict(zip(lines.name, lines.wavelength, strict=True))
     published = {  # Osterbrock et al. (1996)
-        "OH 8-3 P1(2)": 7340.885, "OH 8-3 P1(3)": 7369.365, "OH 6-2 P1(1)": 8399.170, "OH 6-2 P1(2)": 8430.174,
-        "OH 9-4 P1(2)": 7821.503, "OH 7-2 P1(3)": 6949.044, "OH 5-1 P1(2)": 7993.333, "OH 7-3 Q1(1)": 8827.096,
+        "OH 8-3 P1(2)": 7340.885, "OH 8-3 P1(3)": 7369.365, "OH 6-2 P1(1)": 8399.170,
+        "OH 6-2 P1(2)": 8430.174, "OH 9-4 P1(2)": 7821.503, "OH 7-2 P1(3)": 6949.044,
+        "OH 5-1 P1(2)": 7993.333, "OH 7-3 Q1(1)": 8827.096,
     }  # fmt: skip
     for name, wave in published.items():
         assert position[name] == pytest.approx(wave, abs=0.3), name

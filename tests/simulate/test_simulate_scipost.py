@@ -23,7 +23,8 @@ def read(path):
 @pytest.mark.unit
 def test_files_tags_and_truth(tmp_path):
     sim = simulate_scipost(
-        tmp_path, n_exposures=2, offsets=[(0.3, 0.1), (-0.2, 0.0)], flux_scales=[1.1, 0.9], sky_mask="celestial",
+        tmp_path, n_exposures=2, offsets=[(0.3, 0.1), (-0.2, 0.0)], flux_scales=[1.1, 0.9],
+        sky_mask="celestial",
         output_wcs=True, autocal=True, throughput_error=0.01, posang=[0.0, 90.0], truth_cosmics=True,
         detector=Detector(cosmic_rate=2e-3), **SMALL,
     )  # fmt: skip
@@ -31,7 +32,8 @@ def test_files_tags_and_truth(tmp_path):
     assert tags.count("PIXTABLE_OBJECT") == 4
     assert set(tags) == {
         "PIXTABLE_OBJECT", "EXTINCT_TABLE", "STD_RESPONSE", "STD_TELLURIC", "ASTROMETRY_WCS", "FILTER_LIST",
-        "LSF_PROFILE", "SKY_LINES", "SKY_CONTINUUM", "OFFSET_LIST", "SKY_MASK", "OUTPUT_WCS", "AUTOCAL_FACTORS",
+        "LSF_PROFILE", "SKY_LINES", "SKY_CONTINUUM", "OFFSET_LIST", "SKY_MASK", "OUTPUT_WCS",
+        "AUTOCAL_FACTORS",
     }  # fmt: skip
     for path, _ in sim.sof:
         with fits.open(path) as hdus:
@@ -93,7 +95,7 @@ def test_rows_are_ordered_by_slice_row_and_column(tmp_path):
 
 @pytest.mark.law
 def test_counts_are_flux_times_sensitivity(tmp_path):
-    """Without noise and sky a row holds the flux of the star times what the calibration tables will take out."""
+    """Without noise and sky a row is the flux of the star times what the calibrations will take out."""
     scene = Scene((Star(0.0, 0.0, 50000.0),))
     sim = simulate_scipost(
         tmp_path, scene=scene, sky=False, detector=QUIET, telluric=False, flat_flux=False, astrometry=False,
