@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from astropy.io import fits
 
 from . import calibrations as cal
 from .airglow import LineList, sky_line_list
@@ -25,7 +26,7 @@ from .geometry import instrument_geometry, sky_contiguous_slices
 from .headers import ExposureInfo
 from .lsf import lsf_parameters
 from .physics import Pointing, Weather
-from .scene import Scene, deproject, gnomonic, random_scene
+from .scene import GRID_START, GRID_STEP, Scene, deproject, gnomonic, random_scene
 
 LAMBDA_RANGE = {"N": (4750.0, 9350.0), "E": (4650.0, 9300.0)}
 MODES = ("WFM-NOAO-N", "WFM-NOAO-E", "WFM-AO-N", "WFM-AO-E", "NFM-AO-N")
@@ -293,6 +294,7 @@ def simulate_scipost(
         "raman": {"coefficients": list(RAMAN_SHAPE), "strength": raman}, "flat_factors": flat_factors,
         "sky_tilt": sky_tilt, "line_error": line_error, "detector": asdict(detector),
     }  # fmt: skip
+    _save_spectra(truth_dir / "spectra.fits", scene)
     if throughput is not None:
         np.save(truth_dir / "throughput.npy", throughput)
         truth["throughput"] = "truth/throughput.npy"
@@ -300,6 +302,16 @@ def simulate_scipost(
     simulation = Simulation(outdir, tuple(sof), truth)
     simulation.write_sof(absolute=False)
     return simulation
+
+
+def _save_spectra(path: Path, scene: Scene) -> None:
+    """Continuum of every source, stars first, one row each [1e-20 erg/s/cm2/A]."""
+    spectra = [s.spectrum() for s in (*scene.stars, *scene.galaxies)]
+    if spectra:
+        hdu = fits.PrimaryHDU(np.stack(spectra))
+        hdu.header.update({"CTYPE1": "AWAV", "CUNIT1": "Angstrom", "CRPIX1": 1.0})
+        hdu.header.update({"CRVAL1": GRID_START, "CDELT1": GRID_STEP})
+        hdu.writeto(path, overwrite=True)
 
 
 def _central_ifus(n: int) -> tuple[int, ...]:

@@ -53,7 +53,8 @@ def test_scene_cube_reaches_the_detector_with_its_flux(tmp_path):
     path = write_cube(tmp_path / "patch.fits", data)
     sim = simulate_scipost(
         tmp_path / "sim", scene=Scene(cubes=(realscenes.load_scene_cube(path),)), sky=False,
-        ifus=(12,), slices=48, lambda_range=(6998.0, 7003.0), astrometry=False, flat_flux=False, telluric=False,
+        ifus=(12,), slices=48, lambda_range=(6998.0, 7003.0), astrometry=False,
+        flat_flux=False, telluric=False,
         detector=Detector(noise=False, cosmic_rate=0, bad_fraction=0),
     )  # fmt: skip
     with fits.open(sim.paths("PIXTABLE_OBJECT")[0]) as hdus:

@@ -49,6 +49,9 @@ def test_files_tags_and_truth(tmp_path):
         assert list(table["DATE_OBS"]) == [e["date"] for e in truth["exposures"]]
         for k, e in enumerate(truth["exposures"]):
             assert e["shown"][0] - table["RA_OFFSET"][k] == pytest.approx(e["pole"][0], abs=1e-12)
+    spectra = fits.getdata(tmp_path / "truth" / "spectra.fits")
+    assert spectra.shape[0] == len(truth["stars"]) + len(truth["galaxies"])
+    assert spectra[0, 1000] == pytest.approx(truth["stars"][0]["flux"], rel=1e-5)  # 7000 A
     hits = np.load(tmp_path / "truth" / "cosmics_0001-12.npy")
     data, _ = read(sim.paths("PIXTABLE_OBJECT")[0])
     assert hits.size
