@@ -94,6 +94,7 @@ class RunContext:
             own = [
                 (c.keyword, c.value, c.comment) for c in hdus[0].header.cards if not _is_structure(c.keyword)
             ]
+            bitpix = hdus[0].header["BITPIX"]
             header = product.header
             last = [(c.keyword, c.value, c.comment) for c in header.cards if c.keyword.startswith("ESO QC ")]
             for key, _, _ in last:
@@ -101,7 +102,7 @@ class RunContext:
             for key, value, comment in (*own, *last):
                 set_card(header, key, value, comment)
             hdus[0] = _primary_with(hdus[0], header)
-            write_hdus(product.path, hdus)
+            write_hdus(product.path, hdus, bitpix=bitpix)
         return self.products[-1]
 
     @contextlib.contextmanager

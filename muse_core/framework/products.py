@@ -311,19 +311,17 @@ def sign(path: Path, *, chunk: int = 1 << 24) -> None:
         os.fsync(stream.fileno())
 
 
-def write_hdus(path: Path, hdus: HDUList) -> None:
-    """Write an HDUList with checksum placeholders under a temporary name."""
-    from astropy.io import fits
-
+def write_hdus(path: Path, hdus: HDUList, *, bitpix: int = 8) -> None:
+    """Write an HDUList with checksum placeholders; `bitpix` is that of a primary HDU without data (8 or 16)."""
     for hdu in hdus:
         add_checksum_placeholders(hdu.header)
     hdus.writeto(path, overwrite=True, output_verify="exception")
-    if hdus[0].data is None and len(hdus) > 1 and all(isinstance(hdu, fits.BinTableHDU) for hdu in hdus[1:]):
-        _mark_table_product(path)
+    if hdus[0].data is None and bitpix == 16:
+        _set_bitpix_16(path)
 
 
-def _mark_table_product(path: Path) -> None:
-    """Give the primary header of a table product BITPIX = 16, as CPL does (astropy knows only 8 without data)."""
+def _set_bitpix_16(path: Path) -> None:
+    """Give a primary header without data BITPIX = 16, as CPL does for some tables (astropy always writes 8)."""
     with path.open("r+b") as stream:
         header = stream.read(160).decode("ascii")
         position = header.index("BITPIX  =") + len("BITPIX  =")

@@ -134,18 +134,17 @@ def sky_spectrum(
     empty = SkySpectrumSum(*limits.lam, sampling)
 
     def collect(limits_: npt.NDArray[np.float64] | None) -> SkySpectrumSum:
-        def add(block: Block) -> SkySpectrumSum:
-            part = empty.emptied(limits_)
+        total = empty.emptied(limits_)
+
+        def add(block: Block) -> None:
             if change is not None:
                 change(block)
             good = (block.dq == 0) & mask.select(block.xpos, block.ypos)
             good &= ~white.cosmics.contains(block.row)
-            part.add(block.lam, block.data, block.stat, good)
-            return part
+            total.add(block.lam, block.data, block.stat, good)
 
-        total = empty.emptied(limits_)
-        for part in reduction.map_blocks(add):
-            total.merge(part)
+        for _ in reduction.map_blocks(add):
+            pass
         return total
 
     total = collect(None)
@@ -181,12 +180,13 @@ def subtract_sky(
     if p.skymethod == "simple":
         _subtract_curve(reduction, region.spectrum.curve())
         return
-    lines, continuum = fit_model(reduction, region, p, settings, calib, ctx)
+    lines, continuum = fit_model(reduction, region, p, calib, ctx)
     if "skymodel" in settings.save:
         reduction.pending.append(PendingProduct("SKY_LINES", *sky_products.sky_lines(lines), with_wcs=True))
-        reduction.pending.append(
-            PendingProduct("SKY_CONTINUUM", *sky_products.sky_continuum(*continuum), with_wcs=True)
-        )
+        if calib.sky_continuum is None:  # a given continuum is not written again
+            unit = sky_products.CONTINUUM_UNIT if isinstance(calib.lsf, LsfImage) else reduction.data_unit
+            product = sky_products.sky_continuum(*continuum, unit)
+            reduction.pending.append(PendingProduct("SKY_CONTINUUM", *product, with_wcs=True))
     subtract_model(reduction, lines, continuum, calib, ctx)
 
 
@@ -204,7 +204,6 @@ def fit_model(
     reduction: Reduction,
     region: SkyRegion,
     p: ParamValues,
-    settings: Settings,
     calib: Calibrations,
     ctx: RunContext,
 ) -> tuple[SkyLines, tuple[Vector, Vector]]:
@@ -220,12 +219,16 @@ def fit_model(
     if isinstance(calib.lsf, LsfImage):
         average = average_lsf(calib.lsf, rows_of_slice, p.skymodel_sampling)
         fit = fit_image_lines(region.spectrum, lines, average)
-        made = fit_continuum(region.spectrum, fit.lines, average, p.skymodel_csampling)
+        continuum = fit_continuum(region.spectrum, fit.lines, average, p.skymodel_csampling)
     else:
         fit = fit_table_lines(region.spectrum, lines)
-        made = _continuum_of_rows(reduction, region, fit.lines, calib, p, settings)
+        continuum = None
     (ctx.log.info if fit.result.converged else ctx.log.error)("%s", fit.message())
-    return fit.lines, calib.sky_continuum or made
+    if calib.sky_continuum is not None:
+        return fit.lines, calib.sky_continuum
+    if continuum is None:
+        continuum = _continuum_of_rows(reduction, region, fit.lines, calib, p)
+    return fit.lines, continuum
 
 
 def _lines_in_range(lines: SkyLines | None, spectrum: SkySpectrum, ctx: RunContext) -> SkyLines:
@@ -262,13 +265,14 @@ def _continuum_of_rows(
     lines: SkyLines,
     calib: Calibrations,
     p: ParamValues,
-    settings: Settings,
 ) -> tuple[Vector, Vector]:
+    """Return the spectrum of the sky rows without their lines; no row is rejected here (measured, 2.8.7)."""
     assert calib.lsf is not None  # noqa: S101  # checked by _check_profiles
     windows = LineWindows(lines.lam, calib.lsf.reach)
 
     def collect(block: Block) -> None:
-        on_sky = region.mask.select(block.xpos, block.ypos)
+        on_sky = (block.dq == 0) & region.mask.select(block.xpos, block.ypos)
+        on_sky &= ~region.white.cosmics.contains(block.row)
         windows.add(block.lam[on_sky], block.origin[on_sky], block.row[on_sky])
 
     for _ in reduction.map_blocks(collect):
@@ -285,7 +289,7 @@ def _continuum_of_rows(
         region.mask,
         region.white,
         p.skymodel_sampling,
-        settings.sky_sigma[1],
+        0.0,
         change=without_lines,
     )
     return spectrum.lam, spectrum.data

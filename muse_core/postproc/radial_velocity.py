@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from muse_core.postproc.earth_motion import diurnal_velocity, earth_velocity, precession_matrix_1976
+from muse_core.postproc.earth_motion import besselian_epoch, diurnal_velocity, earth_velocity, precession_matrix
 from muse_core.postproc.header_values import Header, get_float
 from muse_core.postproc.observation import DEFAULT_LATITUDE
 
@@ -109,8 +109,8 @@ def _velocity(
     julian_date = mjd + 2400000.5
     ra, dec, equinox = math.radians(position[0]), math.radians(position[1]), position[2]
     of_equinox = np.array([math.cos(ra) * math.cos(dec), math.sin(ra) * math.cos(dec), math.sin(dec)])
-    j2000 = precession_matrix_1976(2451545.0 + (equinox - 2000.0) * 365.25).T @ of_equinox
-    of_date = precession_matrix_1976(julian_date) @ j2000
+    j2000 = precession_matrix(equinox).T @ of_equinox
+    of_date = precession_matrix(besselian_epoch(julian_date)) @ j2000
     latitude, longitude, elevation = site
     diurnal = diurnal_velocity(
         julian_date,

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Side by side with the C pipeline: its runner, ours, and the comparison of products."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+
+@functools.cache
+def c_recipes() -> str:
+    """What esorex lists, "" without esorex."""
+    if shutil.which("esorex") is None:
+        return ""
+    return subprocess.run(["esorex", "--recipes"], capture_output=True, text=True, check=False).stdout
+
+
+def need_c_recipe(name: str) -> None:
+    """Skip without the C recipe; in CI that is a failure."""
+    if name in c_recipes():
+        return
+    text = f"the C recipe {name} is not installed (apt-get install esorex cpl-plugin-muse)"
+    if os.environ.get("CI"):
+        pytest.fail(text)
+    pytest.skip(text)
+
+
+@dataclass
+class CPipeline:
+    """Runs C recipes through esorex."""
+
+    def run(
+        self, recipe: str, sof: Path, folder: Path, *options: str, env: dict | None = None, check: bool = True
+    ):
+        """Run a C recipe; its products are in `folder` afterwards."""
+        need_c_recipe(recipe)
+        folder.mkdir(parents=True, exist_ok=True)
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("MUSE_", "ESOREX_"))}
+        environment.update({"OMP_NUM_THREADS": "1", "HOME": str(folder)}, **(env or {}))
+        command = [
+            "esorex",
+            f"--output-dir={folder}",
+            f"--log-dir={folder}",
+            "--no-datamd5",
+            recipe,
+            *options,
+            str(sof),
+        ]
+        result = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=600
+        )
+        if check:
+            assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
+        return result
+
+
+@pytest.fixture(scope="session")
+def c_pipeline() -> CPipeline:
+    """The C pipeline, or a skip (a failure in CI)."""
+    need_c_recipe("muse_scipost")
+    return CPipeline()
+
+
+@pytest.fixture
+def compat(monkeypatch):
+    """Parity is with the C pipeline's defects restored."""
+    monkeypatch.setenv("MUSE_RECIPES_COMPAT", "1")
