@@ -9,27 +9,32 @@ RECIPE = RecipeSpec(
     name="muse_exp_align",
     summary="Create a coordinate offset table to be used to align exposures during exposure combination.",
     description="""Point sources are searched in every field-of-view image, their sky positions are compared
-between all pairs of exposures, and the coordinate offset of each exposure relative to the first one is solved
-for from all pairs together.
+between all pairs of exposures, and the coordinate offset of each exposure relative to the first one is
+solved for from all pairs together.
 
-The search of each image starts at a threshold and steps it until the number of sources lies within srcmin and
-srcmax. Sources near bad pixels are discarded. The first search radius takes the peak of a two-dimensional
-histogram of all coordinate differences, each following one the medians of what lies within it.
+The search of each image starts at a threshold and steps it until the number of sources lies within srcmin
+and srcmax. Sources near bad pixels are discarded. The first search radius takes the peak of a
+two-dimensional histogram of all coordinate differences, each following one the medians of what lies
+within it.
 
-RA_OFFSET and DEC_OFFSET are header coordinate minus that of the first exposure; muse_exp_combine subtracts them.
-Their errors, the number of matches, a residual rotation and scale, and whether an offset can be trusted at all,
-are written as QC keywords of the OFFSET_LIST.
+RA_OFFSET and DEC_OFFSET are header coordinates minus those that fit to the first exposure;
+muse_exp_combine subtracts them. Their errors, the number of matches, a residual rotation and scale, and
+whether an offset can be trusted at all, are written as QC keywords of the OFFSET_LIST.
 
-With MUSE_RECIPES_COMPAT=1 in the environment known faults of MUSE 2.8.7 are reproduced: positions one pixel off
-(rotated exposures), no match across right ascension 0, the cut preview of a rotated first exposure.""",
+With MUSE_RECIPES_COMPAT=1 in the environment known faults of MUSE 2.8.7 are reproduced: positions one pixel
+off (rotated exposures), no match across right ascension 0, the cut preview of a rotated first
+exposure.""",
     params=(
-        Param("rsearch", "30.,4.,2.,0.8", help="Search radii in arcsec, one for each iteration of the solution."),
+        Param(
+            "rsearch", "30.,4.,2.,0.8", help="Search radii in arcsec, one for each iteration of the solution."
+        ),
         Param("nbins", 60, help="Bins of the offset histogram along each axis."),
         Param("weight", True, help="Weight the pairs of exposures."),
         Param("fwhm", 5.0, help="FWHM of the detection kernel in pixels."),
         Param(
-            "threshold", 15.0,
-            help="First detection threshold; if not positive, its size counts in MAD above the background median.",
+            "threshold",
+            15.0,
+            help="First detection threshold; if not positive, in MAD above the background median.",
         ),
         Param("bkgignore", 0.05, help="Fraction of the faintest pixels not used for the background."),
         Param("bkgfraction", 0.1, help="Fraction of the remaining pixels used for the background."),
@@ -44,12 +49,17 @@ With MUSE_RECIPES_COMPAT=1 in the environment known faults of MUSE 2.8.7 are rep
         Param("expmap", False, help="Make an exposure map of the preview.", hidden=True),
         Param("bpixdistance", 5.0, help="Smallest distance of a source from a bad pixel in pixels."),
         Param(
-            "override_detection", False, help="Use the given source lists instead of the detection.", hidden=True
+            "override_detection",
+            False,
+            help="Use the given source lists instead of the detection.",
+            hidden=True,
         ),
     ),
     inputs=(
         Input("IMAGE_FOV", "RAW", min=2, max=None, help="Field-of-view images of the exposures"),
-        Input("SOURCE_LIST", "CALIB", min=0, max=None, help="Source lists, one per image (override_detection)"),
+        Input(
+            "SOURCE_LIST", "CALIB", min=0, max=None, help="Source lists, one per image (override_detection)"
+        ),
     ),
     products=(
         Product("OFFSET_LIST", help="Coordinate offset of each exposure"),
@@ -62,12 +72,12 @@ With MUSE_RECIPES_COMPAT=1 in the environment known faults of MUSE 2.8.7 are rep
 
 def run(frames, p, ctx):
     """Align the exposures."""
-    from muse_core.alignment import confidence, exposure, solution
+    from muse_core.alignment import confidence, exposure, options, solution
 
-    faults = exposure.parameter_faults(p)
+    faults = options.parameter_faults(p)
     if faults:
         raise ParameterError("\n".join(faults))
-    radii = exposure.parse_radii(p.rsearch)
+    radii = options.parse_radii(p.rsearch)
     images, lists = frames["IMAGE_FOV"], frames["SOURCE_LIST"]
 
     # all that is wrong with the inputs, together
@@ -121,19 +131,27 @@ def tell(fields, aligned, verdict, log):
         ra, dec = aligned.offsets[n] * 3600.0
         log.info(
             "%s: offset RA %+.4f DEC %+.4f arcsec (error %.4f), %d matches",
-            info.name, ra, dec, verdict.error_dec[n], aligned.matches[n],
+            info.name,
+            ra,
+            dec,
+            verdict.error_dec[n],
+            aligned.matches[n],
         )
         turn, turn_error = verdict.turn_deg[n], verdict.turn_error_deg[n]
         if abs(turn) > max(5.0 * turn_error, 0.02):
             log.warning(
-                "%s: residual rotation of %.3f +- %.3f deg relative to the first exposure; it is not corrected",
-                info.path, turn, turn_error,
+                "%s: residual rotation of %.3f +- %.3f deg against the first exposure; it is not corrected",
+                info.path,
+                turn,
+                turn_error,
             )
         stretch, stretch_error = verdict.stretch[n], verdict.stretch_error[n]
         if abs(stretch) > max(5.0 * stretch_error, 5e-4):
             log.warning(
-                "%s: relative pixel scale differs by %.5f +- %.5f from the first exposure; it is not corrected",
-                info.path, stretch, stretch_error,
+                "%s: pixel scale differs by %.5f +- %.5f from the first exposure; it is not corrected",
+                info.path,
+                stretch,
+                stretch_error,
             )
         if not verdict.trusted[n]:
             log.warning("%s: offset is not trustworthy: %s", info.path, verdict.reasons[n])
@@ -149,8 +167,9 @@ def save(fields, images, lists, sources, aligned, verdict, mosaic, p, ctx):
     qc = products.offset_cards([len(s) for s in sources], aligned)
     if not ctx.compat:
         qc += products.confidence_cards(verdict)
+    plain = read_header(fields[0], merged=False)
     with ctx.stream(
-        "OFFSET_LIST", base=header, used=used, extra=science_card(header), qc=qc, keep="standard"
+        "OFFSET_LIST", base=plain, used=used, extra=science_card(plain), qc=qc, keep="standard"
     ) as product:
         rows = products.offset_list([f.date for f in fields], [f.mjd for f in fields], aligned.offsets)
         products.write_product(product, rows, table=True)

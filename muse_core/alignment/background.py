@@ -22,9 +22,9 @@ class Background:
 def fit_background(values, ignore: float, fraction: float) -> Background:
     """Measure the sky level from a slice of the sorted pixel values.
 
-    The faintest ``ignore`` of all pixels is left out and the next ``fraction`` of the remaining ones is taken.
-    Measured against 2.8.7: the limits themselves do not belong to the sky pixels and the deviation is not
-    scaled to a standard deviation.
+    The faintest ``ignore`` of all pixels is left out and the next ``fraction`` of the remaining ones is
+    taken. Measured against 2.8.7: the limits themselves do not belong to the sky pixels and the deviation is
+    not scaled to a standard deviation.
 
     Parameters
     ----------

@@ -19,7 +19,6 @@ class Catalogue:
 
     path: Path
     mjd: float
-    number: np.ndarray
     x: np.ndarray
     y: np.ndarray
 
@@ -37,9 +36,7 @@ def read_catalogue(path: Path) -> Catalogue:
         if table is None:
             raise FieldError("extension 1", "a binary table", "none in the file")
         if isinstance(mjd, bool) or not isinstance(mjd, int | float) or not np.isfinite(mjd):
-            raise FieldError(
-                "keyword MJD-OBS", "the start of the exposure the list belongs to", repr(mjd)
-            )
+            raise FieldError("keyword MJD-OBS", "the start of the exposure the list belongs to", repr(mjd))
         if not isinstance(date, str):
             raise FieldError("keyword DATE-OBS", "the start of the exposure the list belongs to", repr(date))
         names = list(table.columns.names)
@@ -53,15 +50,16 @@ def read_catalogue(path: Path) -> Catalogue:
             raise FieldError("table", f"{rows} rows", "a truncated file", "Fetch or make the file again.")
         try:
             data = table.data
-            columns = [np.array(data[name]) for name in ("Id", "X", "Y")]
-            number, x, y = columns[0].astype(np.int32), *(c.astype(np.float64) for c in columns[1:])
+            x, y = (np.array(data[name]).astype(np.float64) for name in ("X", "Y"))
         except (OSError, ValueError, TypeError, KeyError) as error:
-            raise FieldError("table", "numbers in Id, X and Y", str(error)[:120]) from error
-    if number.size == 0:
+            raise FieldError("table", "numbers in X and Y", str(error)[:120]) from error
+    if x.size == 0:
         raise FieldError("table", "one source or more", "no rows")
-    if x.ndim != 1 or y.ndim != 1 or number.ndim != 1:
-        raise FieldError("columns Id, X, Y", "one number per row", "arrays")
+    if x.ndim != 1 or y.ndim != 1:
+        raise FieldError("columns X, Y", "one number per row", "arrays")
     wrong = np.flatnonzero(~(np.isfinite(x) & np.isfinite(y)))
     if wrong.size:
-        raise FieldError("columns X, Y", "finite positions", f"none in row {wrong[0] + 1} ({wrong.size} rows)")
-    return Catalogue(path, float(mjd), number, x, y)
+        raise FieldError(
+            "columns X, Y", "finite positions", f"none in row {wrong[0] + 1} ({wrong.size} rows)"
+        )
+    return Catalogue(path, float(mjd), x, y)

@@ -26,7 +26,7 @@ CORE_PIX = 5.0  # residuals that the scatter is measured from: more would be cha
 
 @dataclass(frozen=True)
 class PairChecks:
-    """Residuals of all pairs of exposures after the solution, one row per pair with a match. On the sky, degrees."""
+    """Residuals of pairs of exposures after the solution, one row per pair with a match in degrees."""
 
     i: np.ndarray
     j: np.ndarray
@@ -92,7 +92,8 @@ def poisson_tail(expected: float, count: int) -> float:
 
 
 def chance_of_matches(number, sources_i, sources_j, area, radius, searched):
-    """Probability that unrelated sources give ``number`` matches or more at some offset of the searched field.
+    """Probability that unrelated sources give ``number`` matches or more at some offset of the searched
+    field.
 
     Parameters
     ----------
@@ -109,7 +110,9 @@ def chance_of_matches(number, sources_i, sources_j, area, radius, searched):
     return min(1.0, trials * poisson_tail(expected, int(number)))
 
 
-def check_pairs(table: SourceTable, solution: OffsetSolution, radius, core, close, searched, areas) -> PairChecks:
+def check_pairs(
+    table: SourceTable, solution: OffsetSolution, radius, core, close, searched, areas
+) -> PairChecks:
     """Look at the residuals of every pair of exposures.
 
     Parameters
@@ -179,9 +182,9 @@ def _robust_scatter(rx, ry, j, start, number):
 def _similarity(x, y, rx, ry, scatter, start):
     """Rotation and scale of residuals against positions, for each run, without the outlying pairs.
 
-    Solves rx = tx - s x - t y, ry = ty - s y + t x by least squares: t is what the header's position angle (north
-    towards east) lacks and s what its pixel scale lacks, both relative to the other exposure. Returns the residuals
-    of the fit, t, its error, s and its error.
+    Solves rx = tx - s x - t y, ry = ty - s y + t x by least squares: t is what the header's position angle
+    (north towards east) lacks and s what its pixel scale lacks, both relative to the other exposure. Returns
+    the residuals of the fit, t, its error, s and its error.
     """
     good = ((np.abs(rx) <= 4.0 * scatter) & (np.abs(ry) <= 4.0 * scatter)).astype(np.float64)
 
@@ -220,7 +223,8 @@ def judge(
     """Say how good each offset is and which ones are not to be trusted.
 
     An exposure is trusted when it hangs together with the first one through pairs of exposures that have at
-    least three matches, that chance does not explain, and whose residuals are of the size of the centroid errors.
+    least three matches, that chance does not explain, and whose residuals are of the size of the centroid
+    errors.
 
     Parameters
     ----------
@@ -254,7 +258,8 @@ def judge(
     chance = np.minimum(1.0, checks.chance * pairs_tested)
     expected_pair = np.hypot(np.nan_to_num(expected[checks.i]), np.nan_to_num(expected[checks.j]))
     limit = np.maximum(SCATTER_FACTOR * expected_pair, floor * sqrt(2.0))
-    # a catalogue tells no centroid error: there only the chance matches, which fill the circle evenly, stand out
+    # a catalogue tells no centroid error: there only the chance matches, which fill the circle evenly, stand
+    # out
     uniform = 0.35 * core * 3600.0
     limit = np.where(np.isnan(expected[checks.i] + expected[checks.j]), uniform, np.minimum(limit, uniform))
     if solution.by_histogram:
@@ -307,10 +312,11 @@ def _reason(n, checks, enough, real, good, solution) -> str:
 
 
 def exposure_scatter(count: int, checks: PairChecks):
-    """Scatter of the positions of each exposure (degrees per coordinate) from those of the pairs; NaN if unknown.
+    """Scatter of the positions of each exposure (degrees per coordinate) from those of the pairs; NaN if
+    unknown.
 
-    The square of a pair's scatter is the sum of those of its two exposures; solved by least squares over all pairs
-    with three matches or more, each exposure keeping at least a tenth of the typical value.
+    The square of a pair's scatter is the sum of those of its two exposures; solved by least squares over all
+    pairs with three matches or more, each exposure keeping at least a tenth of the typical value.
     """
     out = np.full(count, np.nan)
     use = checks.core >= MIN_MATCHES
@@ -335,9 +341,9 @@ def exposure_scatter(count: int, checks: PairChecks):
 def offset_errors(count, checks, scatter, solution, radii_arcsec, nbins):
     """1 sigma errors of the offsets relative to the first exposure in arcsec per coordinate, float64[nexp].
 
-    Each exposure contributes the error of a median: its scatter times the root of the number of its matches over the
-    number of true ones, which chance matches within the search radius do not help. The reference contributes
-    its own. An offset that comes from the histogram alone is good to a bin.
+    Each exposure contributes the error of a median: its scatter times the root of the number of its matches
+    over the number of true ones, which chance matches within the search radius do not help. The reference
+    contributes its own. An offset that comes from the histogram alone is good to a bin.
     """
     errors = np.full(count, np.nan)
     matched, core = np.zeros(count), np.zeros(count)
@@ -357,7 +363,7 @@ def offset_errors(count, checks, scatter, solution, radii_arcsec, nbins):
 
 
 def _network_value(count, checks, value, error, good):
-    """Value of each exposure relative to the first one from values of pairs, with errors; NaN if not tied to it."""
+    """Value of each exposure relative to the first one from those of pairs, with errors; NaN if not tied."""
     use = good & np.isfinite(value) & np.isfinite(error) & (checks.core > MIN_MATCHES)
     out, out_error = np.full(count, np.nan), np.full(count, np.nan)
     if not use.any():

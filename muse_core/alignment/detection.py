@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Point sources of one field image: the filter, the candidates and their measurement.
 
-The algorithm is the DAOFIND family (Stetson 1987, PASP 99, 191). photutils' DAOStarFinder is not used since it
-cannot be set up to give the same list: it has no periodic edges and no asymmetric dead frame (both decide which
-sources exist), cuts its kernel at another radius and measures the roundness from other marginal sums, so counts,
-fluxes and numbers of the sources would all differ from the oracle's. It would also add a second to the start.
+The algorithm is the DAOFIND family (Stetson 1987, PASP 99, 191). photutils' DAOStarFinder is not used since
+it cannot be set up to give the same list: it has no periodic edges and no asymmetric dead frame (both decide
+which sources exist), cuts its kernel at another radius and measures the roundness from other marginal sums,
+so counts, fluxes and numbers of the sources would all differ from the oracle's. It would also add a second to
+the start.
 """
 
 from __future__ import annotations
@@ -106,8 +107,8 @@ def filter_image(image, kernel: StarKernel):
     Returns
     -------
     float64[ny, nx]
-        Filtered image, zero in the rows and columns 0..half and in the last half-1 ones. The asymmetry is real:
-        measured against 2.8.7 with exact pixel counts.
+        Filtered image, zero in the rows and columns 0..half and in the last half-1 ones. The asymmetry is
+        real: measured against 2.8.7 with exact pixel counts.
     """
     ny, nx = image.shape
     half = kernel.half
@@ -123,7 +124,8 @@ def filter_image(image, kernel: StarKernel):
 
 
 def find_peaks(filtered, kernel: StarKernel, level: float):
-    """Pixels at or above ``level`` that are not below any neighbour inside the kernel's mask, in raster order.
+    """Pixels at or above ``level`` that are not below any neighbour inside the kernel's mask, in raster
+    order.
 
     Returns
     -------

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The steps of the recipe that touch files: looking at the inputs, finding the sources, adding up the preview."""
+"""The steps of the recipe that touch files: inspect inputs, find sources, make the preview."""
 
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +16,6 @@ from .mosaic import Mosaic, MosaicGrid, plan_mosaic
 from .search import DetectionLimits, NoShapeSurvivesError, detect_sources
 from .tan import TanWcs
 
-_NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)")
 MOSAIC_BYTES = 60  # per pixel of the grid and of an input, with temporary arrays
 
 
@@ -41,54 +39,6 @@ class SourceList:
 
     def __len__(self) -> int:
         return int(self.x.size)
-
-
-def parse_radii(text: str) -> list[float]:
-    """Read the list of search radii.
-
-    Blanks and empty items are skipped and what follows a number in an item is ignored, as in 2.8.7.
-
-    Examples
-    --------
-    >>> parse_radii("30., 4x,,0.8")
-    [30.0, 4.0, 0.8]
-    """
-    radii = []
-    for item in text.split(","):
-        if not item.strip():
-            continue
-        match = _NUMBER.match(item)
-        if match is None or not math.isfinite(float(match.group(1))):
-            raise ValueError(f"rsearch: {item.strip()!r} is not a number")
-        radii.append(float(match.group(1)))
-    if not radii:
-        raise ValueError("rsearch: the list of search radii is empty")
-    return radii
-
-
-def parameter_faults(p) -> list[str]:
-    """Return what is wrong with the values of the parameters, in words."""
-    faults = []
-    try:
-        parse_radii(p.rsearch)
-    except ValueError as error:
-        faults.append(str(error))
-    for wrong, text in (
-        (p.nbins < 2, f"nbins: {p.nbins} is too small, 2 or more bins are needed"),
-        (not 0.5 <= p.fwhm < 1e4, f"fwhm: {p.fwhm:g} is not a width in pixels of 0.5 or more"),
-        (p.bkgignore < 0, f"bkgignore: {p.bkgignore:g} is negative"),
-        (p.bkgfraction <= 0, f"bkgfraction: {p.bkgfraction:g} is not positive"),
-        (p.step < 0 or not math.isfinite(p.step), f"step: {p.step:g} is not a positive number"),
-        (not math.isfinite(p.threshold), f"threshold: {p.threshold:g} is not finite"),
-        (p.srcmax < p.srcmin, f"srcmax: {p.srcmax} is below srcmin = {p.srcmin}"),
-        (p.roundmax < p.roundmin, f"roundmax: {p.roundmax:g} is below roundmin = {p.roundmin:g}"),
-        (p.sharpmin <= 0, f"sharpmin: {p.sharpmin:g} is not positive"),
-        (p.sharpmax < p.sharpmin, f"sharpmax: {p.sharpmax:g} is below sharpmin = {p.sharpmin:g}"),
-        (not math.isfinite(p.bpixdistance), f"bpixdistance: {p.bpixdistance:g} is not finite"),
-    ):
-        if wrong:
-            faults.append(text)
-    return faults
 
 
 def inspect_fields(paths, *, need_exptime: bool, compat: bool, problems, log) -> list[FieldInfo]:
@@ -138,7 +88,9 @@ def _warn_about(fields: list[FieldInfo], log) -> None:
         if info.mjd in first:
             log.warning(
                 "%s: MJD-OBS %r is that of %s, too; muse_exp_combine cannot tell their offsets apart",
-                info.path, info.mjd, first[info.mjd].path,
+                info.path,
+                info.mjd,
+                first[info.mjd].path,
             )
         first.setdefault(info.mjd, info)
     families = {info.family for info in fields}
@@ -181,7 +133,10 @@ def check_memory(fields: list[FieldInfo], radii, compat: bool, memory_bytes: int
         grid = plan_mosaic([info.wcs for info in fields], [info.shape for info in fields], compat=compat)
     except ValueError as error:
         problems.add(
-            fields[-1].path, "keywords CRVAL1, CRVAL2, CDi_j", expected="fields of one target", found=str(error)
+            fields[-1].path,
+            "keywords CRVAL1, CRVAL2, CDi_j",
+            expected="fields of one target",
+            found=str(error),
         )
         return
     reach = 2.0 * max(radii) / 3600.0 / math.sqrt(fields[0].wcs.pixel_area)
@@ -224,7 +179,9 @@ def detect_field(info: FieldInfo, kernel, limits: DetectionLimits, bpixdistance:
     if good.size == 0:
         raise FieldError("pixels of the image", "good pixels", "only bad ones (NaN or flagged in DQ)")
     if good.min() == good.max():
-        raise FieldError("pixels of the image", "an exposure of the sky", f"one value everywhere ({good[0]:g})")
+        raise FieldError(
+            "pixels of the image", "an exposure of the sky", f"one value everywhere ({good[0]:g})"
+        )
     try:
         result = detect_sources(data, bad, kernel, limits)
     except NoShapeSurvivesError as error:
@@ -256,11 +213,17 @@ def detect_field(info: FieldInfo, kernel, limits: DetectionLimits, bpixdistance:
     found = found.take(keep)
     ra, dec = sky_positions(info.wcs, found.x, found.y, compat=compat)
     amplitude = np.median(found.flux)
-    error = kernel.position_error * result.noise / amplitude * info.pixel_arcsec if amplitude > 0 else math.nan
+    error = (
+        kernel.position_error * result.noise / amplitude * info.pixel_arcsec if amplitude > 0 else math.nan
+    )
     log.info(
         "%s: %d sources above %g, %d of them near bad pixels; background %.4g +- %.3g",
-        info.name, keep.size, result.threshold, keep.size - len(found),
-        result.background.median, result.background.mad,
+        info.name,
+        keep.size,
+        result.threshold,
+        keep.size - len(found),
+        result.background.median,
+        result.background.mad,
     )
     return SourceList(
         number=number,
@@ -336,7 +299,7 @@ def load_catalogues(paths, fields, *, compat: bool, problems) -> list[SourceList
         unknown = np.full(mine[0].x.size, np.nan)
         lists.append(
             SourceList(
-                number=mine[0].number,
+                number=np.arange(1, mine[0].x.size + 1, dtype=np.int32),  # new numbers, as 2.8.7
                 x=mine[0].x,
                 y=mine[0].y,
                 flux=unknown,
@@ -377,7 +340,10 @@ def make_mosaic(fields, offsets, *, exposure_map: bool, compat: bool, log, progr
         if abs(offset[0]) > limit or abs(offset[1]) > limit:
             log.warning(
                 "%s: its offset of (%.4f, %.4f) deg is above %g deg, it is left out of the preview",
-                info.path, offset[0], offset[1], limit,
+                info.path,
+                offset[0],
+                offset[1],
+                limit,
             )
             continue
         chosen.append((info, info.wcs.moved(-offset[0], -offset[1])))
@@ -398,8 +364,6 @@ __all__ = [
     "inspect_fields",
     "load_catalogues",
     "make_mosaic",
-    "parameter_faults",
-    "parse_radii",
     "sky_positions",
     "source_table",
 ]

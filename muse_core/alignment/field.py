@@ -210,7 +210,10 @@ def read_wcs(headers) -> TanWcs:
         found = _text(headers, f"CTYPE{axis}")
         if found != wanted:
             raise FieldError(
-                f"keyword CTYPE{axis}", wanted, repr(found) if found else "no such keyword", "Align TAN images only."
+                f"keyword CTYPE{axis}",
+                wanted,
+                repr(found) if found else "no such keyword",
+                "Align TAN images only.",
             )
         unit = _text(headers, f"CUNIT{axis}")
         if unit not in ("", "deg"):
@@ -230,7 +233,9 @@ def read_wcs(headers) -> TanWcs:
     if not abs(det) > 1e-6 * size:
         raise FieldError("keywords CDi_j", "a matrix that can be inverted", f"{cd}")
     if math.sqrt(abs(det)) > 0.1:
-        raise FieldError("keywords CDi_j", "pixels of a field image", f"pixels of {math.sqrt(abs(det)):g} degrees")
+        raise FieldError(
+            "keywords CDi_j", "pixels of a field image", f"pixels of {math.sqrt(abs(det)):g} degrees"
+        )
     return TanWcs(crpix, crval, cd)
 
 
@@ -244,7 +249,9 @@ def _cd_matrix(headers):
             for i in (1, 2)
         )
     if not any("CDELT1" in h for h in headers):
-        raise FieldError("keyword CD1_1", "a finite number", "no such keyword", "The image has no usable WCS.")
+        raise FieldError(
+            "keyword CD1_1", "a finite number", "no such keyword", "The image has no usable WCS."
+        )
     step = _number(headers, "CDELT1"), _number(headers, "CDELT2")
     if any("CROTA2" in h for h in headers):
         angle = math.radians(_number(headers, "CROTA2"))
@@ -318,7 +325,9 @@ def _inspect_open(hdus, path: Path, need_exptime: bool, attempt) -> FieldInfo | 
     mjd = attempt(_number, plain, "MJD-OBS", "the start of the exposure as a number")
     date = _text(plain, "DATE-OBS")
     if not date:
-        attempt(_raise, FieldError("keyword DATE-OBS", "the start of the exposure as text", "no such keyword"))
+        attempt(
+            _raise, FieldError("keyword DATE-OBS", "the start of the exposure as text", "no such keyword")
+        )
     raw = next((_value(h, "EXPTIME") for h in plain if "EXPTIME" in h), None)
     exptime = attempt(_number, plain, "EXPTIME", "seconds (needed for expmap)") if need_exptime else None
     if shape is None or wcs is None or mjd is None:
@@ -365,11 +374,11 @@ def read_pixels(info: FieldInfo):
     return data, bad
 
 
-def read_header(info: FieldInfo):
-    """Primary header of an image with the ESO keywords of its extension merged in, for its products."""
+def read_header(info: FieldInfo, *, merged: bool = True):
+    """Primary header of an image for its products, with the ESO keywords of its extension if ``merged``."""
     with open_fits(info.path) as hdus:
         header = hdus[0].header.copy()
-        if info.hdu:
+        if info.hdu and merged:
             for card in hdus[info.hdu].header.cards:
                 if card.keyword.startswith("ESO "):
                     key = card.keyword if card.keyword in header else f"HIERARCH {card.keyword}"

@@ -157,7 +157,9 @@ def median_values(
         median_ra = group_median(d_ra, j, start, number)
         median_dec = group_median(d_dec, j, start, number)
         if weighted:
-            spread = group_variance(d_ra, start, number, radius) + group_variance(d_dec, start, number, radius)
+            spread = group_variance(d_ra, start, number, radius) + group_variance(
+                d_dec, start, number, radius
+            )
             weight = number / np.maximum(spread, floor)
         else:
             weight = np.ones(number.size)
@@ -173,7 +175,7 @@ def _joined(parts) -> PairValues:
 
 
 def group_median(values, group, start, number):
-    """Medians of runs of ``values``; run k is ``start[k]:start[k] + number[k]`` and has one value of ``group``."""
+    """Medians of runs of ``values``; run k is ``start[k]:start[k] + number[k]`` with one ``group``."""
     ordered = values[np.lexsort((values, group))]
     upper = ordered[start + number // 2]
     lower = ordered[start + (number - 1) // 2]

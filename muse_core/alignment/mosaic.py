@@ -35,9 +35,9 @@ def plan_mosaic(projections, shapes, *, compat: bool) -> MosaicGrid:
     shapes : sequence of (int, int)
         (ny, nx) of each exposure.
     compat : bool
-        As 2.8.7: the size is the distance of two opposite corners of the box of coordinates, which is too small
-        if the first exposure is rotated, and pixels below the first row or column are lost. Otherwise that grid is
-        extended by whole pixels until it holds every input pixel.
+        As 2.8.7: the size is the distance of two opposite corners of the box of coordinates, which is too
+        small if the first exposure is rotated, and pixels below the first row or column are lost. Otherwise
+        that grid is extended by whole pixels until it holds every input pixel.
     """
     ra, dec = [], []
     for wcs, (ny, nx) in zip(projections, shapes, strict=True):

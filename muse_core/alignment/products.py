@@ -204,7 +204,9 @@ def confidence_cards(confidence: Confidence):
     ]
     for n in range(len(confidence.trusted)):
         label = n + 1
-        cards.append((f"{PREFIX} TRUST{label}", bool(confidence.trusted[n]), f"Offset of image {label} is sound"))
+        cards.append(
+            (f"{PREFIX} TRUST{label}", bool(confidence.trusted[n]), f"Offset of image {label} is sound")
+        )
         for name, values, comment in (
             ("ERR RA", confidence.error_ra, "[arcsec] 1 sigma error of RA offset on the sky"),
             ("ERR DEC", confidence.error_dec, "[arcsec] 1 sigma error of DEC offset"),

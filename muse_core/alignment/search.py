@@ -2,7 +2,8 @@
 """The search for a detection threshold that gives a useful number of sources.
 
 The filtered image, its peaks and their shapes do not depend on the threshold, so they are made once and each
-threshold is a look-up in the sorted peak heights. That keeps a search of a hundred thousand steps below a second.
+threshold is a look-up in the sorted peak heights. That keeps a search of a hundred thousand steps below a
+second.
 """
 
 from __future__ import annotations
@@ -69,7 +70,9 @@ class PeakList:
         if threshold >= self._level:
             return
         # half the level at a time: the next few hundred steps are then look-ups, too
-        level = threshold if threshold <= 0 or not np.isfinite(self._level) else min(threshold, self._level / 2.0)
+        level = (
+            threshold if threshold <= 0 or not np.isfinite(self._level) else min(threshold, self._level / 2.0)
+        )
         iy, ix = find_peaks(self.filtered, self._kernel, level)
         self._sources = measure_peaks(
             self._image, self.filtered, self._kernel, iy, ix, self._limits.sharp, self._limits.round
@@ -97,9 +100,9 @@ class PeakList:
 def search_threshold(count, start: float, step: float, srcmin: int, srcmax: int, iterations: int):
     """Step the threshold until ``srcmin <= count(threshold) <= srcmax``.
 
-    At least one search is made. On the way down the search ends when the next threshold would not be positive; on
-    the way up there is no such end (both as 2.8.7). When a threshold comes back the rest of the steps is known
-    to go in circles and is skipped; the value is the one that all steps would have ended with.
+    At least one search is made. On the way down the search ends when the next threshold would not be
+    positive; on the way up there is no such end (both as 2.8.7). When a threshold comes back the rest of the
+    steps is known to go in circles and is skipped; the value is the one that all steps would have ended with.
 
     Returns
     -------

@@ -14,8 +14,8 @@ from .matching import PairValues, SourceTable, histogram_values, median_values
 class OffsetSolution:
     """Offsets (degrees of coordinate, right ascension not scaled) relative to the first exposure.
 
-    ``matches`` is the median number of matches of an exposure with the others, 0 if it has none; ``linked`` tells
-    whether it hangs together with the first exposure.
+    ``matches`` is the median number of matches of an exposure with the others, 0 if it has none; ``linked``
+    tells whether it hangs together with the first exposure.
     """
 
     offsets: np.ndarray
@@ -42,9 +42,9 @@ def connected_groups(count: int, i, j):
 def solve_network(count: int, i, j, value, weight):
     """Minimum-norm weighted least squares of ``weight * (o_i - o_j) = weight * value``.
 
-    Every connected group has zero mean; an exposure without pairs gets 0. The normal equations of each group are
-    solved with one exposure held and refined with residuals taken from the equations themselves, which gives the
-    accuracy of an orthogonal solution without its memory (one row per pair of exposures).
+    Every connected group has zero mean; an exposure without pairs gets 0. The normal equations of each group
+    are solved with one exposure held and refined with residuals taken from the equations themselves, which
+    gives the accuracy of an orthogonal solution without its memory (one row per pair of exposures).
 
     Parameters
     ----------
@@ -102,11 +102,13 @@ def median_matches(count: int, pairs: PairValues):
     return matches
 
 
-def solve_offsets(table: SourceTable, radii_arcsec, nbins: int, *, weighted: bool, compat: bool) -> OffsetSolution:
+def solve_offsets(
+    table: SourceTable, radii_arcsec, nbins: int, *, weighted: bool, compat: bool
+) -> OffsetSolution:
     """Find the offsets of all exposures with a sequence of search radii.
 
-    The first radius uses the peak of a histogram, the later ones medians; each solves for the total offsets from
-    its own pairs only. There is no clipping and no use of the fluxes.
+    The first radius uses the peak of a histogram, the later ones medians; each solves for the total offsets
+    from its own pairs only. There is no clipping and no use of the fluxes.
 
     Parameters
     ----------
@@ -116,8 +118,8 @@ def solve_offsets(table: SourceTable, radii_arcsec, nbins: int, *, weighted: boo
     weighted : bool
     compat : bool
         As 2.8.7: the minimum-norm solution minus its first value. An exposure that matches nothing then
-        inherits the negative of the latter. Otherwise groups without connection to the first exposure keep the
-        mean of their headers, which for a single exposure is its header.
+        inherits the negative of the latter. Otherwise groups without connection to the first exposure keep
+        the mean of their headers, which for a single exposure is its header.
     """
     count = table.nexp
     offsets = np.zeros((count, 2))

@@ -19,7 +19,7 @@ class TanWcs:
     --------
     >>> wcs = TanWcs(crpix=(10.0, 20.0), crval=(150.0, -30.0), cd=((-5.5e-5, 0.0), (0.0, 5.5e-5)))
     >>> ra, dec = wcs.sky(10.0, 20.0)
-    >>> float(ra), float(dec)
+    >>> round(float(ra), 9), round(float(dec), 9)
     (150.0, -30.0)
     """
 
@@ -105,7 +105,7 @@ class TanWcs:
         return self._pixel_of_plane(xi, eta)
 
     def moved(self, dra: float, ddec: float) -> TanWcs:
-        """Return the same projection with its reference point moved by (``dra``, ``ddec``) degrees of coordinate."""
+        """Return the projection with its reference point moved by degrees of coordinate."""
         return replace(self, crval=(self.crval[0] + dra, self.crval[1] + ddec))
 
     @property

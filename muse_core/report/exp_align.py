@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The quality page of muse_exp_align: fields with their sources, offset histogram, residuals, preview, verdict."""
+"""The quality page of muse_exp_align: verdict, fields with sources, histograms, residuals, preview."""
 
 from __future__ import annotations
 
@@ -44,14 +44,16 @@ def page(fields, sources, table, solution, confidence, mosaic, radii, nbins: int
         offset_rows(fields, sources, solution, confidence),
     ]
     if len(chosen) < len(fields):
-        parts.append(f"<p>Pictures of {len(chosen)} of {len(fields)} exposures, the suspicious ones first.</p>")
+        parts.append(
+            f"<p>Pictures of {len(chosen)} of {len(fields)} exposures, the suspicious ones first.</p>"
+        )
     parts += [
         "<h2>Fields and sources</h2>",
         picture(fields_figure(fields, sources, chosen)),
         "<h2>Histogram of the first iteration</h2>",
         f"<p>Differences of all coordinates against another exposure, search radius {radii[0]:g} arcsec, "
         f"{nbins} x {nbins} bins. The cross marks the highest bin.</p>",
-        picture(histogram_figure(fields, table, chosen, radii[0], nbins)),
+        picture(histogram_figure(table, chosen, radii[0], nbins)),
         "<h2>Residuals after the last iteration</h2>",
         picture(residual_figure(fields, table, solution, chosen)),
         "<h2>Preview</h2>",
@@ -72,11 +74,16 @@ def verdict_text(confidence) -> str:
     count = len(confidence.trusted)
     if confidence.untrusted == 0:
         return f"<p>The offsets of all {count} exposures can be trusted.</p>"
-    return f"<p class='bad'><b>The offsets of {confidence.untrusted} of {count} exposures cannot be trusted.</b></p>"
+    text = f"The offsets of {confidence.untrusted} of {count} exposures cannot be trusted."
+    return f"<p class='bad'><b>{text}</b></p>"
 
 
 def _shown(value: float, form: str) -> str:
     return format(value, form) if np.isfinite(value) else "-"
+
+
+def _with_error(value: float, error: float, digits: int) -> str:
+    return f"{_shown(value, f'+.{digits}f')} &plusmn; {_shown(error, f'.{digits}f')}"
 
 
 def offset_rows(fields, sources, solution, confidence) -> str:
@@ -98,8 +105,8 @@ def offset_rows(fields, sources, solution, confidence) -> str:
             _shown(confidence.scatter[n], ".4f"),
             _shown(confidence.centroid_error[n], ".4f"),
             _shown(confidence.chance[n], ".1e"),
-            f"{_shown(confidence.turn_deg[n], '+.4f')} &plusmn; {_shown(confidence.turn_error_deg[n], '.4f')}",
-            f"{_shown(confidence.stretch[n], '+.5f')} &plusmn; {_shown(confidence.stretch_error[n], '.5f')}",
+            _with_error(confidence.turn_deg[n], confidence.turn_error_deg[n], 4),
+            _with_error(confidence.stretch[n], confidence.stretch_error[n], 5),
             "sound" if confidence.trusted[n] else escape(confidence.reasons[n]),
         )
         kind = "" if confidence.trusted[n] else " class='bad'"
@@ -153,7 +160,7 @@ def _partner(n: int) -> int:
     return 0 if n else 1
 
 
-def histogram_figure(fields, table, chosen, radius_arcsec: float, nbins: int):
+def histogram_figure(table, chosen, radius_arcsec: float, nbins: int):
     """Two-dimensional histograms of the coordinate differences against the first exposure."""
     figure, axes = _panels(len(chosen))
     if radius_arcsec <= 0:
@@ -208,9 +215,13 @@ def residual_figure(fields, table, solution, chosen):
         typical = float(np.median(length)) if length.size else 0.0
         if length.size:
             factor = 3.0 / max(typical, 1e-6)
-            axis.quiver(x, y, u * factor, v * factor, angles="xy", scale_units="xy", scale=1, color="tab:blue")
+            axis.quiver(
+                x, y, u * factor, v * factor, angles="xy", scale_units="xy", scale=1, color="tab:blue"
+            )
             axis.plot(x, y, ".", color="k", ms=3)
-        axis.set_title(f"{n + 1} - {_partner(n) + 1}: median {typical * 1000:.1f} mas, {length.size} pairs", fontsize=8)
+        axis.set_title(
+            f"{n + 1} - {_partner(n) + 1}: median {typical * 1000:.1f} mas, {length.size} pairs", fontsize=8
+        )
         axis.set_aspect("equal", adjustable="datalim")
         axis.invert_xaxis()  # east is left
         axis.set_xlabel("RA [arcsec]", fontsize=7)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Synthetic field-of-view images (IMAGE_FOV) of one star field, with known pointing errors.
 
-Each exposure looks at the same sky with its own dither, rotation, seeing and depth. Its header carries a pointing
-error; the truth is that error relative to the first exposure, which is what an alignment has to find.
+Each exposure looks at the same sky with its own dither, rotation, seeing and depth. Its header carries a
+pointing error; the truth is that error relative to the first exposure, which is what an alignment has to
+find.
 """
 
 from __future__ import annotations
@@ -126,9 +127,7 @@ def iterate_fields(plan: FieldPlan) -> Iterator[FieldImage]:
         error[0] /= cosdec
         angle = np.radians(_of(plan.angles_deg, n))
         cd = _cd_matrix(scale, angle)
-        true_cd = _cd_matrix(
-            scale * (1.0 + _of(plan.stretch, n)), angle + np.radians(_of(plan.turn_deg, n))
-        )
+        true_cd = _cd_matrix(scale * (1.0 + _of(plan.stretch, n)), angle + np.radians(_of(plan.turn_deg, n)))
         pointing = (plan.centre[0] + dither[0], plan.centre[1] + dither[1])
         crpix = (nx / 2.0, ny / 2.0)
         true = TanWcs(crpix, pointing, true_cd)

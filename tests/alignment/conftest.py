@@ -77,5 +77,12 @@ def sky_error_arcsec(images, offsets):
 
 def small_fields(**changes):
     """Three fields of 120 x 110 pixels with some twenty stars."""
-    plan = {"exposures": 3, "shape": (110, 120), "stars": 25, "dither_arcsec": 0.5, "error_arcsec": 0.6, "seed": 3}
+    plan = {
+        "exposures": 3,
+        "shape": (110, 120),
+        "stars": 25,
+        "dither_arcsec": 0.5,
+        "error_arcsec": 0.6,
+        "seed": 3,
+    }
     return simulate_fields(FieldPlan(**{**plan, **changes}))

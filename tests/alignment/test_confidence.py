@@ -20,7 +20,9 @@ def trust(aligned, count):
     return [aligned.qc(f"TRUST{n}") for n in range(1, count + 1)]
 
 
-@pytest.mark.parametrize(("expected", "count"), [(0.01, 3), (2.0, 1), (2.0, 7), (40.0, 30), (40.0, 90), (0.0, 2)])
+@pytest.mark.parametrize(
+    ("expected", "count"), [(0.01, 3), (2.0, 1), (2.0, 7), (40.0, 30), (40.0, 90), (0.0, 2)]
+)
 def test_poisson_tail_is_the_plain_sum(expected, count):
     below, term = 0.0, exp(-expected)
     for k in range(count):
@@ -38,7 +40,9 @@ def test_poisson_tail_of_very_many_events():
 def test_offset_errors_are_honest(align):
     pulls = []
     for seed in range(6):
-        images = small_fields(seed=seed, exposures=5, shape=(160, 160), noise=(3.0,), faintest=40.0, brightest=400.0)
+        images = small_fields(
+            seed=seed, exposures=5, shape=(160, 160), noise=(3.0,), faintest=40.0, brightest=400.0
+        )
         aligned = align(images)
         error = sky_error_arcsec(images, aligned.offsets())[1:]
         sigma = [[aligned.qc(f"ERR RA{n}"), aligned.qc(f"ERR DEC{n}")] for n in range(2, 6)]
@@ -116,7 +120,9 @@ def test_residual_rotation_and_scale_are_measured_but_not_applied(align):
 
 
 def test_narrow_field_images_are_trusted(align):
-    plan = FieldPlan(exposures=3, mode="NFM", shape=(160, 160), stars=20, dither_arcsec=0.1, error_arcsec=0.05)
+    plan = FieldPlan(
+        exposures=3, mode="NFM", shape=(160, 160), stars=20, dither_arcsec=0.1, error_arcsec=0.05
+    )
     images = simulate_fields(plan)
     aligned = align(images)
     assert trust(aligned, 3) == [True] * 3

@@ -33,7 +33,8 @@ def slow_filter(image, kernel):
 
 
 @pytest.mark.parametrize(
-    ("fwhm", "half", "error"), [(5.0, 3, 0.800263), (0.6, 2, None), (3.2, 2, None), (8.0, 5, None), (25.0, 6, None)]
+    ("fwhm", "half", "error"),
+    [(5.0, 3, 0.800263), (0.6, 2, None), (3.2, 2, None), (8.0, 5, None), (25.0, 6, None)],
 )
 def test_kernel_has_the_classic_size_and_sums_to_zero(fwhm, half, error):
     kernel = make_kernel(fwhm)
@@ -124,7 +125,9 @@ def test_centroid_errors_are_as_predicted():
     x = []
     for _ in range(400):
         image = clean + rng.normal(0.0, 1.0, clean.shape)
-        found = measure_peaks(image, filter_image(image, kernel), kernel, np.array([20]), np.array([20]), *WIDE)
+        found = measure_peaks(
+            image, filter_image(image, kernel), kernel, np.array([20]), np.array([20]), *WIDE
+        )
         x.extend(found.x)
     assert np.std(x) == pytest.approx(kernel.position_error / 50.0, rel=0.15)  # 400 samples: 3.5 per cent
 
@@ -137,7 +140,8 @@ def test_bad_pixels_closer_than_the_distance(distance):
     reach = np.ceil(distance)
     by, bx = np.nonzero(bad)
     wanted = [
-        reach > 0 and np.min(np.hypot(bx - np.floor(a), by - np.floor(b))) < reach for a, b in zip(x, y, strict=True)
+        reach > 0 and np.min(np.hypot(bx - np.floor(a), by - np.floor(b))) < reach
+        for a, b in zip(x, y, strict=True)
     ]
     assert near_bad_pixel(x, y, bad, distance).tolist() == wanted
 

@@ -68,7 +68,9 @@ def test_flipping_between_two_thresholds_is_cut_short():
 
 
 def star_image(rng, n=12):
-    image = render_stars((80, 80), rng.uniform(10, 70, n), rng.uniform(10, 70, n), rng.uniform(30, 200, n), 4.0)
+    image = render_stars(
+        (80, 80), rng.uniform(10, 70, n), rng.uniform(10, 70, n), rng.uniform(30, 200, n), 4.0
+    )
     return (image + rng.normal(0.0, 1.0, image.shape)).astype(np.float32)
 
 
@@ -86,7 +88,9 @@ def test_counts_do_not_depend_on_how_deep_was_dug_before():
 def test_negative_threshold_counts_in_deviations_of_the_background():
     data = star_image(np.random.default_rng(2)) + np.float32(50.0)
     bad = np.zeros(data.shape, dtype=bool)
-    result = detect_sources(data, bad, make_kernel(5.0), DetectionLimits(threshold=-20.0, srcmin=1, srcmax=10000))
+    result = detect_sources(
+        data, bad, make_kernel(5.0), DetectionLimits(threshold=-20.0, srcmin=1, srcmax=10000)
+    )
     assert result.threshold == pytest.approx(result.background.median + 20.0 * result.background.mad)
 
 

@@ -76,7 +76,11 @@ def slow_solution(lists, radii, nbins, weighted):
 @pytest.mark.parametrize("seed", range(6))
 def test_offsets_equal_those_of_the_plain_loops(seed):
     table, lists = random_table(seed, dec=-70.0 + 25 * seed)
-    for radii, nbins, weighted in (((30.0, 4.0, 2.0, 0.8), 60, True), ((10.0, 1.5), 33, False), ((12.0,), 48, True)):
+    for radii, nbins, weighted in (
+        ((30.0, 4.0, 2.0, 0.8), 60, True),
+        ((10.0, 1.5), 33, False),
+        ((12.0,), 48, True),
+    ):
         fast = solve_offsets(table, radii, nbins, weighted=weighted, compat=True).offsets
         slow = slow_solution(lists, radii, nbins, weighted)
         assert np.abs(fast - slow).max() * 3600 < 1e-9
@@ -161,14 +165,18 @@ def test_an_exposure_without_matches_keeps_its_header_but_not_in_the_c_recipe():
     assert ours.matches[0] == ours.matches[1] >= 8
     assert ours.matches[2] == 0
     copied = solve_offsets(table, (30.0, 1.0), 60, weighted=True, compat=True)
-    np.testing.assert_allclose(copied.offsets, [[0, 0], shift, shift / 2], atol=1e-12)  # minus its own -shift / 2
+    np.testing.assert_allclose(
+        copied.offsets, [[0, 0], shift, shift / 2], atol=1e-12
+    )  # minus its own -shift / 2
 
 
 @pytest.mark.law
 def test_right_ascension_is_in_degrees_of_coordinate():
     rng = np.random.default_rng(2)
     for dec in (0.0, -65.0, 80.0):
-        stars = np.column_stack([rng.uniform(0, 0.01, 12) / np.cos(np.radians(dec)), dec + rng.uniform(0, 0.01, 12)])
+        stars = np.column_stack(
+            [rng.uniform(0, 0.01, 12) / np.cos(np.radians(dec)), dec + rng.uniform(0, 0.01, 12)]
+        )
         shift = np.array([2e-4 / np.cos(np.radians(dec)), 1e-4])
         table = SourceTable.from_lists([tuple(stars.T), tuple((stars + shift).T)])
         solved = solve_offsets(table, (5.0, 0.5), 60, weighted=True, compat=False)
