@@ -88,19 +88,6 @@ def interpolate_at(nodes, values, cells, cells_per_angstrom, lam, outside):  # t
 
 
 @njit(cache=True, nogil=True)
-def interpolate_with_variance(nodes, values, errors, cells, cells_per_angstrom, lam, outside):  # type: ignore[no-untyped-def]
-    """Value of a curve and the squared error that follows from the errors of the two nodes."""
-    i = find_interval(nodes, cells, cells_per_angstrom, lam)
-    if i < 0:
-        return outside, 0.0
-    if nodes.size == 1:
-        return values[0], errors[0] * errors[0]
-    t = (lam - nodes[i]) / (nodes[i + 1] - nodes[i])
-    low, high = (1.0 - t) * errors[i], t * errors[i + 1]
-    return (1.0 - t) * values[i] + t * values[i + 1], low * low + high * high
-
-
-@njit(cache=True, nogil=True)
 def _interpolate_rows(nodes, values, cells, cells_per_angstrom, lam, outside, out):  # type: ignore[no-untyped-def]
     for i in range(lam.size):
         out[i] = interpolate_at(nodes, values, cells, cells_per_angstrom, lam[i], outside)
@@ -114,3 +101,45 @@ def interpolate(curve: Curve, lam: npt.ArrayLike, outside: float) -> Floats:
         curve.nodes, curve.values, curve.cells, curve.cells_per_angstrom, wavelengths, outside, out
     )
     return out
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """A curve cut at given wavelengths; value and squared error are polynomials of lambda - start."""
+
+    value: Floats
+    """float64[n, 2] value at the start and slope."""
+    variance: Floats
+    """float64[n, 3] squared error: constant, linear and quadratic coefficient."""
+
+
+def cut_curve(curve: Curve, starts: npt.ArrayLike, outside: float) -> Pieces:
+    """Describe a curve on pieces that begin at `starts` and do not reach over a node of the curve.
+
+    The error of an interpolated value is the quadrature sum of the weighted errors of the two nodes.
+    Pieces that begin outside of the nodes have the value `outside` without error.
+    """
+    x = np.asarray(starts, dtype=np.float64)
+    inside = (x >= curve.nodes[0]) & (x <= curve.nodes[-1])
+    if curve.nodes.size == 1:
+        value = np.where(inside, curve.values[0], outside)
+        variance = np.where(inside, curve.errors[0] ** 2, 0.0)
+        zero = np.zeros_like(value)
+        return Pieces(np.stack([value, zero], axis=1), np.stack([variance, zero, zero], axis=1))
+    i = np.clip(np.searchsorted(curve.nodes, x, side="right") - 1, 0, curve.nodes.size - 2)
+    width = curve.nodes[i + 1] - curve.nodes[i]
+    t = (x - curve.nodes[i]) / width
+    low, high = curve.values[i], curve.values[i + 1]
+    var_low, var_high = curve.errors[i] ** 2, curve.errors[i + 1] ** 2
+    value = np.stack([(1 - t) * low + t * high, (high - low) / width], axis=1)
+    variance = np.stack(
+        [
+            var_low * (1 - t) ** 2 + var_high * t**2,
+            2 * (var_high * t - var_low * (1 - t)) / width,
+            (var_low + var_high) / width**2,
+        ],
+        axis=1,
+    )
+    value[~inside] = outside, 0.0
+    variance[~inside] = 0.0
+    return Pieces(value, variance)

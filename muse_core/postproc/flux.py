@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from muse_core.postproc.curves import Curve, interpolate_at, interpolate_with_variance, make_curve
+from muse_core.postproc.curves import Curve, Floats, cut_curve, make_curve
 from muse_core.postproc.header_values import Header, get_float
 
 BIN_WIDTH = 1.25
@@ -39,6 +39,10 @@ class FluxModel:
     exptime: float
     flag_outside: bool
     """Flag rows outside of the response curve and set them to NaN."""
+    starts: Floats
+    """float64[n] all nodes of the three curves: within a piece everything is a polynomial."""
+    pieces: Floats
+    """float64[n, 10] see `_cut`."""
 
     def cards(self) -> list[tuple[str, object, str]]:
         """Header cards of the step."""
@@ -101,14 +105,32 @@ def fit_flux(
         airmass_value,
         "without" if telluric is None else "with",
     )
-    return FluxModel(
-        response=make_curve(*response),
-        extinction=make_curve([0.0], [0.0]) if extinction is None else make_curve(*extinction),
-        telluric=_telluric_factor(telluric, extinction_airmass),
-        airmass=extinction_airmass,
-        exptime=exptime,
-        flag_outside=not compat,
+    curves = (
+        make_curve(*response),
+        make_curve([0.0], [0.0]) if extinction is None else make_curve(*extinction),
+        _telluric_factor(telluric, extinction_airmass),
     )
+    starts, pieces = _cut(*curves, extinction_airmass)
+    return FluxModel(*curves, extinction_airmass, exptime, not compat, starts, pieces)
+
+
+def _cut(response: Curve, extinction: Curve, telluric: Curve, airmass_value: float) -> tuple[Floats, Floats]:
+    """Cut the curves at all their nodes.
+
+    Columns of the pieces, all as functions of lambda - start: exponent of the factor (2 coefficients),
+    telluric factor (2), relative variance by the response (3), variance of the telluric factor (3).
+    """
+    curves = response, extinction, telluric
+    # the last node of a curve still belongs to it, the next number does not
+    ends = [np.nextafter(curve.nodes[-1], np.inf) for curve in curves]
+    starts = np.unique(np.concatenate([[0.0, TELLURIC_START], ends, *(curve.nodes for curve in curves)]))
+    resp, ext = cut_curve(response, starts, 0.0), cut_curve(extinction, starts, 0.0)
+    tell = cut_curve(telluric, starts, 1.0)
+    before = starts < TELLURIC_START
+    tell.value[before] = 1.0, 0.0
+    tell.variance[before] = 0.0
+    exponent = _MAG * (ext.value * airmass_value - resp.value)
+    return starts, np.hstack([exponent, tell.value, _MAG * _MAG * resp.variance, tell.variance])
 
 
 def _telluric_factor(telluric: tuple | None, airmass_value: float) -> Curve:
@@ -134,31 +156,32 @@ def apply_flux(lam, data, stat, dq, model: FluxModel) -> None:  # type: ignore[n
     model : FluxModel
         Result of `fit_flux`.
     """
-    r, e, t = model.response, model.extinction, model.telluric
+    scale = 1e20 / (model.exptime * BIN_WIDTH)
     calibrate_rows(
-        lam,
-        data,
-        stat,
-        dq,
-        (r.nodes, r.values, r.errors, r.cells, r.cells_per_angstrom),
-        (e.nodes, e.values, e.cells, e.cells_per_angstrom),
-        (t.nodes, t.values, t.errors, t.cells, t.cells_per_angstrom),
-        model.airmass,
-        1e20 / (model.exptime * BIN_WIDTH),
-        model.flag_outside,
+        lam, data, stat, dq, model.starts, model.pieces, *model.response.covers, scale, model.flag_outside
     )
 
 
 @njit(cache=True, nogil=True)
-def calibrate_rows(  # type: ignore[no-untyped-def]
-    lam, data, stat, dq, response, extinction, telluric, airmass_value, scale, flag_outside
-):
-    """Kernel of `apply_flux`; curves are tuples (nodes, values[, errors], cells, cells_per_angstrom)."""
-    nodes, values, errors, cells, per_angstrom = response
-    e_nodes, e_values, e_cells, e_per_angstrom = extinction
-    t_nodes, t_values, t_errors, t_cells, t_per_angstrom = telluric
-    first, last = nodes[0], nodes[nodes.size - 1]
+def calibrate_rows(lam, data, stat, dq, starts, pieces, first, last, scale, flag_outside):  # type: ignore[no-untyped-def]
+    """Kernel of `apply_flux`.
+
+    Parameters
+    ----------
+    lam, data, stat : float32[n], dq : int32[n]
+        Columns; all but lam are updated.
+    starts, pieces : float64[m], float64[m, 10]
+        See `_cut`.
+    first, last : float
+        Range of the response curve.
+    scale : float
+        Factor on all data.
+    flag_outside : bool
+        Whether rows outside of first..last are flagged.
+    """
     width_error = _WIDTH_ERROR / BIN_WIDTH
+    n = starts.size
+    k = 0
     for i in range(lam.size):
         wavelength = float(lam[i])
         if flag_outside and not (first <= wavelength <= last):
@@ -166,18 +189,22 @@ def calibrate_rows(  # type: ignore[no-untyped-def]
             stat[i] = np.nan
             dq[i] |= DQ_MISSING
             continue
-        resp, resp_var = interpolate_with_variance(
-            nodes, values, errors, cells, per_angstrom, wavelength, 0.0
-        )
-        ext = interpolate_at(e_nodes, e_values, e_cells, e_per_angstrom, wavelength, 0.0)
-        factor = 10.0 ** (0.4 * (ext * airmass_value - resp)) * scale
-        relative_var = _MAG * _MAG * resp_var + width_error * width_error
-        if wavelength >= TELLURIC_START:
-            tell, tell_var = interpolate_with_variance(
-                t_nodes, t_values, t_errors, t_cells, t_per_angstrom, wavelength, 1.0
-            )
-            factor *= tell
-            relative_var += tell_var / (tell * tell)
+        # rows come in an order in which the next one mostly lies in the same piece
+        if wavelength < starts[k] or (k + 1 < n and wavelength >= starts[k + 1]):
+            low, high = 0, n
+            while high - low > 1:
+                middle = (low + high) // 2
+                if wavelength >= starts[middle]:
+                    low = middle
+                else:
+                    high = middle
+            k = low
+        x = wavelength - starts[k]
+        tell = pieces[k, 2] + pieces[k, 3] * x
+        factor = math.exp(pieces[k, 0] + pieces[k, 1] * x) * scale * tell
+        resp_var = pieces[k, 4] + (pieces[k, 5] + pieces[k, 6] * x) * x
+        tell_var = pieces[k, 7] + (pieces[k, 8] + pieces[k, 9] * x) * x
+        relative_var = resp_var + width_error * width_error + tell_var / (tell * tell)
         value = data[i] * factor
         data[i] = value
         stat[i] = stat[i] * factor * factor + value * value * relative_var

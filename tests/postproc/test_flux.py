@@ -117,3 +117,58 @@ def test_bad_curves_are_refused():
         make_curve([1.0, 2.0], [1.0])
     with pytest.raises(ValueError, match="finite"):
         make_curve([np.nan], [1.0])
+
+
+def random_curves(rng):
+    lam = np.sort(rng.uniform(4500, 9500, 300))
+    response = lam, 50 + rng.normal(0, 0.1, 300), rng.uniform(0, 0.05, 300)
+    extinction = np.arange(3000.0, 10500.0, 40.0), rng.uniform(0, 0.5, 188)
+    nodes = np.arange(4650.0, 9350.0, 1.25)
+    telluric = nodes, rng.uniform(0.3, 1.0, nodes.size), rng.uniform(0, 0.02, nodes.size)
+    return response, extinction, telluric
+
+
+def interpolated_error(lam, nodes, errors):
+    i = np.clip(np.searchsorted(nodes, lam, side="right") - 1, 0, nodes.size - 2)
+    t = (lam - nodes[i]) / (nodes[i + 1] - nodes[i])
+    inside = (lam >= nodes[0]) & (lam <= nodes[-1])
+    return np.where(inside, np.hypot((1 - t) * errors[i], t * errors[i + 1]), 0.0)
+
+
+@pytest.mark.law
+def test_against_the_plain_formula_in_any_order():
+    rng = np.random.default_rng(8)
+    response, extinction, telluric = random_curves(rng)
+    lam = np.concatenate([rng.uniform(4400, 9600, 5000), response[0][[0, -1]], [6273.0]]).astype(np.float32)
+    data, stat = (
+        rng.normal(100, 30, lam.size).astype(np.float32),
+        rng.uniform(1, 9, lam.size).astype(np.float32),
+    )
+    airmass_value = 1.37
+    x = lam.astype(np.float64)
+    resp = np.interp(x, *response[:2], left=0, right=0)
+    ext = np.interp(x, *extinction)
+    g = np.where(x >= 6273, np.interp(x, telluric[0], telluric[1] ** -airmass_value, left=1, right=1), 1.0)
+    tell_error = np.where(x >= 6273, interpolated_error(x, telluric[0], telluric[2]) / g, 0.0)
+    factor = 10 ** (0.4 * (ext * airmass_value - resp)) * g * 1e20 / (100 * 1.25)
+    expected = data * factor
+    error = 0.4 * np.log(10) * interpolated_error(x, response[0], response[2])
+    expected_stat = stat * factor**2 + expected**2 * (error**2 + 0.016**2 + tell_error**2)
+
+    model = fit_flux(HEADER, airmass_value, response, extinction, telluric, compat=True)
+    order = rng.permutation(lam.size)
+    for rows_of_block in np.array_split(order, 9):
+        block = [column[rows_of_block] for column in (lam, data, stat)]
+        apply_flux(*block, np.zeros(rows_of_block.size, np.int32), model)
+        data[rows_of_block], stat[rows_of_block] = block[1:]
+    np.testing.assert_allclose(data, expected, rtol=1.3e-7)  # one float32 rounding
+    np.testing.assert_allclose(stat, expected_stat, rtol=1.3e-7)
+
+
+@pytest.mark.unit
+def test_wavelengths_that_are_no_numbers():
+    for compat in (False, True):
+        lam, data, stat, dq = rows(np.nan, 5000.0)
+        apply_flux(lam, data, stat, dq, fit_flux(HEADER, 1.0, RESPONSE, compat=compat))
+        assert np.isnan(data[0])
+        assert data[1] == pytest.approx(1.0, rel=1e-6)
