@@ -66,14 +66,18 @@ class Connection:
                 lines.append(fields)
 
     def watch(self) -> None:
-        """End this process when the host goes away: politely, then by force."""
+        """End this process when the host goes away: politely, then by force.
+
+        Signals are left to the main thread: one that this thread takes would not wake the main thread up.
+        """
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         try:
             while self._socket.recv(1024):
                 pass
         except OSError:
             pass
         if not self.finished:
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
             time.sleep(GRACE_SECONDS)
             os._exit(143)
 
@@ -94,7 +98,14 @@ class HostHandler(logging.Handler):
             self._connection.send("message", level, component, plain_text(line))
 
 
-def _terminated(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+def _passed_over(number: int, frame: FrameType | None) -> None:
+    """Take a further signal without effect."""
+
+
+def _ended(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    """End with a clean-up that no second signal cuts short (Ctrl-C reaches host and worker, then the host dies)."""
+    signal.signal(signal.SIGINT, _passed_over)
+    signal.signal(signal.SIGTERM, _passed_over)
     raise SystemExit(128 + number)
 
 
@@ -154,10 +165,6 @@ def execute(lines: list[list[str]], connection: Connection) -> int:
             kind = "TABLE" if product.type == "TABLE" else "IMAGE"
             name = product.path.name if product.path.parent == Path() else product.path
             connection.send("product", name, product.tag, kind, product.group, product.level)
-    except KeyboardInterrupt:
-        log.error("interrupted")  # noqa: TRY400
-        connection.send("error", "UNSPECIFIED", "execute", str(_HERE), 0, "interrupted")
-        return 130
     except SystemExit as error:
         if isinstance(error.code, int) and error.code > 128:
             raise
@@ -197,7 +204,8 @@ def _settings(given: dict[str, tuple[bool, str]], spec: RecipeSpec) -> dict[str,
 def main() -> int:
     """Serve one request on the descriptor given as the only argument."""
     connection = Connection(int(sys.argv[1]))
-    signal.signal(signal.SIGTERM, _terminated)
+    signal.signal(signal.SIGTERM, _ended)
+    signal.signal(signal.SIGINT, _ended)
     lines = connection.request()
     threading.Thread(target=connection.watch, daemon=True).start()
     status = execute(lines, connection)

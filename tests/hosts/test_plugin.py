@@ -1,0 +1,354 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The C plugin in the real esorex: texts, runs, faults; compiler and memory checks of its source."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from astropy.io import fits
+
+from .conftest import RECIPE, RECIPES, missing, muserun
+
+pytestmark = pytest.mark.unit
+
+MADE = ["TEST_IMAGE_0001.fits", "TEST_IMAGE_0002.fits", "TEST_TABLE.fits"]
+HANGING = ".hanging"
+
+
+def body(text: str) -> str:
+    """Output without the banner and without what names the host."""
+    return re.sub(r"\besorex\b|\bmuserun\b", "HOST", text.split("*****\n", 1)[-1]).strip()
+
+
+def test_list_and_parameters_equal_muserun(work, esorex):
+    lists = [body(run("--recipes").stdout).split("\n\n", 1)[1] for run in (esorex, muserun)]
+    entries = [sorted(re.split(r"\n(?=  \S)", "\n" + text)) for text in lists]
+    assert entries[0] == entries[1]  # esorex lists in the order of the folder
+    theirs, ours = (body(run("--params", RECIPE).stdout) for run in (esorex, muserun))
+    assert theirs.split("Recipe Parameters")[1] == ours.split("Recipe Parameters")[1]
+
+
+@pytest.mark.parametrize("hidden", ["--show-hidden=FALSE", "--show-hidden"])
+def test_help_and_man_page_equal_muserun(work, esorex, hidden):
+    theirs, ours = (body(run("--help", hidden, RECIPE).stdout) for run in (esorex, muserun))
+    assert theirs.split("For help on")[0] == ours.split("For help on")[0]
+    theirs, ours = (body(run("--man-page", hidden, RECIPE).stdout) for run in (esorex, muserun))
+    assert theirs.split("DESCRIPTION")[0] == ours.split("DESCRIPTION")[0]
+    options = [text.split("OPTIONS")[1].split("\n\n")[1] for text in (theirs, ours)]
+    assert options[0] == options[1]
+    tables = [text.split("Input frames for")[1].split("OPTIONS")[0] for text in (theirs, ours)]
+    assert tables[0] == tables[1]
+
+
+def test_configuration_files_equal_muserun(work, esorex):
+    for name in ("a.rc", "a.json"):
+        texts = []
+        for run in (esorex, muserun):
+            assert run(f"--create-config={name}", RECIPE, "--scale=0.1", "--method=none").returncode == 0
+            lines = (work / name).read_text().splitlines()
+            texts.append([line for line in lines if not line.startswith(("# Date", "#       generated"))])
+        assert texts[0] == texts[1]
+
+
+def same_products(one: Path, other: Path) -> None:
+    for name in MADE:
+        with fits.open(one / name) as a, fits.open(other / name) as b:
+            difference = fits.FITSDiff(a, b, ignore_keywords=["DATE", "CHECKSUM", "DATAMD5"])
+            assert difference.identical, difference.report()
+
+
+def test_run_gives_the_same_products_as_muserun(work, sof, esorex):
+    (work / "e").mkdir()
+    (work / "m").mkdir()
+    words = (RECIPE, "--nrow=7", "--scale=0.3", "--title=", "--strict=false", "--small=1e-300", sof)
+    result = esorex("--output-dir=e", "--products-sof=p.json", *words)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "[WARNING] muse_test_echo: second line, with e and a 100% sign" in result.stdout
+    assert muserun("--output-dir=m", *words).returncode == 0
+    same_products(work / "e", work / "m")
+    assert '"category": "TEST_TABLE"' in (work / "p.json").read_text()
+    assert sorted(path.name for path in work.iterdir()) == ["e", "esorex.log", "in.sof", "m", "p.json"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        ("raise", "a defect of the recipe itself"),
+        ("recipe", "this run cannot go on"),
+        ("input", "column lambda"),
+        ("exit", "exit with status 3"),
+        ("hardexit", "ended without an answer (exit status 3)"),
+        ("SIGSEGV", "signal 11"),
+        ("SIGKILL", "signal 9"),
+        ("SIGTERM", "without an answer"),
+        ("memory", "out of memory"),
+        ("half", "failed after the first product"),
+    ],
+)
+def test_every_fault_is_one_clear_error(work, sof, esorex, fault, text):
+    started = time.monotonic()
+    result = esorex("--output-dir=.", "--products-sof=p.sof", RECIPE, f"--fault={fault}", sof)
+    assert time.monotonic() - started < 5
+    assert result.returncode == 255
+    assert text in result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+    assert not (work / "p.sof").exists()
+    left = sorted(path.name for path in work.glob("*.fits*"))
+    assert left == (MADE[:1] if fault == "half" else [])
+    assert list(work.glob(".*.part")) == []
+
+
+@pytest.mark.parametrize("key", ["python", "worker"])
+def test_moved_interpreter_or_package_is_explained(work, sof, plugins, esorex_command, key):
+    folder = work / "moved"
+    shutil.copytree(plugins, folder)
+    meta = folder / f"{RECIPE}.meta"
+    meta.write_text(re.sub(rf"^{key}\t.*$", f"{key}\t/no/such/file", meta.read_text(), flags=re.M))
+    command = [esorex_command, f"--recipe-dir={folder}", RECIPE, str(sof)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert result.returncode == 255
+    assert "/no/such/file is missing; run 'musetools plugins --install' again" in result.stderr
+
+
+def test_lost_description_hides_the_recipe_only(work, plugins, esorex_command):
+    folder = work / "lost"
+    shutil.copytree(plugins, folder)
+    (folder / f"{RECIPE}.meta").unlink()
+    command = [esorex_command, f"--recipe-dir={folder}", "--recipes"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert RECIPE not in result.stdout.split("Available")[1]
+
+
+def test_emptied_environment_of_esoreflex(work, sof, plugins, esorex_command):
+    (work / "empty.rc").write_text("")
+    (work / "recipe.rc").write_text(f"muse.{RECIPE}.nrow=21\n")
+    bait = work / "bait"
+    bait.mkdir()
+    for name in ("numpy", "muse_core", "logging"):
+        (bait / f"{name}.py").write_text("raise RuntimeError('the wrong module')\n")
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(work),
+        "PYTHONPATH": str(bait),
+        "ESOREX_CONFIG": "empty.rc",
+        "ESOREX_RECIPE_CONFIG": "empty.rc",
+    }
+    (work / "out").mkdir()
+    (work / "logs").mkdir()
+    command = [esorex_command, f"--recipe-dir={plugins}", "--suppress-prefix=TRUE", "--output-dir=out"]
+    command += [
+        "--log-dir=logs",
+        "--recipe-config=recipe.rc",
+        "--products-sof=products_sof.json",
+        RECIPE,
+        str(sof),
+    ]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    assert result.returncode == 0, result.stdout + result.stderr
+    with fits.open(work / "out" / MADE[2]) as hdus:
+        assert hdus[0].header["ESO PRO REC1 PARAM2 VALUE"] == "21"
+
+
+def test_paths_beyond_ascii_and_a_thousand_frames(tmp_path, images, monkeypatch, esorex):
+    folder = tmp_path / "d\u00e9p\u00f4t \u03b1"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    (folder / "\u00fc.fits").write_bytes(images[0].read_bytes())
+    (folder / "in put.sof").write_text("\u00fc.fits TEST_RAW\n" + f"{images[0]} TEST_LIST\n" * 1000)
+    result = esorex("--output-dir=.", RECIPE, "in put.sof")
+    assert result.returncode == 0, result.stdout + result.stderr
+    with fits.open(folder / MADE[2]) as hdus:
+        assert hdus[0].header["ESO PRO REC1 CAL1000 NAME"] == images[0].name
+
+
+def test_two_runs_at_once_in_one_folder(work, sof, plugins, esorex_command):
+    command = [esorex_command, f"--recipe-dir={plugins}", RECIPE]
+    runs = [
+        subprocess.Popen(
+            [*command, f"--scale={n}", str(sof)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        for n in (2, 3)
+    ]
+    for run in runs:
+        output, _ = run.communicate(timeout=60)
+        assert run.returncode == 0, output
+    for name in MADE:
+        with fits.open(work / name) as hdus:
+            assert hdus[0].header["PIPEFILE"] == name
+
+
+def test_full_disk_is_one_clear_error(work, sof, plugins, esorex_command):
+    command = [esorex_command, f"--recipe-dir={plugins}", "--log-level=off", RECIPE, str(sof)]
+    limited = ["bash", "-c", 'trap "" XFSZ; ulimit -f 4; exec "$@"', "sh", *command]
+    result = subprocess.run(limited, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 255
+    assert "could not be written" in result.stderr
+    assert list(work.glob("*.fits")) == []
+    assert list(work.glob(".*.part")) == []
+
+
+def wait_for(condition, seconds: float = 5.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return bool(condition())
+
+
+def is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+@pytest.fixture
+def hanging(work, sof, plugins, esorex_command):
+    """A running esorex whose recipe hangs, in a process group of its own, and the worker's process id."""
+    command = [esorex_command, f"--recipe-dir={plugins}", RECIPE, "--fault=hang", str(sof)]
+    host = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+    )
+    assert wait_for(lambda: (work / HANGING).exists() and (work / HANGING).read_text(), 20)
+    worker = int((work / HANGING).read_text())
+    yield host, worker
+    host.kill()
+    host.wait()
+    host.stderr.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_worker_ends_with_its_host(work, hanging, number):
+    host, worker = hanging
+    host.send_signal(number)
+    assert wait_for(lambda: not is_running(worker))
+    assert not (work / HANGING).exists()  # its clean-up has run
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
+def test_host_reports_a_killed_worker(work, hanging, number):
+    host, worker = hanging
+    os.kill(worker, number)
+    assert host.wait(5) == 255
+    assert not is_running(worker)
+    assert b"process" in host.stderr.read()
+
+
+def test_interrupt_ends_host_and_worker(work, hanging):
+    host, worker = hanging
+    os.killpg(host.pid, signal.SIGINT)
+    host.wait(5)
+    assert wait_for(lambda: not is_running(worker))
+    assert not (work / HANGING).exists()
+
+
+def test_missing_compiler_is_explained(tmp_path):
+    code = "from muse_core.tools import main; import sys; sys.exit(main(sys.argv[1:]))"
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "plugins",
+        "--install",
+        str(tmp_path / "p"),
+        "--compiler",
+        "no-such-cc",
+    ]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert result.returncode != 0
+    assert "no C compiler 'no-such-cc' found" in result.stderr
+    assert "libcpl-dev" in result.stderr
+    assert list((tmp_path / "p").glob("*.so")) == []
+
+
+def test_source_passes_cppcheck():
+    from muse_core.hosts.installation import source_folder
+
+    if shutil.which("cppcheck") is None:
+        missing("cppcheck")
+    command = [
+        "cppcheck",
+        "-q",
+        "--enable=warning,style,performance,portability",
+        "--std=c11",
+        "--error-exitcode=1",
+    ]
+    command += ["--suppress=missingIncludeSystem", str(source_folder())]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.fixture(scope="module")
+def sanitized(tmp_path_factory, plugins):
+    """A small CPL host and the plugins, all compiled with the address and undefined-behaviour sanitizers."""
+    from muse_core.hosts.installation import install_plugins
+
+    folder = tmp_path_factory.mktemp("sanitized")
+    flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-Werror"]
+    install_plugins(folder, extra=[RECIPES], flags=flags)
+    program = folder / "host"
+    source = Path(__file__).parent / "c" / "host.c"
+    command = ["cc", "-std=c11", *flags, str(source), "-o", str(program), "-lcplui", "-lcplcore", "-ldl"]
+    subprocess.run(command, check=True, timeout=60)
+
+    def run(name: str, *words: str) -> subprocess.CompletedProcess:
+        environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=1"}
+        command = [str(program), str(folder / f"{name}.so"), *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+
+    return run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [RECIPE, "muse_scipost"])
+def test_thousand_loads_leak_nothing(sanitized, name):
+    result = sanitized(name, "1000")
+    assert result.returncode == 0, result.stderr[-3000:]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        ("", "status 0, 5 frames"),
+        ("input", "status -1, 2 frames, error: Data not found: x.fits"),
+        ("SIGKILL", "ended by signal 9"),
+        ("hardexit", "without an answer (exit status 3)"),
+    ],
+)
+def test_runs_under_the_sanitizers(work, images, sanitized, fault, text):
+    result = sanitized(RECIPE, "run", "TEST_RAW", fault, *map(str, images))
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert text in result.stdout
+
+
+def test_start_up_costs(work, sof, esorex, plugins, esorex_command):
+    """Listing costs at most 25 ms more than an empty folder, a run at most 0.3 s more than muserun."""
+    (work / "empty").mkdir()
+
+    def best(command, repeats):
+        times = []
+        for _ in range(repeats):
+            started = time.perf_counter()
+            subprocess.run(command, capture_output=True, timeout=60)
+            times.append(time.perf_counter() - started)
+        return min(times)
+
+    listing = best([esorex_command, f"--recipe-dir={plugins}", "--recipes"], 8)
+    empty = best([esorex_command, f"--recipe-dir={work / 'empty'}", "--recipes"], 8)
+    assert listing - empty < 0.025
+    run = best([esorex_command, f"--recipe-dir={plugins}", RECIPE, str(sof)], 3)
+    own = best(
+        [sys.executable, "-m", "muse_core.hosts.muserun", f"--recipe-dir={RECIPES}", RECIPE, str(sof)], 3
+    )
+    assert run - own < 0.3
