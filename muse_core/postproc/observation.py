@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from dataclasses import dataclass
 
 from muse_core.postproc.header_values import Header, get_float, get_str
@@ -12,6 +13,7 @@ from muse_core.postproc.header_values import Header, get_float, get_str
 DEFAULT_LATITUDE = -24.625278
 """Latitude of the VLT UT4 [deg], used if ``ESO TEL GEOLAT`` is missing."""
 
+_POINTING_KEYS = ("RA", "DEC", "ESO INS DROT POSANG")
 BELOW_HORIZON = "object below the horizon"
 
 _log = logging.getLogger(__name__)
@@ -35,6 +37,24 @@ def position_angle(header: Header, log: logging.Logger = _log, *, compat: bool =
     elif mode != "STAT":
         log.warning("Derotator mode is neither SKY nor STAT! Effective position angle may be wrong!")
     return angle
+
+
+def overridden_pointing(log: logging.Logger = _log) -> dict[str, float]:
+    """Header values that the environment variable ``MUSE_SUPERFLAT_POS`` = "RA,DEC,DROT" puts in place [deg].
+
+    Empty if it is not set; a value that is not three numbers is an error.  Measured against
+    2.8.7: the values hold for the steps of the exposure (airmass, refraction, rotation of the astrometry), not
+    for the position on the sky nor for the headers of the products.
+    """
+    text = os.environ.get("MUSE_SUPERFLAT_POS")
+    if not text:
+        return {}
+    try:
+        ra, dec, drot = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f'MUSE_SUPERFLAT_POS is "{text}", expected three numbers "RA,DEC,DROT"') from None
+    log.warning("Overriding RA=%f, DEC=%f, DROT=%f", ra, dec, drot)
+    return dict(zip(_POINTING_KEYS, (ra, dec, drot), strict=True))
 
 
 def parallactic_angle(header: Header, *, compat: bool = False) -> float | None:

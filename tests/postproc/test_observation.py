@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 
 from muse_core.postproc.header_values import get_float, is_narrow_field, uses_laser_guide_stars
-from muse_core.postproc.observation import airmass, airmass_at, parallactic_angle, position_angle
+from muse_core.postproc.observation import (
+    airmass,
+    airmass_at,
+    overridden_pointing,
+    parallactic_angle,
+    position_angle,
+)
 
 POINTING = {"RA": 150.0, "DEC": -24.6, "LST": 36000.0, "EXPTIME": 0.0, "ESO TEL GEOLAT": -24.6}
 
@@ -101,3 +107,15 @@ def test_instrument_modes():
     assert not is_narrow_field({})
     assert uses_laser_guide_stars({"ESO INS MODE": "WFM-AO-E"})
     assert not uses_laser_guide_stars({"ESO INS MODE": "WFM-NOAO-N"})
+
+
+@pytest.mark.unit
+def test_pointing_from_the_environment(monkeypatch, caplog):
+    monkeypatch.delenv("MUSE_SUPERFLAT_POS", raising=False)
+    assert overridden_pointing() == {}
+    monkeypatch.setenv("MUSE_SUPERFLAT_POS", "10.5,-20,30")
+    assert overridden_pointing() == {"RA": 10.5, "DEC": -20.0, "ESO INS DROT POSANG": 30.0}
+    assert "Overriding" in caplog.text
+    monkeypatch.setenv("MUSE_SUPERFLAT_POS", "10.5,-20")
+    with pytest.raises(ValueError, match="three numbers"):
+        overridden_pointing()
