@@ -33,7 +33,9 @@ def noiseless(sky, truth):
 @pytest.fixture(scope="session")
 def pair(noiseless, truth, tmp_path_factory):
     """Paths of an HST frame and of a MUSE image."""
-    return tuple(str(p) for p in write_pair(tmp_path_factory.mktemp("pair"), "field", noiseless, truth, seed=1))
+    return tuple(
+        str(p) for p in write_pair(tmp_path_factory.mktemp("pair"), "field", noiseless, truth, seed=1)
+    )
 
 
 @pytest.fixture(scope="session")

@@ -27,10 +27,25 @@ RUNS = {
     "image_regions": {},
 }
 # no unique solution: beta runs away without signal in the wings, or no signal at all is left
-WITHOUT_SOLUTION = {("g10_faint", "image_free"), ("g13_isolated", "image_notstar"), ("g13_isolated", "image_regions")}
+WITHOUT_SOLUTION = {
+    ("g10_faint", "image_free"),
+    ("g13_isolated", "image_notstar"),
+    ("g13_isolated", "image_regions"),
+}
 CASES = (
-    "g01_clean", "g02_typical", "g03_bigshift", "g04_rotated", "g05_rotfov", "g06_sharp", "g07_broad",
-    "g08_nonsquare", "g09_southern", "g10_faint", "g11_movingstars", "g12_small", "g13_isolated",
+    "g01_clean",
+    "g02_typical",
+    "g03_bigshift",
+    "g04_rotated",
+    "g05_rotfov",
+    "g06_sharp",
+    "g07_broad",
+    "g08_nonsquare",
+    "g09_southern",
+    "g10_faint",
+    "g11_movingstars",
+    "g12_small",
+    "g13_isolated",
 )
 
 
@@ -115,14 +130,20 @@ def test_tabulated_transfer_function():
     value, by_fwhm, by_beta = MoffatOtf(radius).value_and_derivatives(0.7, 2.6)
     # cubic interpolation between 1500 knots
     np.testing.assert_allclose(value, otf_closed(radius, 0.7, 2.6), atol=1e-7)
-    np.testing.assert_allclose(by_fwhm, (otf_closed(radius, 0.701, 2.6) - otf_closed(radius, 0.699, 2.6)) / 0.002, atol=1e-5)
-    np.testing.assert_allclose(by_beta, (otf_closed(radius, 0.7, 2.61) - otf_closed(radius, 0.7, 2.59)) / 0.02, atol=1e-5)
+    np.testing.assert_allclose(
+        by_fwhm, (otf_closed(radius, 0.701, 2.6) - otf_closed(radius, 0.699, 2.6)) / 0.002, atol=1e-5
+    )
+    np.testing.assert_allclose(
+        by_beta, (otf_closed(radius, 0.7, 2.61) - otf_closed(radius, 0.7, 2.59)) / 0.02, atol=1e-5
+    )
 
 
 @pytest.mark.unit
 def test_parts():
     image = np.arange(12.0).reshape(3, 4)
-    np.testing.assert_array_equal(shift_by_pixels(image, 1, -1, 0.0), [[0, 0, 0, 0], [1, 2, 3, 0], [5, 6, 7, 0]])
+    np.testing.assert_array_equal(
+        shift_by_pixels(image, 1, -1, 0.0), [[0, 0, 0, 0], [1, 2, 3, 0], [5, 6, 7, 0]]
+    )
     with pytest.raises(imphot.UserError, match="larger than the image"):
         shift_by_pixels(image, 3, 0, 0.0)
     used = np.zeros((20, 20), bool)
@@ -136,7 +157,14 @@ def test_parts():
 
 @pytest.mark.law
 def test_all_parameters_held(regridded, pair):
-    fixed = {"fix_scale": 0.95, "fix_bg": 0.5, "fix_dx": 0.12, "fix_dy": -0.21, "fix_fwhm": 0.65, "fix_beta": 2.5}
+    fixed = {
+        "fix_scale": 0.95,
+        "fix_bg": 0.5,
+        "fix_dx": 0.12,
+        "fix_dy": -0.21,
+        "fix_fwhm": 0.65,
+        "fix_beta": 2.5,
+    }
     for method, hst in (("fourier", regridded), ("image", pair[0])):
         fit = imphot.fit_image_photometry(hst, pair[1], method=method, **fixed)
         assert [getattr(fit, n).value for n in NAMES] == pytest.approx([0.12, -0.21, 0.5, 0.95, 0.65, 2.5])

@@ -21,12 +21,20 @@ def hdus(pair, truth, seed=1):
     hst, muse, variance = with_noise(pair, truth, seed)
     return (
         fits.HDUList([fits.PrimaryHDU(hst, pair[1])]),
-        fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(muse, pair[3], "DATA"), fits.ImageHDU(variance, name="STAT")]),
+        fits.HDUList(
+            [fits.PrimaryHDU(), fits.ImageHDU(muse, pair[3], "DATA"), fits.ImageHDU(variance, name="STAT")]
+        ),
     )
 
 
 def deviations(fit, truth):
-    return np.array([(getattr(fit, n).value - getattr(truth, n)) / getattr(fit, n).stdev for n in NAMES if not getattr(fit, n).fixed])
+    return np.array(
+        [
+            (getattr(fit, n).value - getattr(truth, n)) / getattr(fit, n).stdev
+            for n in NAMES
+            if not getattr(fit, n).fixed
+        ]
+    )
 
 
 @pytest.mark.law
@@ -34,7 +42,14 @@ def test_without_noise_the_truth_is_found(sky):
     truth = PairTruth(size=16.0, noise=0.0)
     fit = imphot.fit_image_photometry(*hdus(make_pair(sky, truth), truth), method="image")
     # float32 images, cubic interpolation of the HST frame; bg feels the wings of sources beyond the 4" frame
-    for name, tolerance in (("dx", 1e-4), ("dy", 1e-4), ("scale", 1e-3), ("fwhm", 2e-4), ("beta", 3e-3), ("bg", 5e-3)):
+    for name, tolerance in (
+        ("dx", 1e-4),
+        ("dy", 1e-4),
+        ("scale", 1e-3),
+        ("fwhm", 2e-4),
+        ("beta", 3e-3),
+        ("bg", 5e-3),
+    ):
         assert getattr(fit, name).value == pytest.approx(getattr(truth, name), abs=tolerance), name
     assert fit.flag == 0
 
@@ -64,7 +79,10 @@ def test_truth_within_the_quoted_errors(sky, changes):
 @pytest.mark.law
 def test_errors_and_bias_over_realisations(noiseless, truth):
     """Twelve realisations fix a scatter to 20 %; the full Monte Carlo is in docs/validation/imphot.md."""
-    runs = [imphot.fit_image_photometry(*hdus(noiseless, truth, seed), method="image", fix_beta=2.5) for seed in range(12)]
+    runs = [
+        imphot.fit_image_photometry(*hdus(noiseless, truth, seed), method="image", fix_beta=2.5)
+        for seed in range(12)
+    ]
     found = np.array([deviations(fit, truth) for fit in runs])
     assert np.abs(found.mean(axis=0)).max() < 3.5 / np.sqrt(12)
     assert 0.5 < found.std() < 1.5
@@ -99,7 +117,9 @@ def test_correlated_noise_is_seen(noiseless, truth):
     _, muse = hdus(noiseless, truth)
     noise = np.random.default_rng(2).standard_normal(noiseless[2].shape)
     kernel = np.outer([0.4, 1, 0.4], [0.4, 1, 0.4])
-    muse["DATA"].data = (noiseless[2] + ndimage.convolve(noise, kernel / np.sqrt((kernel**2).sum()))).astype(np.float32)
+    muse["DATA"].data = (noiseless[2] + ndimage.convolve(noise, kernel / np.sqrt((kernel**2).sum()))).astype(
+        np.float32
+    )
     fit = imphot.fit_image_photometry(hdus(noiseless, truth)[0], muse, method="image", fix_beta=2.5)
     white = imphot.fit_image_photometry(*hdus(noiseless, truth), method="image", fix_beta=2.5)
     assert 1.3 < fit.dx.stdev / white.dx.stdev < 2.2
@@ -110,7 +130,10 @@ def test_correlated_noise_is_seen(noiseless, truth):
 def test_hst_noise_is_in_the_errors_and_does_not_bias(sky):
     truth = PairTruth(size=16.0, hst_noise=0.06, noise=0.3)
     pair = make_pair(sky, truth)
-    runs = [imphot.fit_image_photometry(*hdus(pair, truth, seed), method="image", fix_beta=2.5) for seed in range(8)]
+    runs = [
+        imphot.fit_image_photometry(*hdus(pair, truth, seed), method="image", fix_beta=2.5)
+        for seed in range(8)
+    ]
     found = np.array([deviations(fit, truth) for fit in runs])
     assert np.abs(found.mean(axis=0)).max() < 3.5 / np.sqrt(8)
     quiet = replace(truth, hst_noise=0.0)
@@ -162,7 +185,9 @@ def test_psf_image_instead_of_a_moffat(pair, truth):
 
 @pytest.mark.law
 def test_fixed_values_and_first_guesses(pair):
-    fit = imphot.fit_image_photometry(*pair, method="image", fix_beta=2.5, fix_dx=0.12, init_dy=-0.2, min_scale=0.1)
+    fit = imphot.fit_image_photometry(
+        *pair, method="image", fix_beta=2.5, fix_dx=0.12, init_dy=-0.2, min_scale=0.1
+    )
     assert (fit.dx.value, fit.dx.stdev, fit.dx.fixed) == (0.12, 0.0, True)
     assert not fit.dy.fixed and not fit.dra.fixed
 
