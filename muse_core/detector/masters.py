@@ -11,6 +11,7 @@ import numpy as np
 from astropy.io import fits
 
 from .errors import DetectorError
+from .fitsfile import extensions, opened
 
 PLANES = ("DATA", "DQ", "STAT")
 MERGED = re.compile(r"^CHAN(\d\d)\.(DATA|DQ|STAT)$")
@@ -133,16 +134,12 @@ def find_masters(paths, faults: dict[int, list[DetectorError]]) -> dict[int, Mas
     found: dict[int, MasterImage] = {}
     forms: dict[str, Path] = {}
     for path in map(Path, paths):
-        try:
-            hdus = fits.open(path, memmap=True)
-        except (OSError, ValueError) as error:
-            raise DetectorError(path, "file", "a FITS file", error) from None
-        with hdus:
+        with opened(path) as hdus:
             primary = hdus[0].header.copy()
             planes: dict[int, dict[str, tuple]] = {}
             single = CHANNEL.match(str(primary.get("EXTNAME", "")))
             merged = False
-            for number, hdu in enumerate(hdus[1:], 1):
+            for number, hdu in extensions(hdus):
                 match = MERGED.match(hdu.name)
                 if match:
                     ifu, name, merged = int(match[1]), match[2], True

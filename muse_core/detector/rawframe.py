@@ -11,6 +11,7 @@ import numpy as np
 from astropy.io import fits
 
 from .errors import DetectorError
+from .fitsfile import extensions, opened
 from .quadrants import Quadrant, read_quadrants
 
 CHANNEL = re.compile(r"^CHAN(\d\d)$")
@@ -58,7 +59,7 @@ class RawFile:
         try:
             with fits.open(self.path, memmap=False) as hdus:
                 data = hdus[self.index[ifu]].data
-        except (OSError, TypeError, ValueError) as error:
+        except (OSError, TypeError, ValueError, IndexError) as error:
             raise DetectorError(self.path, f"CHAN{ifu:02d}", "readable pixels", error) from None
         if data is None or data.shape != self.quadrants[ifu][0].frame_shape:
             raise DetectorError(
@@ -98,24 +99,14 @@ def open_raw(path) -> RawFile:
         If the file as a whole cannot be used; what is wrong with single channels is listed in `faults`.
     """
     path = Path(path)
-    size = path.stat().st_size
-    try:
-        hdus = fits.open(path, memmap=True)
-    except (OSError, ValueError) as error:
-        raise DetectorError(path, "file", "a FITS file", error) from None
     headers, index, quadrants, faults = {}, {}, {}, {}
-    with hdus:
+    with opened(path) as hdus:
+        size = path.stat().st_size
         primary = hdus[0].header.copy()
         exptime = primary.get("EXPTIME")
         if isinstance(exptime, (bool, str)) or not isinstance(exptime, (int, float)) or not exptime >= 0:
             raise DetectorError(path, "EXPTIME", "a time in seconds", repr(exptime))
-        number = 0
-        while True:
-            number += 1
-            try:
-                hdu = hdus[number]
-            except (IndexError, OSError, TypeError, ValueError):
-                break
+        for number, hdu in extensions(hdus):
             match = CHANNEL.match(hdu.name)
             if not match or not 1 <= int(match[1]) <= 24:
                 continue

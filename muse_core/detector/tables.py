@@ -11,6 +11,7 @@ import numpy as np
 from astropy.io import fits
 
 from .errors import DetectorError
+from .fitsfile import extensions, opened
 
 NSLICE = 48
 CHANNEL = re.compile(r"^CHAN(\d\d)$")
@@ -38,7 +39,10 @@ class SliceGeometry:
 def _column(table, name: str, path, item: str) -> np.ndarray:
     if name not in table.columns.names:
         raise DetectorError(path, item, f"a column {name}", f"columns {', '.join(table.columns.names)[:60]}")
-    values = np.asarray(table.data[name])
+    try:
+        values = np.asarray(table.data[name])
+    except (OSError, TypeError, ValueError) as error:
+        raise DetectorError(path, f"{item} column {name}", "readable values", error) from None
     if values.dtype.kind not in "iuf" or values.ndim != 1:
         raise DetectorError(path, f"{item} column {name}", "numbers", f"type {values.dtype}")
     return values.astype(np.float64)
@@ -48,12 +52,8 @@ def _channel_tables(paths, read, faults):
     """Apply ``read(hdu, path, item)`` to each table CHANnn (or the table of a file with that EXTNAME)."""
     found, source = {}, {}
     for path in map(Path, paths):
-        try:
-            hdus = fits.open(path, memmap=False)
-        except (OSError, ValueError) as error:
-            raise DetectorError(path, "file", "a FITS file", error) from None
-        with hdus:
-            names = [h for h in hdus[1:] if isinstance(h, fits.BinTableHDU)]
+        with opened(path, memmap=False) as hdus:
+            names = [h for _, h in extensions(hdus) if isinstance(h, fits.BinTableHDU)]
             single = CHANNEL.match(str(hdus[0].header.get("EXTNAME", "")))
             any_found = False
             for hdu in names:
@@ -141,12 +141,8 @@ def read_geometry(path) -> tuple[dict[int, SliceGeometry], dict[int, DetectorErr
     DetectorError
         If the table as a whole cannot be used.
     """
-    try:
-        hdus = fits.open(path, memmap=False)
-    except (OSError, ValueError) as error:
-        raise DetectorError(path, "file", "a FITS file", error) from None
-    with hdus:
-        tables = [h for h in hdus[1:] if isinstance(h, fits.BinTableHDU)]
+    with opened(path, memmap=False) as hdus:
+        tables = [h for _, h in extensions(hdus) if isinstance(h, fits.BinTableHDU)]
         if not tables:
             raise DetectorError(path, "extensions", "a geometry table", "no table")
         column = {

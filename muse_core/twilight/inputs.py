@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from astropy.io import fits
 
 from muse_core.detector.combine import CombinePlan
 from muse_core.detector.errors import DetectorError
+from muse_core.detector.fitsfile import opened
 from muse_core.detector.masters import MasterImage, find_masters
 from muse_core.detector.overscan import (
     CorrectPlan,
@@ -157,21 +157,18 @@ class _Collector:
         except DetectorError as error:
             self.note(error)
             return default
-        except FileNotFoundError as error:
-            self.problems.add(error.filename or "", "file", expected="an existing file", found="none")
-            return default
 
 
 def _read_mask(path: Path) -> np.ndarray:
     try:
-        with fits.open(path, memmap=False) as hdus:
+        with opened(path, memmap=False) as hdus:
             for hdu in hdus:
                 if hdu.is_image and hdu.data is not None:
                     if hdu.data.ndim != 2 or hdu.data.dtype.kind not in "iub":
                         break
                     return np.asarray(hdu.data) != 0
-    except (OSError, ValueError, TypeError) as error:
-        raise DetectorError(path, "VIGNETTING_MASK", "a FITS image", error) from None
+    except (OSError, TypeError) as error:
+        raise DetectorError(path, "VIGNETTING_MASK", "a readable image", error) from None
     raise DetectorError(path, "VIGNETTING_MASK", "a two-dimensional integer image", "none in this file")
 
 

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Open FITS files with faults told as `DetectorError`."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyUserWarning
+
+from .errors import DetectorError
+
+
+@contextlib.contextmanager
+def opened(path: Path, memmap: bool = True) -> Iterator[fits.HDUList]:
+    """Open a file; a truncated one gives the extensions it has, without astropy's warning (one thread only)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyUserWarning)
+        try:
+            hdus = fits.open(path, memmap=memmap)
+        except FileNotFoundError:
+            raise DetectorError(path, "file", "an existing file", "none") from None
+        except (OSError, ValueError) as error:
+            raise DetectorError(path, "file", "a FITS file", error) from None
+        with hdus:
+            yield hdus
+
+
+def extensions(hdus: fits.HDUList) -> Iterator[tuple[int, object]]:
+    """Number and HDU of all extensions that can be read."""
+    number = 1
+    while True:
+        try:
+            hdu = hdus[number]
+        except (IndexError, OSError, TypeError, ValueError):
+            return
+        yield number, hdu
+        number += 1
