@@ -35,7 +35,7 @@ from numba import njit
 from muse_core.framework import RecipeError
 from muse_core.postproc import sky_sums
 
-N_TOP = 24
+N_TOP = 12
 DEFAULT_SAMPLING = 0.3125
 
 
@@ -109,7 +109,7 @@ class _Sums:
     """The sums of one thread: see `sky_sums.add_rows` for the arrays."""
 
     def __init__(self, n: int) -> None:
-        self.limbs = np.zeros((n, sky_sums.N_SUMS, sky_sums.N_LIMBS), dtype=np.int64)
+        self.limbs = np.zeros((n, sky_sums.N_SUMS * sky_sums.N_LIMBS), dtype=np.int64)
         self.floats = np.zeros((n, sky_sums.N_SUMS))
         self.count = np.zeros(n, dtype=np.int64)
         self.top_n = np.zeros(n, dtype=np.int32)
@@ -222,15 +222,15 @@ class SkySpectrumSum:
     def can_clip(self, limits: npt.NDArray[np.float64]) -> bool:
         """Say whether `clipped` works, i.e. all outliers are among the remembered highest rows."""
         sums = self._collected()
-        return bool(sky_sums.tops_suffice(limits, sums.top_n, sums.top_low, sums.top[1]))
+        return bool(sky_sums.tops_suffice(limits, sums.top_n, sums.top_low, *sums.top[1:]))
 
     def clipped(self, limits: npt.NDArray[np.float64]) -> SkySpectrum:
         """Return the spectrum without the rows above the limits; exactly what a second pass would give."""
         sums = self._collected()
         rest = copy.copy(sums)
-        rest.limbs, rest.floats, rest.count = sums.limbs.copy(), sums.floats.copy(), sums.count.copy()
+        rest.limbs, rest.count = sums.limbs.copy(), sums.count.copy()
         taken = sky_sums.take_away_tops(
-            limits, self.lam_min, self.step, rest.limbs, rest.floats, rest.count, rest.top_n, *rest.top
+            limits, self.lam_min, self.step, rest.limbs, rest.count, rest.top_n, *rest.top
         )
         return self._spectrum_of(rest, int(taken))
 
@@ -240,17 +240,17 @@ class SkySpectrumSum:
         limbs = np.zeros((n, 3, sky_sums.N_LIMBS), dtype=np.int64)
         floats = np.zeros((n, 3))
         one = round(1 / sky_sums.UNIT_2)
+        collected = sums.limbs.reshape(-1, sky_sums.N_SUMS, sky_sums.N_LIMBS)
         left, right = (0, 2), (1, 3, 4)  # data, stat; t * data, t * stat, t, which belong to the upper bin
-        limbs[1:] += sums.limbs[:, right]
-        limbs[:-1] -= sums.limbs[:, right]
-        limbs[:-1, :2] += sums.limbs[:, left]
+        limbs[1:] += collected[:, right]
+        limbs[:-1] -= collected[:, right]
+        limbs[:-1, :2] += collected[:, left]
         limbs[:-1, 2, 1] += sums.count * one
         with np.errstate(invalid="ignore"):
             floats[1:] += sums.floats[:, right]
             floats[:-1] -= sums.floats[:, right]
             floats[:-1, :2] += sums.floats[:, left]
-        units = (sky_sums.UNIT_1, sky_sums.UNIT_2, sky_sums.UNIT_3)
-        total = sum(limbs[:, :, k] * units[k] for k in range(sky_sums.N_LIMBS)) + floats
+        total = sum(limbs[:, :, k] * unit for k, unit in enumerate(sky_sums.UNITS)) + floats
         filled = total[:, 2] > 0
         with np.errstate(invalid="ignore", divide="ignore"):
             data, stat = total[:, 0] / total[:, 2], total[:, 1] / total[:, 2]

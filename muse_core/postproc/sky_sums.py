@@ -5,10 +5,10 @@ The spectrum has bins at ``lam_min + k * step``.  A row in the interval between 
 adds to both with linear weights ``1 - t`` and ``t``.  All rows of an interval are therefore described by
 the sums of ``data``, ``t * data``, ``stat``, ``t * stat``, ``t`` and their number.
 
-The sums are kept as integers: three limbs of 64 bits with the units 2**16, 2**-16 and 2**-48.  Adding
+The sums are kept as integers: four limbs of 64 bits with the units 2**16, 2**-16, 2**-48 and 2**-80.  Adding
 integers is exact, so the result does not depend on the order of the rows, on how they are cut into blocks
 or on which thread adds which block, and rows can be taken away again without a trace.  A row is represented
-to 2**-49 (absolute); an interval may receive up to 2**31 rows.  Terms above 2**46 (and NaN, infinity) go to
+to 2**-81 (absolute); an interval may receive up to 2**31 rows.  Terms above 2**46 (and NaN, infinity) go to
 a plain floating-point sum; they only appear where a calibration has exploded.
 """
 
@@ -20,28 +20,30 @@ import numpy as np
 from numba import njit
 
 N_SUMS = 5  # data, t * data, stat, t * stat, t
-N_LIMBS = 3
+N_LIMBS = 4
 BIG = 2.0**46
-UNIT_1, UNIT_2, UNIT_3 = 2.0**16, 2.0**-16, 2.0**-48
+UNIT_1, UNIT_2, UNIT_3, UNIT_4 = 2.0**16, 2.0**-16, 2.0**-48, 2.0**-80
+UNITS = (UNIT_1, UNIT_2, UNIT_3, UNIT_4)
+ROUND = 1.5 * 2.0**52  # adding and taking it away rounds to an integer
 
 
-@njit(cache=True, nogil=True, inline="always")
-def add_exactly(limbs, floats, j, q, value, sign):
-    """Add ``sign * value`` to sum ``q`` of interval ``j``."""
-    if not abs(value) < BIG:
-        floats[j, q] += sign * value
-        return
+@njit(cache=True, nogil=True)
+def add_exactly(limb, k, value):
+    """Add a value below 2**46 to the sum that begins at limb ``k`` of an interval (``limb`` : int64[20])."""
     rest = value
     if abs(rest) >= 0.5 * UNIT_1:
-        n = round(rest / UNIT_1)
-        limbs[j, q, 0] += sign * int(n)
+        n = (rest * (1.0 / UNIT_1) + ROUND) - ROUND
+        limb[k] += np.int64(n)
         rest -= n * UNIT_1
-    if abs(rest) >= 0.5 * UNIT_2:
-        n = round(rest / UNIT_2)
-        limbs[j, q, 1] += sign * int(n)
-        rest -= n * UNIT_2
+    n = (rest * (1.0 / UNIT_2) + ROUND) - ROUND
+    limb[k + 1] += np.int64(n)
+    rest -= n * UNIT_2
     if rest != 0.0:
-        limbs[j, q, 2] += sign * int(round(rest / UNIT_3))
+        n = (rest * (1.0 / UNIT_3) + ROUND) - ROUND
+        limb[k + 2] += np.int64(n)
+        rest -= n * UNIT_3
+        if rest != 0.0:
+            limb[k + 3] += np.int64((rest * (1.0 / UNIT_4) + ROUND) - ROUND)
 
 
 @njit(cache=True, nogil=True)
@@ -69,11 +71,12 @@ def add_rows(
     lam, data, stat : float32[n]
     selected : bool[n]
     limit : float64[n_interval]   rows with ``data`` above it are left out (infinity: none; NaN: none)
-    limbs : int64[n_interval, 5, 3], floats : float64[n_interval, 5], count : int64[n_interval]   updated
+    limbs : int64[n_interval, 20], floats : float64[n_interval, 5], count : int64[n_interval]   updated
     top_n, top_low : int32[n_interval]   number of rows remembered, and the place of the lowest of them
     top_lam, top_data, top_stat : float32[n_interval, n_top]   the rows with the highest data of each interval
     """
     n_interval = count.size
+    n_top = top_data.shape[1]
     n_left_out = 0
     for i in range(lam.size):
         if not selected[i]:
@@ -84,20 +87,35 @@ def add_rows(
         if d > limit[j]:
             n_left_out += 1
             continue
-        add_row(limbs, floats, count, j, place - j, d, np.float64(stat[i]), 1)
-        remember(j, lam[i], data[i], stat[i], top_n, top_low, top_lam, top_data, top_stat)
+        count[j] += 1
+        s = np.float64(stat[i])
+        if abs(d) < BIG and abs(s) < BIG:
+            add_row(limbs[j], place - j, d, s, 1.0)
+        else:
+            add_big_row(limbs[j], floats[j], place - j, d, s)
+        if top_n[j] < n_top or data[i] > top_data[j, top_low[j]]:
+            remember(j, lam[i], data[i], stat[i], top_n, top_low, top_lam, top_data, top_stat)
     return n_left_out
 
 
-@njit(cache=True, nogil=True, inline="always")
-def add_row(limbs, floats, count, j, t, d, s, sign):
-    """Add (sign = 1) or take away (sign = -1) one row."""
-    count[j] += sign
-    add_exactly(limbs, floats, j, 0, d, sign)
-    add_exactly(limbs, floats, j, 1, t * d, sign)
-    add_exactly(limbs, floats, j, 2, s, sign)
-    add_exactly(limbs, floats, j, 3, t * s, sign)
-    add_exactly(limbs, floats, j, 4, t, sign)
+@njit(cache=True, nogil=True)
+def add_row(limb, t, d, s, sign):
+    """Add (sign = 1) or take away (sign = -1) one row of an interval."""
+    add_exactly(limb, 0, sign * d)
+    add_exactly(limb, N_LIMBS, sign * (t * d))
+    add_exactly(limb, 2 * N_LIMBS, sign * s)
+    add_exactly(limb, 3 * N_LIMBS, sign * (t * s))
+    add_exactly(limb, 4 * N_LIMBS, sign * t)
+
+
+@njit(cache=True, nogil=True)
+def add_big_row(limb, number, t, d, s):
+    """Add a row with values that are too large for the limbs, or not numbers (``number`` : float64[5])."""
+    number[0] += d
+    number[1] += t * d
+    number[2] += s
+    number[3] += t * s
+    add_exactly(limb, 4 * N_LIMBS, t)
 
 
 @njit(cache=True, nogil=True)
@@ -141,28 +159,28 @@ def merge_tops(top_n, top_low, top_lam, top_data, top_stat, other_n, other_lam, 
 
 
 @njit(cache=True, nogil=True)
-def tops_suffice(limit, top_n, top_low, top_data):
+def tops_suffice(limit, top_n, top_low, top_data, top_stat):
     """Say whether every row above ``limit`` is among the remembered ones (and was added exactly)."""
     n_top = top_data.shape[1]
     for j in range(top_n.size):
         if top_n[j] == n_top and not top_data[j, top_low[j]] <= limit[j] and not math.isnan(limit[j]):
             return False
         for k in range(top_n[j]):
-            if top_data[j, k] > limit[j] and not abs(top_data[j, k]) < BIG:
+            if top_data[j, k] > limit[j] and not (abs(top_data[j, k]) < BIG and abs(top_stat[j, k]) < BIG):
                 return False
     return True
 
 
 @njit(cache=True, nogil=True)
-def take_away_tops(limit, lam_min, step, limbs, floats, count, top_n, top_lam, top_data, top_stat):
+def take_away_tops(limit, lam_min, step, limbs, count, top_n, top_lam, top_data, top_stat):
     """Take the remembered rows above ``limit`` out of the sums; return their number."""
     n_taken = 0
     for j in range(top_n.size):
         for k in range(top_n[j]):
             if top_data[j, k] > limit[j]:
                 t = (np.float64(top_lam[j, k]) - lam_min) / step - j
-                add_row(
-                    limbs, floats, count, j, t, np.float64(top_data[j, k]), np.float64(top_stat[j, k]), -1
-                )
+                d, s = np.float64(top_data[j, k]), np.float64(top_stat[j, k])
+                count[j] -= 1
+                add_row(limbs[j], t, d, s, -1.0)
                 n_taken += 1
     return n_taken
