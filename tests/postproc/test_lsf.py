@@ -14,7 +14,14 @@ from muse_core.postproc.lsf_table import LsfTable, hermite_profile
 
 pytestmark = pytest.mark.unit
 X_FIRST, X_STEP, LAM_FIRST, LAM_STEP = -7.0, 0.2, 4650.0, 500.0
-CARDS = {"CRPIX1": 1.0, "CRVAL1": X_FIRST, "CD1_1": X_STEP, "CRPIX2": 1.0, "CRVAL2": LAM_FIRST, "CD2_2": LAM_STEP}
+CARDS = {
+    "CRPIX1": 1.0,
+    "CRVAL1": X_FIRST,
+    "CD1_1": X_STEP,
+    "CRPIX2": 1.0,
+    "CRVAL2": LAM_FIRST,
+    "CD2_2": LAM_STEP,
+}
 
 
 def cube(seed=1, n_lam=9, n_x=71):
@@ -22,7 +29,9 @@ def cube(seed=1, n_lam=9, n_x=71):
     x = X_FIRST + np.arange(n_x) * X_STEP
     rng = np.random.default_rng(seed)
     width = rng.uniform(1.0, 1.3, (48, n_lam, 1))
-    shape = np.exp(-0.5 * ((x - 0.15) / width) ** 2) * (1 + 0.1 * x / 7) + 0.002 * rng.random((48, n_lam, n_x))
+    shape = np.exp(-0.5 * ((x - 0.15) / width) ** 2) * (1 + 0.1 * x / 7) + 0.002 * rng.random(
+        (48, n_lam, n_x)
+    )
     return (shape * rng.uniform(0.5, 2.0, (48, n_lam, 1))).astype(np.float32)
 
 
@@ -74,7 +83,7 @@ def test_average_is_weighted_with_rows():
 def test_folding_with_a_box(width):
     row = np.random.default_rng(3).random(31)
     n = math.floor((width - 1) / 2) if width >= 1 else 0
-    kernel = {k: 1.0 for k in range(-n, n + 1)}
+    kernel = dict.fromkeys(range(-n, n + 1), 1.0)
     if width >= 1:
         kernel[n + 1] = kernel[-n - 1] = (width - 1) / 2 - n
     expected = []

@@ -66,13 +66,17 @@ def test_both_extensions(tmp_path):
 def test_populations_of_a_level_add_up():
     rng = np.random.default_rng(1)
     lam, rate = rng.uniform(5000, 9000, 20), np.full(20, 3.0)
-    flux = oh_fluxes(lam, np.repeat([3, 8], 10), rng.uniform(1, 9, 20) * 1e-21, rng.integers(1, 9, 20) - 0.5, rate)
+    flux = oh_fluxes(
+        lam, np.repeat([3, 8], 10), rng.uniform(1, 9, 20) * 1e-21, rng.integers(1, 9, 20) - 0.5, rate
+    )
     assert (flux * lam)[:10].sum() == pytest.approx(7.94492e10 * 3.0, rel=1e-12)
 
 
 def test_lines_near_a_spectrum_are_kept_with_new_group_numbers():
     lam = np.array([5995.1, 5994.9, 6050.0, 6105.0, 6105.1, 6020.0])
-    lines = SkyLines(tuple("abcdef"), np.array([9, 9, 4, 4, 1, 9], np.int32), lam, np.ones(6), np.zeros(6, np.int32))
+    lines = SkyLines(
+        tuple("abcdef"), np.array([9, 9, 4, 4, 1, 9], np.int32), lam, np.ones(6), np.zeros(6, np.int32)
+    )
     near = lines.in_range(6000.0, 6100.0)
     assert near.name == ("a", "c", "d", "f")
     assert near.group.tolist() == [0, 1, 1, 0]
@@ -105,7 +109,8 @@ def test_a_file_that_is_no_table(tmp_path):
 
 def continuum_hdu(lam, flux, name="CONTINUUM"):
     return fits.BinTableHDU.from_columns(
-        [fits.Column("lambda", "D", array=np.array(lam)), fits.Column("flux", "D", array=np.array(flux))], name=name
+        [fits.Column("lambda", "D", array=np.array(lam)), fits.Column("flux", "D", array=np.array(flux))],
+        name=name,
     )
 
 
