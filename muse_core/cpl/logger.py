@@ -69,7 +69,7 @@ class LogServer:
         if number < self.level:
             return
         logger = logging.getLogger(f"{self.name}.{function}")
-        record = logger.makeRecord(logger.name, number, None, None, text, (), None, function)  # type: ignore[arg-type]
+        record = logger.makeRecord(logger.name, number, "", 0, text, (), None, function)
         record.threadName = threading.current_thread().name
         self.entries.append(record)
         if logger.isEnabledFor(number):

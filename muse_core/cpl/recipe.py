@@ -90,7 +90,7 @@ class Recipe:
         return Recipe(name, version=version).__file__
 
     @staticmethod
-    def get_libs() -> list[str]:
+    def get_libs() -> builtin_list[str]:
         """Return the files of all recipes."""
         return [str(load(name, _search_folders()).file) for name, _ in Recipe.list()]
 

@@ -103,7 +103,7 @@ def _passed_over(number: int, frame: FrameType | None) -> None:
 
 
 def _ended(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-    """End with a clean-up that no second signal cuts short (Ctrl-C reaches host and worker, then the host dies)."""
+    """End with a clean-up that no second signal cuts short: after Ctrl-C the host dies, too."""
     signal.signal(signal.SIGINT, _passed_over)
     signal.signal(signal.SIGTERM, _passed_over)
     raise SystemExit(128 + number)
