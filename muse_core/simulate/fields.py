@@ -147,6 +147,50 @@ def iterate_fields(plan: FieldPlan) -> Iterator[FieldImage]:
         )
 
 
+def cut_fields(data, wcs: TanWcs, plan: FieldPlan) -> Iterator[FieldImage]:
+    """Cut exposures out of a real image, with dither, rotation, more noise and header errors of the plan.
+
+    Seeing, stars and sky are those of the image. Its own noise is common to all cuts, so ``plan.noise``
+    should be the larger one.
+
+    Parameters
+    ----------
+    data : float32[ny, nx]
+        Finite everywhere.
+    wcs : TanWcs
+        Of the image.
+    plan : FieldPlan
+    """
+    from scipy.ndimage import map_coordinates, spline_filter
+
+    rng = np.random.default_rng(plan.seed)
+    ny, nx = plan.shape
+    coefficients = spline_filter(np.asarray(data, dtype=np.float64), order=3)
+    scale = np.sqrt(wcs.pixel_area)
+    centre = wcs.sky((data.shape[1] + 1) / 2.0, (data.shape[0] + 1) / 2.0)
+    cosdec = np.cos(np.radians(centre[1]))
+    x, y = np.meshgrid(np.arange(1.0, nx + 1), np.arange(1.0, ny + 1))
+    for n in range(plan.exposures):
+        dither = rng.normal(0.0, plan.dither_arcsec, 2) / 3600.0
+        error = rng.normal(0.0, plan.error_arcsec, 2) / 3600.0 if n else np.zeros(2)
+        pointing = (float(centre[0] + dither[0] / cosdec), float(centre[1] + dither[1]))
+        cd = _cd_matrix(scale, np.radians(_of(plan.angles_deg, n)))
+        true = TanWcs((nx / 2.0, ny / 2.0), pointing, cd)
+        column, row = wcs.pixel(*true.sky(x, y))
+        cut = map_coordinates(coefficients, (row - 1.0, column - 1.0), order=3, prefilter=False, cval=np.nan)
+        cut += rng.normal(0.0, _of(plan.noise, n), cut.shape)
+        yield FieldImage(
+            data=_blank_border(cut.astype(np.float32), plan.border),
+            wcs=true.moved(float(error[0] / cosdec), float(error[1])),
+            error=(float(error[0] / cosdec), float(error[1])),
+            exptime=_of(plan.exptime, n),
+            number=n,
+            mode="WFM-NOAO-N",
+            x=np.zeros(0),
+            y=np.zeros(0),
+        )
+
+
 def _of(values, n: int) -> float:
     return float(values[n % len(values)])
 

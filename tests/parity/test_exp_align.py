@@ -89,6 +89,11 @@ def add_flags(n, hdus):
     hdus.append(fits.ImageHDU(flags.astype(np.int32), name="DQ"))
 
 
+def whole_seconds(n, hdus):
+    hdus[0].header["EXPTIME"] = 900
+    del hdus[0].header["ARCFILE"]  # with it the C recipe trips over its own error and fails
+
+
 def across_zero(n, hdus):
     hdus[1].header["CRVAL1"] = hdus[1].header["CRVAL1"] % 360.0
 
@@ -119,6 +124,7 @@ SETS = {
     "history": ({"exposures": 2}, add_history, {}),
     "flags": ({"exposures": 2, "border": 0}, add_flags, {"bpixdistance": "2.5", "srcmax": "200"}),
     "one radius": ({}, None, {"rsearch": "7", "nbins": "35"}),
+    "whole seconds": ({}, whole_seconds, {"expmap": "true"}),
     "across right ascension zero": ({"centre": (0.0, 5.0)}, across_zero, {}),
     "stranger": ({}, strangers, {"rsearch": "5.,1."}),
     "many": ({"exposures": 9, "noise": (1.0, 3.0), "fwhm_pix": (3.5, 4.0, 5.0)}, None, {}),
