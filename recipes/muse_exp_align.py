@@ -8,22 +8,25 @@ from muse_core.framework import Input, Param, ParameterError, Product, RecipeSpe
 RECIPE = RecipeSpec(
     name="muse_exp_align",
     summary="Create a coordinate offset table to be used to align exposures during exposure combination.",
-    description="""Point sources are searched in every field-of-view image, their sky positions are compared
-between all pairs of exposures, and the coordinate offset of each exposure relative to the first one is
-solved for from all pairs together.
+    description="""Point sources are searched in every field-of-view image, their sky
+positions are compared between all pairs of exposures, and the coordinate
+offset of each exposure relative to the first one is solved for from all
+pairs together.
 
-The search of each image starts at a threshold and steps it until the number of sources lies within srcmin
-and srcmax. Sources near bad pixels are discarded. The first search radius takes the peak of a
-two-dimensional histogram of all coordinate differences, each following one the medians of what lies
-within it.
+The search of each image starts at a threshold and steps it until the
+number of sources lies within srcmin and srcmax. Sources near bad pixels
+are discarded. The first search radius takes the peak of a two-dimensional
+histogram of all coordinate differences, each following one the medians of
+what lies within it.
 
-RA_OFFSET and DEC_OFFSET are header coordinates minus those that fit to the first exposure;
-muse_exp_combine subtracts them. Their errors, the number of matches, a residual rotation and scale, and
-whether an offset can be trusted at all, are written as QC keywords of the OFFSET_LIST.
+RA_OFFSET and DEC_OFFSET are header coordinates minus those that fit to
+the first exposure; muse_exp_combine subtracts them. Their errors, the
+number of matches, a residual rotation and scale, and whether an offset
+can be trusted at all, are written as QC keywords of the OFFSET_LIST.
 
-With MUSE_RECIPES_COMPAT=1 in the environment known faults of MUSE 2.8.7 are reproduced: positions one pixel
-off (rotated exposures), no match across right ascension 0, the cut preview of a rotated first
-exposure.""",
+With MUSE_RECIPES_COMPAT=1 in the environment known faults of MUSE 2.8.7
+are reproduced: positions one pixel off (rotated exposures), no match
+across right ascension 0, the cut preview of a rotated first exposure.""",
     params=(
         Param(
             "rsearch", "30.,4.,2.,0.8", help="Search radii in arcsec, one for each iteration of the solution."
@@ -62,10 +65,10 @@ exposure.""",
         ),
     ),
     products=(
-        Product("OFFSET_LIST", help="Coordinate offset of each exposure"),
-        Product("SOURCE_LIST", help="Sources of one exposure", series=True),
-        Product("PREVIEW_FOV", help="Sum of the aligned images"),
         Product("EXPOSURE_MAP", help="Exposure time of the preview (expmap)"),
+        Product("PREVIEW_FOV", help="Sum of the aligned images"),
+        Product("SOURCE_LIST", help="Sources of one exposure", series=True),
+        Product("OFFSET_LIST", help="Coordinate offset of each exposure"),
     ),
 )
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# ruff: noqa: PTH
+# ruff: noqa: PTH117, PTH119, PTH123, PTH208
 """One session with python-cpl's interface, run by the tests with python-cpl itself and with our look-alike.
 
 ``scenario.py <module> <recipe folder> <recipe> <tag> <table tag> <image tag> <files...>`` prints
@@ -158,7 +158,8 @@ def result(*data, **options):
             }
         return {
             "tags": made.tags, "image": getattr(made, image), "table": made[table], "len": len(made),
-            "pairs": sorted(tag for tag, _ in made), "in": (table in made, "NOPE" in made), "error": made.error,
+            "pairs": sorted(tag for tag, _ in made), "in": (table in made, "NOPE" in made),
+            "error": made.error,
             "status": made.stat.return_code, "times": made.stat.user_time > 0, "warning": made.log.warning,
             "error log": made.log.error, "header": header,
         }  # fmt: skip
