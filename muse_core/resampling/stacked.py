@@ -178,7 +178,7 @@ def add_stacked_rows(xpos, lam, data, dq, origin, position, column, step, lambda
     column : int64[2048]          first column of each slice
     step, lambda_min, dlambda : float
     first : int                   plane number of sums[0]
-    sums : float64[planes, nx, 4] updated in place: sum(w d), sum(w) of the near rows, sum(d), number of others
+    sums : float64[planes, nx, 4] updated in place: sum(w d), sum(w) of near rows, sum(d), number of others
     """
     for i in range(lam.size):
         if dq[i] != 0:
