@@ -61,6 +61,12 @@ class Exposure:
     reference: object = None
     fits: list = field(default_factory=list)
     pictures: dict | None = None
+    from_cube: bool = False
+
+    @property
+    def source(self):
+        """What a worker is to read: the file, or the image collapsed from a cube."""
+        return self.image if self.from_cube else str(self.frame.path)
 
     @property
     def best(self):
@@ -118,7 +124,11 @@ def load_exposures(images, cubes, curve, filter_name, problems, progress=lambda 
             if is_cube
             else str(image.header_value("ESO DRS MUSE FILTER NAME", image.header_value("FILTER", "")))
         )
-        out.append(Exposure(frame, image, frame.path.name.replace(".fits", ""), date, _float(mjd), own))
+        out.append(
+            Exposure(
+                frame, image, frame.path.name.replace(".fits", ""), date, _float(mjd), own, from_cube=is_cube
+            )
+        )
     return out
 
 
@@ -198,7 +208,7 @@ def fit_one(hst, muse, method, image_options, star_options, want_pictures):
     ----------
     hst : str
         HST file
-    muse : SkyImage
+    muse : SkyImage or str
     method : {"image", "fourier", "star", "both"}
     image_options, star_options : dict
         keywords of `imphot.fit_image_photometry` and `imphot.fit_star_photometry`
@@ -209,6 +219,7 @@ def fit_one(hst, muse, method, image_options, star_options, want_pictures):
     -------
     list of results, dict or None
     """
+    muse = as_sky_image(muse, "MUSE")
     results, pictures = [], None
     if method != "star":
         engine = "fourier" if method == "fourier" else "image"
@@ -262,7 +273,7 @@ def fit_exposures(exposures, method, image_options, star_options, want_pictures,
     calls = [
         (
             "recipe_steps:fit_one",
-            (str(e.reference.path), e.image, method, image_options, star_options, want_pictures),
+            (str(e.reference.path), e.source, method, image_options, star_options, want_pictures),
             {},
         )
         for e in exposures

@@ -105,8 +105,9 @@ class JobIterator:
         processes; 0: one per CPU, -n: all CPUs but n
     """
 
+    _closed = True
+
     def __init__(self, calls, nworker=0):
-        self._closed = True
         self._local = threading.local()
         self._workers, self._lock = [], threading.Lock()
         self._pool = ThreadPoolExecutor(max_workers=number_of_workers(nworker, len(calls)))
@@ -175,7 +176,6 @@ class _FitPhotometryMP(JobIterator):
     _function = ""
 
     def __init__(self, hst_filename, muse_filenames, kwargs=None, nworker=0):
-        self._closed = True
         names = [muse_filenames] if isinstance(muse_filenames, (str, os.PathLike)) else list(muse_filenames)
         for what, name in [("HST", hst_filename), *(("MUSE", name) for name in names)]:
             if isinstance(name, (str, os.PathLike)) and not os.access(name, os.R_OK):

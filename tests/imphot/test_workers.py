@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Iterators over the results of worker processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+import imphot
+from imphot.workers import number_of_workers
+
+
+@pytest.mark.unit
+def test_image_iterator(pair):
+    one = imphot.fit_image_photometry(*pair, method="image", fix_beta=2.5)
+    with imphot.FitImagePhotometryMP(
+        pair[0], [pair[1]] * 3, {"method": "image", "fix_beta": 2.5}, nworker=2
+    ) as fits:
+        assert iter(fits) is fits and len(fits) == 3
+        found = list(fits)
+    assert [f.summary() for f in found] == [one.summary()] * 3
+    assert [f.dx.stdev for f in found] == [one.dx.stdev] * 3
+    with pytest.raises(StopIteration):
+        next(fits)
+
+
+@pytest.mark.unit
+def test_star_iterators(pair, star):
+    options = {"method": "image", "star": star}
+    stars = list(imphot.FitStarPhotometryMP(pair[0], [pair[1]], options, 1))
+    both = list(imphot.FitImageAndStarPhotometryMP(pair[0], [pair[1]], options, 1))
+    assert stars[0].method == "stars" and [f.method for f in both[0]] == ["image", "stars"]
+    assert both[0][1].summary() == stars[0].summary()
+    with pytest.raises(imphot.UserError, match="star"):
+        imphot.FitStarPhotometryMP(pair[0], [pair[1]], {})
+
+
+@pytest.mark.unit
+def test_errors(pair, tmp_path):
+    with pytest.raises(imphot.UserError, match="Error reading MUSE file: nope.fits"):
+        imphot.FitImagePhotometryMP(pair[0], ["nope.fits"])
+    with pytest.raises(imphot.UserError, match="not aligned"):
+        list(imphot.FitImagePhotometryMP(pair[0], [pair[1]], {"method": "fourier"}))
+    with pytest.raises(imphot.WorkerError) as caught:
+        list(imphot.FitImagePhotometryMP(pair[0], [pair[1]], {"method": "image", "nonsense": 1}))
+    assert (
+        "nonsense" in caught.value.message
+        and "Traceback" in caught.value.traceback
+        and "worker_process.py" in str(caught.value)
+    )
+
+
+@pytest.mark.unit
+def test_leaving_early_ends_the_workers(pair):
+    with imphot.FitImagePhotometryMP(pair[0], [pair[1]] * 6, {"method": "image"}, nworker=1) as fits:
+        next(fits)
+        workers = list(fits._workers)
+    assert workers and all(w.process.poll() is not None for w in workers)
+
+
+@pytest.mark.unit
+def test_from_a_script_without_a_main_guard(pair, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import imphot\n"
+        f"for fit in imphot.FitImagePhotometryMP({pair[0]!r}, [{pair[1]!r}] * 2, {{'method': 'image'}}, 2):\n"
+        "    print(fit.name)\n",
+        encoding="utf-8",
+    )
+    result = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert result.stdout.split() == ["field_muse"] * 2, result.stderr
+
+
+@pytest.mark.unit
+def test_number_of_workers():
+    cpus = len(os.sched_getaffinity(0))
+    assert number_of_workers(0) == cpus and number_of_workers(3) == 3 and number_of_workers(8, 2) == 2
+    assert number_of_workers(-1) == max(cpus - 1, 1) and number_of_workers(-1000) == 1
