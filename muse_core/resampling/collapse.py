@@ -20,7 +20,7 @@ import numpy as np
 from astropy.io import fits
 from numba import njit
 
-from muse_core.resampling.cube_cards import image_cards, plane_wavelengths
+from muse_core.resampling.cube_cards import image_cards, plane_wavelengths, wavelength_of_plane
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -276,6 +276,6 @@ def variance_weighting_requested() -> bool:
 
 
 def covered_range(grid, extra_planes: int = 0) -> tuple[float, float]:
-    """Wavelength range of a cube as the filter fraction counts it: CRVAL3 to CRVAL3 + nz CD3_3."""
-    low = float(grid.crval[2]) + (1.0 - float(grid.crpix[2])) * float(grid.cd[2][2])
-    return low, low + (int(grid.nz) + extra_planes) * float(grid.cd[2][2])
+    """Wavelength range of a cube as the filter fraction counts it: from the first plane to one past the last."""
+    first, last = wavelength_of_plane(grid, [0, int(grid.nz) + extra_planes])
+    return float(first), float(last)

@@ -30,8 +30,13 @@ DATA_CLASS = ("HDUCLAS2", "DATA", "this extension contains the data itself")
 
 def plane_wavelengths(grid) -> npt.NDArray[np.float64]:
     """Wavelength of each plane in Angstrom, for a linear or a logarithmic axis."""
+    return wavelength_of_plane(grid, np.arange(int(grid.nz)))
+
+
+def wavelength_of_plane(grid, plane: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Wavelength in Angstrom of planes counted from 0, also beyond the ends of the cube."""
     reference = float(grid.crval[2])
-    offset = (np.arange(int(grid.nz)) + 1.0 - float(grid.crpix[2])) * float(grid.cd[2][2])
+    offset = (np.asarray(plane, dtype=np.float64) + 1.0 - float(grid.crpix[2])) * float(grid.cd[2][2])
     if grid.log_wavelength:
         return reference * np.exp(offset / reference)
     return reference + offset
