@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Steps of muse_scipost that even out the slices: flat-field spectrum and autocalibration."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from astropy.io import fits
+
+from muse_core.data.block import Block
+from muse_core.framework import RecipeError
+from muse_core.postproc.autocal_mask import AutocalMask, fit_autocal_mask
+from muse_core.postproc.autocalib import (
+    AutocalModel,
+    SliceSums,
+    apply_autocal,
+    fit_autocal,
+    range_edges,
+)
+from muse_core.postproc.flatfield import apply_flat_spectrum, fit_flat_spectrum, response_wants_flat
+from muse_core.postproc.night_sky import given_mask
+from muse_core.postproc.reduction import PIXTABLE, PendingProduct, Reduction, Step
+from muse_core.postproc.rowset import RowSet
+from muse_core.postproc.sky_mask import SkyMask
+from muse_core.postproc.sky_products import pixel_wcs_cards
+from muse_core.postproc.white import WhiteImage, make_white_image
+from muse_core.resampling.cosmics import COSMIC_RAY
+
+if TYPE_CHECKING:
+    from muse_core.framework import ParamValues, RunContext
+    from muse_core.postproc.inputs import Calibrations, Settings
+
+Selector = Callable[[Block], npt.NDArray[np.bool_]]
+
+
+def multiply_flat_spectrum(reduction: Reduction, calib: Calibrations, ctx: RunContext) -> None:
+    """Multiply the data by the smoothed flat-field spectrum, if there is one and the response wants it."""
+    if f"{PIXTABLE} FFCORR" in reduction.header:
+        ctx.log.info("pixel table is already corrected for the flat-field spectrum")
+        return
+    spectra = [table.flat_field for table in reduction.exposure.files]
+    if all(spectrum is None for spectrum in spectra):
+        return
+    try:
+        model = fit_flat_spectrum(
+            [None if s is None else (s["lambda"], s["data"]) for s in spectra],
+            reduction.header,
+            ctx.log,
+            compat=ctx.compat,
+        )
+    except ValueError as error:
+        raise RecipeError(f"exposure {reduction.number}: {error}") from error
+    if model is None:
+        return
+    if calib.response_header is not None and not response_wants_flat(calib.response_header):
+        ctx.log.warning(
+            "STD_RESPONSE was made without the flat-field spectrum (no ESO DRS MUSE FLUX FFCORR), "
+            "data not corrected by it"
+        )
+        return
+
+    def apply(block: Block) -> None:
+        apply_flat_spectrum(block.lam, block.data, block.stat, model)
+
+    reduction.add(Step("flat-field spectrum", apply))
+    for key, value, comment in model.cards():
+        reduction.set_card(key, value, comment)
+
+
+def autocalibrate(
+    reduction: Reduction,
+    p: ParamValues,
+    settings: Settings,
+    calib: Calibrations,
+    factors: AutocalModel | None,
+    ctx: RunContext,
+) -> None:
+    """Calibrate the slices against each other, by the method asked for.
+
+    Parameters
+    ----------
+    factors : AutocalModel or None
+        factors given by the user (autocalib=user)
+    """
+    if p.autocalib == "none":
+        return
+    if f"{PIXTABLE} AUTOCAL" in reduction.header:
+        ctx.log.info("pixel table is already autocalibrated")
+        return
+    model, cosmics = factors, None
+    if p.autocalib == "deepfield":
+        model, cosmics = _deep_field(reduction, settings, calib, ctx)
+    if model is None:
+        ctx.log.error("no usable AUTOCAL_FACTORS, slices are not calibrated")
+        return
+    final = model
+
+    def apply(block: Block) -> None:
+        apply_autocal(block.lam, block.data, block.stat, block.origin, final)
+        if (
+            cosmics is not None
+        ):  # measured against 2.8.7: the flags of the white-light image stay in the table
+            block.dq[cosmics.contains(block.row)] |= COSMIC_RAY
+
+    reduction.add(Step("autocalibration", apply))
+    for key, value, comment in final.table_cards():
+        reduction.set_card(key, value, comment)
+
+
+def _deep_field(
+    reduction: Reduction, settings: Settings, calib: Calibrations, ctx: RunContext
+) -> tuple[AutocalModel, RowSet | None]:
+    """Return the factors, and the cosmic rays found on the way (none if a SKY_MASK was given)."""
+    cosmics = None
+    selected = given_mask(reduction, calib, ctx)
+    header = without_pixtable_keys(reduction.header)
+    keep = "autocal" in settings.save
+    if selected is None:
+        white = make_white_image(
+            reduction, reduction.limits(), settings.sky_sigma[0], ctx.memory_bytes, progress=ctx.progress
+        )
+        cosmics = white.cosmics
+        mask = fit_autocal_mask(white.image, np.isfinite(white.image))
+        selected = _selector(mask, white)
+        if keep:
+            hdus = mask_product(mask, white, reduction.data_unit)
+            reduction.pending.append(PendingProduct("AUTOCAL_MASK", hdus, mask.qc(), base=header))
+    sums = sum_slices(reduction, selected)
+    model = fit_autocal(sums, ctx.log)
+    if keep:
+        hdus = factors_product(model)
+        reduction.pending.append(PendingProduct("AUTOCAL_FACTORS", hdus, [], base=header))
+    return model, cosmics
+
+
+def without_pixtable_keys(header: fits.Header) -> fits.Header:
+    """Return a copy of a header without the keywords of the pixel table, to be inherited by a product."""
+    copy = header.copy()
+    for key in [key for key in copy if key.startswith(PIXTABLE)]:
+        del copy[key]
+    return copy
+
+
+def _selector(mask: AutocalMask, white: WhiteImage) -> Selector:
+    sky = SkyMask(mask.mask, "linear", crval=white.corner)
+    return lambda block: sky.select(block.xpos, block.ypos)
+
+
+def sum_slices(reduction: Reduction, selected: Selector) -> SliceSums:
+    """Return the sums over the selected rows of an exposure."""
+    sums = SliceSums(range_edges(reduction.header))
+    lock = threading.Lock()
+
+    def add(block: Block) -> None:
+        on_sky = selected(block)
+        with lock:  # the sums are exact: the order of the blocks does not matter
+            sums.add(block.lam, block.data, block.origin, on_sky)
+
+    for _ in reduction.map_blocks(add):
+        pass
+    return sums
+
+
+def mask_product(mask: AutocalMask, white: WhiteImage, data_unit: str) -> fits.HDUList:
+    """Build AUTOCAL_MASK: 1 = sky."""
+    primary = fits.PrimaryHDU(mask.mask)
+    for key, value in pixel_wcs_cards(*white.corner):
+        primary.header[key] = value
+    primary.header["BUNIT"] = data_unit
+    primary.header["HIERARCH ESO DRS MUSE FILTER NAME"] = ("white", "filter name used")
+    fraction = float(f"{white.fraction:.7g}")
+    primary.header["HIERARCH ESO DRS MUSE FILTER FRACTION"] = (fraction, "[%] fraction of filter")
+    return fits.HDUList([primary])
+
+
+def factors_product(model: AutocalModel) -> fits.HDUList:
+    """Build AUTOCAL_FACTORS."""
+    primary = fits.PrimaryHDU()
+    for key, value, comment in model.cards():
+        primary.header[f"HIERARCH {key}"] = (value, comment)
+    columns = [
+        fits.Column(name, "1J" if values.dtype.kind == "i" else "1D", array=values)
+        for name, values in model.columns().items()
+    ]
+    return fits.HDUList([primary, fits.BinTableHDU.from_columns(columns)])
