@@ -78,37 +78,54 @@ def autocalibrate(
     calib: Calibrations,
     factors: AutocalModel | None,
     ctx: RunContext,
-) -> None:
+) -> RowSet | None:
     """Calibrate the slices against each other, by the method asked for.
 
     Parameters
     ----------
     factors : AutocalModel or None
         factors given by the user (autocalib=user)
+
+    Returns
+    -------
+    RowSet or None
+        cosmic rays found in the white-light image, for `flag_cosmic_rays` after the sky subtraction
     """
     if p.autocalib == "none":
-        return
+        return None
     if f"{PIXTABLE} AUTOCAL" in reduction.header:
         ctx.log.info("pixel table is already autocalibrated")
-        return
+        return None
     model, cosmics = factors, None
     if p.autocalib == "deepfield":
         model, cosmics = _deep_field(reduction, settings, calib, ctx)
     if model is None:
         ctx.log.error("no usable AUTOCAL_FACTORS, slices are not calibrated")
-        return
+        return None
     final = model
 
     def apply(block: Block) -> None:
         apply_autocal(block.lam, block.data, block.stat, block.origin, final)
-        if (
-            cosmics is not None
-        ):  # measured against 2.8.7: the flags of the white-light image stay in the table
-            block.dq[cosmics.contains(block.row)] |= COSMIC_RAY
 
     reduction.add(Step("autocalibration", apply))
     for key, value, comment in final.table_cards():
         reduction.set_card(key, value, comment)
+    return cosmics
+
+
+def flag_cosmic_rays(reduction: Reduction, cosmics: RowSet | None) -> None:
+    """Flag the cosmic rays that the autocalibration has found.
+
+    Measured against 2.8.7: these flags stay in the table (those of the sky and Raman steps do not), but the sky
+    step in between takes no notice of them.
+    """
+    if cosmics is None:
+        return
+
+    def apply(block: Block) -> None:
+        block.dq[cosmics.contains(block.row)] |= COSMIC_RAY
+
+    reduction.add(Step("cosmic rays", apply))
 
 
 def _deep_field(
