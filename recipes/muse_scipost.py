@@ -118,7 +118,7 @@ def run(frames, p, ctx):
         steps.save_reduced(exposure, settings, calib, ctx)
         if p.astrometry:
             positions.append(steps.position_on_sky(exposure, calib, ctx))
-            steps.save_positioned(exposure, positions[-1], settings, calib, ctx)
+        steps.save_positioned(exposure, positions, settings, calib, ctx)
 
     combination = final.combine(exposures, positions, calib, frames["PIXTABLE_OBJECT"], p, ctx)
     if "cube" in settings.save:

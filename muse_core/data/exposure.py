@@ -148,6 +148,26 @@ class Exposure:
             for start in range(0, file.rows, rows)
         ]
 
+    def slice_ranges(self) -> list[tuple[int, int, int]]:
+        """List (file, start, stop) of the runs of rows that belong to one slice, in table order."""
+        pieces = []
+        for index, file in enumerate(self.files):
+            descriptor = os.open(file.path, os.O_RDONLY)
+            try:
+                first, last = 0, -1
+                for start in range(0, file.rows, _SCAN_ROWS):
+                    stop = min(start + _SCAN_ROWS, file.rows)
+                    slices = _native(file, descriptor, "origin", start, stop).view(np.int32) & 0x7FF
+                    changes = np.flatnonzero(np.diff(slices, prepend=last if start else slices[0]))
+                    for change in changes:
+                        pieces.append((index, first, start + int(change)))
+                        first = start + int(change)
+                    last = int(slices[-1])
+                pieces.append((index, first, file.rows))
+            finally:
+                os.close(descriptor)
+        return pieces
+
     def read_range(self, piece: tuple[int, int, int], *, positions_only: bool = False) -> Block:
         """Return the rows of one piece of `chunk_ranges` that lie inside the cut.
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -106,6 +106,10 @@ def combine(
     if len(members) > 1:
         _warn_about_velocities(members, ctx)
     limits = join_limits([member.limits() for member in members]).shifted(*reference)
+    if not positions and ctx.compat:
+        # the C recipe does not update the wavelength limits of tables in pixel coordinates for the velocity
+        lows, highs = zip(*(member.exposure.lambda_limits() for member in members))
+        limits = replace(limits, lam=(min(lows), max(highs)))
     combination = Combination(
         members,
         positions,

@@ -164,7 +164,7 @@ def load_calibrations(frames: Frames, p: ParamValues, settings: Settings, ctx: R
         calib.response_header = load_header(frames.first("STD_RESPONSE"))
     calib.extinction = load("EXTINCT_TABLE", lambda f: read_columns(f, ("lambda", "extinction")))
     calib.telluric = load("STD_TELLURIC", lambda f: read_columns(f, ("lambda", "ftelluric", "ftellerr")))
-    calib.astrometry = load("ASTROMETRY_WCS", read_astrometry) if p.astrometry else None
+    calib.astrometry = load("ASTROMETRY_WCS", read_astrometry)
     rows = load("OFFSET_LIST", read_offsets)
     calib.offsets = None if rows is None else [OffsetRow(*row) for row in rows]
     if p.skymethod in ("model", "subtract-model"):

@@ -179,6 +179,7 @@ def subtract_sky(
     keep_region(region, reduction, settings)
     if p.skymethod == "simple":
         _subtract_curve(reduction, region.spectrum.curve())
+        reduction.sorted_slices = True
         return
     lines, continuum = fit_model(reduction, region, p, calib, ctx)
     if "skymodel" in settings.save:

@@ -121,6 +121,9 @@ class Reduction:
     threads : int
     reference_limits : RowLimits or None
         limits before the refraction correction, to which the astrometry refers
+    sorted_slices : bool
+        saved tables have the rows of each slice in order of wavelength, as the C recipe leaves them after
+        skymethod=simple
     """
 
     number: int
@@ -132,6 +135,7 @@ class Reduction:
     position_unit: str = "pix"
     threads: int = 1
     reference_limits: RowLimits | None = None
+    sorted_slices: bool = False
     steps: list[Step] = field(default_factory=list)
     pending: list[PendingProduct] = field(default_factory=list)
 
@@ -157,12 +161,18 @@ class Reduction:
         return self.run(self.exposure.gather(low / factor - margin, high / factor + margin))
 
     def blocks(self) -> Iterator[Block]:
-        """Yield all reduced rows in table order."""
+        """Yield all reduced rows in table order (or in the order of `sorted_slices`)."""
 
         def work(piece: tuple[int, int, int]) -> Block:
-            return self.run(self.exposure.read_range(piece))
+            block = self.exposure.read_range(piece)
+            if self.sorted_slices:
+                block = block.select(np.argsort(block.lam, kind="stable"))
+            return self.run(block)
 
-        for block in in_order(work, iter(self.exposure.chunk_ranges(CHUNK_ROWS)), self.threads):
+        pieces = (
+            self.exposure.slice_ranges() if self.sorted_slices else self.exposure.chunk_ranges(CHUNK_ROWS)
+        )
+        for block in in_order(work, iter(pieces), self.threads):
             if len(block):
                 yield block
 

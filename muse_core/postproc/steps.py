@@ -43,6 +43,8 @@ def correct_refraction(reduction: Reduction, p: ParamValues, ctx: RunContext) ->
     """Move all rows to their position at the reference wavelength (spec: DAR correction)."""
     model = fit_dar(reduction.header, p.lambdaref, ctx.log, compat=ctx.compat)
     if model is None:
+        if p.lambdaref < 0 and f"{PIXTABLE} DAR CORRECT" not in reduction.header:
+            reduction.set_card(f"{PIXTABLE} DAR CORRECT", -1.0, "[Angstrom] ref. lambda for DAR corr.")
         return
     limits = reduction.limits()
 
@@ -205,12 +207,21 @@ def save_reduced(reduction: Reduction, settings: Settings, calib: Calibrations, 
 
 
 def save_positioned(
-    reduction: Reduction, model: PositionModel, settings: Settings, calib: Calibrations, ctx: RunContext
+    reduction: Reduction,
+    positions: list[PositionModel],
+    settings: Settings,
+    calib: Calibrations,
+    ctx: RunContext,
 ) -> None:
-    """Write PIXTABLE_POSITIONED if asked for; its limits are full coordinates."""
-    if "positioned" in settings.save:
-        limits = reduction.limits().shifted(model.crval1, model.crval2)
-        save_pixtable(reduction, "PIXTABLE_POSITIONED", limits, calib, ctx, offset_cards(model, 1))
+    """Write PIXTABLE_POSITIONED if asked for; its limits are full coordinates (pixels without astrometry)."""
+    if "positioned" not in settings.save:
+        return
+    if not positions:
+        save_pixtable(reduction, "PIXTABLE_POSITIONED", reduction.limits(), calib, ctx)
+        return
+    model = positions[-1]
+    limits = reduction.limits().shifted(model.crval1, model.crval2)
+    save_pixtable(reduction, "PIXTABLE_POSITIONED", limits, calib, ctx, offset_cards(model, 1))
 
 
 def offset_cards(model: PositionModel, number: int) -> list[tuple[str, object, str]]:

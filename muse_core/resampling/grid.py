@@ -134,6 +134,11 @@ def _lround(value: float) -> int:
     return int(math.floor(abs(value) + 0.5)) * (1 if value >= 0 else -1)
 
 
+def _planes(low: float, high: float, step: float) -> int:
+    """Number of planes: the wavelength range is rounded up (measured against 2.8.7), not to the nearest as x and y."""
+    return math.ceil((high - low) / step) + 1
+
+
 def celestial_grid(
     limits: tuple[tuple[float, float], tuple[float, float], tuple[float, float]],
     pole: tuple[float, float],
@@ -158,7 +163,7 @@ def celestial_grid(
     return OutputGrid(
         nx=_lround(max(px) - min(px)) + 1,
         ny=_lround(max(py) - min(py)) + 1,
-        nz=_lround((high - low) / dlambda) + 1,
+        nz=_planes(low, high, dlambda),
         crpix=(1.0 - min(px), 1.0 - min(py), 1.0),
         crval=(pole[0], pole[1], low),
         matrix=((-dx, 0.0), (0.0, dy)),
@@ -179,7 +184,7 @@ def pixel_grid(
     return OutputGrid(
         nx=_lround((xhi - xlo) / dx) + 1,
         ny=_lround((yhi - ylo) / dy) + 1,
-        nz=_lround((high - low) / dlambda) + 1,
+        nz=_planes(low, high, dlambda),
         crpix=(1.0, 1.0, 1.0),
         crval=(xlo, ylo, low),
         matrix=((dx, 0.0), (0.0, dy)),

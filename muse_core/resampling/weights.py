@@ -207,6 +207,8 @@ def add_rows(
 def finish_voxels(sums, data, stat):
     """Turn sums into values: data = sum(w d) / sum(w), stat = sum(w^2 s) / sum(w)^2, NaN without weight.
 
+    A sum of weights too small for a normal number counts as none.
+
     Parameters
     ----------
     sums : float64[n, ny, nx, 3]
@@ -219,7 +221,7 @@ def finish_voxels(sums, data, stat):
             for ix in range(nx):
                 w = sums[k, iy, ix, 1]
                 value = sums[k, iy, ix, 0]
-                if w != 0.0 and not math.isnan(value):
+                if abs(w) >= _TINY and not math.isnan(value):
                     data[k, iy, ix] = value / w
                     # the square of the smallest renka weight underflows; the variance is unknown then
                     square = w * w
@@ -255,8 +257,6 @@ def nearest_rows(
 ):
     """Give each voxel the row of its own that is nearest to the target point; NaN if it is bad or there is none.
 
-    Distances are counted in nominal pixels on the sky and in Angstrom (measured against 2.8.7).
-
     Parameters
     ----------
     starts : int32
@@ -277,7 +277,7 @@ def nearest_rows(
             for i in range(starts[voxel], starts[voxel + 1]):
                 ux = (target1[iy, ix] - (np.float64(xpos[i]) + ref1)) * cosine[iy, ix] / scale1
                 uy = (target2[iy, ix] - (np.float64(ypos[i]) + ref2)) / scale2
-                ul = plane_lam[out_first + k] - np.float64(lam[i])
+                ul = (plane_lam[out_first + k] - np.float64(lam[i])) / 1.25
                 distance = ux * ux + uy * uy + ul * ul
                 if distance < smallest:
                     smallest = distance

@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""muse_scipost and mistakes: one clear message that names file and item, esorex's exit codes, nothing half-written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from muse_core.framework import InputError, ParameterError, RecipeError, run_recipe
+from muse_core.simulate.scipost import simulate_scipost
+
+pytestmark = pytest.mark.unit
+OPTIONS = {"skymethod": "none", "save": "cube", "rvcorr": "none"}
+
+
+@pytest.fixture(scope="module")
+def observation(tmp_path_factory):
+    return simulate_scipost(
+        tmp_path_factory.mktemp("bad"),
+        seed=2,
+        n_ifu=2,
+        slices=4,
+        columns=12,
+        lambda_range=(6290.0, 6310.0),
+        lsf="table",
+    )
+
+
+@pytest.fixture
+def run(tmp_path):
+    def run(frames, **options):
+        folder = tmp_path / "out"
+        folder.mkdir(exist_ok=True)
+        return run_recipe("muse_scipost", frames, {**OPTIONS, **options}, workdir=folder)
+
+    return run
+
+
+def changed(observation, tmp_path, change, tag="PIXTABLE_OBJECT", every=False):
+    """Frames of the observation with the files of one tag changed."""
+    frames, done = [], False
+    for path, file_tag in observation.frames():
+        if file_tag == tag and (every or not done):
+            copy = tmp_path / path.name
+            with fits.open(path) as hdus:
+                new = change(hdus) or hdus
+                new.writeto(copy, overwrite=True)
+            path, done = copy, True
+        frames.append((path, file_tag))
+    return frames
+
+
+def without_column(name):
+    def change(hdus):
+        return fits.HDUList([hdu for hdu in hdus if hdu.name.lower() != name])
+
+    return change
+
+
+def shorter_column(hdus):
+    hdus["data"].data = hdus["data"].data[:-5]
+
+
+def integer_column(hdus):
+    hdus["stat"].data = hdus["stat"].data.astype(np.int32)
+
+
+def no_rows(hdus):
+    for hdu in hdus[1:]:
+        hdu.data = hdu.data[:0]
+
+
+def remove(key):
+    def change(hdus):
+        del hdus[0].header[key]
+
+    return change
+
+
+FAULTS = {
+    "missing column": (without_column("stat"), ("column stat", "expected an extension")),
+    "lengths": (shorter_column, ("expected equal lengths", "data")),
+    "type": (integer_column, ("column stat", "32-bit float")),
+    "empty": (no_rows, ("an empty table",)),
+    "no type": (remove("ESO DRS MUSE PIXTABLE TYPE"), ("ESO DRS MUSE PIXTABLE TYPE", "GEOFULL")),
+    "no mode": (remove("ESO INS MODE"), ("ESO INS MODE",)),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_damaged_pixel_tables_are_named(name, observation, run, tmp_path):
+    change, words = FAULTS[name]
+    frames = changed(observation, tmp_path, change)
+    with pytest.raises(InputError) as error:
+        run(frames)
+    assert frames[0][0].name in str(error.value)
+    for word in words:
+        assert word in str(error.value)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_all_faults_are_reported_together(observation, run, tmp_path):
+    frames = changed(observation, tmp_path, without_column("dq"), every=True)
+    response = fits.BinTableHDU.from_columns([fits.Column("lambda", "D", array=[1.0, 2.0])])
+    fits.HDUList([fits.PrimaryHDU(), response]).writeto(tmp_path / "response.fits")
+    frames = [(tmp_path / "response.fits", t) if t == "STD_RESPONSE" else (p, t) for p, t in frames]
+    with pytest.raises(InputError) as error:
+        run(frames)
+    assert len(error.value.faults) == 3
+    assert "column response" in str(error.value)
+    assert sum("column dq" in str(fault) for fault in error.value.faults) == 2
+
+
+def test_truncated_table(observation, run, tmp_path):
+    path = observation.paths("PIXTABLE_OBJECT")[0]
+    copy = tmp_path / path.name
+    copy.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(InputError, match="truncated|not readable|end of file|an extension"):
+        run([(copy, "PIXTABLE_OBJECT"), *observation.frames(without=("PIXTABLE_OBJECT",))])
+
+
+@pytest.mark.parametrize("content", [b"", b"no FITS file at all\n" * 200])
+def test_unreadable_table_alone_is_an_error(content, observation, run, tmp_path):
+    copy = tmp_path / "broken.fits"
+    copy.write_bytes(content)
+    with pytest.raises(InputError, match="broken.fits"):
+        run([(copy, "PIXTABLE_OBJECT"), *observation.frames(without=("PIXTABLE_OBJECT",))])
+
+
+def test_unreadable_table_among_others_is_left_out(observation, run, tmp_path, caplog):
+    copy = tmp_path / "broken.fits"
+    copy.write_bytes(b"nothing")
+    assert run([(copy, "PIXTABLE_OBJECT"), *observation.frames()])
+    assert "broken.fits" in caplog.text
+    assert "will be ignored" in caplog.text
+
+
+def test_no_pixel_table(observation, run):
+    with pytest.raises(InputError, match="input PIXTABLE_OBJECT"):
+        run(observation.frames(without=("PIXTABLE_OBJECT",)))
+
+
+def test_no_rows_after_the_cut(observation, run):
+    with pytest.raises(RecipeError, match="contains no entries after cutting to 8000.000"):
+        run(observation.frames(), lambdamin=8000.0)
+
+
+def test_same_ifu_twice_is_left_out_with_a_warning(observation, run, tmp_path, caplog):
+    copy = tmp_path / "again.fits"
+    shutil.copy(observation.paths("PIXTABLE_OBJECT")[0], copy)
+    assert run([*observation.frames(), (copy, "PIXTABLE_OBJECT")])
+    assert "we already have IFU" in caplog.text
+    assert "again.fits" in caplog.text
+
+
+def test_nan_and_infinite_values_are_data(observation, run, tmp_path):
+    def change(hdus):
+        hdus["data"].data[::7] = np.nan
+        hdus["data"].data[3::7] = np.inf
+        hdus["dq"].data[::7] = 1
+        hdus["dq"].data[3::7] = 1
+
+    products = run(changed(observation, tmp_path, change, every=True))
+    with fits.open(next(p.path for p in products if p.tag == "DATACUBE_FINAL")) as cube:
+        assert np.isfinite(cube["DATA"].data).any()
+        assert not np.isinf(cube["DATA"].data).any()
+
+
+def test_all_rows_bad_gives_an_empty_cube(observation, run, tmp_path):
+    def change(hdus):
+        hdus["dq"].data[:] = 1
+
+    products = run(changed(observation, tmp_path, change, every=True))
+    with fits.open(next(p.path for p in products if p.tag == "DATACUBE_FINAL")) as cube:
+        assert np.isnan(cube["DATA"].data).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"resample": "Drizzle"}, ("resample", "nearest")),
+        ({"crsigma": "high"}, ("crsigma", "not a number")),
+        ({"ld": 1.5}, ("ld", "not an integer")),
+        ({"astrometry": "maybe"}, ("astrometry", "TRUE or FALSE")),
+        ({"skymode": "none"}, ("no parameter 'skymode'", "did you mean 'skymethod'")),
+        ({"ld": "x", "rc": "y"}, ("parameter ld", "parameter rc")),
+    ],
+)
+def test_bad_parameters(options, words, observation, run):
+    with pytest.raises(ParameterError) as error:
+        run(observation.frames(), **options)
+    for word in words:
+        assert word in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"dx": -0.2}, "parameter dx"),
+        ({"save": "everything"}, "holds no product"),
+        ({"lambdamin": 9e3, "lambdamax": 5e3}, "lambdamin"),
+    ],
+)
+def test_impossible_parameters(options, word, observation, run):
+    with pytest.raises(RecipeError, match=word):
+        run(observation.frames(), **options)
+
+
+@pytest.mark.parametrize("tag", ["SKY_LINES", "LSF_PROFILE"])
+def test_sky_model_without_its_frames(tag, observation, run):
+    with pytest.raises(InputError, match=f"input {tag}"):
+        run(observation.frames(without=(tag,)), skymethod="model")
+
+
+CALIBRATIONS = {
+    "not FITS": (lambda path: path.write_text("hello"), "readable FITS file"),
+    "no table": (lambda path: fits.PrimaryHDU().writeto(path), "binary-table extension"),
+    "unit": (
+        lambda path: fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns([
+            fits.Column("lambda", "D", unit="nm", array=[400.0, 1000.0]),
+            fits.Column("extinction", "D", array=[0.1, 0.1])])]).writeto(path),
+        "expected Angstrom, found nm",
+    ),
+    "order": (
+        lambda path: fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns([
+            fits.Column("lambda", "D", array=[9000.0, 4000.0]),
+            fits.Column("extinction", "D", array=[0.1, 0.1])])]).writeto(path),
+        "increasing wavelengths",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CALIBRATIONS)
+def test_damaged_calibrations_are_named(name, observation, run, tmp_path):
+    make, word = CALIBRATIONS[name]
+    path = tmp_path / "extinct_bad.fits"
+    make(path)
+    with pytest.raises(InputError) as error:
+        run([*observation.frames(without=("EXTINCT_TABLE",)), (path, "EXTINCT_TABLE")])
+    assert "extinct_bad.fits" in str(error.value)
+    assert word in str(error.value)
+
+
+def muserun(folder: Path, *arguments: str):
+    command = [sys.executable, "-m", "muse_core.hosts.muserun", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
+
+
+def test_command_line_exit_codes(observation, tmp_path):
+    good = observation.write_sof(tmp_path / "good.sof")
+    options = ["--skymethod=none", "--save=cube"]
+    assert muserun(tmp_path, "muse_scipost", *options, "absent.sof").returncode == 9
+    (tmp_path / "missing.sof").write_text("absent.fits PIXTABLE_OBJECT\n")
+    missing = muserun(tmp_path, "muse_scipost", *options, "missing.sof")
+    assert missing.returncode == 9
+    assert "absent.fits" in missing.stdout + missing.stderr
+    assert muserun(tmp_path, "muse_nothing", str(good)).returncode == 13
+    failed = muserun(tmp_path, "muse_scipost", *options, "--lambdamin=9900", str(good))
+    assert failed.returncode == 255
+    assert "contains no entries" in failed.stdout + failed.stderr
+    assert "Traceback" not in failed.stdout + failed.stderr
+    assert muserun(tmp_path, "muse_scipost", "--resample=best", str(good)).returncode == 255
+    assert not list(tmp_path.glob("*.fits"))
+
+
+def test_folder_that_cannot_be_written(observation, tmp_path):
+    folder = tmp_path / "absent"
+    with pytest.raises(RecipeError, match="output folder"):
+        run_recipe("muse_scipost", observation.frames(), OPTIONS, workdir=folder)
+
+
+def test_full_disk(observation, tmp_path):
+    """On a file system of 40 kB the cube does not fit: a clear error, no half product, no temporary file."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=40k", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        # without the right to mount, a file size limit stands in for the full disk
+        code = (
+            "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (30000, 30000));"
+            "import sys; from muse_core.hosts.muserun import main; sys.exit(main(sys.argv[1:]))"
+        )
+        sof = observation.write_sof(tmp_path / "in.sof")
+        command = [sys.executable, "-c", code, f"--output-dir={folder}", "--log-file=NONE", "muse_scipost"]
+        result = subprocess.run(
+            [*command, "--skymethod=none", "--save=cube", str(sof)], cwd=tmp_path, capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+        assert result.returncode == 255
+        assert "could not be written" in result.stdout + result.stderr
+        left = [path for path in (*folder.iterdir(), *tmp_path.glob("*.fits"), *tmp_path.glob(".*.part"))]
+        assert not left
+        return
+    try:
+        with pytest.raises(RecipeError, match="could not be written"):
+            run_recipe("muse_scipost", observation.frames(), OPTIONS, workdir=folder)
+        assert not [name for name in os.listdir(folder) if name.endswith(("DATACUBE_FINAL.fits", ".part"))]
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
