@@ -157,8 +157,10 @@ def summarise(rows, truth, options):
 def table(summary, realisations):
     """Markdown table of a summary."""
     lines = [
-        f"{realisations} realisations; bias/sem = mean error over the standard error of the mean; quoted/scatter should be 1.\n",
-        "| case | parameter | image: bias | bias/sem | scatter | quoted/scatter | fourier: bias | bias/sem | scatter | quoted/scatter |",
+        f"{realisations} realisations; bias/sem = mean error over the standard error of the mean; "
+        "quoted/scatter should be 1.\n",
+        "| case | parameter | image: bias | bias/sem | scatter | quoted/scatter | fourier: bias | "
+        "bias/sem | scatter | quoted/scatter |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, case in summary.items():
@@ -179,7 +181,9 @@ def table(summary, realisations):
 
 
 def speed(repeats=3):
-    """CPU seconds for a 64 arcsec field: engine image from the HST frame; engine fourier with its regridding."""
+    """CPU seconds for a 64 arcsec field: engine image from the HST frame; engine fourier with its
+    regridding.
+    """
     truth = PairTruth(size=64.0)
     sky = make_sky(3, truth.size, nstar=12, ndisc=150)
     pair = make_pair(sky, truth)

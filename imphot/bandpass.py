@@ -178,7 +178,8 @@ class _OpenCube:
         if hasattr(cube, "index_of"):
             return _from_hdus(cube, cube.filename())
         raise UserError(
-            f"The cube is of an unknown kind ({type(cube).__name__}): give a file name, an mpdaf cube or an HDU list"
+            f"The cube is of an unknown kind ({type(cube).__name__}): give a file name, an mpdaf cube "
+            "or an HDU list"
         )
 
     def __exit__(self, *_details):

@@ -248,7 +248,7 @@ def make_wideband_image_main():
 
 
 def wideband_name(prefix, cube):
-    """Name of the image of a cube: PREFIX_ and the cube's name with its first (data)cube replaced by image."""
+    """Name of the image of a cube: prefix, and the cube's name with (data)cube replaced by image once."""
 
     def replace(match):
         return "IMAGE" if match.group(0)[0].isupper() else "image"

@@ -266,7 +266,9 @@ def _coordinate(text, system, first):
 
 
 def _size(text, system):
-    """A size and whether it is in pixels: plain number, arcmin ('), arcsec ("), degrees (d) or pixels (p, i)."""
+    """A size and whether it is in pixels: plain number, arcmin ('), arcsec ("), degrees (d) or pixels (p,
+    i).
+    """
     scale = {"'": 1.0 / 60.0, '"': 1.0 / 3600.0, "d": 1.0, "r": 180.0 / np.pi}
     if text and text[-1] in scale:
         return float(text[:-1]) * scale[text[-1]], False

@@ -178,7 +178,8 @@ def fit_with_pictures(
     if method == "fourier":
         if not aligned:
             raise UserError(
-                "The pixels of the HST and MUSE images are not aligned. Bring the HST image to the MUSE pixels with "
+                "The pixels of the HST and MUSE images are not aligned. Bring the HST image to the "
+                "MUSE pixels with "
                 "regrid_hst_like_muse (or the script regrid_hst_to_muse), or use method='image'"
             )
         result, pictures = _fourier(

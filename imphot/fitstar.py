@@ -74,7 +74,8 @@ def fit_star_photometry(
     if not image_grids_aligned(hst, muse):
         if not matched:
             raise UserError(
-                "The pixels of the HST and MUSE images are not aligned. Bring the HST image to the MUSE pixels with "
+                "The pixels of the HST and MUSE images are not aligned. Bring the HST image to the "
+                "MUSE pixels with "
                 "regrid_hst_like_muse (or the script regrid_hst_to_muse), or use method='image'"
             )
         from .regrid import regrid_hst_like_muse, rescale_hst_like_muse
@@ -85,7 +86,8 @@ def fit_star_photometry(
     rows, columns = muse.shape
     if not (-0.5 <= cy <= rows - 0.5 and -0.5 <= cx <= columns - 0.5):
         raise UserError(
-            f"The specified star position is not within the image (it falls on column {cx + 1:.1f}, row {cy + 1:.1f} "
+            f"The specified star position is not within the image (it falls on column {cx + 1:.1f}, "
+            f"row {cy + 1:.1f} "
             f"of {columns} x {rows} pixels): check its coordinates"
         )
     selected = paint_region(region, muse.wcs, muse.shape)

@@ -113,7 +113,9 @@ def shift_by_pixels(array, ny, nx, fill):
 
 
 def crop_slices(used):
-    """Rows and columns from the first to the last one with a usable pixel, two less at the upper ends as ever."""
+    """Rows and columns from the first to the last one with a usable pixel, two less at the upper ends as
+    ever.
+    """
     rows = np.flatnonzero(used.any(axis=1))
     columns = np.flatnonzero(used.any(axis=0))
     if rows.size == 0:
@@ -169,7 +171,8 @@ def _fit_once(
     weight = weight_image(used, taper)
     if not weight.any():
         raise UserError(
-            f"Nothing is left of the field after tapering by {taper} pixels: use a smaller taper or fewer masks"
+            f"Nothing is left of the field after tapering by {taper} pixels: use a smaller taper or "
+            "fewer masks"
         )
     shape = used.shape
     padded = tuple(

@@ -129,11 +129,13 @@ def _enough(usable, used):
     n = int(usable.sum())
     if n == 0:
         raise UserError(
-            "The HST image has no data where the MUSE pixels to be fitted are: check the coordinates of both images and the regions"
+            "The HST image has no data where the MUSE pixels to be fitted are: check the coordinates "
+            "of both images and the regions"
         )
     if n < 25:
         raise UserError(
-            f"Only {n} pixels are left to fit (of {int(used.sum())} before the HST mask): loosen masks and regions"
+            f"Only {n} pixels are left to fit (of {int(used.sum())} before the HST mask): loosen masks "
+            "and regions"
         )
 
 
@@ -221,7 +223,9 @@ def _image_transfer(psf, steps):
 
 
 def _hst_variance(hst, cutout, fine, covered, map_y, map_x, factor, level, steps, hst_steps, aligned):
-    """Noise of the HST image as variance of white noise per fine pixel: measured sky, and photons where known."""
+    """Noise of the HST image as variance of white noise per fine pixel: measured sky, and photons where
+    known.
+    """
     if cutout.var is not None and not aligned:
         density = hst_steps[0] * hst_steps[1] / (0.25 * steps[0] * steps[1]) * factor**2
         from scipy import ndimage
@@ -326,7 +330,9 @@ def _search_offset(model, data, usable, sigma, steps, local, sought):
 
 
 def _solve(scene, data, usable, sigma, local, fixed, steps, min_scale):
-    """Least squares by lmfit with analytic derivatives; returns its result and the Jacobian at the solution."""
+    """Least squares by lmfit with analytic derivatives; returns its result and the Jacobian at the
+    solution.
+    """
     from lmfit import Model
 
     model = scene.model

@@ -72,7 +72,9 @@ class ForwardModel:
         return np.maximum(np.interp(radius, table, otf_closed(table, *hst_moffat)), OTF_FLOOR)
 
     def psf(self, fwhm, beta):
-        """Transfer function of the MUSE PSF and its derivatives by fwhm and beta (remembered for one point)."""
+        """Transfer function of the MUSE PSF and its derivatives by fwhm and beta (remembered for one
+        point).
+        """
         if self._memory.get("psf_at") != (fwhm, beta):
             self._memory = {"psf_at": (fwhm, beta), "psf": self.otf.value_and_derivatives(fwhm, beta)}
         return self._memory["psf"]

@@ -170,7 +170,9 @@ def parameter_covariance(model, point, scale, jacobian, names, residual, used, s
 
 
 def _hst_autocovariance(model, noise_filter):
-    """Autocovariance in the model of white HST noise of variance one per fine pixel, at lags of MUSE pixels."""
+    """Autocovariance in the model of white HST noise of variance one per fine pixel, at lags of MUSE
+    pixels.
+    """
     from scipy import fft
 
     fine = fft.irfft2(np.abs(noise_filter) ** 2, model.fine_shape)
@@ -179,7 +181,9 @@ def _hst_autocovariance(model, noise_filter):
 
 
 def _attenuation(model, point, scale, names, noise_filter, variance, weight, inverse):
-    """Shift of the parameters because the noise of HST enters the model: known in the mean, so to be undone."""
+    """Shift of the parameters because the noise of HST enters the model: known in the mean, so to be
+    undone.
+    """
     gradient = np.zeros(len(names))
     turned = model.inverse * model.turn(point[0], point[1])
     _, by_fwhm, by_beta = model.psf(point[2], point[3])

@@ -147,7 +147,9 @@ class SkyImage:
         return hdus
 
     def write(self, filename, **kwargs):
-        """Write the image to a file (DATA, STAT and, where pixels are masked, DQ); an existing file is replaced."""
+        """Write the image to a file (DATA, STAT and, where pixels are masked, DQ); an existing file is
+        replaced.
+        """
         final = Path(filename)
         partial = final.with_name(final.name + ".part")
         self.to_hdus(**kwargs).writeto(partial, overwrite=True)
@@ -230,12 +232,14 @@ def as_sky_image(image, what="MUSE", cube_ok=False, around=None):
         out = _from_hdus(image, what, cube_ok)
     else:
         raise UserError(
-            f"The {what} image is of an unknown kind ({type(image).__name__}): give a file name, an mpdaf image,"
+            f"The {what} image is of an unknown kind ({type(image).__name__}): give a file name, an "
+            "mpdaf image,"
             " an HDU list or (data, variance, mask, wcs)"
         )
     if out.wcs is None or not out.wcs.has_celestial:
         raise UserError(
-            f"The {what} image has no celestial coordinates (CTYPE1 = 'RA---TAN' ...): give an image with a WCS"
+            f"The {what} image has no celestial coordinates (CTYPE1 = 'RA---TAN' ...): give an image "
+            "with a WCS"
         )
     return out
 

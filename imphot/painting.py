@@ -99,7 +99,9 @@ def _block(centre, extent):
 
 
 def region_mask(regions, wcs, shape, snap=False):
-    """Pixels to leave out: those of excluded regions, and all outside the included ones where there are any."""
+    """Pixels to leave out: those of excluded regions, and all outside the included ones where there are
+    any.
+    """
     excluded = np.zeros(shape, bool)
     included = np.zeros(shape, bool)
     wanted = 0
@@ -115,7 +117,8 @@ def region_mask(regions, wcs, shape, snap=False):
     if wanted:
         if not included.any():
             raise UserError(
-                "None of the regions to include holds a pixel of the image: check their coordinates and system"
+                "None of the regions to include holds a pixel of the image: check their coordinates "
+                "and system"
             )
         excluded |= ~included
     if excluded.all():

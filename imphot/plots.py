@@ -105,7 +105,8 @@ def plot_star_fit(result, muse, profile, display=False, nowait=False, hardcopy=N
         axes.plot(radius[order], values, ".", ms=3)
         axes.plot(radius[order], model, "-", lw=1)
         axes.set_title(
-            f'{which.upper()}: FWHM {getattr(result, which + "_fwhm").value:.3f}" beta {getattr(result, which + "_beta").value:.2f}'
+            f'{which.upper()}: FWHM {getattr(result, which + "_fwhm").value:.3f}" beta '
+            f"{getattr(result, which + '_beta').value:.2f}"
         )
         axes.set_ylabel("flux per pixel")
         axes = fig.add_subplot(2, 2, column + 3)

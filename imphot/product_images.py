@@ -72,10 +72,15 @@ def html_page(exposures):
         if e.pictures is not None:
             data = base64.b64encode(png_bytes(e.pictures["plot"])).decode("ascii")
             plots.append(
-                f'<h2>{html.escape(e.name)}</h2><img alt="fit" style="max-width:100%" src="data:image/png;base64,{data}">'
+                f'<h2>{html.escape(e.name)}</h2><img alt="fit" style="max-width:100%" '
+                f'src="data:image/png;base64,{data}">'
             )
-    style = "body{font-family:sans-serif;margin:2em}td,th{padding:.2em .6em;border:1px solid #bbb;text-align:right}table{border-collapse:collapse}"
+    style = (
+        "body{font-family:sans-serif;margin:2em}table{border-collapse:collapse}"
+        "td,th{padding:.2em .6em;border:1px solid #bbb;text-align:right}"
+    )
     return (
-        f"<!DOCTYPE html><html><head><meta charset='utf-8'><title>muse_imphot</title><style>{style}</style></head><body>"
+        "<!DOCTYPE html><html><head><meta "
+        f"charset='utf-8'><title>muse_imphot</title><style>{style}</style></head><body>"
         f"<h1>muse_imphot</h1><table><tr>{head}</tr>{''.join(rows)}</table>{''.join(plots)}</body></html>"
     )

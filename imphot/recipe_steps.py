@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The steps of the recipe muse_imphot: choose references, fit in worker processes, make tables and pictures."""
+"""The steps of the recipe muse_imphot: choose references, fit in worker processes, make tables and
+pictures.
+"""
 
 from __future__ import annotations
 
@@ -79,16 +81,15 @@ def read_filter(path, name):
     from astropy.io import fits
 
     with fits.open(path) as hdus:
-        tables = {hdu.name.upper(): hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU)}
-        if name.upper() not in tables:
-            raise UserError(
-                f"The filter {name!r} is not in {path}: choose one of {', '.join(sorted(tables)) or 'none'}"
-            )
-        table = tables[name.upper()]
-        columns = {c.name.lower(): c.name for c in table.columns}
-        if not {"lambda", "throughput"} <= set(columns):
-            raise UserError(f"The filter {name} of {path} lacks the columns lambda and throughput")
-        return tuple(np.array(table.data[columns[c]], float) for c in ("lambda", "throughput"))
+        tables = {hdu.name.upper(): hdu.data for hdu in hdus if isinstance(hdu, fits.BinTableHDU)}
+    known = ", ".join(sorted(tables)) or "none"
+    if name.upper() not in tables:
+        raise UserError(f"The filter {name!r} is not in {path}: choose one of {known}")
+    table = tables[name.upper()]
+    columns = {column.lower(): column for column in table.names}
+    if not {"lambda", "throughput"} <= set(columns):
+        raise UserError(f"The filter {name} of {path} lacks the columns lambda and throughput")
+    return tuple(np.array(table[columns[c]], float) for c in ("lambda", "throughput"))
 
 
 def collapse_cube(path, curve):
@@ -163,7 +164,9 @@ def reference_filters(frames, problems):
 
 
 def choose_reference(exposure, references, wanted, problems, warn):
-    """The HST image whose filter fits the exposure; a single one is taken as it is, with a warning if it does not fit."""
+    """The HST image whose filter fits the exposure; a single one is taken as it is, with a warning if it
+    does not fit.
+    """
 
     def fits_in(hst, muse):
         return bool(hst) and hst.upper() in muse.upper()

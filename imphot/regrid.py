@@ -121,7 +121,9 @@ def regrid_hst_like_muse(hst, muse, inplace=True):
 
 
 def _noise_gain(cutoff, hy, hx):
-    """Variance left of white noise by the circular Blackman low-pass: integral of its square over the plane x pixel area."""
+    """Variance left of white noise by the circular Blackman low-pass: integral of its square over the plane
+    x pixel area.
+    """
     f = np.linspace(0.0, cutoff, 2001)
     w = lowpass_window(f, cutoff) ** 2 * 2.0 * np.pi * f
     return float(np.sum(0.5 * (w[1:] + w[:-1])) * (f[1] - f[0]) * hy * hx)

@@ -74,7 +74,8 @@ def cut_out(hst, map_y, map_x, border):
     x0, x1 = int(np.floor(map_x.min())) - border, int(np.ceil(map_x.max())) + border + 1
     if (y1 - y0) * (x1 - x0) > 4e8:
         raise UserError(
-            f"The field covers {y1 - y0} x {x1 - x0} pixels of the HST image: are both images of the same place?"
+            f"The field covers {y1 - y0} x {x1 - x0} pixels of the HST image: are both images of the "
+            "same place?"
         )
     a0, a1, b0, b1 = max(y0, 0), min(y1, rows), max(x0, 0), min(x1, columns)
     if a0 >= a1 or b0 >= b1:

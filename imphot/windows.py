@@ -9,7 +9,9 @@ __all__ = ["frequency_grid", "lowpass_window", "taper_kernel"]
 
 
 def frequency_grid(shape, steps):
-    """Frequencies along y (column vector) and x (row vector) of the ``rfft2`` layout [cycles per unit of steps]."""
+    """Frequencies along y (column vector) and x (row vector) of the ``rfft2`` layout [cycles per unit of
+    steps].
+    """
     from scipy import fft
 
     return fft.fftfreq(shape[0], steps[0])[:, None], fft.rfftfreq(shape[1], steps[1])[None, :]

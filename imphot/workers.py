@@ -31,7 +31,9 @@ _HEAD = struct.Struct("<Q")
 
 
 def number_of_workers(n, jobs=None):
-    """Number of processes: n, one per CPU for 0, all CPUs but n for a negative number; never more than jobs."""
+    """Number of processes: n, one per CPU for 0, all CPUs but n for a negative number; never more than
+    jobs.
+    """
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     count = n if n > 0 else cpus + n
     count = max(count, 1)

@@ -7,7 +7,10 @@ from muse_core.framework import Input, Param, ParameterError, Product, RecipeErr
 
 RECIPE = RecipeSpec(
     name="muse_imphot",
-    summary="Determine PSF, pointing offset, flux scale and background of MUSE images by comparison with HST images.",
+    summary=(
+        "Determine PSF, pointing offset, flux scale and background of MUSE images by comparison "
+        "with HST images."
+    ),
     description="""Each MUSE image is compared with an HST image of the same sky, which is convolved with a
     Moffat
 function, moved, scaled and lifted until it matches. What was needed for this is the width and index of the
@@ -134,12 +137,14 @@ def read_options(frames, p, ctx):
         star = (ra, dec, p.star_radius)
     if star is None and (p.method in ("star", "both") or p.regions in ("star", "notstar")):
         raise ParameterError(
-            f"method={p.method} with regions={p.regions} needs the position of a star: set star_ra and star_dec"
+            f"method={p.method} with regions={p.regions} needs the position of a star: set star_ra and "
+            "star_dec"
         )
     words = {word.strip().lower() for word in p.save.split(",")} - {"", "none"}
     if words - set(SAVE_WORDS):
         raise ParameterError(
-            f"parameter save: unknown {', '.join(sorted(words - set(SAVE_WORDS)))}; known are {', '.join(SAVE_WORDS)}"
+            f"parameter save: unknown {', '.join(sorted(words - set(SAVE_WORDS)))}; known are "
+            f"{', '.join(SAVE_WORDS)}"
         )
     regions, mask, psf = (frames.first(tag) for tag in ("IMPHOT_REGIONS", "IMPHOT_MASK", "HST_PSF"))
     image = {

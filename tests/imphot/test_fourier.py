@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The engine `fourier` against the recorded results of the existing package, and its parts against slow twins."""
+"""The engine `fourier` against the recorded results of the existing package, and its parts against slow
+twins.
+"""
 
 from __future__ import annotations
 

@@ -18,18 +18,24 @@ from imphot.images import as_sky_image
 
 SIGNATURES = {
     "fit_image_photometry": (
-        "hst, muse, regions=None, fix_scale=None, fix_bg=None, fix_dx=None, fix_dy=None, fix_fwhm=None, fix_beta=None, "
-        "min_scale=0, hst_fwhm=0.085, hst_beta=1.6, margin=2.0, segment=False, display=False, nowait=False, hardcopy=None, "
-        "title=None, star=None, save=False, fig=None, taper=9, apply=False, resample=False, extramask=None, init_dx=None, "
+        "hst, muse, regions=None, fix_scale=None, fix_bg=None, fix_dx=None, fix_dy=None, "
+        "fix_fwhm=None, fix_beta=None, "
+        "min_scale=0, hst_fwhm=0.085, hst_beta=1.6, margin=2.0, segment=False, display=False, "
+        "nowait=False, hardcopy=None, "
+        "title=None, star=None, save=False, fig=None, taper=9, apply=False, resample=False, "
+        "extramask=None, init_dx=None, "
         "init_dy=None"
     ),
     "fit_star_photometry": (
-        "hst, muse, star, fix_fwhm=None, fix_beta=None, display=False, nowait=False, hardcopy=None, title=None, fig=None, "
+        "hst, muse, star, fix_fwhm=None, fix_beta=None, display=False, nowait=False, hardcopy=None, "
+        "title=None, fig=None, "
         "apply=False, resample=False"
     ),
     "fit_image_and_star_photometry": (
-        "hst, muse, star, regions='star', fix_scale=None, fix_bg=None, fix_dx=None, fix_dy=None, fix_fwhm=None, "
-        "fix_beta=None, hst_fwhm=0.085, hst_beta=1.6, margin=2.0, segment=False, display=False, nowait=False, "
+        "hst, muse, star, regions='star', fix_scale=None, fix_bg=None, fix_dx=None, fix_dy=None, "
+        "fix_fwhm=None, "
+        "fix_beta=None, hst_fwhm=0.085, hst_beta=1.6, margin=2.0, segment=False, display=False, "
+        "nowait=False, "
         "hardcopy=None, title=None, save=False, fig=None"
     ),
     "apply_corrections": "im, imfit, corrections='xy,scale,zero', resample=False, inplace=False",
@@ -63,7 +69,10 @@ def test_documented_signatures(name):
 
 @pytest.mark.unit
 def test_import_is_light():
-    code = "import imphot, sys; print([m for m in ('numpy', 'astropy', 'mpdaf', 'matplotlib', 'lmfit') if m in sys.modules])"
+    code = (
+        "import imphot, sys; print([m for m in ('numpy', 'astropy', 'mpdaf', 'matplotlib', "
+        "'lmfit') if m in sys.modules])"
+    )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
     assert all(hasattr(imphot, name) for name in imphot.__all__)
@@ -73,7 +82,8 @@ def test_import_is_light():
 def test_fit_without_mpdaf(pair):
     code = (
         "import sys; sys.modules['mpdaf'] = None\nimport imphot\n"
-        f"print(imphot.fit_image_photometry({pair[0]!r}, {pair[1]!r}, method='image', fix_beta=2.5).summary(header=False))"
+        f"print(imphot.fit_image_photometry({pair[0]!r}, {pair[1]!r}, method='image', "
+        "fix_beta=2.5).summary(header=False))"
     )
     result = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False

@@ -73,7 +73,9 @@ def test_star_and_image_together(isolated, tmp_path):
 
 @pytest.mark.unit
 def test_star_anywhere_in_an_oblong_image(tmp_path):
-    """Rows and columns are not mixed up: a star beyond the last row number is accepted where columns allow it."""
+    """Rows and columns are not mixed up: a star beyond the last row number is accepted where columns allow
+    it.
+    """
     truth = PairTruth(size=16.0, shape=(50, 90))
     sky = make_sky(1, 16.0, nstar=1, ndisc=0, star_flux=(5000.0, 6000.0))
     sky.star_xi[0], sky.star_eta[0] = -6.0, 0.5
