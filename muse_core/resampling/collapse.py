@@ -276,6 +276,6 @@ def variance_weighting_requested() -> bool:
 
 
 def covered_range(grid, extra_planes: int = 0) -> tuple[float, float]:
-    """Wavelength range of a cube as the filter fraction counts it: from the first plane to one past the last."""
+    """Wavelength range that the filter fraction counts: from the first plane to one past the last."""
     first, last = wavelength_of_plane(grid, [0, int(grid.nz) + extra_planes])
     return float(first), float(last)
