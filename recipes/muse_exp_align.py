@@ -88,7 +88,7 @@ def run(frames, p, ctx):
         [f.path for f in images], need_exptime=p.expmap, compat=ctx.compat, problems=ctx.problems, log=ctx.log
     )
     if len(fields) > 1:
-        exposure.check_memory(fields, radii, ctx.compat, ctx.memory_bytes, ctx.problems)
+        exposure.check_memory(fields, ctx.compat, ctx.memory_bytes, ctx.problems)
     ctx.problems.raise_if_any()
 
     if p.override_detection and lists:
@@ -117,7 +117,14 @@ def run(frames, p, ctx):
     )
     tell(fields, aligned, verdict, ctx.log)
     mosaic = exposure.make_mosaic(
-        fields, aligned.offsets, exposure_map=p.expmap, compat=ctx.compat, log=ctx.log, progress=ctx.progress
+        fields,
+        aligned.offsets,
+        exposure_map=p.expmap,
+        compat=ctx.compat,
+        memory_bytes=ctx.memory_bytes,
+        problems=ctx.problems,
+        log=ctx.log,
+        progress=ctx.progress,
     )
     save(fields, images, lists, sources, aligned, verdict, mosaic, p, ctx)
     if ctx.report_requested:

@@ -198,10 +198,9 @@ def _centroid(marginal, kernel: StarKernel):
     wg = np.sum(w * g)
     wd = marginal @ w
     amplitude = (marginal @ (w * g) - wg * wd / total) / (np.sum(w * g**2) - wg**2 / total)
-    sky = (wd - amplitude * wg) / total
-    model = amplitude * wg + sky * total
-    numerator = np.sum(w * g * slope) - (marginal @ (w * slope) - np.sum(w * slope) * model)
-    return numerator / (amplitude * np.sum(w * slope**2) / kernel.sigma2), amplitude
+    # the sums over w g slope and over w slope are zero by symmetry: left out, since their rounding errors
+    # would swamp images in units like erg/s
+    return -(marginal @ (w * slope)) / (amplitude * np.sum(w * slope**2) / kernel.sigma2), amplitude
 
 
 def near_bad_pixel(x, y, bad, distance: float):

@@ -16,7 +16,8 @@ from .mosaic import Mosaic, MosaicGrid, plan_mosaic
 from .search import DetectionLimits, NoShapeSurvivesError, detect_sources
 from .tan import TanWcs
 
-MOSAIC_BYTES = 60  # per pixel of the grid and of an input, with temporary arrays
+MOSAIC_BYTES = 60  # per pixel of an input, with temporary arrays
+PREVIEW_BYTES = 24  # per pixel of the preview
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,10 @@ def _warn_about(fields: list[FieldInfo], log) -> None:
 def _check_distance(fields: list[FieldInfo], problems) -> None:
     reference = fields[0]
     limit = FAR_DEG[reference.family]
+    ra0, dec0 = reference.centre
     for info in fields[1:]:
-        d_ra = (info.wcs.crval[0] - reference.wcs.crval[0]) * math.cos(math.radians(reference.wcs.crval[1]))
-        distance = math.hypot(d_ra, info.wcs.crval[1] - reference.wcs.crval[1])
+        ra, dec = info.centre
+        distance = math.hypot((ra - ra0) * math.cos(math.radians((dec + dec0) / 2.0)), dec - dec0)
         if distance > limit:
             problems.add(
                 info.path,
@@ -117,7 +119,7 @@ def _check_distance(fields: list[FieldInfo], problems) -> None:
             )
 
 
-def check_memory(fields: list[FieldInfo], radii, compat: bool, memory_bytes: int, problems) -> None:
+def check_memory(fields: list[FieldInfo], compat: bool, memory_bytes: int, problems) -> None:
     """Check that each image and the preview fit into the memory, before anything is read or made."""
     for info in fields:
         need = info.shape[0] * info.shape[1] * MOSAIC_BYTES
@@ -129,32 +131,36 @@ def check_memory(fields: list[FieldInfo], radii, compat: bool, memory_bytes: int
                 found=f"{info.shape[0] * info.shape[1]:.3g}",
                 remedy="Give more memory or cut the image.",
             )
+    check_preview(fields, [info.wcs for info in fields], compat, memory_bytes, problems)
+
+
+def check_preview(fields, projections, compat: bool, memory_bytes: int, problems) -> MosaicGrid | None:
+    """Plan the preview; if it does not fit into the memory, that goes to ``problems``."""
     try:
-        grid = plan_mosaic([info.wcs for info in fields], [info.shape for info in fields], compat=compat)
+        grid = plan_mosaic(projections, [info.shape for info in fields], compat=compat)
     except ValueError as error:
         problems.add(
-            fields[-1].path,
+            _farthest(fields).path,
             "keywords CRVAL1, CRVAL2, CDi_j",
             expected="fields of one target",
             found=str(error),
         )
-        return
-    reach = 2.0 * max(radii) / 3600.0 / math.sqrt(fields[0].wcs.pixel_area)
-    pixels = (grid.shape[0] + reach) * (grid.shape[1] + reach)
-    if pixels * 24 > memory_bytes:
-        far = _farthest(fields)
+        return None
+    if grid.pixels * PREVIEW_BYTES > memory_bytes:
         problems.add(
-            far.path,
+            _farthest(fields).path,
             "keywords CRVAL1, CRVAL2",
-            expected=f"a preview of at most {memory_bytes / 24:.3g} pixels, which the memory allows",
-            found=f"{pixels:.3g} pixels to hold this field and the first exposure",
+            expected=f"a preview of at most {memory_bytes / PREVIEW_BYTES:.3g} pixels (memory)",
+            found=f"{grid.pixels:.3g} pixels to hold this field and the first exposure",
             remedy="Align the fields of one target at a time.",
         )
+        return None
+    return grid
 
 
 def _farthest(fields: list[FieldInfo]) -> FieldInfo:
-    ra0, dec0 = fields[0].wcs.crval
-    return max(fields, key=lambda info: abs(info.wcs.crval[0] - ra0) + abs(info.wcs.crval[1] - dec0))
+    ra0, dec0 = fields[0].centre
+    return max(fields, key=lambda info: abs(info.centre[0] - ra0) + abs(info.centre[1] - dec0))
 
 
 def sky_positions(wcs: TanWcs, x, y, *, compat: bool):
@@ -201,6 +207,10 @@ def detect_field(info: FieldInfo, kernel, limits: DetectionLimits, bpixdistance:
             "Change threshold, step, iterations, srcmin or srcmax.",
         )
     found = result.sources
+    if not len(found):
+        raise FieldError(
+            "sources", "one source or more", f"none above {result.threshold:g}", "Lower threshold."
+        )
     keep = ~near_bad_pixel(found.x, found.y, bad, bpixdistance)
     if not keep.any():
         raise FieldError(
@@ -332,7 +342,9 @@ def field_areas(fields: list[FieldInfo], lists: list[SourceList]) -> np.ndarray:
     return np.array(areas)
 
 
-def make_mosaic(fields, offsets, *, exposure_map: bool, compat: bool, log, progress) -> Mosaic:
+def make_mosaic(
+    fields, offsets, *, exposure_map: bool, compat: bool, memory_bytes: int, problems, log, progress
+) -> Mosaic:
     """Add up all exposures whose offset is not absurdly large."""
     chosen = []
     for info, offset in zip(fields, offsets, strict=True):
@@ -347,7 +359,10 @@ def make_mosaic(fields, offsets, *, exposure_map: bool, compat: bool, log, progr
             )
             continue
         chosen.append((info, info.wcs.moved(-offset[0], -offset[1])))
-    grid = plan_mosaic([wcs for _, wcs in chosen], [info.shape for info, _ in chosen], compat=compat)
+    grid = check_preview(
+        [info for info, _ in chosen], [wcs for _, wcs in chosen], compat, memory_bytes, problems
+    )
+    problems.raise_if_any()
     mosaic = Mosaic(grid, exposure_map=exposure_map)
     for info, wcs in progress(chosen, "preview"):
         data, bad = read_pixels(info)
