@@ -188,7 +188,8 @@ def _run(request: dict[str, Any], connection: Connection) -> list[Any]:
         if declared is not None:
             connection.send("group", index, declared.group)
         frames.append(Frame(Path(name), tag, group or None))
-    return run_recipe(recipe, frames, _settings(request["params"], recipe.spec))
+    products = run_recipe(recipe, frames, _settings(request["params"], recipe.spec))
+    return sorted(products, key=lambda product: product.tag)  # the order in which the C recipes leave them
 
 
 def _settings(given: dict[str, tuple[bool, str]], spec: RecipeSpec) -> dict[str, str]:

@@ -96,7 +96,8 @@ def test_c_and_python_recipes_mix_in_one_session(tmp_path, python_cpl, plugins):
     c_folder = next(Path("/usr/lib").glob("*/cpl/plugins"))
     code = (
         "import cpl, sys; cpl.Recipe.path = sys.argv[1:]; "
-        "print(cpl.Recipe('muse_scipost').__file__, cpl.Recipe('muse_bias').__file__, len(cpl.Recipe.list()) > 20)"
+        "print(cpl.Recipe('muse_scipost').__file__, cpl.Recipe('muse_bias').__file__, "
+        "len(cpl.Recipe.list()) > 20)"
     )
     for order in ((plugins, c_folder), (c_folder, plugins)):
         run = subprocess.run(
