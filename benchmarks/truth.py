@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What comes back of the truth: simulated fields reduced by the C recipe and by ours, measured alike.
+
+``python benchmarks/truth.py [stars] [sky] [autocal] [raman] [darcheck]`` prints tables in Markdown for
+docs/validation/truth.md (all of them without an argument; about two minutes).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from muse_core.framework import RecipeError, run_recipe
+from muse_core.simulate import recovery
+from muse_core.simulate.airglow import sky_line_list
+from muse_core.simulate.exposure import Detector
+from muse_core.simulate.physics import Weather
+from muse_core.simulate.scene import Galaxy, Scene, Star
+from muse_core.simulate.scipost import RAMAN_LINES, simulate_scipost
+
+
+def reduce_both(sim, params: dict, frames=None) -> dict[str, Path]:
+    """Run both recipes; a recipe that fails is left out (and said)."""
+    frames = sim.frames() if frames is None else frames
+    sof = sim.outdir / "run.sof"
+    sof.write_text("".join(f"{path} {tag}\n" for path, tag in frames))
+    results = {}
+    for who in ("C", "ours"):
+        folder = Path(tempfile.mkdtemp(dir=sim.outdir, prefix=who))
+        if who == "C":
+            options = [f"--{key}={value}" for key, value in params.items()]
+            run = subprocess.run(
+                ["esorex", f"--output-dir={folder}", "muse_scipost", *options, str(sof)],
+                capture_output=True, text=True, cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "2"},
+            )  # fmt: skip
+            failed = run.stdout[-400:] if run.returncode else ""
+        else:
+            failed = ""
+            try:
+                with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+                    run_recipe("muse_scipost", frames, params, workdir=folder, threads=2)
+            except RecipeError as error:
+                failed = str(error)
+        if failed:
+            print(f"({who} failed: {failed})")
+        else:
+            results[who] = folder
+    return results
+
+
+def stars(folder: Path) -> None:
+    """Positions, fluxes and a line flux of a field with three stars and a galaxy."""
+    scene = Scene(
+        (Star(1.0, 0.6, 6e4), Star(6.0, -1.5, 2e4, 4000.0), Star(-4.0, 2.2, 6e3, 8000.0)),
+        (
+            Galaxy(
+                -9.0,
+                0.5,
+                8e3,
+                size=0.8,
+                axis_ratio=0.8,
+                line_flux=3e5,
+                line_wavelength=6880.0,
+                line_sigma=1.0,
+            ),
+        ),
+    )
+    cases = {
+        "position angle 0": {},
+        "position angle 25": {"posang": 25.0},
+        "2 exposures (0, 180), offsets, flux scales": {
+            "posang": [0.0, 180.0], "n_exposures": 2, "offsets": [(0.5, 0.2), (-0.6, 1.0)],
+            "flux_scales": [1.1, 0.9],
+        },
+    }  # fmt: skip
+    print("| field | recipe | error of position [mas], east/north | flux / truth | line flux / truth |")
+    print("|---|---|---|---|---|")
+    for name, keywords in cases.items():
+        sim = simulate_scipost(
+            folder / "stars",
+            ifus=(11, 12, 13, 14),
+            lambda_range=(6820, 6940),
+            scene=scene,
+            seed=5,
+            **keywords,
+        )
+        params = {"skymethod": "simple", "skymodel_fraction": 0.4, "rvcorr": "none"}
+        for who, products in reduce_both(sim, params).items():
+            cube = products / "DATACUBE_FINAL.fits"
+            found = recovery.recover_stars(cube, sim.truth["stars"])
+            places = ", ".join(f"{1000 * s.east:.0f}/{1000 * s.north:.0f}" for s in found)
+            fluxes = ", ".join(f"{s.flux_ratio:.4f}" for s in found)
+            line = recovery.recover_line_flux(cube, sim.truth["galaxies"][0])
+            print(f"| {name} | {who} | {places} | {fluxes} | {line:.4f} |", flush=True)
+
+
+def sky(folder: Path) -> None:
+    """Residual sky in an empty field."""
+    print(
+        "| range [A] | LSF | method | recipe | on lines [1e-20] | % of peak | scatter | between | scatter |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
+    for window in ((5520, 5640), (7230, 7480), (8250, 8550)):
+        lines = sky_line_list().within(*window)
+        bright, peak = lines.wavelength[lines.flux > 300], lines.flux.max() / 2.6
+        for lsf, method in (("image", "simple"), ("image", "model"), ("table", "model")):
+            sim = simulate_scipost(
+                folder / "sky", ifus=(11, 12, 13), slices=24, lambda_range=window, scene=Scene(), seed=6,
+                lsf=lsf,
+                detector=Detector(variance_from_data=False),
+            )  # fmt: skip
+            params = {"skymethod": method, "skymodel_fraction": 0.5, "rvcorr": "none", "save": "individual"}
+            for who, products in reduce_both(sim, params, sim.frames(without=["SKY_CONTINUUM"])).items():
+                r = recovery.sky_residual(products / "PIXTABLE_REDUCED_0001.fits", peak, bright)
+                print(
+                    f"| {window[0]}-{window[1]} | {lsf} | {method} | {who} | {r['lines']:.2f} "
+                    f"| {r['lines_percent']:.3f} | {r['lines_scatter']:.3f} | {r['between']:.2f} "
+                    f"| {r['between_scatter']:.3f} |",
+                    flush=True,
+                )
+
+
+def autocal(folder: Path) -> None:
+    """Slice pattern of a deep field with 1 % throughput errors."""
+    sim = simulate_scipost(
+        folder / "autocal", ifus=range(9, 17), lambda_range=(6700, 6920), n_stars=6, n_galaxies=4, seed=7,
+        throughput_error=0.01,
+    )  # fmt: skip
+    print("| autocalib | recipe | scatter of the slice levels |\n|---|---|---|")
+    for method in ("none", "deepfield"):
+        params = {"skymethod": "none", "autocalib": method, "rvcorr": "none", "save": "individual"}
+        for who, products in reduce_both(sim, params).items():
+            scatter = recovery.slice_pattern(products / "PIXTABLE_REDUCED_0001.fits")
+            print(f"| {method} | {who} | {100 * scatter:.3f} % |", flush=True)
+
+
+def raman(folder: Path) -> None:
+    """Residual Raman light; the truth is 100 units in the strongest line."""
+    print("| band | recipe | residual on the band [1e-20] | between |\n|---|---|---|---|")
+    for band, window in (("O2", (6440, 6530)), ("N2", (6790, 6865))):
+        sim = simulate_scipost(
+            folder / "raman", mode="WFM-AO-N", ifus=range(9, 16), lambda_range=window, sky=False,
+            scene=Scene(),            seed=8, raman=1.0,
+        )  # fmt: skip
+        bright = RAMAN_LINES.wavelength[RAMAN_LINES.group == (0 if band == "O2" else 1)]
+        params = {
+            "skymethod": "none",
+            "rvcorr": "none",
+            "save": "raman,individual",
+            "skymodel_fraction": 0.75,
+        }
+        none = {**params, "save": "individual"}
+        runs = {"not corrected": reduce_both(sim, none, sim.frames(without=["RAMAN_LINES"])).get("C")}
+        runs |= reduce_both(sim, params)
+        for who, products in runs.items():
+            if products is not None:
+                r = recovery.sky_residual(products / "PIXTABLE_REDUCED_0001.fits", 1.0, bright)
+                print(f"| {band} | {who} | {r['lines']:.3f} | {r['between']:.3f} |", flush=True)
+
+
+def darcheck(folder: Path) -> None:
+    """Drift of a star between blue and red when the header gives the wrong weather."""
+    sim = simulate_scipost(
+        folder / "darcheck", ifus=(11, 12, 13), lambda_range=(4750, 5250), hour_angle=3.6, sky=False,
+        scene=Scene((Star(0.5, 0.2, 3e5),)), seed=9, true_weather=Weather(11.5, 14.5, 1100.0),
+    )  # fmt: skip
+    print("| darcheck | recipe | drift from blue to red [mas] |\n|---|---|---|")
+    for method in ("none", "correct"):
+        params = {"skymethod": "none", "darcheck": method, "rvcorr": "none", "save": "cube"}
+        for who, products in reduce_both(sim, params).items():
+            drift = recovery.centroid_drift(products / "DATACUBE_FINAL.fits", sim.truth["stars"][0])
+            print(f"| {method} | {who} | {1000 * drift:.1f} |", flush=True)
+
+
+def main() -> None:
+    """Run the sections named on the command line."""
+    sections = {f.__name__: f for f in (stars, sky, autocal, raman, darcheck)}
+    np.seterr(invalid="ignore")
+    with tempfile.TemporaryDirectory() as name:
+        for section in sys.argv[1:] or sections:
+            print(f"\n### {section}\n")
+            sections[section](Path(name))
+
+
+if __name__ == "__main__":
+    main()
