@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,12 @@ from muse_core.hosts.helptext import full_description, license_text
 def load_pycpl() -> Any:
     """Return PyCPL's ``cpl`` package, or None (python-cpl, which has the same name, does not count)."""
     try:
+        found = find_spec("cpl")
+        folders = found.submodule_search_locations if found is not None else None
+        if folders and not any(
+            path.stem.split(".")[0] == "ui" for f in folders for path in Path(f).iterdir()
+        ):
+            return None  # python-cpl: importing it would load numpy and astropy for nothing
         import cpl
         import cpl.ui
     except Exception:  # a broken installation must not break the listing of recipes

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Recipes as PyCPL classes: with a strict stub, the real PyCPL (its folder in PYCPL_FOLDER), without PyCPL."""
+"""Recipes as PyCPL classes: with a strict stub, the real PyCPL (folder in PYCPL_FOLDER), without PyCPL."""
 
 from __future__ import annotations
 
