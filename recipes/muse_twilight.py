@@ -169,6 +169,10 @@ def run(frames, p, ctx):
     except ValueError as error:
         raise RecipeError(str(error)) from None
 
+    if model.filled:
+        planes = ", ".join(f"{cube.grid.wavelength(k):.0f}" for k in model.filled)
+        ctx.log.warning("no data in the planes at %s Angstrom, interpolated between neighbours", planes)
+
     first = prepared[min(prepared)]
     primary = inputs.exposures[0].primary
     base = base_header(primary, inputs.exposures[0].headers.get(first.ifu, primary))

@@ -115,6 +115,11 @@ def fit_exposure(
         When the level is off by more than 100 sigma after a polynomial correction.
     """
     models, notes = [], []
+    smallest = min(min(q.nx, q.ny) for q in quadrants)
+    if reject.method == "dcr" and (reject.xbox > smallest or reject.ybox > min(quadrants[0].overscan)):
+        # measured against 2.8.7: nothing is rejected in both windows when the box does not fit
+        notes.append(f"dcr boxes of {reject.xbox} x {reject.ybox} pixels do not fit, nothing rejected")
+        reject = RejectPlan("none")
     for q in quadrants:
         if ignore < 0 or ignore >= min(q.overscan):
             raise ValueError(f"ovscignore={ignore} leaves nothing of an overscan of {min(q.overscan)} pixels")

@@ -16,7 +16,7 @@ from .errors import DetectorError
 
 @contextlib.contextmanager
 def opened(path: Path, memmap: bool = True) -> Iterator[fits.HDUList]:
-    """Open a file; a truncated one gives the extensions it has, without astropy's warning (one thread only)."""
+    """Open a file; a truncated one gives the extensions it has, without a warning (one thread only)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyUserWarning)
         try:

@@ -69,11 +69,18 @@ def build_pixel_map(
     rows = np.arange(1, ny + 1, dtype=np.float64)
     edges = np.einsum("sek,rk->esr", trace, _powers(rows, trace.shape[2]))
     left, right = np.ascontiguousarray(edges[0]), np.ascontiguousarray(edges[1])
-    first = np.clip(np.ceil(left), 1, nx + 1).astype(np.int32)
-    last = np.clip(np.floor(right), 0, nx).astype(np.int32)
+    # measured against 2.8.7: a slice ends at the first row where one of its edges is outside the detector
+    outside = np.logical_or.accumulate((left < 1) | (right > nx) | ~(left < right), axis=1)
+    first = np.where(outside, nx + 1, np.ceil(left)).astype(np.int32)
+    last = np.where(outside, 0, np.floor(right)).astype(np.int32)
     per_row = np.ascontiguousarray(np.einsum("sij,rj->sri", wave, _powers(rows, wave.shape[2])))
     offset = (np.floor(trace[:, 0].sum(axis=1)) - 20).astype(np.int32)
     return PixelMap(ifu, left, right, first, last, per_row, geometry, offset, NOTCH.get(mode, (1.0, -1.0)))
+
+
+def cut_slices(pixels: PixelMap) -> list[int]:
+    """Numbers of the slices that lose rows because an edge leaves the detector."""
+    return [s + 1 for s in range(NSLICE) if (pixels.last[s] == 0).any()]
 
 
 @njit(cache=True, nogil=True)

@@ -27,18 +27,22 @@ def fit_illum(medians: np.ndarray) -> IllumModel:
     Parameters
     ----------
     medians : float64[48]
+        NaN for a slice without pixels (it gets the factor 1).
 
     Raises
     ------
     ValueError
         If a slice has no usable median.
     """
-    bad = ~(np.isfinite(medians) & (medians > 0))
-    if bad.any():
-        slices = ", ".join(str(s + 1) for s in np.flatnonzero(bad)[:5])
+    seen = ~np.isnan(medians)
+    bad = (seen & ~(medians > 0)) | (medians == np.inf)
+    if bad.any() or not seen.any():
+        slices = ", ".join(str(s + 1) for s in np.flatnonzero(bad | ~seen)[:5])
         raise ValueError(
-            f"ILLUM: no positive median between {BAND[0]:.0f} and {BAND[1]:.0f} Angstrom in {int(bad.sum())} "
-            f"slices (first ones: {slices})"
+            f"ILLUM: no positive median between {BAND[0]:.0f} and {BAND[1]:.0f} Angstrom in "
+            f"{int((bad | ~seen).sum())} slices (first ones: {slices})"
         )
-    inverse = 1.0 / medians
-    return IllumModel(medians, inverse / inverse.mean())
+    factors = np.ones(medians.size)
+    inverse = 1.0 / medians[seen]
+    factors[seen] = inverse / inverse.mean()
+    return IllumModel(medians, factors)

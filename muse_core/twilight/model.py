@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .smooth import good_mask, smooth_plane
+from .smooth import SupportError, good_mask, smooth_plane
 from .vignetting import Vignetting, fit_vignetting
 
 
@@ -31,6 +31,8 @@ class TwilightModel:
     good : bool[ny, nx]
         Illuminated area.
     vignetting : Vignetting or None
+    filled : tuple of int
+        Planes without data, interpolated between their neighbours.
     """
 
     planes: npt.NDArray[np.float32]
@@ -40,6 +42,7 @@ class TwilightModel:
     corrected: npt.NDArray[np.float32]
     good: npt.NDArray[np.bool_]
     vignetting: Vignetting | None
+    filled: tuple[int, ...] = ()
 
 
 def white_image(cube: np.ndarray) -> np.ndarray:
@@ -54,6 +57,26 @@ def white_image(cube: np.ndarray) -> np.ndarray:
     seen = count > 0
     white[seen] = (total[seen] / count[seen]).astype(np.float32)
     return white
+
+
+def fill_planes(planes: np.ndarray, empty: list[int]) -> None:
+    """Interpolate planes (float32[nz, ny, nx], in place) linearly between their nearest neighbours.
+
+    A plane has no data when the sodium notch covers it, for instance. (The C pipeline ends its cube there.)
+
+    Raises
+    ------
+    SupportError
+        If no plane has data.
+    """
+    known = [k for k in range(len(planes)) if k not in empty]
+    if not known:
+        raise SupportError("no plane of the cube has illuminated pixels; check lambdamin, lambdamax, dlambda")
+    for k in empty:
+        below = max((i for i in known if i < k), default=known[0])
+        above = min((i for i in known if i > k), default=known[-1])
+        share = np.float32((k - below) / (above - below) if above > below else 0)
+        planes[k] = (1 - share) * planes[below] + share * planes[above]
 
 
 def fit_twilight(
@@ -83,16 +106,19 @@ def fit_twilight(
     good = good_mask(white)
     outside = np.zeros(white.shape, bool) if vignetted is None else vignetted
     planes = np.empty(cube.shape, np.float32)
+    empty = [k for k, plane in enumerate(cube) if not np.isfinite(plane[good]).any()]
     for k, plane in enumerate(cube):
-        planes[k] = smooth_plane(plane, good, outside, xorder, yorder).image
+        if k not in empty:
+            planes[k] = smooth_plane(plane, good, outside, xorder, yorder).image
+    fill_planes(planes, empty)
     global_fit = planes.mean(axis=0, dtype=np.float64).astype(np.float32)
     mean = white[good].mean(dtype=np.float64)
     ratio = ((white / mean).astype(np.float32) / global_fit).astype(np.float32)
     if vignetted is None:
-        return TwilightModel(planes, white, global_fit, ratio, ratio, good, None)
+        return TwilightModel(planes, white, global_fit, ratio, ratio, good, None, tuple(empty))
     edge = fit_vignetting(ratio, good, vignetted, narrow_field=narrow_field, **vignetting)
     for plane in planes:
         plane *= edge.correction
         plane /= plane.mean(dtype=np.float64)
     corrected = (ratio / edge.correction).astype(np.float32)
-    return TwilightModel(planes, white, global_fit, ratio, corrected, good, edge)
+    return TwilightModel(planes, white, global_fit, ratio, corrected, good, edge, tuple(empty))

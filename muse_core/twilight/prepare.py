@@ -9,7 +9,7 @@ import numpy as np
 
 from muse_core.detector.calibrate import apply_exposure, fit_exposure
 from muse_core.detector.combine import combine_images, interpolate_bad
-from muse_core.detector.pixels import build_pixel_map, slice_medians
+from muse_core.detector.pixels import build_pixel_map, cut_slices, slice_medians
 
 from .illum import BAND, IllumModel, fit_illum
 from .inputs import DetectorPlan, IfuInputs
@@ -172,12 +172,13 @@ def prepare_ifu(job: IfuInputs, plan: DetectorPlan, store: RowStore) -> Prepared
         raise ValueError(f"no pixel between {store.low:g} and {store.high:g} Angstrom")
     if not (np.isfinite(stored.flux) and stored.flux > 0):
         raise ValueError(f"the integrated flux is {stored.flux:g}, not a positive number")
-    notes = tuple(
+    notes = [
         f"{frame.path.name}: {note}"
         for frame, model in zip(frames, models, strict=True)
         for note in model.notes
-    )
-    return PreparedIfu(job.ifu, stored, job.lamp_flux, tuple(qc), illum, notes)
+    ]
+    notes += [f"TRACE_TABLE: slice {s} leaves the detector and loses rows" for s in cut_slices(pixels)]
+    return PreparedIfu(job.ifu, stored, job.lamp_flux, tuple(qc), illum, tuple(notes))
 
 
 def memory_per_ifu(job: IfuInputs) -> int:

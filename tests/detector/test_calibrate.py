@@ -9,6 +9,7 @@ from muse_core.detector.combine import CombinePlan, combine_images, interpolate_
 from muse_core.detector.overscan import CorrectPlan, OverscanStats, RejectPlan
 from muse_core.detector.pixels import (
     build_pixel_map,
+    cut_slices,
     image_to_rows,
     integrate_slices,
     slice_medians,
@@ -275,6 +276,21 @@ def test_rows_against_the_formulas(pixel_map):
     assert notch.any()
     order = np.lexsort((x, y, s))
     assert np.array_equal(order, np.arange(order.size))
+
+
+@pytest.mark.unit
+def test_slice_ends_where_an_edge_leaves_the_detector(pixel_map):
+    trace = instrument.trace_polynomials(SETUP, 1)[:, 1:]
+    trace[47, 1, :2] = (NX - 0.5, 0.01)  # beyond the last column from row 51 on
+    trace[20, 0, 0] = trace[20, 1, 0] + 1  # crossed edges
+    cut = build_pixel_map(
+        1, SETUP.shape, trace, instrument.wave_polynomials(SETUP, 1), pixel_map.geometry, "WFM-NOAO-N"
+    )
+    assert cut_slices(cut) == [21, 48]
+    inside = np.maximum(cut.last[47] - cut.first[47] + 1, 0)
+    assert (inside[:50] > 0).all()
+    assert (inside[50:] == 0).all()
+    assert not cut_slices(pixel_map)
 
 
 @pytest.mark.law

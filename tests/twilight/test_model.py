@@ -117,10 +117,7 @@ def test_narrow_field_keeps_only_the_rising_rows():
         ratio,
         np.ones((40, 20), bool),
         nfm_mask((40, 20), 22),
-        method="median",
-        xpar=1,
-        ypar=1,
-        narrow_field=True,
+        **settings,
     )
     # measured rule: once the running maximum from the top exceeds 0.9, rows below that maximum are dropped
     assert np.allclose(edge.correction[:, 10], np.minimum(profile, 1))
@@ -131,10 +128,7 @@ def test_narrow_field_keeps_only_the_rising_rows():
         dipped,
         np.ones((40, 20), bool),
         nfm_mask((40, 20), 22),
-        method="median",
-        xpar=1,
-        ypar=1,
-        narrow_field=True,
+        **settings,
     )
     assert (edge.correction[20:24] == 1).all()
     assert not edge.region[20:24].any()
@@ -148,6 +142,20 @@ def test_flat_cube_gives_one():
     assert np.allclose(model.planes, 1, atol=3e-7)
     assert np.allclose(model.ratio[model.good], 1, atol=5e-7)
     assert model.vignetting is None
+
+
+def test_empty_plane_is_interpolated():
+    y, x = np.mgrid[0:20, 0:30]
+    cube = np.stack([1 + slope * x for slope in (0.001, 0.002, 0.003, 0.004)]).astype(np.float32)
+    whole = fit_twilight(cube, white_image(cube), None)
+    cube[1] = np.nan
+    model = fit_twilight(cube, white_image(cube), None)
+    assert model.filled == (1,)
+    assert np.allclose(model.planes[1], (whole.planes[0] + whole.planes[2]) / 2, rtol=1e-6)
+    cube[3] = np.nan
+    assert np.array_equal(fit_twilight(cube, white_image(cube), None).planes[3], whole.planes[2])
+    with pytest.raises(SupportError, match="no plane"):
+        fit_twilight(cube * np.nan, white_image(cube), None)
 
 
 @pytest.mark.law
@@ -174,6 +182,8 @@ def test_illum_factors():
     model = fit_illum(medians)
     assert model.factors.mean() == pytest.approx(1)
     assert np.ptp(model.factors * medians) < 1e-12
+    medians[7] = np.nan
+    assert fit_illum(medians).factors[7] == 1
     medians[3] = 0
     with pytest.raises(ValueError, match="first ones: 4"):
         fit_illum(medians)
