@@ -323,5 +323,6 @@ def subtract_model(
         subtract_lines(block.lam, block.data, block.origin, block.row, model)
 
     reduction.add(Step("sky lines", apply))
+    reduction.sorted_slices = True
     if isinstance(calib.lsf, LsfTable):
         reduction.set_card(f"{PIXTABLE} SKYSUB", True, "Pixel table was sky-subtracted")
