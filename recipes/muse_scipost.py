@@ -96,21 +96,31 @@ RECIPE = RecipeSpec(
 
 def run(frames, p, ctx):
     from muse_core.postproc import final, steps
+    from muse_core.postproc.darcheck_step import check_refraction
     from muse_core.postproc.inputs import check_settings, load_calibrations, sort_exposures
     from muse_core.postproc.night_sky import subtract_sky
+    from muse_core.postproc.raman_step import subtract_raman
+    from muse_core.postproc.slice_inputs import load_slice_calibrations
+    from muse_core.postproc.slice_steps import autocalibrate, flag_cosmic_rays, multiply_flat_spectrum
 
 
     settings = check_settings(p, ctx)
     calib = load_calibrations(frames, p, settings, ctx)
+    extra = load_slice_calibrations(frames, p, calib, ctx)
     exposures = sort_exposures(frames["PIXTABLE_OBJECT"], p, ctx)
     ctx.problems.raise_if_any()
 
     positions = []
     for exposure in exposures:
         steps.log_exposure(exposure, ctx.log)
+        multiply_flat_spectrum(exposure, calib, ctx)
         steps.correct_refraction(exposure, p, ctx)
+        check_refraction(exposure, p, ctx)
         steps.calibrate_flux(exposure, calib, ctx)
+        subtract_raman(exposure, p, settings, extra.raman_lines, extra.lsf, ctx)
+        cosmics = autocalibrate(exposure, p, settings, calib, extra.factors, ctx)
         subtract_sky(exposure, p, settings, calib, ctx)
+        flag_cosmic_rays(exposure, cosmics)
         steps.correct_velocity(exposure, p.rvcorr, ctx)
         if p.astrometry:
             steps.apply_world_coordinates(exposure, calib, ctx)

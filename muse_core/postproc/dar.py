@@ -79,6 +79,14 @@ def read_air(header: Header, log: logging.Logger = _log, *, compat: bool = False
     return Air(temperature, humidity, (start + end) / 2)
 
 
+def skip_cards(header: Header, reference: float, *, compat: bool = False) -> list[tuple[str, object, str]]:
+    """Header cards for an exposure on the sky whose correction was switched off by a negative reference."""
+    if reference >= 0.0 or is_narrow_field(header) or header.get(CORRECT_KEY) is not None:
+        return []
+    quiet = logging.Logger("quiet", logging.CRITICAL + 1)  # not connected to any handler
+    return [] if _usable_airmass(header, quiet, compat=compat) is None else [SKIPPED_CARD]
+
+
 def fit_dar(
     header: Header,
     reference: float,

@@ -18,7 +18,7 @@ from muse_core.postproc.darcheck import (
     fit_dar_check,
     reference_plane,
 )
-from muse_core.postproc.reduction import PIXTABLE, Reduction, Step
+from muse_core.postproc.reduction import PIXTABLE, Reduction, Step, seven_digits
 from muse_core.resampling.cosmics import NOT_SAME_Y
 from muse_core.resampling.grid import OutputGrid, pixel_grid
 from muse_core.resampling.slabs import Contribution, CosmicRejection, CubePlan, Slab, cube_slabs
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _PIXFRAC = (1.0, 1.0, 1.0)
 _SIGMA = 7.0
+_PREDAR = f"{PIXTABLE} PREDAR LIMITS"
 
 
 def check_refraction(reduction: Reduction, p: ParamValues, ctx: RunContext) -> None:
@@ -55,6 +56,10 @@ def check_refraction(reduction: Reduction, p: ParamValues, ctx: RunContext) -> N
     applied = p.darcheck == "correct"
     for key, value, comment in model.cards(applied=applied):
         reduction.set_card(key, value, comment)
+    if reduction.reference_limits is None and f"{_PREDAR} XLO" not in reduction.header:
+        for name, value in zip(("XLO", "XHI", "YLO", "YHI"), (*limits.x, *limits.y), strict=True):
+            reduction.set_card(f"{_PREDAR} {name}", seven_digits(value))
+        reduction.reference_limits = limits
     if not applied:
         return
 

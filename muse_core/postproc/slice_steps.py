@@ -116,8 +116,8 @@ def autocalibrate(
 def flag_cosmic_rays(reduction: Reduction, cosmics: RowSet | None) -> None:
     """Flag the cosmic rays that the autocalibration has found.
 
-    Measured against 2.8.7: these flags stay in the table (those of the sky and Raman steps do not), but the sky
-    step in between takes no notice of them.
+    Measured against 2.8.7: these flags stay in the table (those of the sky and Raman steps do not), but the
+    sky step in between takes no notice of them.
     """
     if cosmics is None:
         return

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from muse_core.data.block import Block
 from muse_core.data.pixtable_writer import PixelTableWriter, column_units
 from muse_core.postproc.astrometry import AstrometryModel, apply_astrometry, fit_astrometry
-from muse_core.postproc.dar import apply_dar, fit_dar
+from muse_core.postproc.dar import apply_dar, fit_dar, skip_cards
 from muse_core.postproc.flux import apply_flux, fit_flux
 from muse_core.postproc.header_values import get_float, get_str
 from muse_core.postproc.inputs import Calibrations, Settings
@@ -43,8 +43,8 @@ def correct_refraction(reduction: Reduction, p: ParamValues, ctx: RunContext) ->
     """Move all rows to their position at the reference wavelength (spec: DAR correction)."""
     model = fit_dar(reduction.header, p.lambdaref, ctx.log, compat=ctx.compat)
     if model is None:
-        if p.lambdaref < 0 and f"{PIXTABLE} DAR CORRECT" not in reduction.header:
-            reduction.set_card(f"{PIXTABLE} DAR CORRECT", -1.0, "[Angstrom] ref. lambda for DAR corr.")
+        for key, value, comment in skip_cards(reduction.header, p.lambdaref, compat=ctx.compat):
+            reduction.set_card(key, value, comment)
         return
     limits = reduction.limits()
 

@@ -3,7 +3,14 @@ import numpy as np
 import pytest
 from postproc_golden import golden, load_table
 
-from muse_core.postproc.dar import SKIPPED_CARD, apply_dar, fit_dar, method_from_environment, read_air
+from muse_core.postproc.dar import (
+    SKIPPED_CARD,
+    apply_dar,
+    fit_dar,
+    method_from_environment,
+    read_air,
+    skip_cards,
+)
 from muse_core.postproc.refraction import (
     Air,
     refractive_index,
@@ -153,7 +160,15 @@ def test_header_cards():
     cards = fit_dar(HEADER, 7000.0).cards((1.0, 2.0, 3.0, 4.0))
     assert cards[0][:2] == ("ESO DRS MUSE PIXTABLE DAR CORRECT", 7000.0)
     assert cards[4][:2] == ("ESO DRS MUSE PIXTABLE PREDAR LIMITS YHI", 4.0)
+
+
+@pytest.mark.unit
+def test_card_of_a_correction_that_was_switched_off():
+    assert skip_cards(HEADER, -1.0) == [SKIPPED_CARD]
     assert SKIPPED_CARD[1] == -1.0
+    assert skip_cards(HEADER, 7000.0) == []
+    assert skip_cards(HEADER | {"ESO INS MODE": "NFM-AO-N"}, -1.0) == []
+    assert skip_cards(HEADER | {"RA": None}, -1.0) == []
 
 
 @pytest.mark.law
