@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Field images made from the pixel-table rows instead of the cube (MUSE_COLLAPSE_PIXTABLE).
+
+Rows are resampled in two dimensions with the method of the cube and weighted with the throughput at
+their own wavelength.  Established against the C pipeline 2.8.7 for drizzle, linear, quadratic, renka and
+lanczos (largest difference 1e-6); with nearest the C pipeline crashes.
+
+Rows are added in table order, so the images do not depend on slabs or threads.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numba import njit
+
+from muse_core.resampling.collapse import Filter, FilterImage
+from muse_core.resampling.voxels import locate_celestial, locate_pixel
+from muse_core.resampling.weights import (
+    DRIZZLE,
+    LANCZOS,
+    LINEAR,
+    METHODS,
+    NEAREST,
+    QUADRATIC,
+    RENKA,
+    Resampling,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from muse_core.data.block import Block
+
+#: environment variable that asks for images from the rows
+PIXTABLE_VARIABLE = "MUSE_COLLAPSE_PIXTABLE"
+_TINY = 1e-300
+
+
+def row_images_requested() -> bool:
+    """Whether MUSE_COLLAPSE_PIXTABLE starts with a positive whole number."""
+    text = re.match(r"\s*\+?\d+", os.environ.get(PIXTABLE_VARIABLE, ""))
+    return text is not None and int(text.group()) > 0
+
+
+class RowImage(FilterImage):
+    """An image whose sums are fed with rows; otherwise like those from a cube."""
+
+    def __init__(self, band: Filter, grid, wavelengths: tuple[float, float]) -> None:
+        super().__init__(band, grid)
+        self.fraction = band.coverage(*wavelengths)
+
+    @property
+    def sums(self):
+        """sum(w d) and sum(w), float64[npix]."""
+        return self._numerator, self._denominator
+
+
+class RowImages:
+    """All images that are made from the rows.
+
+    Parameters
+    ----------
+    filters : iterable of Filter
+    grid : OutputGrid
+        Geometry of the cube.
+    reference : (float, float)
+        Coordinates to which the positions of the rows are relative.
+    resampling : Resampling
+        Settings of the cube; nearest is replaced by linear.
+    wavelengths : (float, float)
+        Limits of the combined table, for the filter fraction.
+    """
+
+    def __init__(
+        self,
+        filters: Iterable[Filter],
+        grid,
+        reference: tuple[float, float],
+        resampling: Resampling,
+        wavelengths: tuple[float, float],
+    ) -> None:
+        self.images = [RowImage(band, grid, wavelengths) for band in filters]
+        self._grid = grid
+        self._reference = reference
+        self._resampling = resampling
+        self._method = METHODS[resampling.method]
+        if self._method == NEAREST:
+            self._method = LINEAR
+        self._centre1, self._centre2 = grid.voxel_centres()
+        celestial = not str(grid.ctype[0]).startswith("PIXEL")
+        self._cosine = np.cos(np.radians(self._centre2)) if celestial else np.ones_like(self._centre1)
+        self._celestial = celestial
+        self._inverse = np.linalg.inv(np.array(grid.matrix))
+        # the C pipeline measures both output steps with the scale of the first axis here
+        steps = (abs(grid.matrix[0][0]) / grid.scale[0], abs(grid.matrix[1][1]) / grid.scale[0])
+        self._radius = resampling.rc * math.hypot(*steps)
+
+    def __iter__(self):
+        return iter(self.images)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def add_block(self, block: Block, weight: float = 1.0) -> None:
+        """Add rows of an exposure of some weight; bad ones and cosmic rays (dq != 0) are left out."""
+        grid = self._grid
+        spaxel = np.empty(len(block), np.int32)
+        if self._celestial:
+            locate_celestial(
+                block.xpos,
+                block.ypos,
+                *map(float, self._reference),
+                grid.crval[0],
+                grid.crval[1],
+                self._inverse,
+                grid.crpix[0],
+                grid.crpix[1],
+                grid.nx,
+                grid.ny,
+                spaxel,
+            )
+        else:
+            locate_pixel(
+                block.xpos,
+                block.ypos,
+                grid.crval[0],
+                grid.crval[1],
+                grid.matrix[0][0],
+                grid.matrix[1][1],
+                grid.nx,
+                grid.ny,
+                spaxel,
+            )
+        for image in self.images:
+            add_rows_to_image(
+                block.xpos,
+                block.ypos,
+                block.data,
+                block.dq,
+                spaxel,
+                image.band.at(block.lam) * float(weight),
+                self._centre1,
+                self._centre2,
+                self._cosine,
+                *map(float, self._reference),
+                *map(float, grid.scale),
+                abs(float(grid.matrix[0][0])) / float(grid.scale[0]),
+                abs(float(grid.matrix[1][1])) / float(grid.scale[1]),
+                self._method,
+                float(self._resampling.pixfrac[0]),
+                float(self._resampling.pixfrac[1]),
+                self._radius,
+                max(int(self._resampling.ld), 1),
+                *image.sums,
+            )
+
+
+@njit(cache=True, nogil=True)
+def spatial_weight(u1, u2, method, frac1, frac2, step1, step2, radius, ld):
+    """Weight of a row at the distances u1, u2 (nominal pixels) from a spaxel centre."""
+    if method == DRIZZLE:
+        overlap1 = min(0.5 * (frac1 + step1) - u1, min(frac1, step1))
+        overlap2 = min(0.5 * (frac2 + step2) - u2, min(frac2, step2))
+        if overlap1 <= 0.0 or overlap2 <= 0.0:
+            return 0.0
+        return overlap1 / frac1 * overlap2 / frac2
+    if method == LANCZOS:
+        weight = 1.0
+        for u in (u1, u2):
+            if u >= ld:
+                return 0.0
+            if u > 0.0:
+                x = math.pi * u
+                weight *= math.sin(x) / x * math.sin(x / ld) / (x / ld)
+        return weight
+    distance = max(math.sqrt(u1 * u1 + u2 * u2), 1e-12)
+    if method == RENKA:
+        if distance >= radius:
+            return _TINY
+        return ((radius - distance) / (radius * distance)) ** 2
+    if method == QUADRATIC:
+        return 1.0 / (distance * distance)
+    return 1.0 / distance
+
+
+@njit(cache=True, nogil=True)
+def add_rows_to_image(
+    xpos,
+    ypos,
+    data,
+    dq,
+    spaxel,
+    throughput,
+    centre1,
+    centre2,
+    cosine,
+    ref1,
+    ref2,
+    scale1,
+    scale2,
+    step1,
+    step2,
+    method,
+    frac1,
+    frac2,
+    radius,
+    ld,
+    numerator,
+    denominator,
+):
+    """Add rows to the spaxels within +- ld of their own.
+
+    Parameters
+    ----------
+    xpos, ypos, data : float32[n]
+    dq, spaxel : int32[n]
+    throughput : float64[n]                     times the weight of the exposure; rows of zero are skipped
+    centre1, centre2, cosine : float64[ny, nx]  world coordinates of the spaxels, factor of the first axis
+    scale1, scale2, step1, step2 : float        nominal pixel in world units; output step in nominal pixels
+    numerator, denominator : float64[ny * nx]   sum(w d) and sum(w), updated in place
+    """
+    ny, nx = centre1.shape
+    for i in range(data.size):
+        if dq[i] != 0 or throughput[i] == 0.0:
+            continue
+        row_y, row_x = spaxel[i] // nx, spaxel[i] % nx
+        x = ref1 + np.float64(xpos[i])
+        y = ref2 + np.float64(ypos[i])
+        for iy in range(max(row_y - ld, 0), min(row_y + ld + 1, ny)):
+            for ix in range(max(row_x - ld, 0), min(row_x + ld + 1, nx)):
+                u1 = abs(centre1[iy, ix] - x) * cosine[iy, ix] / scale1
+                u2 = abs(centre2[iy, ix] - y) / scale2
+                weight = spatial_weight(u1, u2, method, frac1, frac2, step1, step2, radius, ld)
+                if weight != 0.0:
+                    weight *= throughput[i]
+                    numerator[iy * nx + ix] += weight * data[i]
+                    denominator[iy * nx + ix] += weight
