@@ -115,10 +115,10 @@ def _one(job):
     return name, out
 
 
-def montecarlo(realisations, processes, output, only=None):
+def montecarlo(realisations, processes, output, only=None, first_seed=0):
     """Run the cases and print the table of docs/validation/imphot.md."""
     names = [n for n in CASES if only is None or n in only]
-    seeds = np.array_split(np.arange(realisations), processes)
+    seeds = np.array_split(np.arange(realisations) + first_seed, processes)
     jobs = [(name, [int(s) for s in chunk]) for name in names for chunk in seeds]
     rows = {name: [] for name in names}
     with ProcessPoolExecutor(processes) as pool:
@@ -235,12 +235,13 @@ def main():
     parser.add_argument("what", choices=("montecarlo", "speed", "batch"))
     parser.add_argument("--realisations", type=int, default=100)
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--files", type=int, default=16)
     parser.add_argument("--output", default=None)
     parser.add_argument("--only", nargs="*", default=None)
     options = parser.parse_args()
     if options.what == "montecarlo":
-        montecarlo(options.realisations, options.processes, options.output, options.only)
+        montecarlo(options.realisations, options.processes, options.output, options.only, options.first_seed)
     elif options.what == "speed":
         speed()
     else:

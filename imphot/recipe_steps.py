@@ -104,11 +104,7 @@ def load_exposures(images, cubes, curve, filter_name, problems, progress=lambda 
         [*((f, False) for f in images), *((f, True) for f in cubes)], "reading MUSE images"
     ):
         try:
-            image = collapse_cube(frame.path, curve) if is_cube else as_sky_image(str(frame.path), "MUSE")
-            if image.wcs is None or not image.wcs.has_celestial:
-                raise UserError("no celestial coordinates")
-            if image.mask.all():
-                raise UserError("all pixels are masked or not a number")
+            image = _load_image(frame, curve, is_cube)
         except UserError as err:
             problems.add(
                 frame.path,
@@ -131,6 +127,15 @@ def load_exposures(images, cubes, curve, filter_name, problems, progress=lambda 
             )
         )
     return out
+
+
+def _load_image(frame, curve, is_cube):
+    image = collapse_cube(frame.path, curve) if is_cube else as_sky_image(str(frame.path), "MUSE")
+    if image.wcs is None or not image.wcs.has_celestial:
+        raise UserError("no celestial coordinates")
+    if image.mask.all():
+        raise UserError("all pixels are masked or not a number")
+    return image
 
 
 def _float(value):

@@ -34,6 +34,8 @@ WITHOUT_SOLUTION = {
     ("g13_isolated", "image_notstar"),
     ("g13_isolated", "image_regions"),
 }
+EVERY_RUN = ("g02_typical", "g05_rotfov", "g08_nonsquare", "g12_small")  # all runs pass for all; time counts
+THREE_RUNS = ("image_free", "image_beta25", "image_regions")
 CASES = (
     "g01_clean",
     "g02_typical",
@@ -76,7 +78,7 @@ def test_as_recorded(golden, peer, name):
     case = peer[name]
     hst, muse = (str(golden / "pairs" / f"{name}_{kind}.fits") for kind in ("hstgrid", "muse"))
     compared = 0
-    for run in RUNS:
+    for run in RUNS if name in EVERY_RUN else THREE_RUNS:
         record = case.get(run)
         if record is None or "error" in record or (name, run) in WITHOUT_SOLUTION:
             continue
@@ -93,7 +95,7 @@ def test_as_recorded(golden, peer, name):
         assert fit.rchi == pytest.approx(record["rchi"], rel=1e-6)
         assert fit.summary(header=False) == record["summary"]
         compared += 1
-    assert compared >= 7
+    assert compared >= (7 if name in EVERY_RUN else 1)
 
 
 @pytest.mark.unit
