@@ -36,6 +36,8 @@ class RawSetup:
         flat-fielding, where the lamp does not fill the field (the recipe corrects only this sign).
     slice_scatter, ifu_scatter, illum_scatter : float
         Scatter of throughputs; the last one is the change between flat field and sky, seen by ILLUM.
+    slice_fill : float
+        Width of a slice on the detector in units of the distance of slices.
     cosmics : int
         Hits per frame and channel.
     saturated : float
@@ -61,6 +63,7 @@ class RawSetup:
     slice_scatter: float = 0.05
     ifu_scatter: float = 0.04
     illum_scatter: float = 0.03
+    slice_fill: float = 0.87
     cosmics: int = 20
     saturated: float = 0.0
     level: float = 15000.0
@@ -111,11 +114,11 @@ def trace_polynomials(setup: RawSetup, ifu: int) -> np.ndarray:
     height = setup.shape[0]
     s = np.arange(NSLICE)
     out = np.zeros((NSLICE, 3, 6))
-    half = 0.45 * pitch * (1 + 0.005 * np.sin(s + ifu))
+    half = 0.5 * setup.slice_fill * pitch * (1 + 0.005 * np.sin(s + ifu))
     bend = 0.004 * pitch * (s - 23.5) / 24
-    centre = pitch * (s + 0.5) + 0.5 + 0.1 * np.sin(s + 2.0 * ifu)
+    centre = pitch * (s + 0.5) + 0.5 + 0.01 * pitch * np.sin(s + 2.0 * ifu)
     # bend * (2 y / height - 1)^2 written out in powers of y
-    for k, offset in enumerate((0.03, -half, half)):
+    for k, offset in enumerate((0.02, -half, half)):
         out[:, k, 0] = centre + offset + bend
         out[:, k, 1] = -4 * bend / height
         out[:, k, 2] = 4 * bend / height**2

@@ -29,7 +29,7 @@ class Vignetting:
     region : bool[ny, nx]
         Where the correction applies.
     fit_region : bool[ny, nx]
-        Pixels that were used.
+        Pixels that were used, of the region.
     edges_excluded : bool
         Whether strong edges were taken out.
     """
@@ -163,5 +163,6 @@ def fit_vignetting(
     clamp = np.minimum if narrow_field else np.maximum
     smoothed = _smooth(image, fit_region, method, xpar, ypar, clamp)
     region = _keep_nfm_rows(smoothed, vignetted, good) if narrow_field else inside
+    fit_region &= region  # rows dropped in the narrow field are flagged in the product, too
     correction = np.where(region, smoothed, one).astype(np.float32)
     return Vignetting(image, correction, region, fit_region, excluded)

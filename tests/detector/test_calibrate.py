@@ -281,7 +281,8 @@ def test_rows_against_the_formulas(pixel_map):
 @pytest.mark.unit
 def test_slice_ends_where_an_edge_leaves_the_detector(pixel_map):
     trace = instrument.trace_polynomials(SETUP, 1)[:, 1:]
-    trace[47, 1, :2] = (NX - 0.5, 0.01)  # beyond the last column from row 51 on
+    trace[47, 1] = 0
+    trace[47, 1, :2] = (NX - 0.505, 0.01)  # beyond the last column from row 51 on
     trace[20, 0, 0] = trace[20, 1, 0] + 1  # crossed edges
     cut = build_pixel_map(
         1, SETUP.shape, trace, instrument.wave_polynomials(SETUP, 1), pixel_map.geometry, "WFM-NOAO-N"
