@@ -26,6 +26,7 @@ def test_demo_makes_a_cube_images_and_a_picture(tmp_path, monkeypatch, capsys):
     with fits.open(folder / "DATACUBE_FINAL.fits") as hdus:
         data, header = hdus["DATA"].data, hdus["DATA"].header
         assert np.isfinite(data).mean() > 0.9
+        data = data[:-3]  # the last planes are filled only here and there
         middle = np.nanmean(data[:, 65:85, 65:85], axis=(1, 2))
         wave = header["CRVAL3"] + header["CD3_3"] * np.arange(data.shape[0])
         line = np.abs(wave - 7148.0) < 4
