@@ -19,7 +19,7 @@ $(BIN)/.test: pyproject.toml
 	touch $@ $(BIN)/.demo
 
 demo: $(BIN)/.demo
-	$(BIN)/musetools demo --output-dir=demo
+	$(BIN)/musetools demo demo
 
 demo-twilight: $(BIN)/.demo
 	$(BIN)/musetools demo-twilight --output-dir=demo-twilight

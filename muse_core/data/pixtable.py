@@ -102,7 +102,7 @@ class PixelTableFile:
 
 
 def _read_fully(descriptor: int, target: npt.NDArray[np.generic], offset: int) -> int:
-    view = memoryview(target).cast("B") if target.size else memoryview(b"")
+    view = memoryview(target.data).cast("B") if target.size else memoryview(b"")
     done = 0
     while done < len(view):
         got = os.preadv(descriptor, [view[done:]], offset + done)

@@ -21,6 +21,7 @@ from muse_core.framework.frames import Frame
 from muse_core.framework.spec import ParamValues, RecipeSpec, Value, value_text
 
 if TYPE_CHECKING:
+    from astropy.io.fits import Card as FitsCard
     from astropy.io.fits import HDUList, Header
 
 Card = tuple[str, object, str]
@@ -38,8 +39,8 @@ _STANDARD = re.compile(
 _BLOCK = 2880
 
 
-def set_card(header: Header, key: str, value: object, comment: str = "") -> None:
-    """Set a header card (replacing one of that name), shortening the comment to what the card holds.
+def make_card(key: str, value: object, comment: str = "") -> FitsCard:
+    """Return a header card with the comment shortened to what the card holds.
 
     Parameters
     ----------
@@ -51,14 +52,28 @@ def set_card(header: Header, key: str, value: object, comment: str = "") -> None
     hierarch = len(key) > 8 or " " in key
     name = f"HIERARCH {key}" if hierarch else key
     if isinstance(value, str):
-        value = value.encode("ascii", "replace").decode()
+        value = _printable(value)
         if hierarch:
             # a HIERARCH card has no continuation that every reader understands; the text is cut as CPL does
             value = _cut_text(value, 80 - len(name) - len(" = ''"))
-    used = len(fits.Card(name, value).image.rstrip())
-    room = 80 - used - len(" / ")
-    text = comment.encode("ascii", "replace").decode()[: max(room, 0)].rstrip() if room > 3 else ""
-    header[key if key in header else name] = (value, text) if text else value
+        width = max(len(value) + value.count("'"), 8) + 2
+    else:
+        width = len(str(value)) + 4
+    room = 80 - len(name) - len(" = ") - max(width, 20) - len(" / ")
+    return fits.Card(name, value, _printable(comment)[:room].rstrip() if room > 3 else "")
+
+
+def set_card(header: Header, key: str, value: object, comment: str = "") -> None:
+    """Set a header card (replacing one of that name), see `make_card`."""
+    card = make_card(key, value, comment)
+    if key in header:
+        header[key] = (card.value, card.comment) if card.comment else card.value
+    else:
+        header.append(card, end=True)
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in text)
 
 
 def _cut_text(text: str, room: int) -> str:
@@ -176,26 +191,27 @@ def product_header(
     """
     from astropy.io import fits
 
-    cards = inherited_cards(base, keep=keep)
+    inherited = inherited_cards(base, keep=keep)
+    history = [card for card in inherited if card[0].startswith("ESO ")]
+    plain = [card for card in inherited if not card[0].startswith("ESO ")]
+    cards: dict[str, Card] = {}
+    for card in (
+        *plain,
+        ("PIPEFILE", filename, "Filename of data product"),
+        ("DATAMD5", "0" * 32, "MD5 checksum"),
+        *history,
+        *processing_cards(spec, tag, params, used, base, _record_number(inherited)),
+        *extra,
+        *qc,
+    ):
+        cards[card[0]] = card
     header = fits.Header()
     header["SIMPLE"] = (True, "file does conform to FITS standard")
     header["BITPIX"] = (8, "number of bits per data pixel")
     header["NAXIS"] = (0, "number of data axes")
     header["EXTEND"] = (True, "FITS dataset may contain extensions")
     header["DATE"] = (_now(), "file creation date (YYYY-MM-DDThh:mm:ss UT)")
-    history = [card for card in cards if card[0].startswith("ESO ")]
-    plain = [card for card in cards if not card[0].startswith("ESO ")]
-    for key, value, comment in plain:
-        set_card(header, key, value, comment)
-    set_card(header, "PIPEFILE", filename, "Filename of data product")
-    set_card(header, "DATAMD5", "0" * 32, "MD5 checksum")
-    for key, value, comment in history:
-        set_card(header, key, value, comment)
-    for key, value, comment in processing_cards(spec, tag, params, used, base, _record_number(cards)):
-        set_card(header, key, value, comment)
-    for key, value, comment in (*extra, *qc):
-        set_card(header, key, value, comment)
-    return header
+    return fits.Header([*header.cards, *(make_card(*card) for card in cards.values())])
 
 
 def _now() -> str:

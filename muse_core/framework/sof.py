@@ -26,7 +26,9 @@ class MissingFileError(FileNotFoundError):
 def expand_name(name: str) -> str:
     """Expand environment variables and a leading ``~`` of a file name."""
     expanded = _VARIABLE.sub(lambda match: os.environ.get(match.group(1) or match.group(2), ""), name)
-    return str(Path(expanded).expanduser()) if expanded.startswith("~") else expanded
+    if expanded == "~" or expanded.startswith("~/"):
+        return str(Path.home()) + expanded[1:]
+    return expanded
 
 
 def parse_sof(text: str) -> list[Frame]:

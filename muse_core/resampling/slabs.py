@@ -26,6 +26,7 @@ from muse_core.resampling.weights import METHODS, NEAREST, Resampling, add_rows,
 
 BYTES_PER_ROW = 150
 BYTES_PER_VOXEL = 40
+MAX_PLANES = 48
 _MARGIN_A = 0.02
 _NEAREST_STRETCH = 2.0  # found by experiment: 1.8 to 2.2 reproduce what the C recipe chooses
 
@@ -119,7 +120,9 @@ def planes_per_slab(plan: CubePlan, rows: int, memory_bytes: int, threads: int) 
     per_plane = BYTES_PER_ROW * rows / grid.nz + BYTES_PER_VOXEL * grid.nx * grid.ny
     # one finished slab per thread may wait to be handed out beside the one at work
     fit = int(memory_bytes / (1.3 * threads) / per_plane) - 2 * plan.halo
-    return max(1, min(fit, 64, -(-grid.nz // threads)))
+    # several slabs per thread keep all threads busy to the end; the halo makes very thin ones wasteful
+    even = max(8 * max(plan.halo, 1), -(-grid.nz // (4 * threads)))
+    return max(1, min(fit, MAX_PLANES, even))
 
 
 class _Geometry:
