@@ -134,3 +134,4 @@ def run(frames, p, ctx):
     if "cube" in settings.save:
         final.make_cube(combination, calib, settings, p, ctx)
     final.save_combined(combination, settings, ctx)
+    final.save_stacked(combination, settings, p, ctx)

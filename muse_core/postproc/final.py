@@ -12,6 +12,7 @@ from muse_core.data.block import Block
 from muse_core.data.pixtable_writer import PixelTableWriter, column_units
 from muse_core.framework import RecipeError
 from muse_core.framework.products import set_card
+from muse_core.postproc import cube_products
 from muse_core.postproc.header_values import get_str, is_narrow_field
 from muse_core.postproc.inputs import Calibrations, Settings
 from muse_core.postproc.observation import position_angle
@@ -22,7 +23,6 @@ from muse_core.postproc.steps import WCS_KEYS, offset_cards
 from muse_core.postproc.weights import fit_weights, mean_strehl
 from muse_core.resampling.collapse import FilterSet
 from muse_core.resampling.cosmics import COSMIC_RAY, neighbourhood
-from muse_core.resampling.cube_file import CubeWriter
 from muse_core.resampling.grid import (
     ARCSEC,
     NFM_STEP,
@@ -242,11 +242,11 @@ def make_cube(
     base = product_base(combination)
     unit = combination.members[0].data_unit
     name = get_str(base, "OBJECT") or ""
-    images = FilterSet(calib.filters, grid)
+    images = FilterSet(calib.filters, grid, euro3d=cube_products.is_euro3d(p.format))
     flagged = [RowSet(member.exposure.total_rows) for member in combination.members]
     quality_plane, n_cosmics = None, 0
     with ctx.stream("DATACUBE_FINAL", base=base, used=combination.image_frames) as product:
-        with CubeWriter(product.path, product.header, grid, unit, name, reserve_cards=108) as writer:
+        with cube_products.open_cube(product.path, product.header, grid, unit, name, p.format) as writer:
             slabs = cube_slabs(
                 contributions(combination), plan, threads=ctx.threads, memory_bytes=ctx.memory_bytes
             )
@@ -261,10 +261,13 @@ def make_cube(
             if plan.cosmics:
                 ctx.log.info("  %d rows flagged as cosmic rays", n_cosmics)
             qc = measure_quality(quality_plane, grid, ctx)
-            save_images(images, combination, base, qc, unit, name, ctx)
-            for card in qc:
-                set_card(product.header, *card)
-            writer.finish(product.header)
+            if cube_products.is_euro3d(p.format):
+                qc = []
+            if cube_products.writes_image_files(p.format):
+                save_images(images, combination, base, qc, unit, name, p.format, ctx)
+            cube_products.finish_cube(
+                writer, product.path, product.header, qc, images, combination, grid, name, p, ctx
+            )
     combination.cosmics = flagged if plan.cosmics else None
 
 
@@ -282,19 +285,21 @@ def measure_quality(plane, grid: OutputGrid, ctx: RunContext) -> list[tuple[str,
     return cards
 
 
-def save_images(images: FilterSet, combination: Combination, base: Header, qc, unit: str, name: str, ctx: RunContext) -> None:  # type: ignore[no-untyped-def]  # fmt: skip
+def save_images(images: FilterSet, combination: Combination, base: Header, qc, unit: str, name: str, cube_format: str, ctx: RunContext) -> None:  # type: ignore[no-untyped-def]  # fmt: skip
     """Write IMAGE_FOV for each filter."""
     from astropy.io import fits
 
     header = base.copy()
     header.remove("SPECSYS", ignore_missing=True)
+    for key, value, comment in cube_products.image_keywords(cube_format):
+        set_card(header, key, value, comment)
     for number, image in enumerate(images, 1):
         if not image.covers_any_plane:
             ctx.log.warning("filter %s does not overlap the wavelength range of the cube", image.name)
         header["OBJECT"] = image.object_name(name)
         ctx.save(
             "IMAGE_FOV",
-            fits.HDUList([fits.PrimaryHDU(), image.hdu(unit)]),
+            fits.HDUList([fits.PrimaryHDU(), image.hdu(unit, sdp=cube_format == "sdpCube")]),
             base=header,
             used=combination.frames if image.name == "white" and number == 1 else combination.image_frames,
             extra=image.drs_cards(),
@@ -350,3 +355,9 @@ def save_combined(combination: Combination, settings: Settings, ctx: RunContext)
                     block.dq[hit] |= COSMIC_RAY
                 writer.write(block, weight)
         writer.close()
+
+
+def save_stacked(combination: Combination, settings: Settings, p: ParamValues, ctx: RunContext) -> None:
+    """Write OBJECT_RESAMPLED: all slices side by side."""
+    if "stacked" in settings.save:
+        cube_products.save_stacked(combination, product_base(combination), p, ctx)

@@ -93,7 +93,10 @@ class StreamedImage:
     "Rows" are the elements of the slowest axis: planes of a cube, lines of an image.
     """
 
-    def __init__(self, descriptor: int, header: fits.Header, start: int, shape: tuple[int, ...]) -> None:
+    def __init__(
+        self, path: Path, descriptor: int, header: fits.Header, start: int, shape: tuple[int, ...]
+    ) -> None:
+        self._path = path
         self._descriptor = descriptor
         self.header = header
         self.header_bytes = header.tostring().encode("ascii")
@@ -124,6 +127,10 @@ class StreamedImage:
             self._written[first : first + len(values)] = True
             self._sum += words
         write_all(self._descriptor, values.astype(">f4"), self.data_start + 4 * self.row_size * first)
+
+    def view(self) -> npt.NDArray[np.float32]:
+        """What was written so far, mapped from the file (big-endian)."""
+        return np.memmap(self._path, dtype=">f4", mode="r", offset=self.data_start, shape=self.shape)
 
     def finish(self) -> None:
         """Check that nothing is missing and put DATASUM into the header."""
@@ -165,7 +172,7 @@ class StreamedFile:
             self.images: list[StreamedImage] = []
             offset = self._primary_size
             for header, shape in extensions:
-                image = StreamedImage(self._descriptor, header, offset, shape)
+                image = StreamedImage(self.path, self._descriptor, header, offset, shape)
                 self.images.append(image)
                 offset = image.end
             os.posix_fallocate(self._descriptor, 0, offset)  # a full disk is noticed here, not after hours
