@@ -22,7 +22,7 @@ from .store import RowStore
 
 BYTES_PER_ROW = 48  # of a strip: columns, their copies in voxel order, and the sorting
 HALO = 2  # rows of cells: one for the weights, one more for the statistics of cosmic rays
-LEAST_HEIGHT = 12
+LEAST_HEIGHT = 16
 LARGEST_SIDE = 5000
 
 
