@@ -5,7 +5,9 @@ pictures.
 
 from __future__ import annotations
 
+import contextlib
 import io
+import logging
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,6 +28,7 @@ __all__ = [
     "fit_one",
     "imphot_table",
     "load_exposures",
+    "messages_to",
     "offset_rows",
     "on_muse_grid",
     "png_bytes",
@@ -274,6 +277,24 @@ def png_bytes(rgb):
     buffer = io.BytesIO()
     image.imsave(buffer, rgb[::-1], format="png")
     return buffer.getvalue()
+
+
+@contextlib.contextmanager
+def messages_to(log):
+    """Send the messages of the library to the log of a recipe for a while, and nowhere else."""
+
+    class Forward(logging.Handler):
+        def emit(self, record):
+            log.log(record.levelno, "%s", record.getMessage())
+
+    library, handler = logging.getLogger("imphot"), Forward()
+    propagate, library.propagate = library.propagate, False
+    library.addHandler(handler)
+    try:
+        yield
+    finally:
+        library.removeHandler(handler)
+        library.propagate = propagate
 
 
 def fit_exposures(exposures, method, image_options, star_options, want_pictures, nproc):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import signal
 import sys
@@ -16,6 +17,23 @@ def find_function(name):
     return getattr(importlib.import_module(f"imphot.{module}" if module else "imphot"), function)
 
 
+class Notes(logging.Handler):
+    """Keeps the messages of a job for the calling process."""
+
+    def __init__(self):
+        super().__init__()
+        self.messages = []
+
+    def emit(self, record):
+        """Keep one message."""
+        self.messages.append((record.levelno, record.getMessage()))
+
+    def take(self):
+        """The messages so far, which are then forgotten."""
+        out, self.messages = self.messages, []
+        return out
+
+
 def main():
     """Serve jobs until the input ends."""
     from imphot.errors import UserError
@@ -26,6 +44,9 @@ def main():
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever is printed must not get between the answers
     os.environ.setdefault("MPLBACKEND", "Agg")
+    notes, log = Notes(), logging.getLogger("imphot")
+    log.addHandler(notes)
+    log.propagate = False
     while True:
         try:
             name, args, kwargs = read_message(source)
@@ -37,7 +58,7 @@ def main():
             answer = ("user", str(err), "")
         except Exception as err:  # the caller gets whatever happened
             answer = ("error", f"{type(err).__name__}: {err}", traceback.format_exc())
-        write_message(answers, answer)
+        write_message(answers, (*answer, notes.take()))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ and tests will do.
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import struct
@@ -26,6 +27,8 @@ __all__ = [
     "JobIterator",
     "number_of_workers",
 ]
+
+_log = logging.getLogger("imphot")
 
 _HEAD = struct.Struct("<Q")
 
@@ -59,7 +62,7 @@ class _Worker:
             return read_message(self.process.stdout)
         except (EOFError, BrokenPipeError, OSError) as err:
             code = self.process.poll()
-            return "error", f"A worker process ended unexpectedly (exit status {code})", repr(err)
+            return "error", f"A worker process ended unexpectedly (exit status {code})", repr(err), []
 
     def close(self):
         """Let the process end; stop it if it does not."""
@@ -136,8 +139,10 @@ class JobIterator:
         if self._closed or self._next >= len(self._jobs):
             self.close()
             raise StopIteration
-        kind, value, traceback = self._jobs[self._next].result()
+        kind, value, traceback, notes = self._jobs[self._next].result()
         self._next += 1
+        for level, text in notes:
+            _log.log(level, "%s", text)
         if kind == "user":
             raise UserError(value)
         if kind == "error":

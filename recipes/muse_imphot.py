@@ -106,23 +106,31 @@ def run(frames, p, ctx):
     from imphot import UserError, recipe_steps
 
     try:
-        options = read_options(frames, p, ctx)
-        curve = read_curve(frames, p, ctx)
-        ctx.problems.raise_if_any()
-        exposures = recipe_steps.load_exposures(
-            frames["IMAGE_FOV"], frames["DATACUBE_FINAL"], curve, p.filter, ctx.problems, ctx.progress
-        )
-        match_references(frames, exposures, p, ctx)
-        ctx.problems.raise_if_any()
-        pictures = bool(options.save - {"hst"}) or ctx.report_requested
-        done = recipe_steps.fit_exposures(
-            exposures, p.method, options.image, options.star, pictures, p.nproc or ctx.threads
-        )
-        for exposure in ctx.progress(done, "fitting", total=len(exposures)):
-            tell(exposure, ctx.log)
-        save(exposures, options, frames, p, ctx)
+        with recipe_steps.messages_to(ctx.log):
+            fit_all(frames, p, ctx)
     except UserError as err:
         raise RecipeError(str(err)) from err
+
+
+def fit_all(frames, p, ctx):
+    """Read, match, fit, write."""
+    from imphot import recipe_steps
+
+    options = read_options(frames, p, ctx)
+    curve = read_curve(frames, p, ctx)
+    ctx.problems.raise_if_any()
+    exposures = recipe_steps.load_exposures(
+        frames["IMAGE_FOV"], frames["DATACUBE_FINAL"], curve, p.filter, ctx.problems, ctx.progress
+    )
+    match_references(frames, exposures, p, ctx)
+    ctx.problems.raise_if_any()
+    pictures = bool(options.save - {"hst"}) or ctx.report_requested
+    done = recipe_steps.fit_exposures(
+        exposures, p.method, options.image, options.star, pictures, p.nproc or ctx.threads
+    )
+    for exposure in ctx.progress(done, "fitting", total=len(exposures)):
+        tell(exposure, ctx.log)
+    save(exposures, options, frames, p, ctx)
 
 
 def read_options(frames, p, ctx):
@@ -232,8 +240,6 @@ def match_references(frames, exposures, p, ctx):
 
 def tell(exposure, log):
     """Write the results of one image into the log."""
-    from imphot.image_engine import FLAGS
-
     for fit in exposure.fits:
         log.info(
             "%s %s: fwhm %.4f +- %.4f arcsec, beta %.3f, scale %.4f +- %.4f, bg %.4f +- %.4f, "
@@ -252,9 +258,6 @@ def tell(exposure, log):
             fit.ddec.value,
             fit.ddec.stdev,
         )
-        for bit, meaning in FLAGS.items():
-            if fit.flag & bit:
-                log.warning("%s %s: %s", exposure.name, fit.method, meaning)
 
 
 def save(exposures, options, frames, p, ctx):

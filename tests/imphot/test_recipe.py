@@ -181,3 +181,34 @@ def test_bad_input(two, tmp_path):
         with pytest.raises(RecipeError, match=text):
             run_recipe("muse_imphot", frames, options, workdir=tmp_path)
     assert not list(tmp_path.glob("*.fits"))
+
+
+@pytest.mark.unit
+def test_command_line(two, tmp_path):
+    """Products through muserun; an impossible input ends with 255 and one error, no traceback."""
+    import subprocess
+    import sys
+
+    images, hst = two
+    command = [
+        sys.executable,
+        "-m",
+        "muse_core.hosts.muserun",
+        f"--output-dir={tmp_path}",
+        f"--log-dir={tmp_path}",
+        "muse_imphot",
+    ]
+    with fits.open(hst) as hdus:
+        hdus[0].header["CRVAL2"] = 10.0
+        hdus.writeto(tmp_path / "far.fits")
+    for reference, status in ((hst, 0), (tmp_path / "far.fits", 255)):
+        sof = tmp_path / "imphot.sof"
+        sof.write_text(f"{images[0][0]} IMAGE_FOV\n{reference} HST_IMAGE\n", encoding="utf-8")
+        result = subprocess.run(
+            [*command, "--fix_beta=none", str(sof)], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert result.returncode == status, result.stdout + result.stderr
+        assert "Traceback" not in result.stdout + result.stderr
+        assert status or result.stderr == ""
+    assert (tmp_path / "OFFSET_LIST.fits").exists()
+    assert result.stderr.count("overlap") + result.stderr.count("same part of the sky") == 1

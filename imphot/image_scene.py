@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""From the HST frame to the fine grid of the model: resampling, gaps, noise, point sources."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .errors import UserError
+from .image_model import ForwardModel, grid_size
+from .image_noise import hst_noise_level
+from .images import pixel_steps
+from .regrid import flux_factor
+from .resampling import cut_out, footprint_mask, resample, target_map
+from .windows import lowpass_window
+
+__all__ = ["Scene", "point_sources", "prepare_scene"]
+
+
+@dataclass
+class Scene:
+    """The HST image on the fine grid around the MUSE pixels, moved by whole MUSE pixels."""
+
+    model: ForwardModel
+    fine: np.ndarray
+    missing: np.ndarray
+    shift: tuple
+    hst_variance: np.ndarray | float
+    level: float
+
+
+def prepare_scene(hst, muse, crop, steps, aligned, shift, hst_moffat, hst_psf=None):
+    """Bring the HST frame to the fine grid of the model.
+
+    Parameters
+    ----------
+    hst, muse : SkyImage
+    crop : (slice, slice)
+        MUSE pixels to be fitted
+    steps : (float, float)
+        MUSE pixel sizes along y and x [arcsec]
+    aligned : bool
+        the HST image is already on the MUSE pixels, in the MUSE unit and low-passed
+    shift : (int, int)
+        whole MUSE pixels along y and x by which the HST image is moved beforehand
+    hst_moffat, hst_psf
+        see `imphot.fit_image_photometry`
+    """
+    sizes = [grid_size(s.stop - s.start, step) for s, step in zip(crop, steps, strict=True)]
+    axes = [crop[i].start - sizes[i][1] - shift[i] + np.arange(2 * sizes[i][0]) / 2.0 for i in (0, 1)]
+    map_y, map_x = target_map(muse.wcs, hst.wcs, axes[0], axes[1])
+    hst_steps = pixel_steps(hst.wcs)
+    cutout = cut_out(hst, map_y, map_x, int(np.ceil(1.0 / min(hst_steps))))
+    limit = 1.0 / max(steps)  # cut-off of the fine grid: twice that of the MUSE pixels
+    if aligned:
+        factor = 1.0
+
+        def transfer(radius):
+            window = lowpass_window(radius, 0.5 / steps[1])
+            return np.where(window > 0.02, 1.0 / np.maximum(window, 0.02), 0.0)
+    else:
+        factor = flux_factor(hst, muse) * (steps[0] * steps[1]) / (hst_steps[0] * hst_steps[1])
+
+        def transfer(radius):
+            return (radius < limit).astype(float)
+
+    fine = resample(cutout, cutout.values, map_y, map_x, transfer) * factor
+    level = cutout.level * factor
+    window = tuple(slice(size[1], size[1] + s.stop - s.start) for size, s in zip(sizes, crop, strict=True))
+    otf = None if hst_psf is None else _image_transfer(np.asarray(hst_psf, float), hst_steps)
+    model = ForwardModel(fine, steps, window, hst_moffat, otf, level)
+    covered = ~footprint_mask(cutout, map_y, map_x, 0.5 * max(steps), tolerance=0.5)
+    missing = np.zeros((window[0].stop - window[0].start, window[1].stop - window[1].start))
+    if not covered.all():
+        missing = _share_of_missing(model, ~covered)
+    variance = _hst_variance(
+        hst, cutout, fine, covered, map_y, map_x, factor, level, steps, hst_steps, aligned
+    )
+    return Scene(model, fine, missing, shift, variance, level)
+
+
+def _share_of_missing(model, gaps):
+    """Share of the light of each MUSE pixel that comes from gaps, for a seeing of 0.7 arcsec."""
+    from scipy import fft
+
+    return model.fold(fft.rfft2(gaps.astype(float)) * model.otf.value(0.7, 2.5))
+
+
+def _image_transfer(psf, steps):
+    """Transfer function of a PSF given as an image on the HST pixels, about its centre of light."""
+    from scipy import ndimage
+
+    if psf.ndim != 2 or not np.isfinite(psf).all() or not psf.sum() > 0:
+        raise UserError("The image of the HST PSF must have two dimensions, finite values and a positive sum")
+    psf = psf / psf.sum()
+    size = [4 * 2 ** int(np.ceil(np.log2(n))) for n in psf.shape]
+    y, x = (np.arange(n) for n in psf.shape)
+    core = np.where(psf > 0.1 * psf.max(), psf, 0.0)
+    cy, cx = float((core.sum(1) @ y) / core.sum()), float((core.sum(0) @ x) / core.sum())
+    spectrum = np.fft.fft2(psf, size)
+    ky, kx = np.fft.fftfreq(size[0])[:, None], np.fft.fftfreq(size[1])[None, :]
+    spectrum = np.fft.fftshift(spectrum * np.exp(2j * np.pi * (ky * cy + kx * cx)))
+    parts = [ndimage.spline_filter(p, order=3, mode="nearest") for p in (spectrum.real, spectrum.imag)]
+
+    def transfer(v, u):
+        grid = np.broadcast_arrays(
+            v * steps[0] * size[0] + size[0] // 2, u * steps[1] * size[1] + size[1] // 2
+        )
+        real, imag = (ndimage.map_coordinates(p, grid, order=3, prefilter=False, cval=0.0) for p in parts)
+        return real + 1j * imag
+
+    return transfer
+
+
+def _hst_variance(hst, cutout, fine, covered, map_y, map_x, factor, level, steps, hst_steps, aligned):
+    """Noise of the HST image as variance of white noise per fine pixel: measured sky, and photons where
+    known.
+    """
+    if cutout.var is not None and not aligned:
+        density = hst_steps[0] * hst_steps[1] / (0.25 * steps[0] * steps[1]) * factor**2
+        from scipy import ndimage
+
+        planes = ndimage.map_coordinates(
+            cutout.var, [map_y - cutout.y0, map_x - cutout.x0], order=1, mode="nearest"
+        )
+        return np.maximum(planes, 0.0) * density
+    sky = hst_noise_level(fine, 0.5 * max(steps), covered)
+    exptime = hst.header_value("EXPTIME")
+    counts = str(hst.unit).upper().replace(" ", "") in (
+        "ELECTRONS/S",
+        "ELECTRON/S",
+        "E/S",
+        "E-/S",
+        "ELECTRONS/SEC",
+    )
+    if aligned or not counts or not isinstance(exptime, (int, float)) or not exptime > 0:
+        return sky
+    per_flux = factor / float(exptime) * hst_steps[0] * hst_steps[1] / (0.25 * steps[0] * steps[1])
+    return sky + np.maximum(fine - level, 0.0) * per_flux
+
+
+def point_sources(scene, steps, shape, radius):
+    """Circles around HST sources that are as sharp as the grid allows, on the MUSE pixels."""
+    from scipy import ndimage
+
+    step = 0.5 * max(steps)
+    image = ndimage.gaussian_filter(scene.fine - scene.level, 0.5, mode="wrap")
+    wide = ndimage.gaussian_filter(scene.fine - scene.level, 2.0, mode="wrap")
+    noise = 1.4826 * np.median(np.abs(image - np.median(image))) + 1e-300
+    peaks = (image == ndimage.maximum_filter(image, 7, mode="wrap")) & (image > 20.0 * noise)
+    iy, ix = np.nonzero(peaks)
+    out = np.zeros(shape, bool)
+    if iy.size == 0:
+        return out
+    ratio = image[iy, ix] / np.maximum(wide[iy, ix], 1e-300)
+    sharp = ratio > 0.75 * ratio.max()
+    window = scene.model.window
+    y = np.arange(shape[0])[:, None]
+    x = np.arange(shape[1])[None, :]
+    for py, px in zip(iy[sharp] / 2.0 - window[0].start, ix[sharp] / 2.0 - window[1].start, strict=True):
+        out |= (y - py) ** 2 + (x - px) ** 2 < (radius / (2 * step)) ** 2
+    return out
