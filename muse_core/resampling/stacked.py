@@ -141,7 +141,8 @@ def stacked_layout(
     nx = 0
     for key in np.flatnonzero(np.isfinite(limits.low)):
         column[key] = nx
-        nx += math.ceil((limits.high[key] - limits.low[key]) / step) + 1
+        width = float(np.float32(limits.high[key]) - np.float32(limits.low[key]))
+        nx += math.ceil(width / step) + 1
     ny = math.ceil((wavelengths[1] - wavelengths[0]) / dlambda) + 1
     position = np.where(column >= 0, limits.low, 0.0)
     return StackedLayout(float(step), position, column, nx, ny, float(wavelengths[0]), float(dlambda))
@@ -184,7 +185,9 @@ def add_stacked_rows(xpos, lam, data, dq, origin, position, column, step, lambda
         if dq[i] != 0:
             continue
         key = origin[i] & 0x7FF
-        ix = column[key] + int(np.floor((np.float64(xpos[i]) - position[key]) / step + 0.5))
+        # the difference is single precision in the C pipeline, which decides ties between columns
+        shift = np.float64(np.float32(xpos[i] - np.float32(position[key])))
+        ix = column[key] + int(np.floor(shift / step + 0.5))
         offset = (np.float64(lam[i]) - lambda_min) / dlambda
         own = int(np.floor(offset + 0.5))
         value = np.float64(data[i])

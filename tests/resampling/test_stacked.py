@@ -59,7 +59,7 @@ def slow_image(block, layout):
     good = block.dq == 0
     key = block.origin & 0x7FF
     column = layout.column[key] + np.floor(
-        (block.xpos.astype(float) - layout.position[key]) / layout.step + 0.5
+        (block.xpos - layout.position[key].astype(np.float32)).astype(float) / layout.step + 0.5
     ).astype(int)
     offset = (block.lam.astype(float) - layout.lambda_min) / layout.dlambda
     own = np.floor(offset + 0.5)
