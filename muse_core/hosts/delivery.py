@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import stat
 import tempfile
@@ -24,6 +25,11 @@ class Delivery:
     prefix: str = ""
     link_folder: Path | None = None
     read_only: bool = False
+
+
+def without_private_folder(text: str) -> str:
+    """Take the hidden folder out of a message: the user never sees it."""
+    return re.sub(r"\.muserun-[^/]+/", "", text)
 
 
 @contextlib.contextmanager

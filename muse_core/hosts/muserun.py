@@ -255,11 +255,18 @@ def _run(
     link: Path | None,
 ) -> int:
     from muse_core.framework import RecipeError, run_recipe
-    from muse_core.hosts.delivery import Delivery, deliver, private_folder, remove_signatures
+    from muse_core.hosts.delivery import (
+        Delivery,
+        deliver,
+        private_folder,
+        remove_signatures,
+        without_private_folder,
+    )
 
     prefix = "" if settings["suppress-prefix"] else str(settings["output-prefix"])
     plan = Delivery(output, prefix, link, bool(settings["output-readonly"]))
-    signal.signal(signal.SIGTERM, _terminated)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _terminated)
     started = time.monotonic()
     try:
         with private_folder(output) as folder:
@@ -285,7 +292,7 @@ def _run(
         say.error("interrupted; no product was delivered")
         return 130
     except RecipeError as error:
-        say.error(str(error))
+        say.error(without_private_folder(str(error)))
         say.error(f"Execution of recipe '{recipe.spec.name}' failed, status = -1")
         return EXIT_FAILED
     except Exception as error:
@@ -310,7 +317,16 @@ def _write_products_sof(name: str, delivered: list[tuple[Path, str]], say: Messa
     return 0
 
 
+def _passed_over(number: int, frame: FrameType | None) -> None:
+    """Take a further signal without effect."""
+
+
 def _terminated(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    """End with a clean-up that no second signal cuts short."""
+    signal.signal(signal.SIGINT, _passed_over)
+    signal.signal(signal.SIGTERM, _passed_over)
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
     raise SystemExit(128 + number)
 
 

@@ -24,20 +24,27 @@ pytestmark = pytest.mark.unit
 SCENARIO = Path(__file__).with_name("scenario.py")
 
 
-def answers(python: str, module: str, folder: Path, place: Path, images) -> dict:
+def session(python: str, module: str, folder: Path, place: Path, images) -> subprocess.Popen:
     place.mkdir()
     command = [python, str(SCENARIO), module, str(folder), RECIPE, "TEST_RAW", "TEST_TABLE", "TEST_IMAGE"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    run = subprocess.run(
-        [*command, *map(str, images)], capture_output=True, text=True, timeout=120, cwd=place, env=environment
+    command += map(str, images)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=place, env=environment
     )
-    assert run.returncode == 0, run.stderr[-3000:]
-    return json.loads(run.stdout)
 
 
 def test_same_answers_as_python_cpl(work, images, plugins, python_cpl):
-    theirs = answers(python_cpl, "cpl", plugins, work / "theirs", images)
-    ours = answers(sys.executable, "muse_core.cpl", RECIPES, work / "ours", images)
+    sessions = (
+        session(python_cpl, "cpl", plugins, work / "theirs", images),
+        session(sys.executable, "muse_core.cpl", RECIPES, work / "ours", images),
+    )
+    answers = []
+    for run in sessions:
+        output, complaints = run.communicate(timeout=180)
+        assert run.returncode == 0, complaints[-3000:]
+        answers.append(json.loads(output))
+    theirs, ours = answers
     different = {
         question: (theirs[question], ours[question])
         for question in theirs
@@ -98,6 +105,41 @@ def test_interrupt_ends_the_worker(work, images):
     host.send_signal(signal.SIGINT)
     assert host.wait(5) != 0
     assert not Path(f"/proc/{worker}").exists()
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_worker_ends_with_python_cpl(work, images, plugins, python_cpl, number):
+    """python-cpl runs the plugin in a forked process, which must not outlive it either."""
+    code = (
+        "import cpl, sys; cpl.Recipe.path = sys.argv[1]; "
+        f"cpl.Recipe({RECIPE!r})(sys.argv[2], param={{'fault': 'hang'}}, output_dir='o')"
+    )
+    command = [python_cpl, "-c", code, str(plugins), str(images[0])]
+    host = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+    marker = work / "o" / ".hanging"
+    deadline = time.monotonic() + 20
+    while not (marker.exists() and marker.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    (os.killpg if number == signal.SIGINT else os.kill)(host.pid, number)
+    assert host.wait(5) != 0
+
+    def running() -> list[int]:
+        """Processes of the session that are left, zombies apart."""
+        left = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue  # it has just ended
+            if int(fields[3]) == host.pid and fields[0] != "Z":
+                left.append(int(entry.name))
+        return left
+
+    deadline = time.monotonic() + 5
+    while running() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert running() == []
     assert not marker.exists()
 
 

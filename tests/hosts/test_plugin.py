@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -332,23 +333,27 @@ def test_runs_under_the_sanitizers(work, images, sanitized, fault, text):
     assert text in result.stdout
 
 
-def test_start_up_costs(work, sof, esorex, plugins, esorex_command):
-    """Listing costs at most 25 ms more than an empty folder, a run at most 0.3 s more than muserun."""
+def test_start_up_costs(work, sof, plugins, esorex_command):
+    """Listing costs at most 25 ms more than an empty folder, a run at most 0.3 s more than muserun.
+
+    Processor time is compared, since tests may share the machine; the wall clock has a loose limit.
+    """
     (work / "empty").mkdir()
 
-    def best(command, repeats):
-        times = []
-        for _ in range(repeats):
-            started = time.perf_counter()
-            subprocess.run(command, capture_output=True, timeout=60)
-            times.append(time.perf_counter() - started)
-        return min(times)
+    def cost(*command):
+        best = [9.0, 9.0]
+        for _ in range(5):
+            before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+            subprocess.run([str(word) for word in command], capture_output=True, timeout=60)
+            wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+            used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            best = [min(best[0], used), min(best[1], wall)]
+        return best
 
-    listing = best([esorex_command, f"--recipe-dir={plugins}", "--recipes"], 8)
-    empty = best([esorex_command, f"--recipe-dir={work / 'empty'}", "--recipes"], 8)
-    assert listing - empty < 0.025
-    run = best([esorex_command, f"--recipe-dir={plugins}", RECIPE, str(sof)], 3)
-    own = best(
-        [sys.executable, "-m", "muse_core.hosts.muserun", f"--recipe-dir={RECIPES}", RECIPE, str(sof)], 3
-    )
-    assert run - own < 0.3
+    listing = cost(esorex_command, f"--recipe-dir={plugins}", "--recipes")
+    empty = cost(esorex_command, f"--recipe-dir={work / 'empty'}", "--recipes")
+    assert listing[0] - empty[0] < 0.025
+    run = cost(esorex_command, f"--recipe-dir={plugins}", RECIPE, sof)
+    own = cost(sys.executable, "-m", "muse_core.hosts.muserun", f"--recipe-dir={RECIPES}", RECIPE, sof)
+    assert run[0] - own[0] < 0.3
+    assert run[1] - own[1] < 1.5

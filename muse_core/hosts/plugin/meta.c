@@ -17,6 +17,13 @@
 
 /* The path is fixed when the library is loaded: hosts change the folder later, and may load by a relative name. */
 static char description_path[PATH_MAX];
+static pid_t loaded_by;
+
+/* The process that loaded the library: python-cpl and PyCPL fork another one for each run. */
+pid_t loader(void)
+{
+    return loaded_by;
+}
 
 __attribute__((constructor)) static void find_description(void)
 {
@@ -24,6 +31,7 @@ __attribute__((constructor)) static void find_description(void)
     char here[PATH_MAX];
     size_t length;
 
+    loaded_by = getpid();
     if (!dladdr((const void *)description_path, &info) || info.dli_fname == NULL) {
         return;
     }

@@ -32,6 +32,7 @@ meta *meta_load(void);
 void meta_free(meta *self);
 const char *meta_text(const meta *self, const char *key);
 const char *meta_path(void);
+pid_t loader(void);
 
 /* Building CPL objects from a description. */
 cpl_parameterlist *meta_parameters(const meta *self);
@@ -40,6 +41,7 @@ cpl_recipeconfig *meta_recipeconfig(const meta *self);
 /* A connected worker process. */
 typedef struct {
     pid_t pid;
+    pid_t client; /* the process whose forked child runs the recipe, or 0 */
     int fd;
     char *buffer;
     size_t used, size;

@@ -115,6 +115,7 @@ int worker_start(worker *self, const char *python, const char *script)
 
     memset(self, 0, sizeof *self);
     self->fd = -1;
+    self->client = getppid() == loader() ? loader() : 0;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
         return -1;
     }
@@ -168,7 +169,8 @@ static int has_ended(pid_t pid)
     return info.si_pid == pid;
 }
 
-/* Wait for data. A child of a dead worker may still hold its end of the socket, so the end of the worker counts too. */
+/* Wait for data. A child of a dead worker may still hold its end of the socket, so the end of the worker counts too.
+ * python-cpl's forked process does not notice when python-cpl dies: that ends the run as well. */
 static int wait_for_data(const worker *self)
 {
     for (;;) {
@@ -178,6 +180,9 @@ static int wait_for_data(const worker *self)
             return 1;
         }
         if (ready < 0 && errno != EINTR) {
+            return 0;
+        }
+        if (ready == 0 && self->client != 0 && getppid() != self->client) {
             return 0;
         }
         if (ready == 0 && has_ended(self->pid)) {
