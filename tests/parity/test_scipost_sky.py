@@ -65,8 +65,8 @@ def observation(tmp_path_factory):
 def sort_rows(path):
     """Sort a pixel table by slice and wavelength.
 
-    With LSF parameter tables the C recipe sorts the rows, but still takes the sky rows by their old numbers, so
-    that its continuum contains objects. With sorted tables this does not matter.
+    With LSF parameter tables the C recipe sorts the rows, but still takes the sky rows by their old numbers,
+    so that its continuum contains objects. With sorted tables this does not matter.
     """
     with fits.open(path, mode="update") as hdus:
         columns = {hdu.name.upper(): hdu for hdu in hdus[1:] if isinstance(hdu, fits.ImageHDU)}
@@ -121,7 +121,7 @@ def average_profile(simulation, sampling, exposure):
 
 
 def compare_fits(products, simulation, sampling, exposure):
-    """Compare SKY_LINES; return the largest relative flux difference of bright lines plus the largest shift."""
+    """Compare SKY_LINES; return the relative flux difference of bright lines plus the largest shift."""
     peer, ours = (load_sky_lines(path) for path in products[f"SKY_LINES_{exposure:04d}.fits"])
     lam, data, stat = table(products[f"SKY_SPECTRUM_{exposure:04d}.fits"][0], "lambda", "data", "stat")
     lsf = average_profile(simulation, sampling, exposure)
