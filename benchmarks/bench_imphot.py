@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import sys
 import tempfile
 import time
@@ -26,6 +27,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import numpy as np  # noqa: E402
 
 import imphot  # noqa: E402
+from imphot import worker_pool  # noqa: E402
 from imphot.images import SkyImage  # noqa: E402
 from muse_core.simulate.imphot_pairs import PairTruth, make_pair, make_sky, with_noise, write_pair  # noqa: E402
 
@@ -213,18 +215,34 @@ def batch(files):
     pair = make_pair(sky, truth)
     with tempfile.TemporaryDirectory() as folder:
         names = [write_pair(folder, f"f{i:02d}", pair, truth, seed=i) for i in range(files)]
-        reference = None
-        for n in (1, 2, 4):
-            started = time.perf_counter()
-            with imphot.FitImagePhotometryMP(
-                str(names[0][0]), [str(m) for _, m in names], {"method": "image"}, nworker=n
-            ) as fits:
-                count = sum(1 for _ in fits)
-            wall = time.perf_counter() - started
-            reference = reference or wall
-            sys.stdout.write(
-                f"{count} images, {n} processes: {wall:.2f} s, efficiency {reference / wall / n:.0%}\n"
-            )
+        reference = {}
+        for state in ("cold", "warm"):
+            for n in (1, 2, 4):
+                if state == "cold":
+                    worker_pool.close_workers()
+                started, cpu = time.perf_counter(), _children()
+                options = {"method": "image"}
+                with imphot.FitImagePhotometryMP(
+                    str(names[0][0]), [str(m) for _, m in names], options, nworker=n
+                ) as fits:
+                    count = sum(1 for _ in fits)
+                wall = time.perf_counter() - started
+                if state == "cold":
+                    worker_pool.close_workers()  # CPU times of children are known when they have ended
+                    cpu = f", {_children() - cpu:.1f} s CPU"
+                else:
+                    cpu = ""
+                reference.setdefault(state, wall)
+                sys.stdout.write(
+                    f"{state}: {count} images, {n} processes: {wall:.2f} s{cpu}, "
+                    f"efficiency {reference[state] / wall / n:.0%}\n"
+                )
+        sys.stdout.write(f"load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
+
+
+def _children():
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def main():

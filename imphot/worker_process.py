@@ -37,7 +37,7 @@ class Notes(logging.Handler):
 def main():
     """Serve jobs until the input ends."""
     from imphot.errors import UserError
-    from imphot.workers import read_message, write_message
+    from imphot.worker_pool import IDLE_SECONDS, read_message, write_message
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     source = sys.stdin.buffer
@@ -48,11 +48,14 @@ def main():
     log.addHandler(notes)
     log.propagate = False
     while True:
+        signal.alarm(IDLE_SECONDS)  # ends this process
         try:
-            name, args, kwargs = read_message(source)
+            folder, (name, args, kwargs) = read_message(source)
         except EOFError:
             return
+        signal.alarm(0)
         try:
+            os.chdir(folder)
             answer = ("result", find_function(name)(*args, **kwargs), "")
         except UserError as err:
             answer = ("user", str(err), "")

@@ -10,15 +10,11 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
-import struct
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from .errors import UserError, WorkerError
+from .worker_pool import return_worker, take_worker
 
 __all__ = [
     "FitImageAndStarPhotometryMP",
@@ -30,8 +26,6 @@ __all__ = [
 
 _log = logging.getLogger("imphot")
 
-_HEAD = struct.Struct("<Q")
-
 
 def number_of_workers(n, jobs=None):
     """Number of processes: n, one per CPU for 0, all CPUs but n for a negative number; never more than
@@ -41,61 +35,6 @@ def number_of_workers(n, jobs=None):
     count = n if n > 0 else cpus + n
     count = max(count, 1)
     return count if jobs is None else max(min(count, jobs), 1)
-
-
-class _Worker:
-    """One worker process."""
-
-    def __init__(self):
-        env = dict(os.environ)
-        here = str(Path(__file__).resolve().parent.parent)
-        env["PYTHONPATH"] = os.pathsep.join(p for p in (here, env.get("PYTHONPATH")) if p)
-        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-            env[name] = "1"
-        command = [sys.executable, "-m", "imphot.worker_process"]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
-
-    def call(self, job):
-        """Run one job: (function name, arguments, keywords)."""
-        try:
-            write_message(self.process.stdin, job)
-            return read_message(self.process.stdout)
-        except (EOFError, BrokenPipeError, OSError) as err:
-            code = self.process.poll()
-            return "error", f"A worker process ended unexpectedly (exit status {code})", repr(err), []
-
-    def close(self):
-        """Let the process end; stop it if it does not."""
-        for pipe in (self.process.stdin, self.process.stdout):
-            try:
-                pipe.close()
-            except OSError:
-                pass
-        try:
-            self.process.wait(timeout=2)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-
-def write_message(stream, message):
-    """Send one object."""
-    data = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
-    stream.write(_HEAD.pack(len(data)))
-    stream.write(data)
-    stream.flush()
-
-
-def read_message(stream):
-    """Receive one object; EOFError when the other side is gone."""
-    head = stream.read(_HEAD.size)
-    if len(head) < _HEAD.size:
-        raise EOFError("the pipe was closed")
-    (size,) = _HEAD.unpack(head)
-    data = stream.read(size)
-    if len(data) < size:
-        raise EOFError("the pipe was closed in the middle of a message")
-    return pickle.loads(data)  # noqa: S301 - written by our own child
 
 
 class JobIterator:
@@ -123,7 +62,7 @@ class JobIterator:
     def _work(self, job):
         worker = getattr(self._local, "worker", None)
         if worker is None or worker.process.poll() is not None:
-            worker = self._local.worker = _Worker()
+            worker = self._local.worker = take_worker()
             with self._lock:
                 self._workers.append(worker)
         return worker.call(job)
@@ -171,10 +110,14 @@ class JobIterator:
         unfinished = any(not job.done() for job in self._jobs)
         if unfinished:
             for worker in self._workers:
+                worker.fresh = True  # it is not to be replaced
                 worker.process.kill()
         self._pool.shutdown(wait=True, cancel_futures=True)
         for worker in self._workers:
-            worker.close()
+            if unfinished:
+                worker.close()
+            else:
+                return_worker(worker)
 
 
 class _FitPhotometryMP(JobIterator):

@@ -62,6 +62,29 @@ def test_leaving_early_ends_the_workers(pair):
 
 
 @pytest.mark.unit
+def test_workers_are_kept_and_replaced(pair, tmp_path, monkeypatch):
+    """A second batch finds them, in the folder of that moment; one that died meanwhile is replaced."""
+    import shutil
+
+    options = {"method": "image", "fix_beta": 2.5}
+
+    def process(names):
+        with imphot.FitImagePhotometryMP(pair[0], names, options, nworker=1) as fits:
+            result = next(fits)
+            (worker,) = fits._workers
+        return worker.process, result.dx.value
+
+    first, value = process([pair[1]])
+    shutil.copy(pair[1], tmp_path / "here.fits")
+    monkeypatch.chdir(tmp_path)
+    second, again = process(["here.fits"])
+    assert first.pid == second.pid and again == value
+    second.kill()
+    third, again = process(["here.fits"])
+    assert third.pid != first.pid and again == value
+
+
+@pytest.mark.unit
 def test_from_a_script_without_a_main_guard(pair, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
