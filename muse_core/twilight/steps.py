@@ -39,9 +39,12 @@ def prepare_all(
                 prepared[ifu] = future.result()
             except ValueError as error:
                 inputs.failed[ifu] = str(error)
+    notes: dict[str, list[int]] = {}
     for ifu in sorted(prepared):
         for note in prepared[ifu].notes:
-            log.warning("IFU %d: %s", ifu, note)
+            notes.setdefault(note, []).append(ifu)
+    for note, ifus in notes.items():
+        log.warning("IFU %s: %s", ", ".join(map(str, ifus)), note)
     return dict(sorted(prepared.items()))
 
 

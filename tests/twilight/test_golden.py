@@ -84,7 +84,7 @@ def test_options_of_the_field_set(name):
 # --- the whole recipe, in every mode of the golden set ---
 
 RUNS = json.loads((FOLDER / "mini_runs.json").read_text()) if FOLDER.is_dir() else {"default": None}
-# C's overscan polynomial of order 15 is off by 0.8 adu in one quadrant of IFU 1: 2e-6 in its flux, and with it
+# C's overscan polynomial of order 15 is off by 0.8 adu in a quadrant of IFU 1: 2e-6 in its flux, and with it
 # (all IFUs are scaled to IFU 1) in all values of the cube. These runs do not use it:
 EXACT = ("offset", "none", "ovfit", "ovnone", "median", "minmax")
 

@@ -104,11 +104,11 @@ def test_one_file_per_ifu_is_the_same_as_merged(tiny, tmp_path):
 
 @pytest.mark.law
 def test_illumination_is_recovered(tmp_path):
-    setup = RawSetup(ifus=tuple(range(1, 9)), seed=7)
+    setup = RawSetup(nx=256, ny=160, ifus=tuple(range(1, 9)), seed=7)
     simulate_raw(tmp_path / "set", setup)
     products = run(frames_of(tmp_path / "set"), tmp_path, dlambda=250.0)
     check = check_truth(products["TWILIGHT_CUBE"], setup)
-    # 0.15 % of each flux is the coarse wavelength range of 128 detector rows (0.03 % on a real detector)
+    # required is 0.2 % rms; with few detector rows the ends of the wavelength range alone cost 0.15 %
     assert check.field < 0.002
     assert check.edge < 0.0025
 
