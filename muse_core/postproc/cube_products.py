@@ -12,9 +12,11 @@ from muse_core.framework.products import set_card
 from muse_core.postproc.header_values import is_narrow_field
 from muse_core.postproc.observation import airmass, parallactic_angle
 from muse_core.postproc.reduction import CHUNK_ROWS
+from muse_core.resampling.cosmics import COSMIC_RAY
 from muse_core.resampling.cube_file import CubeWriter
 from muse_core.resampling.formats import EURO3D_CARDS, Euro3DGroup, filter_extension, write_euro3d
 from muse_core.resampling.phase3 import apply_cards, covered_spaxels, pixel_noise, sdp_cards
+from muse_core.resampling.row_images import RowImages
 from muse_core.resampling.slabs import in_order
 from muse_core.resampling.stacked import (
     SliceLimits,
@@ -32,8 +34,9 @@ if TYPE_CHECKING:
     from muse_core.data.block import Block
     from muse_core.framework import ParamValues, RunContext
     from muse_core.postproc.final import Combination
+    from muse_core.postproc.inputs import Settings
     from muse_core.postproc.reduction import Reduction
-    from muse_core.resampling.collapse import FilterSet
+    from muse_core.resampling.collapse import Filter, FilterSet
     from muse_core.resampling.grid import OutputGrid
 
 Card = tuple[str, object, str]
@@ -78,7 +81,7 @@ def finish_cube(
     path: Path,
     header: Header,
     qc: list[Card],
-    images: FilterSet,
+    images: FilterSet | RowImages,
     combination: Combination,
     grid: OutputGrid,
     name: str,
@@ -128,7 +131,7 @@ def finish_cube(
 def _add_phase3_keywords(
     writer: CubeWriter,
     header: Header,
-    images: FilterSet,
+    images: FilterSet | RowImages,
     combination: Combination,
     grid: OutputGrid,
     unit: str,
@@ -166,6 +169,21 @@ def image_keywords(cube_format: str) -> list[Card]:
     if cube_format == "Euro3D":
         return list(EURO3D_CARDS)
     return []
+
+
+def images_from_rows(
+    combination: Combination, filters: list[Filter], grid: OutputGrid, settings: Settings, ctx: RunContext
+) -> RowImages:
+    """Make the images from the rows of the exposures instead of the cube (MUSE_COLLAPSE_PIXTABLE)."""
+    images = RowImages(filters, grid, combination.reference, settings.resampling, combination.limits.lam)
+    ctx.log.info("Images are made from the pixel tables, not from the cube")
+    for i, member in enumerate(combination.members):
+        weight = combination.weights[i] if combination.weights else 1.0
+        for block in member.blocks():
+            if combination.cosmics:
+                block.dq[combination.cosmics[i].contains(block.row)] |= COSMIC_RAY
+            images.add_block(block, weight)
+    return images
 
 
 # --- all slices side by side ---

@@ -34,6 +34,7 @@ from muse_core.resampling.grid import (
     pixel_grid,
 )
 from muse_core.resampling.quality import pixel_steps_arcsec, qc_from_plane
+from muse_core.resampling.row_images import row_images_requested
 from muse_core.resampling.slabs import Contribution, CosmicRejection, CubePlan, cube_slabs
 
 if TYPE_CHECKING:
@@ -211,7 +212,7 @@ def cube_plan(
         cosmics,
         border_rows=ctx.compat,
         shifted_nearest=ctx.compat,
-        report_flags=bool({"combined", "stacked"} & settings.save),
+        report_flags=bool({"combined", "stacked"} & settings.save) or row_images_requested(),
     )
 
 
@@ -260,6 +261,9 @@ def make_cube(
                     quality_plane = slab.data[grid.nz // 2 - slab.first].copy()
             if plan.cosmics:
                 ctx.log.info("  %d rows flagged as cosmic rays", n_cosmics)
+                combination.cosmics = flagged
+            if row_images_requested():
+                images = cube_products.images_from_rows(combination, calib.filters, grid, settings, ctx)
             qc = measure_quality(quality_plane, grid, ctx)
             if cube_products.is_euro3d(p.format):
                 qc = []
@@ -268,7 +272,6 @@ def make_cube(
             cube_products.finish_cube(
                 writer, product.path, product.header, qc, images, combination, grid, name, p, ctx
             )
-    combination.cosmics = flagged if plan.cosmics else None
 
 
 def measure_quality(plane, grid: OutputGrid, ctx: RunContext) -> list[tuple[str, object, str]]:  # type: ignore[no-untyped-def]
@@ -299,7 +302,7 @@ def save_images(images: FilterSet, combination: Combination, base: Header, qc, u
         header["OBJECT"] = image.object_name(name)
         ctx.save(
             "IMAGE_FOV",
-            fits.HDUList([fits.PrimaryHDU(), image.hdu(unit, sdp=cube_format == "sdpCube")]),
+            fits.HDUList([fits.PrimaryHDU(), *image.hdus(unit, sdp=cube_format == "sdpCube")]),
             base=header,
             used=combination.frames if image.name == "white" and number == 1 else combination.image_frames,
             extra=image.drs_cards(),

@@ -228,6 +228,10 @@ class FilterImage:
         """DATA extension of an IMAGE_FOV product."""
         return fits.ImageHDU(self.image(), fits.Header(image_cards(self._grid, unit, sdp=sdp)))
 
+    def hdus(self, unit: str, sdp: bool = False) -> list[fits.ImageHDU]:
+        """All extensions of an IMAGE_FOV product."""
+        return [self.hdu(unit, sdp)]
+
 
 class FilterSet:
     """All images that are made from one cube.

@@ -107,38 +107,42 @@ def spectral_cards(grid, sdp: bool = False) -> list[Card]:
 
 def image_cards(grid, unit: str, sdp: bool = False) -> list[Card]:
     """Cards (after the structure) of the DATA extension of an image product."""
-    return [
-        *spatial_cards(grid),
-        ("INHERIT", True, ""),
-        ("EXTNAME", "DATA", "This extension contains data values"),
-        *HDU_CLASS,
-        DATA_CLASS,
-        ("BUNIT", data_unit_text(unit, sdp), ""),
-    ]
+    return [*spatial_cards(grid), ("INHERIT", True, ""), *_data_cards(unit, sdp, with_variance=False)]
+
+
+def image_pair_cards(grid, unit: str, sdp: bool = False) -> tuple[list[Card], list[Card]]:
+    """Cards of the DATA and STAT extensions of an image product that has both."""
+    common: list[Card] = [*spatial_cards(grid), ("INHERIT", True, "")]
+    return [*common, *_data_cards(unit, sdp, with_variance=True)], [*common, *_variance_cards(unit, sdp)]
 
 
 def cube_cards(grid, extname: str, unit: str, object_name: str, sdp: bool = False) -> list[Card]:
     """Cards (after the structure) of the DATA or STAT extension of a cube."""
     title = f"{object_name} ({extname})" if object_name else f"({extname})"
     cards: list[Card] = [("OBJECT", title, ""), *spatial_cards(grid), *spectral_cards(grid, sdp)]
-    if extname == "DATA":
-        cards += [
-            ("EXTNAME", "DATA", "This extension contains data values"),
-            *HDU_CLASS,
-            DATA_CLASS,
-            ("ERRDATA", "STAT", "pointer to the variance extension"),
-            ("BUNIT", data_unit_text(unit, sdp), ""),
-        ]
-    else:
-        cards += [
-            ("EXTNAME", "STAT", "This extension contains data variance"),
-            *HDU_CLASS,
-            ("HDUCLAS2", "ERROR", "this extension contains variance"),
-            ("HDUCLAS3", "MSE", "the extension contains variances (sigma**2)"),
-            ("SCIDATA", "DATA", "pointer to the data extension"),
-            ("BUNIT", variance_unit_text(unit, sdp), ""),
-        ]
+    cards += _data_cards(unit, sdp, with_variance=True) if extname == "DATA" else _variance_cards(unit, sdp)
     return cards
+
+
+def _data_cards(unit: str, sdp: bool, *, with_variance: bool) -> list[Card]:
+    return [
+        ("EXTNAME", "DATA", "This extension contains data values"),
+        *HDU_CLASS,
+        DATA_CLASS,
+        *([("ERRDATA", "STAT", "pointer to the variance extension")] if with_variance else []),
+        ("BUNIT", data_unit_text(unit, sdp), ""),
+    ]
+
+
+def _variance_cards(unit: str, sdp: bool) -> list[Card]:
+    return [
+        ("EXTNAME", "STAT", "This extension contains data variance"),
+        *HDU_CLASS,
+        ("HDUCLAS2", "ERROR", "this extension contains variance"),
+        ("HDUCLAS3", "MSE", "the extension contains variances (sigma**2)"),
+        ("SCIDATA", "DATA", "pointer to the data extension"),
+        ("BUNIT", variance_unit_text(unit, sdp), ""),
+    ]
 
 
 def _number(value) -> float:

@@ -383,6 +383,8 @@ def apply_cards(header, cards: Sequence[Card]) -> None:
     """Replace keywords that exist and insert the others before the first ESO keyword, in order."""
     first_eso = next((key for key in header if key.startswith("ESO ")), None)
     for key, value, comment in cards:
+        length = max(len(value) + 2, 20) if isinstance(value, str) else 20
+        comment = comment[: max(80 - 10 - length - 3, 0)].rstrip()  # noqa: PLW2901
         if key in header:
             header[key] = (value, comment)
         elif first_eso is None:

@@ -16,9 +16,11 @@ import re
 from typing import TYPE_CHECKING
 
 import numpy as np
+from astropy.io import fits
 from numba import njit
 
 from muse_core.resampling.collapse import Filter, FilterImage
+from muse_core.resampling.cube_cards import image_pair_cards
 from muse_core.resampling.voxels import locate_celestial, locate_pixel
 from muse_core.resampling.weights import (
     DRIZZLE,
@@ -34,6 +36,8 @@ from muse_core.resampling.weights import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    import numpy.typing as npt
+
     from muse_core.data.block import Block
 
 #: environment variable that asks for images from the rows
@@ -48,16 +52,28 @@ def row_images_requested() -> bool:
 
 
 class RowImage(FilterImage):
-    """An image whose sums are fed with rows; otherwise like those from a cube."""
+    """An image whose sums are fed with rows; it has a variance, otherwise it is like those from a cube."""
 
     def __init__(self, band: Filter, grid, wavelengths: tuple[float, float]) -> None:
         super().__init__(band, grid)
         self.fraction = band.coverage(*wavelengths)
+        self._variance = np.zeros_like(self._numerator)
 
     @property
     def sums(self):
-        """sum(w d) and sum(w), float64[npix]."""
-        return self._numerator, self._denominator
+        """sum(w d), sum(w) and sum(w^2 s), float64[npix]."""
+        return self._numerator, self._denominator, self._variance
+
+    def variance(self) -> npt.NDArray[np.float32]:
+        """Return the variance of the image, float32[ny, nx]."""
+        result = np.full(self._variance.shape, np.nan)
+        np.divide(self._variance, self._denominator**2, out=result, where=self._denominator != 0.0)
+        return result.astype(np.float32).reshape(self.shape)
+
+    def hdus(self, unit: str, sdp: bool = False) -> list[fits.ImageHDU]:
+        """DATA and STAT extensions of an IMAGE_FOV product."""
+        pair = zip((self.image(), self.variance()), image_pair_cards(self._grid, unit, sdp), strict=True)
+        return [fits.ImageHDU(values, fits.Header(cards)) for values, cards in pair]
 
 
 class RowImages:
@@ -141,6 +157,7 @@ class RowImages:
                 block.xpos,
                 block.ypos,
                 block.data,
+                block.stat,
                 block.dq,
                 spaxel,
                 image.band.at(block.lam) * float(weight),
@@ -193,6 +210,7 @@ def add_rows_to_image(
     xpos,
     ypos,
     data,
+    stat,
     dq,
     spaxel,
     throughput,
@@ -212,17 +230,18 @@ def add_rows_to_image(
     ld,
     numerator,
     denominator,
+    variance,
 ):
     """Add rows to the spaxels within +- ld of their own.
 
     Parameters
     ----------
-    xpos, ypos, data : float32[n]
+    xpos, ypos, data, stat : float32[n]
     dq, spaxel : int32[n]
     throughput : float64[n]                     times the weight of the exposure; rows of zero are skipped
     centre1, centre2, cosine : float64[ny, nx]  world coordinates of the spaxels, factor of the first axis
     scale1, scale2, step1, step2 : float        nominal pixel in world units; output step in nominal pixels
-    numerator, denominator : float64[ny * nx]   sum(w d) and sum(w), updated in place
+    numerator, denominator, variance : float64[ny * nx]   sum(w d), sum(w), sum(w^2 s), updated in place
     """
     ny, nx = centre1.shape
     for i in range(data.size):
@@ -240,3 +259,4 @@ def add_rows_to_image(
                     weight *= throughput[i]
                     numerator[iy * nx + ix] += weight * data[i]
                     denominator[iy * nx + ix] += weight
+                    variance[iy * nx + ix] += weight * weight * stat[i]
