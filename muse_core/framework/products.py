@@ -52,7 +52,8 @@ def make_card(key: str, value: object, comment: str = "") -> FitsCard:
     hierarch = len(key) > 8 or " " in key
     name = f"HIERARCH {key}" if hierarch else key
     if isinstance(value, str):
-        value = _printable(value)
+        # an empty text is written as eight blanks, as CPL does: astropy misreads '' before a comment with quotes
+        value = _printable(value) or " " * 8
         if hierarch:
             # a HIERARCH card has no continuation that every reader understands; the text is cut as CPL does
             value = _cut_text(value, 80 - len(name) - len(" = ''"))
