@@ -118,9 +118,9 @@ def run(frames, p, ctx):
         check_refraction(exposure, p, ctx)
         steps.calibrate_flux(exposure, calib, ctx)
         subtract_raman(exposure, p, settings, extra.raman_lines, extra.lsf, ctx)
-        cosmics = autocalibrate(exposure, p, settings, calib, extra.factors, ctx)
-        subtract_sky(exposure, p, settings, calib, ctx)
-        flag_cosmic_rays(exposure, cosmics)
+        white = autocalibrate(exposure, p, settings, calib, extra.factors, ctx)
+        subtract_sky(exposure, p, settings, calib, ctx, white)
+        flag_cosmic_rays(exposure, white)
         steps.correct_velocity(exposure, p.rvcorr, ctx)
         if p.astrometry:
             steps.apply_world_coordinates(exposure, calib, ctx)

@@ -64,12 +64,14 @@ class FlatSpectrum:
     """Smoothed spectrum of the lamp."""
 
     curve: Curve
+    unsmoothed: Floats
+    """Mean spectrum at the nodes of the curve before the smoothing."""
     n_ifu: int
     drop_to_zero: bool
     """Rows outside of the spectrum become zero (C pipeline) instead of taking its first or last value.
 
-    In the C pipeline the first node is wrong, too, and for spectra of different length the last ones (memory
-    that was never set); that is not imitated.
+    For spectra of different length the C pipeline uses memory that was never set for the last nodes; that is
+    not imitated.
     """
 
     def cards(self) -> list[tuple[str, object, str]]:
@@ -135,8 +137,11 @@ def fit_flat_spectrum(
     mode = get_str(header, "ESO INS MODE") or ""
     smoothing = RANGES.get(mode, RANGES["WFM-NOAO-N"])
     log.info("Smoothing flat-field spectrum of %d IFUs (%s)", len(found), mode)
-    smooth = smooth_spectrum(lam, total / len(found), smoothing)
-    return FlatSpectrum(make_curve(lam, smooth), len(found), compat)
+    mean = total / len(found)
+    if compat:  # the C pipeline leaves out the first node
+        lam, mean = lam[1:], mean[1:]
+    smooth = smooth_spectrum(lam, mean, smoothing)
+    return FlatSpectrum(make_curve(lam, smooth), mean, len(found), compat)
 
 
 def smooth_spectrum(lam: Floats, values: Floats, smoothing: SmoothingRange) -> Floats:
@@ -213,8 +218,11 @@ def multiply_rows(lam, data, stat, nodes, values, cells, cells_per_angstrom, dro
             t = (wavelength - nodes[k]) / (nodes[k + 1] - nodes[k])
             factor = (1.0 - t) * values[k] + t * values[k + 1]
         elif drop_to_zero:
-            beyond = (wavelength - nodes[n - 1]) / STEP
-            factor = values[n - 1] * (1.0 - beyond) if 0.0 <= beyond < 1.0 else 0.0
+            red, blue = (wavelength - nodes[n - 1]) / STEP, (nodes[0] - wavelength) / STEP
+            if 0.0 <= red < 1.0:
+                factor = values[n - 1] * (1.0 - red)
+            else:
+                factor = values[0] * (1.0 - blue) if 0.0 <= blue < 1.0 else 0.0
         else:
             factor = values[0] if wavelength < nodes[0] else values[n - 1]
         data[i] = data[i] * factor

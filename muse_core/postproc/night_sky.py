@@ -85,12 +85,17 @@ def given_mask(reduction: Reduction, calib: Calibrations, ctx: RunContext) -> Se
 
 
 def find_sky(
-    reduction: Reduction, p: ParamValues, settings: Settings, calib: Calibrations, ctx: RunContext
+    reduction: Reduction,
+    p: ParamValues,
+    settings: Settings,
+    calib: Calibrations,
+    ctx: RunContext,
+    white: WhiteImage | None = None,
 ) -> SkyRegion:
-    """Make the white-light image, the sky mask and the sky spectrum of an exposure."""
+    """Make the white-light image (unless it is given), the sky mask and the sky spectrum of an exposure."""
     limits = reduction.limits()
-    selected = given_mask(reduction, calib, ctx)
-    white = make_white_image(
+    selected = given_mask(reduction, calib, ctx) if white is None else None
+    white = white or make_white_image(
         reduction,
         limits,
         settings.sky_sigma[0],
@@ -167,15 +172,26 @@ def keep_region(region: SkyRegion, reduction: Reduction, settings: Settings) -> 
 
 
 def subtract_sky(
-    reduction: Reduction, p: ParamValues, settings: Settings, calib: Calibrations, ctx: RunContext
+    reduction: Reduction,
+    p: ParamValues,
+    settings: Settings,
+    calib: Calibrations,
+    ctx: RunContext,
+    white: WhiteImage | None = None,
 ) -> None:
-    """Subtract the sky of one exposure by the method asked for."""
+    """Subtract the sky of one exposure by the method asked for.
+
+    Parameters
+    ----------
+    white : WhiteImage or None
+        white-light image that the autocalibration has made; the C recipe uses it again (measured, 2.8.7)
+    """
     if p.skymethod == "none":
         return
     if p.skymethod == "subtract-model":
         subtract_model(reduction, calib.sky_lines, calib.sky_continuum, calib, ctx)
         return
-    region = find_sky(reduction, p, settings, calib, ctx)
+    region = find_sky(reduction, p, settings, calib, ctx, white)
     keep_region(region, reduction, settings)
     if p.skymethod == "simple":
         _subtract_curve(reduction, region.spectrum.curve())

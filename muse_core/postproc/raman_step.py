@@ -78,6 +78,7 @@ def subtract_raman(
         apply_raman(block.xpos, block.ypos, block.lam, block.data, block.origin, model)
 
     reduction.add(Step("raman", apply))
+    reduction.sorted_slices = True  # the C recipe leaves the rows of a slice in order of wavelength
 
 
 def _band_rows(reduction: Reduction, band: RamanBand) -> Block:

@@ -20,8 +20,9 @@ from muse_core.resampling.slabs import in_order
 
 if TYPE_CHECKING:
     import logging
+    from pathlib import Path
 
-    from astropy.io.fits import HDUList, Header
+    from astropy.io.fits import BinTableHDU, HDUList, Header
 
     from muse_core.framework import Frame
 
@@ -138,6 +139,25 @@ class Reduction:
     sorted_slices: bool = False
     steps: list[Step] = field(default_factory=list)
     pending: list[PendingProduct] = field(default_factory=list)
+    tables: list[BinTableHDU] = field(default_factory=list)
+
+    def append_tables(self, path: Path) -> None:
+        """Append the extra table extensions of the exposure to a pixel-table file."""
+        from io import BytesIO
+
+        from astropy.io import fits
+
+        from muse_core.framework.products import add_checksum_placeholders
+
+        if not self.tables:
+            return
+        buffer = BytesIO()
+        tables = [table.copy() for table in self.tables]
+        for table in tables:
+            add_checksum_placeholders(table.header)
+        fits.HDUList([fits.PrimaryHDU(), *tables]).writeto(buffer)
+        with path.open("ab") as stream:  # the file itself stays untouched: its header is finished
+            stream.write(buffer.getvalue()[2880:])
 
     def add(self, step: Step) -> None:
         """Append a fitted step."""

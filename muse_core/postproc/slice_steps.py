@@ -21,10 +21,15 @@ from muse_core.postproc.autocalib import (
     fit_autocal,
     range_edges,
 )
-from muse_core.postproc.flatfield import apply_flat_spectrum, fit_flat_spectrum, response_wants_flat
+from muse_core.postproc.flatfield import (
+    EXTENSION,
+    FlatSpectrum,
+    apply_flat_spectrum,
+    fit_flat_spectrum,
+    response_wants_flat,
+)
 from muse_core.postproc.night_sky import given_mask
 from muse_core.postproc.reduction import PIXTABLE, PendingProduct, Reduction, Step
-from muse_core.postproc.rowset import RowSet
 from muse_core.postproc.sky_mask import SkyMask
 from muse_core.postproc.sky_products import pixel_wcs_cards
 from muse_core.postproc.white import WhiteImage, make_white_image
@@ -56,6 +61,7 @@ def multiply_flat_spectrum(reduction: Reduction, calib: Calibrations, ctx: RunCo
         raise RecipeError(f"exposure {reduction.number}: {error}") from error
     if model is None:
         return
+    reduction.sorted_slices = True  # the C recipe leaves the rows of a slice in order of wavelength
     if calib.response_header is not None and not response_wants_flat(calib.response_header):
         ctx.log.warning(
             "STD_RESPONSE was made without the flat-field spectrum (no ESO DRS MUSE FLUX FFCORR), "
@@ -67,6 +73,7 @@ def multiply_flat_spectrum(reduction: Reduction, calib: Calibrations, ctx: RunCo
         apply_flat_spectrum(block.lam, block.data, block.stat, model)
 
     reduction.add(Step("flat-field spectrum", apply))
+    reduction.tables.append(flat_product(model))
     for key, value, comment in model.cards():
         reduction.set_card(key, value, comment)
 
@@ -78,7 +85,7 @@ def autocalibrate(
     calib: Calibrations,
     factors: AutocalModel | None,
     ctx: RunContext,
-) -> RowSet | None:
+) -> WhiteImage | None:
     """Calibrate the slices against each other, by the method asked for.
 
     Parameters
@@ -88,17 +95,17 @@ def autocalibrate(
 
     Returns
     -------
-    RowSet or None
-        cosmic rays found in the white-light image, for `flag_cosmic_rays` after the sky subtraction
+    WhiteImage or None
+        the white-light image, for the sky step and then for `flag_cosmic_rays`; none if there was a SKY_MASK
     """
     if p.autocalib == "none":
         return None
     if f"{PIXTABLE} AUTOCAL" in reduction.header:
         ctx.log.info("pixel table is already autocalibrated")
         return None
-    model, cosmics = factors, None
+    model, white = factors, None
     if p.autocalib == "deepfield":
-        model, cosmics = _deep_field(reduction, settings, calib, ctx)
+        model, white = _deep_field(reduction, settings, calib, ctx)
     if model is None:
         ctx.log.error("no usable AUTOCAL_FACTORS, slices are not calibrated")
         return None
@@ -110,17 +117,18 @@ def autocalibrate(
     reduction.add(Step("autocalibration", apply))
     for key, value, comment in final.table_cards():
         reduction.set_card(key, value, comment)
-    return cosmics
+    return white
 
 
-def flag_cosmic_rays(reduction: Reduction, cosmics: RowSet | None) -> None:
+def flag_cosmic_rays(reduction: Reduction, white: WhiteImage | None) -> None:
     """Flag the cosmic rays that the autocalibration has found.
 
     Measured against 2.8.7: these flags stay in the table (those of the sky and Raman steps do not), but the
     sky step in between takes no notice of them.
     """
-    if cosmics is None:
+    if white is None:
         return
+    cosmics = white.cosmics
 
     def apply(block: Block) -> None:
         block.dq[cosmics.contains(block.row)] |= COSMIC_RAY
@@ -130,9 +138,9 @@ def flag_cosmic_rays(reduction: Reduction, cosmics: RowSet | None) -> None:
 
 def _deep_field(
     reduction: Reduction, settings: Settings, calib: Calibrations, ctx: RunContext
-) -> tuple[AutocalModel, RowSet | None]:
-    """Return the factors, and the cosmic rays found on the way (none if a SKY_MASK was given)."""
-    cosmics = None
+) -> tuple[AutocalModel, WhiteImage | None]:
+    """Return the factors, and the white-light image (none if a SKY_MASK was given)."""
+    white = None
     selected = given_mask(reduction, calib, ctx)
     header = without_pixtable_keys(reduction.header)
     keep = "autocal" in settings.save
@@ -140,7 +148,6 @@ def _deep_field(
         white = make_white_image(
             reduction, reduction.limits(), settings.sky_sigma[0], ctx.memory_bytes, progress=ctx.progress
         )
-        cosmics = white.cosmics
         mask = fit_autocal_mask(white.image, np.isfinite(white.image))
         selected = _selector(mask, white)
         if keep:
@@ -151,7 +158,7 @@ def _deep_field(
     if keep:
         hdus = factors_product(model)
         reduction.pending.append(PendingProduct("AUTOCAL_FACTORS", hdus, [], base=header))
-    return model, cosmics
+    return model, white
 
 
 def without_pixtable_keys(header: fits.Header) -> fits.Header:
@@ -182,6 +189,14 @@ def sum_slices(reduction: Reduction, selected: Selector) -> SliceSums:
     return sums
 
 
+def flat_product(model: FlatSpectrum) -> fits.BinTableHDU:
+    """Build the extension of the pixel tables that holds the spectrum that was used."""
+    columns = {"lambda": model.curve.nodes, "data": model.curve.values, "data_unsm": model.unsmoothed}
+    return fits.BinTableHDU.from_columns(
+        [fits.Column(name, "1D", array=values) for name, values in columns.items()], name=EXTENSION
+    )
+
+
 def mask_product(mask: AutocalMask, white: WhiteImage, data_unit: str) -> fits.HDUList:
     """Build AUTOCAL_MASK: 1 = sky."""
     primary = fits.PrimaryHDU(mask.mask)
@@ -195,8 +210,9 @@ def mask_product(mask: AutocalMask, white: WhiteImage, data_unit: str) -> fits.H
 
 
 def factors_product(model: AutocalModel) -> fits.HDUList:
-    """Build AUTOCAL_FACTORS."""
+    """Build AUTOCAL_FACTORS (its primary header has BITPIX 16 in the C pipeline)."""
     primary = fits.PrimaryHDU()
+    primary.header["BITPIX"] = 16
     for key, value, comment in model.cards():
         primary.header[f"HIERARCH {key}"] = (value, comment)
     columns = [

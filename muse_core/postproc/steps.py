@@ -7,6 +7,7 @@ Each function takes a `Reduction`, fits what has to be known, appends the step t
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from muse_core.data.block import Block
@@ -178,6 +179,7 @@ def save_pixtable(
         PixelTableWriter(product.path, product.header, reduction.exposure.rows, units).write_all(
             reduction.blocks()
         )
+        reduction.append_tables(product.path)
 
 
 def save_pending(reduction: Reduction, calib: Calibrations, ctx: RunContext) -> None:
@@ -200,10 +202,18 @@ def save_pending(reduction: Reduction, calib: Calibrations, ctx: RunContext) -> 
     reduction.pending.clear()
 
 
+def table_limits(reduction: Reduction, ctx: RunContext) -> RowLimits:
+    """Return the limits of an exposure; compat: without projection the C recipe leaves those in wavelength as they were."""
+    limits = reduction.limits()
+    if ctx.compat and reduction.position_unit == "pix":
+        return replace(limits, lam=reduction.exposure.lambda_limits())
+    return limits
+
+
 def save_reduced(reduction: Reduction, settings: Settings, calib: Calibrations, ctx: RunContext) -> None:
     """Write PIXTABLE_REDUCED if asked for."""
     if "individual" in settings.save:
-        save_pixtable(reduction, "PIXTABLE_REDUCED", reduction.limits(), calib, ctx)
+        save_pixtable(reduction, "PIXTABLE_REDUCED", table_limits(reduction, ctx), calib, ctx)
 
 
 def save_positioned(
@@ -217,7 +227,7 @@ def save_positioned(
     if "positioned" not in settings.save:
         return
     if not positions:
-        save_pixtable(reduction, "PIXTABLE_POSITIONED", reduction.limits(), calib, ctx)
+        save_pixtable(reduction, "PIXTABLE_POSITIONED", table_limits(reduction, ctx), calib, ctx)
         return
     model = positions[-1]
     limits = reduction.limits().shifted(model.crval1, model.crval2)
