@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +19,7 @@ from muse_core.postproc.observation import position_angle
 from muse_core.postproc.positioning import PositionModel, shift_rows
 from muse_core.postproc.reduction import PIXTABLE, Reduction, RowLimits, Step, join_limits, limit_cards
 from muse_core.postproc.rowset import RowSet
-from muse_core.postproc.steps import WCS_KEYS, offset_cards
+from muse_core.postproc.steps import WCS_KEYS, offset_cards, table_limits
 from muse_core.postproc.weights import fit_weights, mean_strehl
 from muse_core.resampling.collapse import FilterSet
 from muse_core.resampling.cosmics import COSMIC_RAY, neighbourhood
@@ -106,11 +106,7 @@ def combine(
     weights = fit_weights([member.header for member in members], p.weight, ctx.log, compat=ctx.compat)
     if len(members) > 1:
         _warn_about_velocities(members, ctx)
-    limits = join_limits([member.limits() for member in members]).shifted(*reference)
-    if not positions and ctx.compat:
-        # the C recipe does not update the wavelength limits of tables in pixel coordinates for the velocity
-        lows, highs = zip(*(member.exposure.lambda_limits() for member in members))
-        limits = replace(limits, lam=(min(lows), max(highs)))
+    limits = join_limits([table_limits(member, ctx) for member in members]).shifted(*reference)
     combination = Combination(
         members,
         positions,
