@@ -10,7 +10,8 @@ measured against the C pipeline 2.8.7; for the mask made from the exposure itsel
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,27 @@ if TYPE_CHECKING:
     from astropy.io import fits
 
 RADIAN = math.pi / 180.0
+
+
+class RowCount:
+    """Counts the rows that were looked up in a mask, and those inside of its image."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._rows = self._inside = 0
+
+    def add(self, rows: int, inside: int) -> None:
+        """Count some more."""
+        with self._lock:
+            self._rows += rows
+            self._inside += inside
+
+    def take(self) -> tuple[int, int]:
+        """Return (rows, rows inside) and begin again."""
+        with self._lock:
+            result = self._rows, self._inside
+            self._rows = self._inside = 0
+        return result
 
 
 @dataclass(frozen=True)
@@ -51,6 +73,7 @@ class SkyMask:
     low: float = math.nan
     threshold: float = math.nan
     ctype: tuple[str, str] = ("", "")
+    seen: RowCount = field(default_factory=RowCount, compare=False, repr=False)
 
     @property
     def n_sky(self) -> int:
@@ -65,17 +88,36 @@ class SkyMask:
         x, y : for a linear mask the pixel coordinates of the rows (float32[n]); for a celestial mask right
             ascension and declination in degrees (float64[n]); ignored for a mask without world coordinates
         """
+        out, inside = self.select_and_count(x, y)
+        self.seen.add(x.size, inside)
+        return out
+
+    def check_overlap(self) -> None:
+        """Refuse a mask that none of the rows looked up since the last check lies on.
+
+        All of them would count as sky then; the C pipeline goes on with that.
+        """
+        rows, inside = self.seen.take()
+        if rows and not inside:
+            raise RecipeError(
+                f"The SKY_MASK does not overlap the field: none of {rows} rows lies on its image of "
+                f"{self.mask.shape[1]} x {self.mask.shape[0]} pixels. Check its world coordinates (CRVAL "
+                f"{self.crval[0]:g}, {self.crval[1]:g}), or leave it out."
+            )
+
+    def select_and_count(self, x: npt.NDArray, y: npt.NDArray) -> tuple[npt.NDArray[np.bool_], int]:
+        """Return the selection, and how many rows lie inside the image (all, if it has no coordinates)."""
         out = np.ones(x.size, dtype=np.bool_)
         if self.kind in ("none", "unsupported"):
-            return out
-        kernel = select_linear if self.kind == "linear" else select_celestial
+            return out, int(x.size)
         cd = self.cd
         if self.kind == "linear":
-            kernel(x, y, self.mask, *self.crpix, *self.crval, cd[0][0], cd[1][1], out)
+            inside = select_linear(x, y, self.mask, *self.crpix, *self.crval, cd[0][0], cd[1][1], out)
         else:
-            inverse = np.linalg.inv(np.array(cd))
-            kernel(x, y, self.mask, *self.crpix, *self.crval, inverse, out)
-        return out
+            inside = select_celestial(
+                x, y, self.mask, *self.crpix, *self.crval, np.linalg.inv(np.array(cd)), out
+            )
+        return out, int(inside)
 
 
 def fit_sky_mask(
@@ -215,7 +257,7 @@ def _cd_matrix(header: fits.Header) -> tuple[tuple[float, float], tuple[float, f
 
 @njit(cache=True, nogil=True)
 def select_linear(x, y, mask, crpix1, crpix2, crval1, crval2, cd11, cd22, out):
-    """Fill ``out`` with the mask values at pixel coordinates.
+    """Fill ``out`` with the mask values at pixel coordinates; return how many lie inside the image.
 
     Parameters
     ----------
@@ -224,27 +266,31 @@ def select_linear(x, y, mask, crpix1, crpix2, crval1, crval2, cd11, cd22, out):
     out : bool[n], written; True outside the image
     """
     ny, nx = mask.shape
+    n_inside = 0
     for i in range(x.size):
         ix = math.floor((x[i] - crval1) / cd11 + crpix1 + 0.5) - 1
         iy = math.floor((y[i] - crval2) / cd22 + crpix2 + 0.5) - 1
         if 0 <= ix < nx and 0 <= iy < ny:
             out[i] = mask[int(iy), int(ix)] != 0
+            n_inside += 1
         else:
             out[i] = True
+    return n_inside
 
 
 @njit(cache=True, nogil=True)
 def select_celestial(ra, dec, mask, crpix1, crpix2, crval1, crval2, cd_inverse, out):
-    """Fill ``out`` with the mask values at celestial positions (gnomonic projection, full CD matrix).
+    """Fill ``out`` with the mask values at celestial positions; return how many are inside.
 
     Parameters
     ----------
     ra, dec : float64[n]   degrees
     mask : uint8[ny, nx]
-    cd_inverse : float64[2, 2]   pixels per degree
+    cd_inverse : float64[2, 2]   pixels per degree; the projection is gnomonic
     out : bool[n], written; True outside the image
     """
     ny, nx = mask.shape
+    n_inside = 0
     sin0 = math.sin(crval2 * RADIAN)
     cos0 = math.cos(crval2 * RADIAN)
     for i in range(ra.size):
@@ -263,3 +309,5 @@ def select_celestial(ra, dec, mask, crpix1, crpix2, crval1, crval2, cd_inverse, 
         iy = math.floor(cd_inverse[1, 0] * xi + cd_inverse[1, 1] * eta + crpix2 + 0.5) - 1
         if 0 <= ix < nx and 0 <= iy < ny:
             out[i] = mask[int(iy), int(ix)] != 0
+            n_inside += 1
+    return n_inside

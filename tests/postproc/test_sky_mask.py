@@ -79,6 +79,18 @@ def test_a_mask_without_coordinates_selects_everything(tmp_path):
     assert mask.select(np.zeros(4, np.float32), np.zeros(4, np.float32)).all()
 
 
+def test_a_mask_beside_the_field_is_refused():
+    mask = SkyMask(np.ones((3, 4), np.uint8), "linear", crval=(10.0, 20.0))
+    x = np.full(5, 300.0, np.float32)
+    mask.check_overlap()
+    assert mask.select(x, x).all()
+    with pytest.raises(RecipeError, match="none of 5 rows lies on its image of 4 x 3 pixels"):
+        mask.check_overlap()
+    mask.select(x, x)
+    mask.select(np.full(1, 11.0, np.float32), np.full(1, 21.0, np.float32))
+    mask.check_overlap()
+
+
 def write_mask(path, data, **cards):
     hdu = fits.PrimaryHDU(data)
     hdu.header.update(cards)
