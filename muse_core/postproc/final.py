@@ -227,6 +227,8 @@ def product_base(combination: Combination) -> Header:
     for key in list(header):
         if key.startswith((PIXTABLE, *WCS_KEYS)):
             del header[key]
+    if f"{PIXTABLE} FFCORR" in combination.header:
+        set_card(header, "ESO DRS MUSE FLUX FFCORR", True, "Data was flat-field spectrum corrected")
     return header
 
 
@@ -354,6 +356,7 @@ def save_combined(combination: Combination, settings: Settings, ctx: RunContext)
                     block.dq[hit] |= COSMIC_RAY
                 writer.write(block, weight)
         writer.close()
+        first.append_tables(product.path)
 
 
 def save_stacked(combination: Combination, settings: Settings, p: ParamValues, ctx: RunContext) -> None:

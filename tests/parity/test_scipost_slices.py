@@ -62,7 +62,7 @@ def run_both(simulation, options, c_pipeline, tmp_path, without=()):
         ("deep", {"autocalib": "deepfield", "save": "autocal,individual"}),
         ("deep", {"autocalib": "deepfield", "skymethod": "simple", "save": "autocal,skymodel,individual"}),
         ("deep", {"autocalib": "user", "save": "autocal,individual"}),
-        ("flat", {"save": "individual"}),
+        ("flat", {"save": "cube,individual,positioned,combined"}),
     ],
     ids=["deepfield", "deepfield-sky", "user", "flat"],
 )
