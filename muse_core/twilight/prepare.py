@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 
 from muse_core.detector.calibrate import apply_exposure, fit_exposure
 from muse_core.detector.combine import combine_images, interpolate_bad
@@ -36,25 +38,46 @@ def rounded(value: float) -> float:
     return float(f"{np.float32(value):.{QC_DIGITS}g}")
 
 
+@njit(cache=True, nogil=True)
+def _moments(image):
+    """Sum, minimum, maximum and sum of squared deviations of float32[ny, nx]."""
+    total, low, high = 0.0, np.inf, -np.inf
+    for y in range(image.shape[0]):
+        for x in range(image.shape[1]):
+            v = np.float64(image[y, x])
+            total += v
+            low = min(low, v)
+            high = max(high, v)
+    mean = total / image.size
+    square = 0.0
+    for y in range(image.shape[0]):
+        for x in range(image.shape[1]):
+            square += (image[y, x] - mean) ** 2
+    return total, low, high, square
+
+
 def image_statistics(image: np.ndarray) -> dict[str, float]:
     """Median, mean, standard deviation (n-1), minimum and maximum of all pixels."""
-    flat = image.ravel()
-    n, total, low, high = flat.size, 0.0, np.inf, -np.inf
-    step = 1 << 20
-    for i in range(0, n, step):
-        part = flat[i : i + step]
-        total += float(part.sum(dtype=np.float64))
-        low, high = min(low, float(part.min())), max(high, float(part.max()))
-    mean, square = total / n, 0.0
-    for i in range(0, n, step):
-        square += float(((flat[i : i + step].astype(np.float64) - mean) ** 2).sum())
+    total, low, high, square = _moments(image)
     return {
-        "MEDIAN": float(np.median(flat)),
-        "MEAN": mean,
-        "STDEV": float(np.sqrt(square / max(n - 1, 1))),
+        "MEDIAN": float(np.median(image)),
+        "MEAN": total / image.size,
+        "STDEV": float(np.sqrt(square / max(image.size - 1, 1))),
         "MIN": low,
         "MAX": high,
     }
+
+
+_reused = threading.local()
+
+
+def _buffer(name: str, shape: tuple[int, ...], dtype) -> np.ndarray:
+    """Array of this thread, kept from one IFU to the next: fresh pages cost more than the work on them."""
+    array = getattr(_reused, name, None)
+    if array is None or array.shape != shape or array.dtype != dtype:
+        array = np.empty(shape, dtype)
+        setattr(_reused, name, array)
+    return array
 
 
 NAMES = {
@@ -111,12 +134,13 @@ def prepare_ifu(job: IfuInputs, plan: DetectorPlan, store: RowStore) -> Prepared
     models = [_fit(job, plan, frame, raw) for frame, raw in zip(frames, raws, strict=True)]
     ny, nx = job.shape
     nsky = len(job.exposures)
-    calibrated = np.empty((nsky, ny, nx), np.float32)
-    lamp = (np.empty((ny, nx), np.float32), np.empty((ny, nx), np.int32)) if job.illum else None
-    data, stat = np.empty((ny, nx), np.float32), np.empty((ny, nx), np.float32)
-    dq = np.empty((ny, nx), np.int32)
+    calibrated = _buffer("calibrated", (nsky, ny, nx), np.float32)
+    lamp = _buffer("lamp", (ny, nx), np.float32) if job.illum else None
+    data, stat = _buffer("data", (ny, nx), np.float32), _buffer("stat", (ny, nx), np.float32)
+    dq = _buffer("dq", (ny, nx), np.int32)
     shape = (len(frames), min(BAND_ROWS, ny), nx)
-    d, v, q = np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.int32)
+    d, v = _buffer("band_data", shape, np.float32), _buffer("band_stat", shape, np.float32)
+    q = _buffer("band_dq", shape, np.int32)
     factors = [
         np.float32(job.exposures[0].exptime / e.exptime) if plan.scale and i else np.float32(1)
         for i, e in enumerate(job.exposures)
@@ -134,7 +158,7 @@ def prepare_ifu(job: IfuInputs, plan: DetectorPlan, store: RowStore) -> Prepared
                     v[i, :n] *= factors[i] * factors[i]
                 calibrated[i, y0:y1] = d[i, :n]
             else:
-                lamp[0][y0:y1], lamp[1][y0:y1] = d[i, :n], q[i, :n]
+                lamp[y0:y1] = d[i, :n]
         combine_images(
             d[:nsky, :n],
             v[:nsky, :n],
@@ -145,14 +169,13 @@ def prepare_ifu(job: IfuInputs, plan: DetectorPlan, store: RowStore) -> Prepared
             dq[y0:y1],
         )
     qc = []
-    del raws, d, v, q
+    del raws
     for i, number in enumerate(job.numbers):
         prefix = f"ESO QC TWILIGHT{job.ifu} INPUT{number}"
         qc += statistics_cards(prefix, calibrated[i], f"raw exposure {number} of IFU {job.ifu}")
         qc.append(
             (f"{prefix} NSATURATED", models[i].nsaturated, f"Number of saturated pixels in exposure {number}")
         )
-    del calibrated
     prefix = f"ESO QC TWILIGHT{job.ifu} MASTER"
     qc += statistics_cards(prefix, data, "the combined exposures")
     total = rounded(float(data.sum(dtype=np.float64)))
@@ -164,9 +187,8 @@ def prepare_ifu(job: IfuInputs, plan: DetectorPlan, store: RowStore) -> Prepared
     illum, slice_factors = None, np.ones(len(job.geometry.x))
     if lamp is not None:
         # measured against 2.8.7: flagged pixels count here with their own values, they are not interpolated
-        illum = fit_illum(slice_medians(lamp[0], pixels, *BAND))
+        illum = fit_illum(slice_medians(lamp, pixels, *BAND))
         slice_factors = illum.factors
-        del lamp
     stored = store.add(pixels, data, stat, dq, slice_factors)
     if not stored.rows:
         raise ValueError(f"no pixel between {store.low:g} and {store.high:g} Angstrom")
