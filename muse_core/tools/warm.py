@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Compile all kernels once, so that the first run of a recipe does not have to."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+SUMMARY = "compile the kernels of all recipes"
+
+VARIANTS: tuple[dict[str, object], ...] = (
+    {"skymethod": "simple", "save": "cube,combined,stacked,skymodel"},
+    {"skymethod": "model", "save": "cube,individual"},
+    {"skymethod": "none", "resample": "nearest", "astrometry": False},
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Take no options."""
+    parser.add_argument("--threads", type=int, default=2)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run ``musetools warm``: tiny runs that touch every kernel of `muse_scipost`."""
+    import warnings
+
+    from muse_core.framework import run_recipe
+    from muse_core.simulate.scipost import simulate_scipost
+
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        folder = Path(name)
+        simulation = simulate_scipost(
+            folder / "in", n_ifu=1, slices=6, columns=20, lambda_range=(6280.0, 6330.0), threads=args.threads
+        )
+        for number, options in enumerate(VARIANTS):
+            out = folder / str(number)
+            out.mkdir()
+            settings = {"save": "cube", **options}
+            run_recipe("muse_scipost", simulation.frames(), settings, workdir=out, threads=args.threads)
+    print(f"kernels compiled in {time.monotonic() - started:.0f} s")
+    return 0
