@@ -11,21 +11,23 @@ RECIPE = RecipeSpec(
         "Determine PSF, pointing offset, flux scale and background of MUSE images by comparison "
         "with HST images."
     ),
-    description="""Each MUSE image is compared with an HST image of the same sky, which is convolved with a
-    Moffat
-function, moved, scaled and lifted until it matches. What was needed for this is the width and index of the
-MUSE PSF (beyond that of HST), the pointing offset, the flux scale and the background.
+    description="""Each MUSE image is compared with an HST image of the same sky, which is
+convolved with a Moffat function, moved, scaled and lifted until it matches.
+What was needed for this is the width and index of the MUSE PSF (beyond that of
+HST), the pointing offset, the flux scale and the background.
 
-The method "image" fits on the MUSE pixels, weighted by their variances, a model made from the HST image as
-distributed; "fourier" reproduces the existing imphot package; "star" compares one star; "both" is "image"
-and "star".
+The method "image" fits on the MUSE pixels, weighted by their variances, a model
+made from the HST image as distributed; "fourier" reproduces the existing imphot
+package; "star" compares one star; "both" is "image" and "star".
 
-The OFFSET_LIST can be given to muse_scipost and muse_exp_combine as it is: they reduce the coordinates of
-each exposure by its offsets and multiply its fluxes by FLUX_SCALE. An exposure whose fit cannot be trusted
-gets no row. The background offset is in the IMPHOT_TABLE and in the aligned images only.
+The OFFSET_LIST can be given to muse_scipost and muse_exp_combine as it is: they
+reduce the coordinates of each exposure by its offsets and multiply its fluxes
+by FLUX_SCALE. An exposure whose fit cannot be trusted gets no row. The offset
+of the background is in the IMPHOT_TABLE and in the aligned images only.
 
-IMAGE_FOV images or DATACUBE_FINAL cubes are accepted; cubes are collapsed with the curve of the parameter
-filter from the FILTER_LIST. Among several HST images the one whose filter fits is taken.""",
+IMAGE_FOV images or DATACUBE_FINAL cubes are accepted; cubes are collapsed with
+the curve of the parameter filter from the FILTER_LIST. Among several HST images
+the one whose filter fits is taken.""",
     params=(
         Param(
             "method",
