@@ -40,8 +40,10 @@ _RESOLVING_POWER = np.array([
 # fmt: on
 
 
-def resolving_power(wavelength: float) -> float:
-    """Spectral resolving power of MUSE, linear between 30 tabulated values."""
+def resolving_power(wavelength: float, narrow_field: bool = False) -> float:
+    """Spectral resolving power: WFM linear between 30 tabulated values, NFM 1740 to 3450 (4800 to 9300 A)."""
+    if narrow_field:
+        return 1740.0 + 0.38 * (min(max(wavelength, 4800.0), 9300.0) - 4800.0)
     return float(np.interp(wavelength, _NODE_WAVELENGTHS, _RESOLVING_POWER))
 
 
@@ -86,18 +88,19 @@ def strehl_fwhm(strehl: float) -> tuple[float, float]:
 def sky_resolution(headers: Sequence, narrow_field: bool) -> SkyResolution:
     """SKY_RES and SKY_RERR from the headers of the exposures.
 
-    WFM: mean over the exposures of the image quality from ESO TEL IA FWHMLIN and the mean airmass; the
-    error is 0.3 arcsec and half the range of all DIMM values.  NFM: from ESO DRS MUSE RTC STREHL.
+    WFM: mean over the exposures, weighted with EXPTIME, of the image quality from ESO TEL IA FWHMLIN and the
+    mean airmass; the error is 0.3 arcsec and half the range of all DIMM values.  NFM: from ESO DRS MUSE RTC
+    STREHL.
     """
+    times = [max(_number(header, "EXPTIME"), 0.0) for header in headers]
+    weights = np.array(times if all(times) else [1.0] * len(times))
     if narrow_field:
-        values = [
-            strehl_fwhm(float(h["ESO DRS MUSE RTC STREHL"]))
-            for h in headers
-            if "ESO DRS MUSE RTC STREHL" in h
-        ]
-        if not values:
+        key = "ESO DRS MUSE RTC STREHL"
+        known = np.array([key in header for header in headers], dtype=bool)
+        if not known.any():
             return DEFAULT_NFM
-        mean = np.mean(np.array(values), axis=0)
+        values = np.array([strehl_fwhm(float(header[key])) for header in headers if key in header])
+        mean = np.average(values, axis=0, weights=weights[known])
         return SkyResolution(float(mean[0]), float(mean[1]), True, True)
     qualities = []
     dimm: list[float] = []
@@ -117,7 +120,7 @@ def sky_resolution(headers: Sequence, narrow_field: bool) -> SkyResolution:
         return DEFAULT_WFM
     measured = any(quality != DEFAULT_WFM.fwhm for quality in qualities)
     error = math.hypot(0.3, 0.5 * (max(dimm) - min(dimm))) if complete else DEFAULT_WFM.error
-    return SkyResolution(float(np.mean(qualities)), error, measured, complete)
+    return SkyResolution(float(np.average(qualities, weights=weights)), error, measured, complete)
 
 
 def _number(header, key: str) -> float:
@@ -331,7 +334,11 @@ def sdp_cards(
         ),
         ("WAVELMIN", first / 10.0, "[nm] Minimum wavelength"),
         ("WAVELMAX", last / 10.0, "[nm] Maximum wavelength"),
-        ("SPEC_RES", resolving_power(0.5 * (first + last)), "Spectral resolving power at central wavelength"),
+        (
+            "SPEC_RES",
+            resolving_power(0.5 * (first + last), narrow_field),
+            "Spectral resolving power at central wavelength",
+        ),
         ("SKY_RES", resolution.fwhm, _origin("[arcsec] FWHM spatial resolution", resolution.measured)),
         ("SKY_RERR", resolution.error, _origin("[arcsec] Error of SKY_RES", resolution.error_measured)),
         ("PIXNOISE", noise * (1e-20 if calibrated else 1.0), unit),

@@ -17,6 +17,8 @@ pytestmark = pytest.mark.parity
 
 #: the software that made the file names itself
 IGNORE = ("^PROCSOFT$",)
+#: with images from the rows the C recipe mostly calls a filter covered to 100 %, whatever the data cover
+IGNORE_ROWS = (*IGNORE, "FILTER FRACTION$")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +99,7 @@ def test_products_equal_the_c_recipe(name, c_pipeline, compat, observation, tmp_
     reference.pop("fov_clean.fits", None)  # left behind by the C pipeline with sdpCube, not a product
     assert set(ours) == set(reference)
     for filename, path in sorted(reference.items()):
-        assert_same_product(path, ours[filename], ignore=IGNORE)
+        assert_same_product(path, ours[filename], ignore=IGNORE_ROWS if case.env == ROWS else IGNORE)
 
 
 def test_every_format_holds_the_same_numbers(observation, tmp_path):

@@ -125,6 +125,10 @@ def test_sky_resolution():
     mixed = sky_resolution([exposure(), second], narrow_field=False)
     assert mixed.fwhm == pytest.approx((single.fwhm + 0.853823) / 2)
     assert (mixed.error, mixed.error_measured) == (0.495547, False)
+    worse = exposure(EXPTIME=300.0, **{"ESO TEL IA FWHMLIN": 0.945})
+    other = sky_resolution([worse], narrow_field=False).fwhm
+    both = sky_resolution([exposure(), worse], narrow_field=False).fwhm
+    assert both == pytest.approx((2 * single.fwhm + other) / 3)
     assert sky_resolution([exposure()], narrow_field=True).fwhm == 0.15
     strehl = sky_resolution([exposure(**{"ESO DRS MUSE RTC STREHL": 22.0})], narrow_field=True)
     assert strehl.fwhm == pytest.approx(0.0488309554691377)
@@ -173,6 +177,9 @@ def test_positions_and_curves():
     assert centre_position(pixel_grid(nx=150, ny=25)) == pytest.approx((74.5, -25.0))
     assert resolving_power(6898.49) == pytest.approx(2950.434, rel=1e-5)
     assert resolving_power(1000.0) == 1674.77
+    # narrow field, from products of the C pipeline
+    for wavelength, power in ((4600.323, 1740.0), (6000.3232421875, 2196.12283203125), (9320.0, 3450.0)):
+        assert resolving_power(wavelength, narrow_field=True) == pytest.approx(power)
     assert zero_point(7149.70068359375, 7164.70068359375) == pytest.approx(28.3169847, abs=1e-6)
 
 
