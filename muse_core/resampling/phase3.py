@@ -312,7 +312,7 @@ def sdp_cards(
     magnitude = NO_LIMIT
     celestial = not str(grid.ctype[0]).startswith("PIXEL")
     if white_image is not None and celestial:
-        step = 3600.0 * math.hypot(float(grid.cd[0][0]), float(grid.cd[1][0]))
+        step = 3600.0 * math.hypot(float(grid.cd[0][1]), float(grid.cd[1][1]))  # along y, as in C
         magnitude = limiting_magnitude(white_image, resolution.fwhm / step, first, last)
     unit = "[erg.s**(-1).cm**(-2).angstrom**(-1)] pixel-to-pixel noise"
     cards: list[Card] = [
