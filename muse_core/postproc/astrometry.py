@@ -136,7 +136,7 @@ def project_rows(xpos, ypos, cd11, cd12, cd21, cd22, x0, y0):  # type: ignore[no
     """Kernel of `apply_astrometry`: float32[n] arrays in place, the rest float64."""
     deg = 180.0 / math.pi
     for i in range(xpos.size):
-        dx, dy = xpos[i] - x0, ypos[i] - y0
+        dx, dy = float(xpos[i]) - x0, float(ypos[i]) - y0
         x = cd11 * dx + cd12 * dy
         y = cd21 * dx + cd22 * dy
         phi = math.atan2(x, -y)

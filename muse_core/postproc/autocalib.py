@@ -339,5 +339,5 @@ def correct_rows(lam, data, stat, origin, edges, factors, outside):  # type: ign
         if ifu < 0 or ifu >= factors.shape[1] or sli < 0 or sli >= factors.shape[2]:
             continue
         factor = factors[k, ifu, sli]
-        data[i] = data[i] * factor
-        stat[i] = stat[i] * factor * factor
+        data[i] = float(data[i]) * factor
+        stat[i] = float(stat[i]) * factor * factor

@@ -223,5 +223,5 @@ def shift_rows(xpos, ypos, lam, coefficients, at_reference, x_scale, y_scale):  
     """
     for i in range(lam.size):
         dn = at_reference - refractivity_at(float(lam[i]), coefficients)
-        xpos[i] = xpos[i] + x_scale * dn
-        ypos[i] = ypos[i] + y_scale * dn
+        xpos[i] = float(xpos[i]) + x_scale * dn
+        ypos[i] = float(ypos[i]) + y_scale * dn

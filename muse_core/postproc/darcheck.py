@@ -266,5 +266,5 @@ def shift_by_polynomials(xpos, ypos, lam, reference, x_coefficients, y_coefficie
         for k in range(x_coefficients.size - 1, -1, -1):
             dx = (dx + x_coefficients[k]) * t
             dy = (dy + y_coefficients[k]) * t
-        xpos[i] = xpos[i] - dx
-        ypos[i] = ypos[i] - dy
+        xpos[i] = float(xpos[i]) - dx
+        ypos[i] = float(ypos[i]) - dy

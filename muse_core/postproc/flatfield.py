@@ -225,5 +225,5 @@ def multiply_rows(lam, data, stat, nodes, values, cells, cells_per_angstrom, dro
                 factor = values[0] * (1.0 - blue) if 0.0 <= blue < 1.0 else 0.0
         else:
             factor = values[0] if wavelength < nodes[0] else values[n - 1]
-        data[i] = data[i] * factor
-        stat[i] = stat[i] * factor * factor
+        data[i] = float(data[i]) * factor
+        stat[i] = float(stat[i]) * factor * factor

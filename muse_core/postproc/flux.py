@@ -205,6 +205,6 @@ def calibrate_rows(lam, data, stat, dq, starts, pieces, first, last, scale, flag
         resp_var = pieces[k, 4] + (pieces[k, 5] + pieces[k, 6] * x) * x
         tell_var = pieces[k, 7] + (pieces[k, 8] + pieces[k, 9] * x) * x
         relative_var = resp_var + width_error * width_error + tell_var / (tell * tell)
-        value = data[i] * factor
+        value = float(data[i]) * factor
         data[i] = value
-        stat[i] = stat[i] * factor * factor + value * value * relative_var
+        stat[i] = float(stat[i]) * factor * factor + value * value * relative_var

@@ -124,7 +124,7 @@ def rotate_rows(xpos, ypos, pole_dec_deg):  # type: ignore[no-untyped-def]
     pole_dec = math.radians(pole_dec_deg)
     sin_pole, cos_pole = math.sin(pole_dec), math.cos(pole_dec)
     for i in range(xpos.size):
-        phi, theta = float(xpos[i]), ypos[i] + math.pi / 2
+        phi, theta = float(xpos[i]), float(ypos[i]) + math.pi / 2
         sin_theta, cos_theta = math.sin(theta), math.cos(theta)
         # native longitude of the celestial pole is 180 deg: phi - pi
         dphi = phi - math.pi
@@ -153,13 +153,13 @@ def shift_rows(xpos, ypos, dx, dy):  # type: ignore[no-untyped-def]
     if dx == 0.0 and dy == 0.0:
         return
     for i in range(xpos.size):
-        xpos[i] = xpos[i] + dx
-        ypos[i] = ypos[i] + dy
+        xpos[i] = float(xpos[i]) + dx
+        ypos[i] = float(ypos[i]) + dy
 
 
 @njit(cache=True, nogil=True)
 def scale_rows(data, stat, factor):  # type: ignore[no-untyped-def]
     """Multiply float32[n] data by a float64 factor and the variance by its square, in place."""
     for i in range(data.size):
-        data[i] = data[i] * factor
-        stat[i] = stat[i] * (factor * factor)
+        data[i] = float(data[i]) * factor
+        stat[i] = float(stat[i]) * (factor * factor)

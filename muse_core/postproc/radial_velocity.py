@@ -135,4 +135,4 @@ def apply_radial_velocity(lam, model: RadialVelocity) -> None:  # type: ignore[n
 def scale_wavelengths(lam, factor):  # type: ignore[no-untyped-def]
     """Multiply float32[n] wavelengths by a float64 factor, in place."""
     for i in range(lam.size):
-        lam[i] = lam[i] * factor
+        lam[i] = float(lam[i]) * factor

@@ -86,7 +86,7 @@ def sum_rows(xpos, ypos, data, shape, coarse, fine):
         if not np.isfinite(value):
             continue
         n += 1
-        x, y = xpos[i] / POSITION_SCALE, ypos[i] / POSITION_SCALE
+        x, y = float(xpos[i]) / POSITION_SCALE, float(ypos[i]) / POSITION_SCALE
         m = shape[i]
         term[0] = m * x * x
         term[1] = m * x * y
@@ -126,4 +126,4 @@ def polynomial_rows(xpos, ypos, data, rows, strength, spatial):
             + spatial[4] * y
             + 1.0
         )
-        data[i] = data[i] - p * strength[k]
+        data[i] = float(data[i]) - p * strength[k]

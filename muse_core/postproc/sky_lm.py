@@ -143,9 +143,12 @@ def _factorise(jacobian: npt.NDArray, r: Vector) -> tuple[npt.NDArray, npt.NDArr
     """Return R, the column order, Q^T r and the column norms of a QR factorisation with pivoting."""
     from scipy.linalg import qr
 
+    n = jacobian.shape[1]
     norms = np.linalg.norm(jacobian, axis=0)
-    q, upper, order = qr(jacobian, mode="economic", pivoting=True, check_finite=False)
-    return upper, order, q.T @ r, norms
+    # first without pivoting, the residuals as one more column: much faster for many rows, and Q is not needed
+    small = np.linalg.qr(np.column_stack([jacobian, r]), mode="r")
+    q, upper, order = qr(small[:n, :n], mode="economic", pivoting=True, check_finite=False)
+    return upper, order, q.T @ small[:n, n], norms
 
 
 def _gradient(upper: npt.NDArray, order: npt.NDArray, qtf: Vector, norms: Vector, norm: float) -> float:
