@@ -194,9 +194,16 @@ def _run(request: dict[str, Any], connection: Connection) -> list[Any]:
 
 def _settings(given: dict[str, tuple[bool, str]], spec: RecipeSpec) -> dict[str, str]:
     """Return what the user set: python-cpl sets values without CPL's flag, so a changed value counts, too."""
+    from muse_core.framework import ParameterError
+
     settings = {}
     for name, (is_set, value) in given.items():
-        param = spec.param(name)
+        try:
+            param = spec.param(name)
+        except ParameterError as error:
+            raise ParameterError(
+                f"{error}; after an update run 'musetools plugins --install' again"
+            ) from None
         if is_set or param.coerce(value) != param.default:
             settings[name] = value
     return settings

@@ -119,6 +119,18 @@ def test_moved_interpreter_or_package_is_explained(work, sof, plugins, esorex_co
     assert "/no/such/file is missing; run 'musetools plugins --install' again" in result.stderr
 
 
+def test_outdated_description_is_explained(work, sof, plugins, esorex_command):
+    folder = work / "old"
+    shutil.copytree(plugins, folder)
+    meta = folder / f"{RECIPE}.meta"
+    meta.write_text(meta.read_text().replace(".nrow", ".ncol"))
+    command = [esorex_command, f"--recipe-dir={folder}", RECIPE, str(sof)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert result.returncode == 255
+    assert "'muse.muse_test_echo.ncol'" in result.stderr
+    assert "run 'musetools plugins --install' again" in result.stderr
+
+
 def test_lost_description_hides_the_recipe_only(work, plugins, esorex_command):
     folder = work / "lost"
     shutil.copytree(plugins, folder)
