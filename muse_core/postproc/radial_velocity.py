@@ -10,7 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from muse_core.postproc.earth_motion import besselian_epoch, diurnal_velocity, earth_velocity, precession_matrix
+from muse_core.postproc.earth_motion import (
+    besselian_epoch,
+    diurnal_velocity,
+    earth_velocity,
+    precession_matrix,
+)
 from muse_core.postproc.header_values import Header, get_float
 from muse_core.postproc.observation import DEFAULT_LATITUDE
 
