@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 EPS = 2.220446049250313e-16
 TOLERANCE = 30.0 * EPS
@@ -67,7 +68,7 @@ def fit_least_squares(
     n = p.size
     r = residuals(p)
     calls = 1
-    norm = math.sqrt(float(r @ r))
+    norm = math.sqrt(sum_of_squares(r))
     if not math.isfinite(norm):
         return FitResult(p, norm, False, calls, "the residuals are not finite")
     par = 0.0
@@ -93,7 +94,7 @@ def fit_least_squares(
                 delta = min(delta, step_norm)
             r_trial = residuals(trial)
             calls += 1
-            norm_trial = math.sqrt(float(r_trial @ r_trial))
+            norm_trial = math.sqrt(sum_of_squares(r_trial))
             actual = 1.0 - (norm_trial / norm) ** 2 if 0.1 * norm_trial < norm else -1.0
             bend = upper @ step[order]
             t1 = float(np.linalg.norm(bend)) / norm
@@ -144,11 +145,52 @@ def _factorise(jacobian: npt.NDArray, r: Vector) -> tuple[npt.NDArray, npt.NDArr
     from scipy.linalg import qr
 
     n = jacobian.shape[1]
-    norms = np.linalg.norm(jacobian, axis=0)
-    # first without pivoting, the residuals as one more column: much faster for many rows, and Q is not needed
-    small = np.linalg.qr(np.column_stack([jacobian, r]), mode="r")
+    norms = np.sqrt([sum_of_squares(jacobian[:, i]) for i in range(n)])
+    # without pivoting first, the residuals as one more column; only the small triangle goes to LAPACK
+    columns = np.asfortranarray(np.column_stack([jacobian, r]))
+    reduce_to_triangle(columns)
+    small = np.triu(columns[: n + 1])
     q, upper, order = qr(small[:n, :n], mode="economic", pivoting=True, check_finite=False)
-    return upper, order, q.T @ small[:n, n], norms
+    return upper, order, q.T @ small[: q.shape[0], n], norms
+
+
+@njit(cache=True, nogil=True)
+def sum_of_squares(values):
+    """Return the sum of squares of float64[n], always added in the same order.
+
+    A threaded BLAS adds in an order that depends on the number of threads, and rounding decides where a fit
+    ends.
+    """
+    total = 0.0
+    for i in range(values.size):
+        total += values[i] * values[i]
+    return total
+
+
+@njit(cache=True, nogil=True)
+def reduce_to_triangle(a):
+    """Reduce float64[m, n] (column-major) to upper triangular form by Householder reflections, in place.
+
+    What is below the diagonal afterwards is of no use.
+    """
+    m, n = a.shape
+    for k in range(min(m - 1, n)):
+        length = math.sqrt(sum_of_squares(a[k:, k]))
+        if length == 0.0:
+            continue
+        if a[k, k] > 0.0:
+            length = -length
+        head = a[k, k] - length
+        # v = (head, a[k+1:, k]); the reflection is 1 + v v' / (length * head)
+        for j in range(k + 1, n):
+            dot = head * a[k, j]
+            for i in range(k + 1, m):
+                dot += a[i, k] * a[i, j]
+            dot /= length * head
+            a[k, j] += dot * head
+            for i in range(k + 1, m):
+                a[i, j] += dot * a[i, k]
+        a[k, k] = length
 
 
 def _gradient(upper: npt.NDArray, order: npt.NDArray, qtf: Vector, norms: Vector, norm: float) -> float:
