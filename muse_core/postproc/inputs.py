@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from muse_core.data.pixtable import PixelTableFile, open_pixtable
 from muse_core.framework import Frame, Frames, InputError, RecipeError
 from muse_core.postproc.header_values import get_str
 from muse_core.postproc.ifu_scales import fit_ifu_scales, is_merged
+from muse_core.postproc.observation import overridden_pointing
 from muse_core.postproc.positioning import OffsetRow
 from muse_core.postproc.reduction import PIXTABLE, Reduction
 from muse_core.resampling.collapse import Filter, load_filters, split_filter_names
@@ -106,6 +108,8 @@ def check_settings(p: ParamValues, ctx: RunContext) -> Settings:
             "", "parameters lambdamin, lambdamax", expected="lambdamin < lambdamax",
             found=f"{p.lambdamin:g}, {p.lambdamax:g}",
         )  # fmt: skip
+    if "MUSE_AUTOCAL_EXCLUDE_RAMAN" in os.environ:
+        ctx.log.warning("MUSE_AUTOCAL_EXCLUDE_RAMAN is set but has no effect in this version")
     if p.ld <= 0:
         ctx.log.warning("Overriding loop distance ld=1 (%d was given)", p.ld)
     return Settings(
@@ -284,11 +288,16 @@ def sort_exposures(frames: Iterable[Frame], p: ParamValues, ctx: RunContext) -> 
     for error in unreadable:
         ctx.log.warning("pixel table could not be loaded, it will be ignored! (%s)", error)
     ctx.problems.raise_if_any()
+    try:
+        overrides = overridden_pointing(ctx.log)
+    except ValueError as error:
+        raise RecipeError(str(error)) from error
     cut = (p.lambdamin, p.lambdamax)
     reductions = []
     for number, date in enumerate(sorted(groups), 1):
         members = _one_per_ifu(groups[date], number, date, ctx)
         reductions.append(_merge(number, members, cut, ctx))
+        reductions[-1].overrides = overrides
     return reductions
 
 

@@ -105,6 +105,18 @@ def join_limits(parts: list[RowLimits]) -> RowLimits:
     )
 
 
+@dataclass(frozen=True)
+class Overridden:
+    """A header with some values replaced (MUSE_SUPERFLAT_POS), for the steps that only read."""
+
+    header: Header
+    values: dict[str, float]
+
+    def get(self, key: str, default: object = None) -> object:
+        """Return the replaced or the original value of a keyword."""
+        return self.values[key] if key in self.values else self.header.get(key, default)
+
+
 @dataclass
 class Reduction:
     """One exposure with the steps fitted so far.
@@ -122,6 +134,8 @@ class Reduction:
     threads : int
     reference_limits : RowLimits or None
         limits before the refraction correction, to which the astrometry refers
+    overrides : dict
+        header values replaced for the steps (not in products)
     sorted_slices : bool
         saved tables have the rows of each slice in order of wavelength, as the C recipe leaves them after
         skymethod=simple
@@ -137,6 +151,7 @@ class Reduction:
     threads: int = 1
     reference_limits: RowLimits | None = None
     sorted_slices: bool = False
+    overrides: dict[str, float] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     pending: list[PendingProduct] = field(default_factory=list)
     tables: list[BinTableHDU] = field(default_factory=list)
@@ -162,6 +177,11 @@ class Reduction:
     def add(self, step: Step) -> None:
         """Append a fitted step."""
         self.steps.append(step)
+
+    @property
+    def pointing(self) -> Overridden:
+        """The header with the pointing that refraction, airmass and rotation are computed for."""
+        return Overridden(self.header, self.overrides)
 
     @property
     def stretch(self) -> float:

@@ -42,7 +42,7 @@ WCS_KEYS = ("CRPIX", "CRVAL", "CTYPE", "CUNIT", "CD1_", "CD2_", "CD3_")
 
 def correct_refraction(reduction: Reduction, p: ParamValues, ctx: RunContext) -> None:
     """Move all rows to their position at the reference wavelength (spec: DAR correction)."""
-    model = fit_dar(reduction.header, p.lambdaref, ctx.log, compat=ctx.compat)
+    model = fit_dar(reduction.pointing, p.lambdaref, ctx.log, compat=ctx.compat)
     if model is None:
         for key, value, comment in skip_cards(reduction.header, p.lambdaref, compat=ctx.compat):
             reduction.set_card(key, value, comment)
@@ -67,7 +67,7 @@ def calibrate_flux(reduction: Reduction, calib: Calibrations, ctx: RunContext) -
         return
     model = fit_flux(
         reduction.header,
-        airmass(reduction.header, ctx.log, compat=ctx.compat),
+        airmass(reduction.pointing, ctx.log, compat=ctx.compat),
         calib.response,
         calib.extinction,
         calib.telluric,
@@ -87,7 +87,7 @@ def calibrate_flux(reduction: Reduction, calib: Calibrations, ctx: RunContext) -
 
 def correct_velocity(reduction: Reduction, kind: str, ctx: RunContext) -> None:
     """Take the wavelengths to the barycentre, the Sun or the Earth's centre."""
-    model = fit_radial_velocity(reduction.header, kind, ctx.log, compat=ctx.compat)
+    model = fit_radial_velocity(reduction.pointing, kind, ctx.log, compat=ctx.compat)
     if model is None:
         if f"{PIXTABLE} RVCORR" not in reduction.header:
             reduction.set_card("SPECSYS", "TOPOCENT", "Spectral reference frame")
@@ -106,7 +106,7 @@ def astrometry_model(reduction: Reduction, calib: Calibrations, ctx: RunContext)
     """Return the projection of an exposure from its limits before the refraction correction."""
     limits = reduction.reference_limits or predar_limits(reduction) or reduction.limits()
     return fit_astrometry(
-        reduction.header, (*limits.x, *limits.y), calib.astrometry, ctx.log, compat=ctx.compat
+        reduction.pointing, (*limits.x, *limits.y), calib.astrometry, ctx.log, compat=ctx.compat
     )
 
 

@@ -31,7 +31,13 @@ class Case:
 
 FIELDS = {
     # two IFUs, one exposure, rotated, bright sky lines, with pixel-coordinate SKY_MASK
-    "single": {"n_ifu": 2, "slices": 10, "lambda_range": (6285.0, 6330.0), "posang": 25.0, "sky_mask": "pixel"},
+    "single": {
+        "n_ifu": 2,
+        "slices": 10,
+        "lambda_range": (6285.0, 6330.0),
+        "posang": 25.0,
+        "sky_mask": "pixel",
+    },
     # three exposures at different angles with offsets, flux scales and exposure times
     "multi": {
         "n_ifu": 1,
@@ -60,33 +66,60 @@ FIELDS = {
 
 CASES = {
     "defaults": Case("single", {"skymethod": "none", "save": ALL_TABLES, "filter": "white,RED,BLUE"}),
-    "nearest-mean": Case("single", {"skymethod": "none", "resample": "nearest", "crtype": "mean", "crsigma": 4.0}),
-    "linear-iraf": Case("single", {"skymethod": "simple", "resample": "linear", "crtype": "iraf", "crsigma": 6.0}),
-    "quadratic": Case("single", {"skymethod": "none", "resample": "quadratic", "rvcorr": "helio", "crsigma": 0.0}),
-    "renka": Case("multi", {"skymethod": "none", "resample": "renka", "rc": 1.1, "rvcorr": "geo"}, ("SKY_MASK",)),
+    "nearest-mean": Case(
+        "single", {"skymethod": "none", "resample": "nearest", "crtype": "mean", "crsigma": 4.0}
+    ),
+    "linear-iraf": Case(
+        "single", {"skymethod": "simple", "resample": "linear", "crtype": "iraf", "crsigma": 6.0}
+    ),
+    "quadratic": Case(
+        "single", {"skymethod": "none", "resample": "quadratic", "rvcorr": "helio", "crsigma": 0.0}
+    ),
+    "renka": Case(
+        "multi", {"skymethod": "none", "resample": "renka", "rc": 1.1, "rvcorr": "geo"}, ("SKY_MASK",)
+    ),
     "lanczos": Case("single", {"skymethod": "none", "resample": "lanczos", "ld": 2, "rvcorr": "none"}),
     "steps": Case(
-        "single", {"skymethod": "none", "dx": 0.3, "dy": 0.25, "dlambda": 1.6, "pixfrac": "0.6,0.7,0.9", "ld": 2}
+        "single",
+        {"skymethod": "none", "dx": 0.3, "dy": 0.25, "dlambda": 1.6, "pixfrac": "0.6,0.7,0.9", "ld": 2},
     ),
     "cut": Case(
-        "single", {"skymethod": "simple", "lambdamin": 6290.0, "lambdamax": 6321.0, "lambdaref": 6000.0}, ("SKY_MASK",)
+        "single",
+        {"skymethod": "simple", "lambdamin": 6290.0, "lambdamax": 6321.0, "lambdaref": 6000.0},
+        ("SKY_MASK",),
     ),
-    "pixels": Case("single", {"skymethod": "none", "astrometry": False, "lambdaref": -1.0, "save": ALL_TABLES}),
+    "pixels": Case(
+        "single", {"skymethod": "none", "astrometry": False, "lambdaref": -1.0, "save": ALL_TABLES}
+    ),
     "default-wcs": Case("single", {"skymethod": "none"}, ("ASTROMETRY_WCS", "STD_TELLURIC")),
     "counts": Case("single", {"skymethod": "simple", "save": "cube,individual"}, ("STD_RESPONSE",)),
     "no-extinction": Case("single", {"skymethod": "none", "save": "individual"}, ("EXTINCT_TABLE",)),
     "fwhm": Case("multi", {"skymethod": "none", "weight": "fwhm", "save": ALL_TABLES}),
     "exptime-simple": Case("multi", {"skymethod": "simple", "weight": "exptime", "save": "cube,skymodel"}),
-    "no-weight": Case("multi", {"skymethod": "none", "weight": "none", "save": "cube,combined"}, ("OFFSET_LIST",)),
+    "no-weight": Case(
+        "multi", {"skymethod": "none", "weight": "none", "save": "cube,combined"}, ("OFFSET_LIST",)
+    ),
     "table-wcs": Case("table", {"skymethod": "none", "save": "cube,combined", "resample": "drizzle"}),
     "table-own": Case("table", {"skymethod": "simple", "pixfrac": "0.7"}, ("OUTPUT_WCS",)),
     "narrow": Case("narrow", {"skymethod": "none", "save": ALL_TABLES}, ("RAMAN_LINES",)),
     "narrow-default": Case("narrow", {"skymethod": "none"}, ("RAMAN_LINES", "ASTROMETRY_WCS")),
-    "owens": Case("single", {"skymethod": "none", "save": "individual"}, (), (("MUSE_DAR_CORRECT_METHOD", "Owens"),)),
-    "edlen": Case("single", {"skymethod": "none", "save": "individual"}, (), (("MUSE_DAR_CORRECT_METHOD", "Edlen"),)),
-    "ciddor": Case("single", {"skymethod": "none", "save": "individual"}, (), (("MUSE_DAR_CORRECT_METHOD", "Ciddor"),)),
+    "owens": Case(
+        "single", {"skymethod": "none", "save": "individual"}, (), (("MUSE_DAR_CORRECT_METHOD", "Owens"),)
+    ),
+    "edlen": Case(
+        "single", {"skymethod": "none", "save": "individual"}, (), (("MUSE_DAR_CORRECT_METHOD", "Edlen"),)
+    ),
+    "ciddor": Case(
+        "single", {"skymethod": "none", "save": "individual"}, (), (("MUSE_DAR_CORRECT_METHOD", "Ciddor"),)
+    ),
     "as-table": Case(
         "single", {"skymethod": "none", "save": "individual"}, (), (("MUSE_PIXTABLE_SAVE_AS_TABLE", "1"),)
+    ),
+    "superflat": Case(
+        "single",
+        {"skymethod": "none", "save": "cube,individual"},
+        (),
+        (("MUSE_SUPERFLAT_POS", "150.2,-31.0,40.0"),),
     ),
     "variance": Case("single", {"skymethod": "none"}, (), (("MUSE_COLLAPSE_USE_VARIANCE", "1"),)),
 }
@@ -121,7 +154,9 @@ def test_products_equal_the_c_recipe(name, c_pipeline, compat, observation, tmp_
         monkeypatch.setenv(key, value)
     (tmp_path / "ours").mkdir()
     frames = simulation.frames(without=case.without)
-    ours = {p.path.name: p.path for p in run_recipe("muse_scipost", frames, options, workdir=tmp_path / "ours")}
+    ours = {
+        p.path.name: p.path for p in run_recipe("muse_scipost", frames, options, workdir=tmp_path / "ours")
+    }
     reference = {path.name: path for path in (tmp_path / "c").glob("*.fits")}
     assert set(ours) == set(reference)
     for filename, path in sorted(reference.items()):
