@@ -8,6 +8,7 @@ strips, hence the same bits.
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -20,9 +21,9 @@ from muse_core.resampling.grid import NOMINAL_STEP_A, OutputGrid, pixel_grid
 
 from .store import RowStore
 
-BYTES_PER_ROW = 48  # of a strip: columns, their copies in voxel order, and the sorting
+BYTES_PER_ROW = 64  # of a strip: columns, their copies in voxel order, and the sorting
 HALO = 2  # rows of cells: one for the weights, one more for the statistics of cosmic rays
-LEAST_HEIGHT = 16
+LEAST_HEIGHT = 12
 LARGEST_SIDE = 5000
 
 
@@ -68,23 +69,33 @@ def _mark(flags, starts, ny, nx, nz, row0, row1, dq):
     return own
 
 
+_reused = threading.local()
+
+
+def _allocate(name: str, size: int, dtype) -> np.ndarray:
+    """Array of this thread, kept from one strip to the next: fresh pages cost more than the copy."""
+    array = getattr(_reused, name, None)
+    if array is None or array.size < size or array.dtype != dtype:
+        array = np.empty(size + size // 8, dtype)
+        setattr(_reused, name, array)
+    return array[:size]
+
+
 def _strip(store: RowStore, grid: OutputGrid, plan: CubePlan, row0: int, row1: int):
     low, high = max(row0 - HALO, 0), min(row1 + HALO, grid.ny)
-    rows = store.strip(low, high)
+    rows = store.strip(low, high, _allocate)
     nx, ny, nz = grid.nx, high - low, grid.nz
     part = replace(grid, ny=ny, crval=(grid.crval[0], grid.crval[1] + low, grid.crval[2]))
     n = rows["lam"].size
-    spaxel, plane = np.empty(n, np.int32), np.empty(n, np.int32)
+    spaxel, plane = _allocate("spaxel", n, np.int32), _allocate("plane", n, np.int32)
     voxels.locate_pixel(rows["xpos"], rows["ypos"], part.crval[0], part.crval[1], 1.0, 1.0, nx, ny, spaxel)
     voxels.locate_plane(rows["lam"], grid.crval[2], 1.0, grid.dlambda, False, nz, plane)
-    order, starts = np.empty(n, np.int32), np.empty(nz * ny * nx + 1, np.int32)
+    order, starts = _allocate("order", n, np.int32), np.empty(nz * ny * nx + 1, np.int32)
     voxels.order_by_voxel(spaxel, plane, 0, nz, ny * nx, order, starts)
-    del spaxel, plane
     for name in ("xpos", "ypos", "lam", "data", "stat", "dq"):
-        ordered = np.empty_like(rows[name])
+        ordered = _allocate(f"ordered_{name}", n, rows[name].dtype)
         _take(rows[name], order, n, ordered)
         rows[name] = ordered
-    del order
     rejected = 0
     if plan.crsigma > 0:
         flags = np.zeros(n, np.uint8)

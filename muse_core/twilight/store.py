@@ -254,8 +254,14 @@ class RowStore:
             offset += len(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def strip(self, row0: int, row1: int) -> dict[str, np.ndarray]:
+    def strip(self, row0: int, row1: int, allocate=None) -> dict[str, np.ndarray]:
         """Rows whose cell along y is ``row0`` to ``row1`` (exclusive), in table order.
+
+        Parameters
+        ----------
+        row0, row1 : int
+        allocate : callable, optional
+            ``allocate(name, size, dtype)`` gives the arrays; default are new ones.
 
         Returns
         -------
@@ -265,8 +271,9 @@ class RowStore:
         low, high = self.limits[2] + row0 - 1.0, self.limits[2] + row1 + 1.0
         chosen = [s for s in self._slices if s.y_high >= low and s.y_low <= high]
         total = sum(s.rows for s in chosen)
-        out = {name: np.empty(total, np.float32) for name in ("xpos", "ypos", "lam", "data", "stat")}
-        out["dq"] = np.empty(total, np.int32)
+        new = allocate or (lambda _, size, dtype: np.empty(size, dtype))
+        out = {name: new(name, total, np.float32) for name in ("xpos", "ypos", "lam", "data", "stat")}
+        out["dq"] = new("dq", total, np.int32)
         n = 0
         for entry in chosen:
             raw = self._read(entry)
