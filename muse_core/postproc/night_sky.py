@@ -103,6 +103,8 @@ def find_sky(
         select=selected,
         progress=ctx.progress,
     )
+    if selected is not None and calib.sky_mask is not None and not ctx.compat:
+        calib.sky_mask.check_overlap()
     mask = fit_sky_mask(
         white.image,
         p.skymodel_fraction,
