@@ -118,7 +118,7 @@ def _one(job):
 
 
 def montecarlo(realisations, processes, output, only=None, first_seed=0):
-    """Run the cases and print the table of docs/validation/imphot.md."""
+    """Run the cases and print the table of docs/validation.md."""
     names = [n for n in CASES if only is None or n in only]
     seeds = np.array_split(np.arange(realisations) + first_seed, processes)
     jobs = [(name, [int(s) for s in chunk]) for name in names for chunk in seeds]

@@ -2,7 +2,7 @@
 """What comes back of the truth: simulated fields reduced by the C recipe and by ours, measured alike.
 
 ``python benchmarks/truth.py [stars] [sky] [autocal] [raman] [darcheck]`` prints tables in Markdown for
-docs/validation/truth.md (all of them without an argument; about two minutes).
+docs/validation.md (all of them without an argument; about two minutes).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What a recipe is: its declaration, its frames, its run, its products, its errors.
 
-This package knows nothing of MUSE pixels and nothing of hosts, and importing it loads neither numpy nor astropy.
+This package knows nothing of MUSE pixels and nothing of hosts. Importing it loads neither numpy nor
+astropy.
 """
 
 from muse_core.framework.errors import Fault, InputError, ParameterError, Problems, RecipeError

@@ -85,8 +85,8 @@ class RunContext:
     ) -> ProductFrame:
         """Write a product from memory; see `stream` for the meaning of the parameters.
 
-        The cards of the first HDU beyond the FITS structure are added after the inherited ones; its data (a mask, say)
-        is kept.
+        The cards of the first HDU beyond the FITS structure are added after the inherited ones; its data
+        (a mask, say) is kept.
         """
         from muse_core.framework.products import set_card, write_hdus
 
@@ -117,9 +117,10 @@ class RunContext:
         index: int | None = None,
         keep: str = "all",
     ) -> Iterator[StreamedProduct]:
-        """Give a temporary file and a finished primary header; on exit the file is verified, signed and renamed.
+        """Give a temporary file and a primary header; on exit the file is verified, signed and renamed.
 
-        Every HDU written must hold the placeholders of `muse_core.framework.products.add_checksum_placeholders`.
+        Every HDU written must hold the placeholders of
+        `muse_core.framework.products.add_checksum_placeholders`.
 
         Parameters
         ----------
@@ -209,7 +210,7 @@ def assign_groups(spec: RecipeSpec, frames: Iterable[Frame], log: logging.Logger
 def check_counts(
     spec: RecipeSpec, frames: Frames, given: int, problems: Problems, log: logging.Logger
 ) -> None:
-    """Note missing input tags as faults; more files than a tag takes are a warning (the first ones are used)."""
+    """Note missing input tags as faults; for more files than a tag takes warn (the first ones are used)."""
     for declared in spec.inputs:
         count = len(frames[declared.tag])
         if count < declared.min:
@@ -268,6 +269,7 @@ def run_recipe(
         show_progress=show_progress,
         sign_products=sign_products,
     )
+    settings.reuse_freed_memory()
     counter = RepeatCounter()
     log.addFilter(counter)
     started = time.monotonic()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The log of a run: one logger per recipe, and a filter that counts repeated warnings instead of repeating them."""
+"""The log of a run: one logger per recipe, and a filter that counts warnings instead of repeating them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Product files: DICB headers with the processing history, true checksums, and never half a file.
 
-The header rules are those seen in products of the C recipes (MUSE 2.8.7, CPL 7.2.3): the first raw frame's header
-without DPR, QC and foreign PRO keywords, then the PRO block with a new RECn record, the QC keywords last.
+The header rules are those seen in products of the C recipes (MUSE 2.8.7, CPL 7.2.3): the first raw frame's
+header without DPR, QC and foreign PRO keywords, then the PRO block with a new RECn record, the QC keywords last.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ def make_card(key: str, value: object, comment: str = "") -> FitsCard:
     hierarch = len(key) > 8 or " " in key
     name = f"HIERARCH {key}" if hierarch else key
     if isinstance(value, str):
-        # an empty text is written as eight blanks, as CPL does: astropy misreads '' before a comment with quotes
+        # an empty text is written as eight blanks, as CPL does: astropy misreads '' before a comment
+        # with quotes
         value = _printable(value) or " " * 8
         if hierarch:
             # a HIERARCH card has no continuation that every reader understands; the text is cut as CPL does
@@ -92,7 +93,8 @@ def inherited_cards(base: Header, *, keep: str) -> list[Card]:
     base : Header
         primary header of the first used raw frame
     keep : {"all", "standard"}
-        "standard" leaves only DICB standard keywords and ESO groups (table products), "all" also other keywords
+        "standard" leaves only DICB standard keywords and ESO groups (table products), "all" also other
+        keywords
     """
     cards: list[Card] = []
     for card in base.cards:
@@ -219,7 +221,7 @@ def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-# --- checksums ------------------------------------------------------------------------------------------------------
+# --- checksums ----------------------------------------------------------------------------------------------
 
 
 def _ones_complement(total: int) -> int:
@@ -292,10 +294,10 @@ def add_checksum_placeholders(header: Header) -> None:
 
 
 def sign(path: Path, *, chunk: int = 1 << 24) -> None:
-    """Fill DATAMD5, DATASUM and CHECKSUM of a finished file, reading the data once in pieces of `chunk` bytes.
+    """Fill DATAMD5, DATASUM and CHECKSUM of a finished file; the data are read once, `chunk` bytes at a time.
 
-    DATAMD5 is the MD5 of all padded data units. (CPL 7.2.3 hashes the first 46080 bytes of a longer unit again and
-    again; that is not copied.)
+    DATAMD5 is the MD5 of all padded data units. (CPL 7.2.3 hashes the first 46080 bytes of a longer unit again
+    and again; that is not copied.)
     """
     layout = _hdu_layout(path)
     md5 = hashlib.md5(usedforsecurity=False)
@@ -329,7 +331,7 @@ def sign(path: Path, *, chunk: int = 1 << 24) -> None:
 
 
 def write_hdus(path: Path, hdus: HDUList, *, bitpix: int = 8) -> None:
-    """Write an HDUList with checksum placeholders; `bitpix` is that of a primary HDU without data (8 or 16)."""
+    """Write HDUs with checksum placeholders; `bitpix` is that of a primary HDU without data (8 or 16)."""
     for hdu in hdus:
         add_checksum_placeholders(hdu.header)
     hdus.writeto(path, overwrite=True, output_verify="exception")
@@ -338,7 +340,7 @@ def write_hdus(path: Path, hdus: HDUList, *, bitpix: int = 8) -> None:
 
 
 def _set_bitpix_16(path: Path) -> None:
-    """Give a primary header without data BITPIX = 16, as CPL does for some tables (astropy always writes 8)."""
+    """Give a primary header without data BITPIX = 16, as CPL does for some tables (astropy writes 8)."""
     with path.open("r+b") as stream:
         header = stream.read(160).decode("ascii")
         position = header.index("BITPIX  =") + len("BITPIX  =")

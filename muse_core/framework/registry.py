@@ -31,7 +31,7 @@ class LoadedRecipe:
 
 
 def shipped_folder(name: str) -> Path:
-    """Return one of the project's data folders (recipes, calib_db, sof_examples), installed or in a checkout."""
+    """Return a data folder of the project (recipes, calib_db, sof_examples), installed or in a checkout."""
     package = Path(__file__).resolve().parents[1]
     installed = package / "_shipped" / name
     return installed if installed.is_dir() else package.parent / name

@@ -20,12 +20,29 @@ def thread_count() -> int:
 
 
 def memory_budget() -> int:
-    """Return the memory in bytes that pixel data may take: MUSE_RECIPES_MEMORY in MB, else 1000 MB."""
+    """Return the memory in bytes that pixel data may take: MUSE_RECIPES_MEMORY in MB, else 1300 MB."""
     text = os.environ.get("MUSE_RECIPES_MEMORY", "").strip()
-    megabytes = int(text) if text.isdigit() and int(text) > 0 else 1000
+    megabytes = int(text) if text.isdigit() and int(text) > 0 else 1300
     return megabytes * 1_000_000
 
 
 def report_requested() -> bool:
     """Tell whether quality pages are wanted (MUSE_RECIPES_REPORT=1, or muserun --report)."""
     return os.environ.get("MUSE_RECIPES_REPORT", "0").strip().lower() in ("1", "true", "yes", "on")
+
+
+def reuse_freed_memory() -> None:
+    """Let the C library keep freed arrays for the next ones instead of returning their pages (glibc only).
+
+    Slabs allocate and free the same sizes again and again; fresh pages cost a tenth of the run time.
+    """
+    import ctypes
+    import platform
+
+    if platform.libc_ver()[0] != "glibc":
+        return
+    mallopt = ctypes.CDLL(None).mallopt
+    trim_threshold, mmap_threshold, arena_max = -1, -3, -8
+    mallopt(mmap_threshold, 1 << 30)
+    mallopt(trim_threshold, (1 << 31) - 1)
+    mallopt(arena_max, 1)

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Reading set-of-frames (SOF) files by esorex's rules.
 
-Seen with esorex 3.13.6: ``file tag [group]`` separated by blanks, ``#`` lines and empty lines are skipped, further
-words are ignored, ``$VAR`` and ``${VAR}`` are expanded (unset ones to nothing), relative names count from the current
-folder, a missing tag is an empty tag. We also expand a leading ``~``, which esorex only pretends to do.
+Seen with esorex 3.13.6: ``file tag [group]`` separated by blanks, ``#`` lines and empty lines are skipped,
+further words are ignored, ``$VAR`` and ``${VAR}`` are expanded (unset ones to nothing), relative names count
+from the current folder, a missing tag is an empty tag. We also expand a leading ``~``, which esorex only
+pretends to do.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ def expand_name(name: str) -> str:
 
 
 def parse_sof(text: str) -> list[Frame]:
-    """Return the frames of a SOF text, in order.
+    r"""Return the frames of a SOF text, in order.
 
-    >>> [(str(f.path), f.tag, f.group) for f in parse_sof("# note\\n a.fits  OBJECT RAW x\\nb.fits\\n")]
+    >>> [(str(f.path), f.tag, f.group) for f in parse_sof("# note\n a.fits  OBJECT RAW x\nb.fits\n")]
     [('a.fits', 'OBJECT', 'RAW'), ('b.fits', '', None)]
     """
     frames = []

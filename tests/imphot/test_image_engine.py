@@ -78,7 +78,7 @@ def test_truth_within_the_quoted_errors(sky, changes):
 
 @pytest.mark.law
 def test_errors_and_bias_over_realisations(noiseless, truth):
-    """Twelve realisations fix a scatter to 20 %; the full Monte Carlo is in docs/validation/imphot.md."""
+    """Twelve realisations fix a scatter to 20 %; the full Monte Carlo is in docs/validation.md."""
     runs = [
         imphot.fit_image_photometry(*hdus(noiseless, truth, seed), method="image", fix_beta=2.5)
         for seed in range(12)
