@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from muse_core.postproc.lsf_load import check_lsf_covers
 from muse_core.postproc.lsf_table import LsfTable
 from muse_core.postproc.positioning import apply_position, fit_position
 from muse_core.postproc.reduction import CHUNK_ROWS, PIXTABLE, PendingProduct, Reduction, RowLimits, Step
-from muse_core.postproc.sky_fit import fit_continuum, fit_image_lines, fit_table_lines
+from muse_core.postproc.sky_fit import RESTARTS, fit_continuum, fit_image_lines, fit_table_lines
 from muse_core.postproc.sky_lines import SkyLines
 from muse_core.postproc.sky_mask import SkyMask, fit_sky_mask
 from muse_core.postproc.sky_spectrum import Curve, SkySpectrum, SkySpectrumSum, subtract_curve
@@ -132,20 +132,14 @@ def sky_spectrum(
     white: WhiteImage,
     sampling: float,
     sigma: float,
-    change: Callable[[Block], None] | None = None,
 ) -> SkySpectrum:
-    """Return the mean spectrum of the good rows on the mask, high outliers left out.
-
-    `change` is applied to each block before its rows are added.
-    """
+    """Return the mean spectrum of the good rows on the mask, high outliers left out."""
     empty = SkySpectrumSum(*limits.lam, sampling)
 
     def collect(limits_: npt.NDArray[np.float64] | None) -> SkySpectrumSum:
         total = empty.emptied(limits_)
 
         def add(block: Block) -> None:
-            if change is not None:
-                change(block)
             good = (block.dq == 0) & mask.select(block.xpos, block.ypos)
             good &= ~white.cosmics.contains(block.row)
             total.add(block.lam, block.data, block.stat, good)
@@ -235,18 +229,19 @@ def fit_model(
     lines = _lines_in_range(calib.sky_lines, region.spectrum, ctx)
     rows_of_slice = _count_rows(reduction)
     _check_profiles(calib, rows_of_slice, ctx)
+    restarts = 0 if ctx.compat else RESTARTS
     if isinstance(calib.lsf, LsfImage):
         average = average_lsf(calib.lsf, rows_of_slice, p.skymodel_sampling)
-        fit = fit_image_lines(region.spectrum, lines, average)
+        fit = fit_image_lines(region.spectrum, lines, average, restarts=restarts)
         continuum = fit_continuum(region.spectrum, fit.lines, average, p.skymodel_csampling)
     else:
-        fit = fit_table_lines(region.spectrum, lines)
+        fit = fit_table_lines(region.spectrum, lines, restarts=restarts)
         continuum = None
     (ctx.log.info if fit.result.converged else ctx.log.error)("%s", fit.message())
     if calib.sky_continuum is not None:
         return fit.lines, calib.sky_continuum
     if continuum is None:
-        continuum = _continuum_of_rows(reduction, region, fit.lines, calib, p)
+        continuum = _continuum_of_rows(reduction, region, fit.lines, calib, p, ctx)
     return fit.lines, continuum
 
 
@@ -284,34 +279,47 @@ def _continuum_of_rows(
     lines: SkyLines,
     calib: Calibrations,
     p: ParamValues,
+    ctx: RunContext,
 ) -> tuple[Vector, Vector]:
     """Return the spectrum of the sky rows without their lines; no row is rejected here (measured, 2.8.7)."""
     assert calib.lsf is not None  # noqa: S101  # checked by _check_profiles
+    rows = _sorted_sky_rows if ctx.compat else _sky_rows
     windows = LineWindows(lines.lam, calib.lsf.reach)
-
-    def collect(block: Block) -> None:
-        on_sky = (block.dq == 0) & region.mask.select(block.xpos, block.ypos)
-        on_sky &= ~region.white.cosmics.contains(block.row)
-        windows.add(block.lam[on_sky], block.origin[on_sky], block.row[on_sky])
-
-    for _ in reduction.map_blocks(collect):
-        pass
+    for block in rows(reduction, region):
+        windows.add(block.lam, block.origin, block.row)
     model = line_model(lines, calib.lsf, windows)
-
-    def without_lines(block: Block) -> None:
+    total = SkySpectrumSum(*reduction.limits().lam, p.skymodel_sampling)
+    for block in rows(reduction, region):
         subtract_lines(block.lam, block.data, block.origin, block.row, model)
-
-    limits = reduction.limits()
-    spectrum = sky_spectrum(
-        reduction,
-        limits,
-        region.mask,
-        region.white,
-        p.skymodel_sampling,
-        0.0,
-        change=without_lines,
-    )
+        total.add(block.lam, block.data, block.stat, np.ones(len(block), np.bool_))
+    spectrum = total.spectrum()
     return spectrum.lam, spectrum.data
+
+
+def _good(block: Block, region: SkyRegion) -> npt.NDArray[np.bool_]:
+    return (block.dq == 0) & ~region.white.cosmics.contains(block.row)
+
+
+def _sky_rows(reduction: Reduction, region: SkyRegion) -> Iterator[Block]:
+    """Yield the good rows on the sky mask."""
+
+    def on_sky(block: Block) -> Block:
+        return block.select(_good(block, region) & region.mask.select(block.xpos, block.ypos))
+
+    yield from reduction.map_blocks(on_sky)
+
+
+def _sorted_sky_rows(reduction: Reduction, region: SkyRegion) -> Iterator[Block]:
+    """Yield the rows the C recipe takes for sky rows.
+
+    It sorts the rows of each slice by wavelength and then takes those at the places where the sky rows were before
+    (measured against 2.8.7).
+    """
+    for piece in reduction.exposure.slice_ranges():
+        block = reduction.run(reduction.exposure.read_range(piece))
+        places = region.mask.select(block.xpos, block.ypos)
+        chosen = block.select(np.argsort(block.lam, kind="stable")[places])
+        yield chosen.select(_good(chosen, region))
 
 
 def subtract_model(

@@ -28,6 +28,7 @@ FIELDS = {
     "image": {**COMMON, "lsf": "image"},
     "merged": {**COMMON, "lsf": "image", "oh_table": True, "seed": 22},
     "table": {**COMMON, "lsf": "table", "seed": 23},
+    "natural": {**COMMON, "lsf": "table", "seed": 24},  # rows as on the detector, not sorted by wavelength
     "tilted": {**COMMON, "lsf": "image", "sky_tilt": 0.4, "n_stars": 0, "n_galaxies": 0, "seed": 24},
     "crowded": {**COMMON, "lsf": "image", "n_stars": 40, "brightness": 3.0, "seed": 25},
     "celestial": {**COMMON, "lsf": "image", "sky_mask": "celestial", "seed": 26},
@@ -204,9 +205,10 @@ def test_a_given_continuum_is_used_and_not_written(c_pipeline, compat, observati
     compare_fits(products, observation("image"), 0.3125, 1)
 
 
-def test_model_with_profile_table(c_pipeline, compat, observation, tmp_path):
+@pytest.mark.parametrize("field", ["table", "natural"])
+def test_model_with_profile_table(field, c_pipeline, compat, observation, tmp_path):
     options = {"skymethod": "model", "save": "skymodel,individual", "rvcorr": "none"}
-    products = run_both(c_pipeline, observation("table"), tmp_path, options, ("SKY_CONTINUUM",))
+    products = run_both(c_pipeline, observation(field), tmp_path, options, ("SKY_CONTINUUM",))
     for filename, (peer, ours) in products.items():
         if filename.startswith("SKY_CONTINUUM"):
             (lam, flux), (lam2, flux2) = table(peer, "lambda", "flux"), table(ours, "lambda", "flux")
