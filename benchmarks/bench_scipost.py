@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""muse_scipost beside the C recipe on the same input in the same run: ratios of wall time, CPU time, peak memory.
+"""muse_scipost beside the C recipe on the same input in the same run: ratios of time, CPU time, memory.
 
-    python benchmarks/bench_scipost.py --rows 1e6 1e7 5e7 --threads 4 [--runs 3] [--skymethod none] [--folder F]
+    python benchmarks/bench_scipost.py --rows 1e6 1e7 5e7 --threads 4
+        [--runs 3] [--skymethod none] [--folder F]
 
-Kernels are warmed by a small run first. The two commands run in turn; medians and ratios of each pair are printed as a
-Markdown table. The machine should be quiet.
+Kernels are warmed by a small run first. The two commands run in turn; medians and ratios of each pair are
+printed as a Markdown table. The machine should be quiet.
 """
 
 from __future__ import annotations

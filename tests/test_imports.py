@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The house has a direction: imports run along the arrows of docs/design.md, and listing recipes stays cheap."""
+"""The house has a direction: imports run along the arrows of docs/design.md; listing recipes stays cheap."""
 
 from __future__ import annotations
 
@@ -77,7 +77,9 @@ def test_imports_follow_the_arrows(path):
 
 
 @pytest.mark.unit
-@pytest.mark.parametrize("path", sorted(set((ROOT / "recipes").glob("muse_*.py")) - {ADAPTER}), ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path", sorted(set((ROOT / "recipes").glob("muse_*.py")) - {ADAPTER}), ids=lambda p: p.name
+)
 def test_recipe_files_import_only_the_framework_at_the_top(path):
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.ImportFrom):
@@ -90,7 +92,8 @@ def test_recipe_files_import_only_the_framework_at_the_top(path):
 @pytest.mark.unit
 def test_listing_recipes_loads_neither_numpy_nor_astropy():
     code = (
-        "import sys; from muse_core.framework import registry; names = [r.spec.name for r in registry.available()];"
+        "import sys; from muse_core.framework import registry; "
+        "names = [r.spec.name for r in registry.available()];"
         "assert 'muse_scipost' in names; assert not {'numpy', 'astropy', 'numba'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""muse_scipost and mistakes: one clear message that names file and item, esorex's exit codes, nothing half-written."""
+"""muse_scipost and mistakes: a clear message with file and item, esorex's exit codes, no half-made file."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -293,17 +292,20 @@ def test_full_disk(observation, tmp_path):
         sof = observation.write_sof(tmp_path / "in.sof")
         command = [sys.executable, "-c", code, f"--output-dir={folder}", "--log-file=NONE", "muse_scipost"]
         result = subprocess.run(
-            [*command, "--skymethod=none", "--save=cube", str(sof)], cwd=tmp_path, capture_output=True, text=True,
+            [*command, "--skymethod=none", "--save=cube", str(sof)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
             check=False,
-        )  # fmt: skip
+        )
         assert result.returncode == 255
         assert "could not be written" in result.stdout + result.stderr
-        left = [path for path in (*folder.iterdir(), *tmp_path.glob("*.fits"), *tmp_path.glob(".*.part"))]
+        left = [*folder.iterdir(), *tmp_path.glob("*.fits"), *tmp_path.glob(".*.part")]
         assert not left
         return
     try:
         with pytest.raises(RecipeError, match="could not be written"):
             run_recipe("muse_scipost", observation.frames(), OPTIONS, workdir=folder)
-        assert not [name for name in os.listdir(folder) if name.endswith(("DATACUBE_FINAL.fits", ".part"))]
+        assert not [path for path in folder.iterdir() if path.name.endswith(("DATACUBE_FINAL.fits", ".part"))]
     finally:
         subprocess.run(["umount", str(folder)], check=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Laws that muse_scipost keeps, whatever the data: nothing depends on slabs, threads, order of files or rows."""
+"""Laws that muse_scipost keeps for any data: nothing depends on slabs, threads, order of files or rows."""
 
 from __future__ import annotations
 
@@ -158,7 +158,8 @@ def test_drizzle_with_full_pixels_conserves_flux():
     values = np.random.default_rng(3).normal(size=x.size).astype(np.float32)
     zero = np.zeros(x.size, np.int32)
     block = Block(
-        x.ravel().astype(np.float32), y.ravel().astype(np.float32), (5000 + 1.25 * z.ravel()).astype(np.float32),
+        x.ravel().astype(np.float32), y.ravel().astype(np.float32),
+        (5000 + 1.25 * z.ravel()).astype(np.float32),
         values, zero, np.ones(x.size, np.float32), zero, np.arange(x.size),
     )  # fmt: skip
     data, stat, _ = make(block, 7, 6, 5, Resampling("drizzle", (1.0, 1.0, 1.0)))
@@ -167,7 +168,7 @@ def test_drizzle_with_full_pixels_conserves_flux():
 
 
 def test_drizzle_weights_by_hand():
-    """Two rows in one voxel, offset in x by 0 and 0.5 pixels, pixfrac 0.6: overlaps 0.6 and 0.3 of the voxel."""
+    """Two rows in a voxel, offset in x by 0 and 0.5 pixels, pixfrac 0.6: overlaps 0.6 and 0.3 of it."""
     f4 = np.float32
     rows = Block(
         np.array([1.0, 1.49], f4), np.array([1.0, 1.0], f4), np.array([5001.25, 5001.25], f4),

@@ -11,7 +11,9 @@ pytestmark = pytest.mark.unit
 
 
 def test_commands_are_found():
-    assert {"demo", "demo-twilight", "plugins", "simulate", "simulate-twilight", "warm"} <= set(command_names())
+    assert {"demo", "demo-twilight", "plugins", "simulate", "simulate-twilight", "warm"} <= set(
+        command_names()
+    )
 
 
 def test_without_a_command_help_is_printed(capsys):

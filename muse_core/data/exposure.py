@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""One exposure: the pixel tables of its IFUs as one table, readable by wavelength interval or in row order."""
+"""One exposure: the pixel tables of its IFUs as one table, read by wavelength interval or in row order."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def zone_limits(lam, rows_per_zone, lam_lo, lam_hi, zone_min, zone_max):
 
 @njit(cache=True, nogil=True)
 def select_rows(lam, lam_lo, lam_hi, index):
-    """Write the positions of the rows with lam_lo <= lam <= lam_hi into `index` (int64[n]); return their number."""
+    """Write the rows with lam_lo <= lam <= lam_hi into `index` (int64[n]) and return their number."""
     count = 0
     for i in range(lam.size):
         if lam[i] >= lam_lo and lam[i] <= lam_hi:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Pixel-table files: opened, checked, and read row by row range, never as a whole.
 
-Two layouts are read: one image extension per column (1 pixel wide, one row per pixel), and one binary table. Rows are
-read with positioned reads, so several threads can share a file and nothing stays in memory.
+Two layouts are read: one image extension per column (1 pixel wide, one row per pixel), and one binary table.
+Rows are read with positioned reads, so several threads can share a file and nothing stays in memory.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 """Product files: DICB headers with the processing history, true checksums, and never half a file.
 
 The header rules are those seen in products of the C recipes (MUSE 2.8.7, CPL 7.2.3): the first raw frame's
-header without DPR, QC and foreign PRO keywords, then the PRO block with a new RECn record, the QC keywords last.
+header without DPR, QC and foreign PRO keywords, then the PRO block with a new RECn record, the QC keywords
+last.
 """
 
 from __future__ import annotations
@@ -294,10 +295,10 @@ def add_checksum_placeholders(header: Header) -> None:
 
 
 def sign(path: Path, *, chunk: int = 1 << 24) -> None:
-    """Fill DATAMD5, DATASUM and CHECKSUM of a finished file; the data are read once, `chunk` bytes at a time.
+    """Fill DATAMD5, DATASUM, CHECKSUM of a finished file, whose data are read once, `chunk` bytes each.
 
-    DATAMD5 is the MD5 of all padded data units. (CPL 7.2.3 hashes the first 46080 bytes of a longer unit again
-    and again; that is not copied.)
+    DATAMD5 is the MD5 of all padded data units. (CPL 7.2.3 hashes the first 46080 bytes of a longer unit
+    again and again; that is not copied.)
     """
     layout = _hdu_layout(path)
     md5 = hashlib.md5(usedforsecurity=False)

@@ -17,8 +17,8 @@ METHODS = {"iraf": IRAF, "mean": MEAN, "median": MEDIAN}
 def neighbourhood(position_angle: float | None) -> int:
     """Tell which neighbours count, from the position angle in degrees (None: cube in pixel coordinates).
 
-    Slices run along x near 0 and 180 degrees: neighbours of the same y share the slice and with it the track of a cosmic
-    ray, so they are left out; near 90 and 270 degrees the same holds for x.
+    Slices run along x near 0 and 180 degrees: neighbours of the same y share the slice and with it the track
+    of a cosmic ray, so they are left out; near 90 and 270 degrees the same holds for x.
     """
     if position_angle is None:
         return NOT_SAME_Y
@@ -80,14 +80,15 @@ def flag_cosmics(data, stat, dq, starts, nx, ny, n_planes, first, last, method, 
     ----------
     data, stat : float32[n]
     dq : int32[n]
-        only rows with dq == 0 enter the statistics; all rows of a voxel are judged; `data` etc. are in voxel order
+        only rows with dq == 0 enter the statistics; all rows of a voxel are judged; `data` etc. are in voxel
+        order
     starts : int32[n_planes * ny * nx + 1]
         first row of each voxel
     first, last : int
         planes first .. last - 1 are judged
     method : int
-        median: limit = median + sigma * (median absolute deviation); mean: mean + sigma * standard deviation (n-1);
-        iraf: mean + sigma * sqrt(sum of variances) / n
+        median: limit = median + sigma * (median absolute deviation); mean: mean + sigma * standard
+        deviation (n-1); iraf: mean + sigma * sqrt(sum of variances) / n
     rule : int
         which neighbours count, see `neighbourhood`
     flags : uint8[n]
@@ -162,7 +163,8 @@ def flag_cosmics(data, stat, dq, starts, nx, ny, n_planes, first, last, method, 
                 if n < 2:
                     continue
                 if method == MEDIAN:
-                    # with half of the sample at or above the highest row the median is no lower: nothing to flag
+                    # with half of the sample at or above the highest row the median is no lower:
+                    # nothing to flag
                     if 2 * above > n:
                         continue
                     for i in range(n):

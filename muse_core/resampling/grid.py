@@ -80,7 +80,7 @@ class OutputGrid:
         return float(self.wavelength(plane - 0.5))
 
     def voxel_centres(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """First and second world coordinate of all spaxel centres, each [ny, nx] (RA continuous around CRVAL1)."""
+        """World coordinates 1 and 2 of all spaxel centres, each [ny, nx] (RA continuous around CRVAL1)."""
         px = np.arange(1, self.nx + 1) - self.crpix[0]
         py = np.arange(1, self.ny + 1) - self.crpix[1]
         x, y = np.meshgrid(px, py)
@@ -106,8 +106,9 @@ def project(ra, dec, ra0, dec0):  # type: ignore[no-untyped-def]
 def _corner_offsets(ra: float, dec: float, ra0: float, dec0: float) -> tuple[float, float]:
     """Tangent-plane coordinates as `project`, through the native angles and with the rounding that brings.
 
-    The arc sine of a number near 1 costs half of the digits; the C recipe fixes its grid with that rounding (measured
-    against 2.8.7: CRPIX differs by 1e-7 to 1e-4 pixel from the exact one, ours by 1e-13 from that of C), which shows in small drizzle overlaps.
+    The arc sine of a number near 1 costs half of the digits; the C recipe fixes its grid with that rounding
+    (measured against 2.8.7: CRPIX differs by 1e-7 to 1e-4 pixel from the exact one, ours by 1e-13 from that
+    of C), which shows in small drizzle overlaps.
     """
     d, d0 = dec / _DEGREE, dec0 / _DEGREE
     da = ra / _DEGREE - ra0 / _DEGREE
@@ -121,7 +122,7 @@ def _corner_offsets(ra: float, dec: float, ra0: float, dec0: float) -> tuple[flo
 
 
 def deproject(xi, eta, ra0, dec0):  # type: ignore[no-untyped-def]
-    """RA, Dec (degrees) of tangent-plane coordinates (degrees); inverse of `project`, RA continuous around ra0."""
+    """RA, Dec of tangent-plane coordinates (degrees): inverse of `project`, RA continuous around ra0."""
     x, y, d0 = np.radians(xi), np.radians(eta), math.radians(dec0)
     ra = ra0 + np.degrees(np.arctan2(x, math.cos(d0) - y * math.sin(d0)))
     dec = np.degrees(
@@ -135,7 +136,7 @@ def _lround(value: float) -> int:
 
 
 def _planes(low: float, high: float, step: float) -> int:
-    """Number of planes: the wavelength range is rounded up (measured against 2.8.7), not to the nearest as x and y."""
+    """Number of planes: the wavelength range is rounded up (measured with 2.8.7), x and y to the nearest."""
     return math.ceil((high - low) / step) + 1
 
 
@@ -196,7 +197,7 @@ def pixel_grid(
 
 
 def override_grid(grid: OutputGrid, header: Mapping[str, object]) -> OutputGrid:
-    """Return `grid` with what an OUTPUT_WCS header gives, item by item (sizes, CRVAL, CRPIX, CD, AWAV-LOG)."""
+    """Return `grid` with the items an OUTPUT_WCS header gives (sizes, CRVAL, CRPIX, CD, AWAV-LOG)."""
 
     def number(key: str, default: float) -> float:
         value = header.get(key)

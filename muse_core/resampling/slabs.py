@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The wavelength slab: the cube is made a few planes at a time from the rows of their wavelength interval.
 
-Every slab gathers its rows (with the halo that cosmic-ray rejection and the loop distance need), orders them by
-voxel, rejects, resamples. Slabs share nothing, so they run on threads in any order; results are handed out in
-order. Rows enter each voxel in the same order whatever the slab size, so the result does not depend on it, bit
-for bit.
+Every slab gathers its rows (with the halo that cosmic-ray rejection and the loop distance need), orders them
+by voxel, rejects, resamples. Slabs share nothing, so they run on threads in any order; results are handed
+out in order. Rows enter each voxel in the same order whatever the slab size, so the result does not depend on
+it, bit for bit.
 """
 
 from __future__ import annotations

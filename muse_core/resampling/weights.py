@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Weighted resampling: every row adds to the voxels around it.
 
-Offsets between a row and a voxel centre are measured in nominal pixels: on the sky (with the cosine of the voxel's
-declination) for celestial grids, plainly in the pixel plane, and in units of 1.25 Angstrom along wavelength.
+Offsets between a row and a voxel centre are measured in nominal pixels: on the sky (with the cosine of the
+voxel's declination) for celestial grids, plainly in the pixel plane, and in units of 1.25 Angstrom along
+wavelength.
 """
 
 from __future__ import annotations
@@ -118,7 +119,8 @@ def add_rows(
         nominal pixel in world units; output step in nominal pixels
     pixfrac : float64[3]
     sums : float64[n_out, ny, nx, 3]
-        sum of w d, of w, of w^2 s; updated in place. A row that is not finite makes its whole neighbourhood NaN.
+        sum of w d, of w, of w^2 s; updated in place. A row that is not finite makes its whole
+        neighbourhood NaN.
     """
     n_out = sums.shape[0]
     n_spaxels = nx * ny
@@ -255,7 +257,7 @@ def nearest_rows(
     data_out,
     stat_out,
 ):
-    """Give each voxel the row of its own that is nearest to the target point; NaN if it is bad or there is none.
+    """Give each voxel its own row nearest to the target point; NaN if that is bad or there is none.
 
     Parameters
     ----------

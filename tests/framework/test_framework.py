@@ -13,8 +13,7 @@ from astropy.io import fits
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muse_core.framework import Param, ParameterError, RecipeSpec
-from muse_core.framework import registry, sof
+from muse_core.framework import Param, ParameterError, RecipeSpec, registry, sof
 from muse_core.framework.products import encode_checksum, set_card, sign, word_sum, write_hdus
 from tests.conftest import golden_folder
 
@@ -61,7 +60,10 @@ def test_numbers_survive_as_text(number):
 def test_sof_rules(monkeypatch, tmp_path):
     monkeypatch.setenv("DATA", "/d")
     monkeypatch.delenv("NOTHING", raising=False)
-    text = "\t$DATA/a.fits  OBJECT\n#no\n\n${DATA}/b.fits X RAW more words\nc.fits\n$NOTHING/e.fits T other\n~/f.fits T\n"
+    text = (
+        "\t$DATA/a.fits  OBJECT\n#no\n\n${DATA}/b.fits X RAW more words\nc.fits\n"
+        "$NOTHING/e.fits T other\n~/f.fits T\n"
+    )
     frames = sof.parse_sof(text)
     assert [(str(f.path), f.tag, f.group) for f in frames[:4]] == [
         ("/d/a.fits", "OBJECT", None),

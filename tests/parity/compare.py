@@ -2,8 +2,8 @@
 """Comparison of two FITS products by structure, keywords, NaN pattern and values.
 
 ``assert_same_product(reference, new)`` fails with a list of all differences. Values agree if
-``|new - ref| <= rtol |ref| + nsigma sigma`` (sigma from the STAT extension) for all but `fraction` of the pixels;
-integers and text must be equal.
+``|new - ref| <= rtol |ref| + nsigma sigma`` (sigma from the STAT extension) for all but `fraction` of the
+pixels; integers and text must be equal.
 """
 
 from __future__ import annotations
@@ -85,7 +85,11 @@ def table_differences(ref: fits.BinTableHDU, new: fits.BinTableHDU, rtol: float)
             if not np.array_equal(np.char.strip(a.astype(str)), np.char.strip(b.astype(str))):
                 found.append(f"column {name} differs")
         elif not np.allclose(
-            b, a, rtol=rtol, atol=rtol * 1e-3 * (np.nanmax(np.abs(a)) if np.isfinite(a).any() else 0), equal_nan=True
+            b,
+            a,
+            rtol=rtol,
+            atol=rtol * 1e-3 * (np.nanmax(np.abs(a)) if np.isfinite(a).any() else 0),
+            equal_nan=True,
         ):
             found.append(f"column {name} differs by up to {np.nanmax(np.abs(a - b))}")
     return found

@@ -13,8 +13,8 @@ from tests.parity.compare import assert_same_product
 
 pytestmark = pytest.mark.parity
 
-# where the width of a source is measured at the edge of the data the C recipe gives up in other cases than we do;
-# docs/differences.md states the fraction, and tests/resampling/test_quality.py compares the others
+# where the width of a source is measured at the edge of the data the C recipe gives up in other cases than we
+# do; docs/differences.md states the fraction, and tests/resampling/test_quality.py compares the others
 WIDTHS = (r"QC SCIPOST FWHM(\d+ [XY]| NVALID| MEDIAN| MAD)",)
 ALL_TABLES = "cube,individual,positioned,combined"
 

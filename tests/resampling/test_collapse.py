@@ -150,7 +150,8 @@ def test_golden_images(tmp_path):
 
 
 def test_covered_range_of_a_logarithmic_axis():
-    # cube of the C pipeline: 10 planes from 6880 A with CD3_3 = 4 give 40 of the 4650 whole Angstrom of "white"
+    # cube of the C pipeline: 10 planes from 6880 A with CD3_3 = 4 give 40 of the 4650 whole
+    # Angstrom of "white"
     grid = Grid(nz=10, crval=(150.1, -30.2, 6880.0), cd=np.diag([-1.0, 1.0, 4.0]), log_wavelength=True)
     (image,) = FilterSet([white_filter()], grid)
     assert image.fraction == pytest.approx(100.0 * 40 / 4650)
