@@ -255,7 +255,7 @@ def _rotation_y(angle: float) -> npt.NDArray[np.float64]:
 
 
 def greenwich_sidereal_time(julian_date: float) -> float:
-    """Greenwich mean sidereal time [rad] for a UT1 Julian date (Newcomb's expression, as the C pipeline uses).
+    """Greenwich mean sidereal time [rad] for a UT1 Julian date (Newcomb's expression, as in the C pipeline).
 
     The modern one (IAU 1982) is 0.08 s larger in 2000, which changes the diurnal velocity by 3e-6 km/s.
     """

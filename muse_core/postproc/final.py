@@ -148,7 +148,7 @@ def _combined_header(combination: Combination, frames: tuple[Frame, ...], ctx: R
 
 
 def _take_standard_keywords(header: Header, members: list[Reduction], frames: tuple[Frame, ...]) -> None:
-    """Inherit the standard keywords from the first frame given, as CPL's product rules say, whatever its date."""
+    """Inherit the standard keywords from the first frame given whatever its date (CPL's product rules)."""
     first = frames[0]
     for member in members[1:]:
         if first in member.frames:
@@ -180,8 +180,8 @@ def output_grid(combination: Combination, calib: Calibrations, p: ParamValues, c
     ctx.log.info("  Output cube size %d x %d x %d (%s)", grid.nx, grid.ny, grid.nz, how)
     if grid.nx * grid.ny > 2_000_000_000 // 40:
         raise RecipeError(
-            f"the output cube would have {grid.nx} x {grid.ny} spaxels; check the coordinates of the exposures "
-            "and the OFFSET_LIST, or give an OUTPUT_WCS"
+            f"the output cube would have {grid.nx} x {grid.ny} spaxels; check the coordinates of the "
+            "exposures and the OFFSET_LIST, or give an OUTPUT_WCS"
         )
     return grid
 
@@ -286,7 +286,16 @@ def measure_quality(plane, grid: OutputGrid, ctx: RunContext) -> list[tuple[str,
     return cards
 
 
-def save_images(images: FilterSet, combination: Combination, base: Header, qc, unit: str, name: str, cube_format: str, ctx: RunContext) -> None:  # type: ignore[no-untyped-def]  # fmt: skip
+def save_images(  # type: ignore[no-untyped-def]
+    images: FilterSet,
+    combination: Combination,
+    base: Header,
+    qc,
+    unit: str,
+    name: str,
+    cube_format: str,
+    ctx: RunContext,
+) -> None:
     """Write IMAGE_FOV for each filter."""
     from astropy.io import fits
 

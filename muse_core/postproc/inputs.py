@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What muse_scipost reads before the first pixel: settings, exposures, calibrations. All faults are collected."""
+"""What muse_scipost reads before the first pixel: settings, exposures, calibrations; all faults at once."""
 
 from __future__ import annotations
 
@@ -58,7 +58,8 @@ def parse_save(text: str) -> frozenset[str]:
     found = wanted & frozenset(SAVE_OPTIONS)
     if not found:
         raise RecipeError(
-            f"parameter save: {text!r} holds no product to save; give one or more of {', '.join(SAVE_OPTIONS)}"
+            f"parameter save: {text!r} holds no product to save; "
+            f"give one or more of {', '.join(SAVE_OPTIONS)}"
         )
     return found
 
@@ -123,8 +124,8 @@ def check_settings(p: ParamValues, ctx: RunContext) -> Settings:
 class Calibrations:
     """Everything loaded from the CALIB frames; None where it was not given.
 
-    The `used` lists say which frames a product names in its header: those of all products, those that only filter
-    images and what follows them need, and those that only the cube needs.
+    The `used` lists say which frames a product names in its header: those of all products, those that only
+    filter images and what follows them need, and those that only the cube needs.
     """
 
     response: tuple | None = None
@@ -192,9 +193,12 @@ def _require_sky_frames(frames: Frames, p: ParamValues, ctx: RunContext) -> None
     for tag in needed:
         if not frames[tag]:
             ctx.problems.add(
-                "", f"input {tag}", expected=f"a frame with this tag for skymethod={p.skymethod}", found="none",
+                "",
+                f"input {tag}",
+                expected=f"a frame with this tag for skymethod={p.skymethod}",
+                found="none",
                 remedy="Add it to the set of frames, or choose skymethod=simple or none.",
-            )  # fmt: skip
+            )
 
 
 def _continuum(frame: Frame, ctx: RunContext) -> tuple | None:
@@ -204,9 +208,12 @@ def _continuum(frame: Frame, ctx: RunContext) -> tuple | None:
     if continuum is None:
         if not ctx.compat:
             raise InputError(
-                frame.path, "extension CONTINUUM", expected="a table with columns lambda and flux", found="none",
+                frame.path,
+                "extension CONTINUUM",
+                expected="a table with columns lambda and flux",
+                found="none",
                 remedy="Give a SKY_CONTINUUM made by muse_create_sky or muse_scipost.",
-            )  # fmt: skip
+            )
         ctx.log.warning("Could not load sky continuum from %s", frame.path)
     return continuum
 
@@ -256,8 +263,8 @@ def _load_filters(frames: Frames, p: ParamValues, ctx: RunContext, used: list[Fr
 def sort_exposures(frames: Iterable[Frame], p: ParamValues, ctx: RunContext) -> list[Reduction]:
     """Open the pixel tables and sort them into exposures (by DATE-OBS), IFUs in order.
 
-    Tables that cannot be read, have no DATE-OBS, or repeat an IFU are left out with a warning, as the C recipe does;
-    tables that are damaged inside are faults.
+    Tables that cannot be read, have no DATE-OBS, or repeat an IFU are left out with a warning, as the C
+    recipe does; tables that are damaged inside are faults.
     """
     groups: dict[str, list[tuple[Frame, PixelTableFile]]] = {}
     unreadable: list[InputError] = []

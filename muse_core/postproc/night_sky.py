@@ -68,7 +68,8 @@ def given_mask(reduction: Reduction, calib: Calibrations, ctx: RunContext) -> Se
         ctx.log.warning("No ASTROMETRY_WCS was given, pixel selection using mask will be inaccurate!")
     if calib.offsets is None:
         ctx.log.warning(
-            "SKY_MASK has celestial coordinates but no OFFSET_LIST was given. Results will likely be inaccurate!"
+            "SKY_MASK has celestial coordinates but no OFFSET_LIST was given. "
+            "Results will likely be inaccurate!"
         )
     projection = astrometry_model(reduction, calib, ctx)
     position = fit_position(reduction.header, calib.offsets, ctx.log, compat=ctx.compat)
@@ -118,8 +119,8 @@ def find_sky(
     spectrum = sky_spectrum(reduction, limits, mask, white, p.skymodel_sampling, settings.sky_sigma[1])
     if spectrum.lam.size == 0:
         raise RecipeError(
-            f"exposure {reduction.number}: no good pixel-table row lies on sky, so no sky spectrum can be made; "
-            "check SKY_MASK, skymodel_fraction and skymodel_ignore"
+            f"exposure {reduction.number}: no good pixel-table row lies on sky, so no sky spectrum can be "
+            "made; check SKY_MASK, skymodel_fraction and skymodel_ignore"
         )
     ctx.log.info("sky spectrum of %d rows, %d rejected", spectrum.n_rows, spectrum.n_clipped)
     return SkyRegion(white, mask, spectrum)
@@ -222,9 +223,9 @@ def fit_model(
 ) -> tuple[SkyLines, tuple[Vector, Vector]]:
     """Fit the sky lines to the sky spectrum and return them with the continuum.
 
-    With LSF images the lines are fitted with the average profile and the continuum is what is left of the spectrum;
-    with LSF parameter tables a profile is fitted along, and the continuum is the spectrum of the sky rows without
-    their lines.
+    With LSF images the lines are fitted with the average profile and the continuum is what is left of the
+    spectrum; with LSF parameter tables a profile is fitted along, and the continuum is the spectrum of the
+    sky rows without their lines.
     """
     lines = _lines_in_range(calib.sky_lines, region.spectrum, ctx)
     rows_of_slice = _count_rows(reduction)
@@ -312,8 +313,8 @@ def _sky_rows(reduction: Reduction, region: SkyRegion) -> Iterator[Block]:
 def _sorted_sky_rows(reduction: Reduction, region: SkyRegion) -> Iterator[Block]:
     """Yield the rows the C recipe takes for sky rows.
 
-    It sorts the rows of each slice by wavelength and then takes those at the places where the sky rows were before
-    (measured against 2.8.7).
+    It sorts the rows of each slice by wavelength and then takes those at the places where the sky rows
+    were before (measured against 2.8.7).
     """
     for piece in reduction.exposure.slice_ranges():
         block = reduction.run(reduction.exposure.read_range(piece))

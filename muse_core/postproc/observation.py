@@ -43,8 +43,8 @@ def overridden_pointing(log: logging.Logger = _log) -> dict[str, float]:
     """Header values that the environment variable ``MUSE_SUPERFLAT_POS`` = "RA,DEC,DROT" puts in place [deg].
 
     Empty if it is not set; a value that is not three numbers is an error.  Measured against 2.8.7: the values
-    hold for the steps of the exposure (airmass, refraction, velocity, rotation of the astrometry), not for the position
-    on the sky nor for the headers of the products.
+    hold for the steps of the exposure (airmass, refraction, velocity, rotation of the astrometry), not for
+    the position on the sky nor for the headers of the products.
     """
     text = os.environ.get("MUSE_SUPERFLAT_POS")
     if not text:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """An exposure on its way through the steps: files, the header so far, and the chain of corrections to apply.
 
-Steps are fitted once and appended; rows are read only when somebody asks for them, and then run through the chain. No
-step sees more than one block, so memory does not grow with the exposure.
+Steps are fitted once and appended; rows are read only when somebody asks for them, and then run through the
+chain. No step sees more than one block, so memory does not grow with the exposure.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The steps of muse_scipost in the order of its documentation: fit from the exposure, then join its chain.
 
-Each function takes a `Reduction`, fits what has to be known, appends the step that applies it, and updates the header.
+Each function takes a `Reduction`, fits what has to be known, appends the step that applies it, and updates
+the header.
 """
 
 from __future__ import annotations
@@ -203,7 +204,7 @@ def save_pending(reduction: Reduction, calib: Calibrations, ctx: RunContext) -> 
 
 
 def table_limits(reduction: Reduction, ctx: RunContext) -> RowLimits:
-    """Return the limits of an exposure; compat: without projection the C recipe leaves those in wavelength as they were."""
+    """Return the limits of an exposure; compat: unprojected, those in wavelength stay (as in C)."""
     limits = reduction.limits()
     if ctx.compat and reduction.position_unit == "pix":
         return replace(limits, lam=reduction.exposure.lambda_limits())

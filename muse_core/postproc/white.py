@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""White-light images of one exposure in pixel coordinates, as the sky, autocalibration and Raman steps use them."""
+"""White-light images of one exposure in pixel coordinates, for the sky, autocalibration and Raman steps."""
 
 from __future__ import annotations
 
