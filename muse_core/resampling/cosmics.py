@@ -34,8 +34,8 @@ def neighbourhood(position_angle: float | None) -> int:
 def _median(values, n):
     """Return the median of values[:n] (mean of the two middle ones for even n).
 
-    Found by counting: for the few tens of values here that is faster than selecting, because the counts run in
-    vector registers.
+    Found by counting: for the few tens of values here that is faster than selecting, because the counts run
+    in vector registers.
     """
     half = n // 2
     for i in range(n):
