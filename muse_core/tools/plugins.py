@@ -3,7 +3,8 @@
 
 ``musetools plugins --install DIR`` compiles the plugin library for each recipe into DIR, to be used as
 ``esorex --recipe-dir=DIR`` or ESOREX_PLUGIN_DIR. ``musetools plugins --path`` prints the folder for
-PYESOREX_PLUGIN_DIR.
+PYESOREX_PLUGIN_DIR. ``musetools plugins --esorex-python DIR`` writes one Python file for an esorex that was
+built with its Python extension.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     action = parser.add_mutually_exclusive_group(required=True)
     action.add_argument("--path", action="store_true", help="print the folder to use as PYESOREX_PLUGIN_DIR")
     action.add_argument("--install", metavar="DIR", type=Path, help="compile the C plugins into this folder")
+    action.add_argument(
+        "--esorex-python", metavar="DIR", type=Path, help="write the file for esorex's Python extension"
+    )
     parser.add_argument(
         "--recipe-dir", metavar="DIR", type=Path, action="append", default=[], help="more recipe files"
     )
@@ -31,6 +35,11 @@ def main(args: argparse.Namespace) -> int:
         from muse_core.framework.registry import recipe_folder
 
         print(recipe_folder())
+        return 0
+    if args.esorex_python is not None:
+        from muse_core.hosts.esorex_python import install_file
+
+        print(install_file(args.esorex_python, extra=args.recipe_dir))
         return 0
     from muse_core.hosts.installation import install_plugins
 
