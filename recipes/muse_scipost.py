@@ -210,7 +210,7 @@ def run(frames, p, ctx):
     from muse_core.postproc.inputs import check_settings, load_calibrations, sort_exposures
     from muse_core.postproc.night_sky import subtract_sky
     from muse_core.postproc.raman_step import subtract_raman
-    from muse_core.postproc.slice_inputs import load_slice_calibrations
+    from muse_core.postproc.slice_inputs import load_slice_calibrations, warn_without_lasers
     from muse_core.postproc.slice_steps import autocalibrate, flag_cosmic_rays, multiply_flat_spectrum
 
     settings = check_settings(p, ctx)
@@ -218,6 +218,7 @@ def run(frames, p, ctx):
     extra = load_slice_calibrations(frames, p, calib, ctx)
     exposures = sort_exposures(frames["PIXTABLE_OBJECT"], p, ctx)
     ctx.problems.raise_if_any()
+    warn_without_lasers(extra, exposures, ctx)
 
     positions = []
     for exposure in exposures:

@@ -247,6 +247,72 @@ def test_damaged_calibrations_are_named(name, observation, run, tmp_path):
     assert word in str(error.value)
 
 
+def test_unknown_filter_is_warned_about_once(observation, run, caplog):
+    assert run(observation.frames(), filter="white,nothing")
+    assert caplog.text.count("filter nothing not found") == 1
+
+
+def test_filter_without_data_is_warned_about_once(observation, run, tmp_path, caplog):
+    columns = [fits.Column(n, "D", array=v) for n, v in (("lambda", [8e3, 9e3]), ("throughput", [1.0, 1.0]))]
+    path = tmp_path / "filters.fits"
+    fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns(columns, name="red")]).writeto(path)
+    with fits.open(path, mode="update") as hdus:
+        hdus[1].header["EXTNAME"] = "red"
+    assert run([*observation.frames(without=("FILTER_LIST",)), (path, "FILTER_LIST")], filter="white,red")
+    assert caplog.text.count("filter red does not overlap") == 1
+
+
+def test_unused_calibrations_are_warned_about_once(observation, run, tmp_path, caplog):
+    columns = [
+        fits.Column(name, form, array=values)
+        for name, form, values in (
+            ("lambda", "D", [6484.39]),
+            ("flux", "D", [1.0]),
+            ("group", "J", [0]),
+            ("dq", "J", [0]),
+        )
+    ]
+    lines = tmp_path / "raman.fits"
+    fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns(columns, name="LINES")]).writeto(lines)
+    factors = tmp_path / "factors.fits"
+    fits.PrimaryHDU().writeto(factors)
+    assert run([*observation.frames(), (lines, "RAMAN_LINES"), (factors, "AUTOCAL_FACTORS")])
+    assert caplog.text.count("RAMAN_LINES has no effect without lasers") == 1
+    assert caplog.text.count("AUTOCAL_FACTORS is not used with autocalib=none") == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("ESO INS MODE", "WFM-NOAO-E", "different instrument modes (WFM-NOAO-E, WFM-NOAO-N)"),
+        ("DEC", -30.0, "the fields of exposures 1, 2 overlap no other field"),
+        (None, None, ""),
+    ],
+)
+def test_odd_combinations_are_warned_about_once(key, value, words, observation, run, tmp_path, caplog):
+    first = observation.paths("PIXTABLE_OBJECT")
+    frames = observation.frames()
+    for path in first:
+        with fits.open(path) as hdus:
+            hdus[0].header["DATE-OBS"] = "2017-02-17T06:00:00.000"
+            if key:
+                hdus[0].header[key] = value
+            hdus.writeto(tmp_path / path.name)
+        frames.append((tmp_path / path.name, "PIXTABLE_OBJECT"))
+    assert run(frames, dx=5.0, dy=5.0)
+    odd = ("different instrument modes", "overlap no other field")
+    found = [record.getMessage() for record in caplog.records if any(o in record.getMessage() for o in odd)]
+    assert len(found) == bool(words)
+    assert not words or words in found[0]
+
+
+@pytest.mark.parametrize(("value", "count"), [("yes", 1), ("2.5", 0)])
+def test_raman_variable_without_a_number(value, count, observation, run, caplog, monkeypatch):
+    monkeypatch.setenv("MUSE_AUTOCAL_EXCLUDE_RAMAN", value)
+    assert run(observation.frames())
+    assert caplog.text.count("MUSE_AUTOCAL_EXCLUDE_RAMAN is no positive number") == count
+
+
 def muserun(folder: Path, *arguments: str):
     command = [sys.executable, "-m", "muse_core.hosts.muserun", *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=300)

@@ -9,6 +9,8 @@ are exact, so that the factors do not depend on the size or the order of the blo
 from __future__ import annotations
 
 import logging
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,6 +30,9 @@ EDGES = np.array(
 """Limits of the wavelength ranges [Angstrom] without lasers."""
 EDGES_LASER = np.delete(EDGES, 5)
 """The same with lasers: the two ranges next to the sodium notch are one."""
+EXCLUDE_VARIABLE = "MUSE_AUTOCAL_EXCLUDE_RAMAN"
+RAMAN_PEAKS = (np.float32(6483.8), np.float32(6826.5))
+"""Raman peaks [Angstrom] left out with this variable (measured against the C pipeline 2.8.7)."""
 N_IFU, N_SLICE, N_COLUMN = 24, 48, 128
 N_RANGE_TABLE = 20
 """Wavelength ranges of a user table."""
@@ -83,6 +88,22 @@ class AutocalModel:
 def range_edges(header: Header) -> Floats:
     """Wavelength limits for the mode of an exposure."""
     return EDGES_LASER if uses_laser_guide_stars(header) else EDGES
+
+
+def raman_half_width(text: str | None = None) -> float:
+    """Half width [Angstrom] to leave out around Raman peaks: leading number of the variable, 0 if none.
+
+    >>> raman_half_width("2.5"), raman_half_width("yes"), raman_half_width("-1")
+    (2.5, 0.0, 0.0)
+    """
+    text = os.environ.get(EXCLUDE_VARIABLE, "") if text is None else text
+    number = re.match(r"\s*\+?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text)
+    return float(number.group()) if number else 0.0
+
+
+def near_raman_peak(lam, half_width: float) -> npt.NDArray[np.bool_]:  # type: ignore[no-untyped-def]
+    """Say which wavelengths are nearer than `half_width` to a Raman peak (the limits do not count)."""
+    return np.any([np.abs(lam - peak) < half_width for peak in RAMAN_PEAKS], axis=0)
 
 
 class SliceSums:

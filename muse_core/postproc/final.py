@@ -103,10 +103,15 @@ def combine(
     units = {member.data_unit for member in members}
     if len(units) > 1:
         ctx.log.warning("the exposures have data in different units (%s)", ", ".join(sorted(units)))
+    modes = {get_str(t.header, "ESO INS MODE") or "" for member in members for t in member.exposure.files}
+    if len(modes) > 1:
+        ctx.log.warning("the exposures have different instrument modes (%s)", ", ".join(sorted(modes)))
     weights = fit_weights([member.header for member in members], p.weight, ctx.log, compat=ctx.compat)
     if len(members) > 1:
         _warn_about_velocities(members, ctx)
-    limits = join_limits([table_limits(member, ctx) for member in members]).shifted(*reference)
+    parts = [table_limits(member, ctx) for member in members]
+    _warn_about_fields(parts, ctx)
+    limits = join_limits(parts).shifted(*reference)
     combination = Combination(
         members,
         positions,
@@ -119,6 +124,16 @@ def combine(
     )
     _combined_header(combination, frames, ctx)
     return combination
+
+
+def _warn_about_fields(parts: list[RowLimits], ctx: RunContext) -> None:
+    def overlap(a: RowLimits, b: RowLimits) -> bool:
+        pairs = ((a.x, b.x), (a.y, b.y))
+        return all(one[0] <= two[1] and two[0] <= one[1] for one, two in pairs)
+
+    alone = [f"{i + 1}" for i, a in enumerate(parts) if not any(overlap(a, b) for b in parts if b is not a)]
+    if len(parts) > 1 and alone:
+        ctx.log.warning("the fields of exposures %s overlap no other field", ", ".join(alone))
 
 
 def _warn_about_velocities(members: list[Reduction], ctx: RunContext) -> None:

@@ -12,6 +12,7 @@ from muse_core.data.calibration import read_astrometry, read_columns, read_offse
 from muse_core.data.exposure import Exposure
 from muse_core.data.pixtable import PixelTableFile, open_pixtable
 from muse_core.framework import Frame, Frames, InputError, RecipeError
+from muse_core.postproc.autocalib import EXCLUDE_VARIABLE, raman_half_width
 from muse_core.postproc.header_values import get_str
 from muse_core.postproc.ifu_scales import fit_ifu_scales, is_merged
 from muse_core.postproc.observation import overridden_pointing
@@ -109,8 +110,8 @@ def check_settings(p: ParamValues, ctx: RunContext) -> Settings:
             "", "parameters lambdamin, lambdamax", expected="lambdamin < lambdamax",
             found=f"{p.lambdamin:g}, {p.lambdamax:g}",
         )  # fmt: skip
-    if "MUSE_AUTOCAL_EXCLUDE_RAMAN" in os.environ:
-        ctx.log.warning("MUSE_AUTOCAL_EXCLUDE_RAMAN is set but has no effect in this version")
+    if EXCLUDE_VARIABLE in os.environ and not raman_half_width() > 0:
+        ctx.log.warning("%s is no positive number of Angstrom and has no effect", EXCLUDE_VARIABLE)
     if p.ld <= 0:
         ctx.log.warning("Overriding loop distance ld=1 (%d was given)", p.ld)
     return Settings(
@@ -252,7 +253,7 @@ def _load_filters(frames: Frames, p: ParamValues, ctx: RunContext, used: list[Fr
             frame.path if frame else "", "FILTER_LIST", expected="tables lambda, throughput", found=str(error)
         )
         return []
-    for name in missing:
+    for name in dict.fromkeys(missing):
         place = f"in {frame.name}" if frame else "(no FILTER_LIST was given)"
         ctx.log.warning("filter %s not found %s, no image is made for it", name, place)
     if frame is not None and any(band.name != "white" for band in found):

@@ -11,6 +11,7 @@ import numpy as np
 from muse_core.data.calibration import read_columns
 from muse_core.framework import Frame, Frames, InputError
 from muse_core.postproc.autocalib import AutocalModel, load_factors
+from muse_core.postproc.header_values import uses_laser_guide_stars
 from muse_core.postproc.inputs import Calibrations, load_header
 from muse_core.postproc.lsf import LsfImage
 from muse_core.postproc.lsf_load import load_lsf
@@ -19,6 +20,7 @@ from muse_core.postproc.lsf_table import LsfTable
 if TYPE_CHECKING:
     from muse_core.framework import ParamValues, RunContext
     from muse_core.postproc.raman_step import Lines
+    from muse_core.postproc.reduction import Reduction
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ def load_slice_calibrations(
 ) -> SliceCalibrations:
     """Load AUTOCAL_FACTORS (autocalib=user), RAMAN_LINES and with them LSF_PROFILE."""
     factors = _factors(frames, calib, ctx) if p.autocalib == "user" else None
+    if p.autocalib != "user" and frames["AUTOCAL_FACTORS"]:
+        ctx.log.warning("AUTOCAL_FACTORS is not used with autocalib=%s", p.autocalib)
     lines = _raman_lines(frames, calib, ctx)
     lsf = calib.lsf
     if lines is not None and lsf is None and frames["LSF_PROFILE"]:
@@ -44,6 +48,13 @@ def load_slice_calibrations(
         except InputError as error:
             ctx.problems.extend(error)
     return SliceCalibrations(factors, lines, lsf)
+
+
+def warn_without_lasers(extra: SliceCalibrations, exposures: list[Reduction], ctx: RunContext) -> None:
+    """Warn once about exposures that RAMAN_LINES have no effect on."""
+    dark = [f"{e.number}" for e in exposures if not uses_laser_guide_stars(e.header)]
+    if extra.raman_lines is not None and dark:
+        ctx.log.warning("RAMAN_LINES has no effect without lasers (exposures %s)", ", ".join(dark))
 
 
 def _factors(frames: Frames, calib: Calibrations, ctx: RunContext) -> AutocalModel | None:

@@ -19,6 +19,8 @@ from muse_core.postproc.autocalib import (
     SliceSums,
     apply_autocal,
     fit_autocal,
+    near_raman_peak,
+    raman_half_width,
     range_edges,
 )
 from muse_core.postproc.flatfield import (
@@ -28,6 +30,7 @@ from muse_core.postproc.flatfield import (
     fit_flat_spectrum,
     response_wants_flat,
 )
+from muse_core.postproc.header_values import uses_laser_guide_stars
 from muse_core.postproc.night_sky import given_mask
 from muse_core.postproc.reduction import PIXTABLE, PendingProduct, Reduction, Step
 from muse_core.postproc.sky_mask import SkyMask
@@ -175,12 +178,15 @@ def _selector(mask: AutocalMask, white: WhiteImage) -> Selector:
 
 
 def sum_slices(reduction: Reduction, selected: Selector) -> SliceSums:
-    """Return the sums over the selected rows of an exposure."""
+    """Return the sums over the selected rows of an exposure, on request without those near Raman peaks."""
+    excluded = raman_half_width() if uses_laser_guide_stars(reduction.header) else 0.0
     sums = SliceSums(range_edges(reduction.header))
     lock = threading.Lock()
 
     def add(block: Block) -> None:
         on_sky = selected(block)
+        if excluded > 0:
+            on_sky = on_sky & ~near_raman_peak(block.lam, excluded)
         with lock:  # the sums are exact: the order of the blocks does not matter
             sums.add(block.lam, block.data, block.origin, on_sky)
 

@@ -25,6 +25,15 @@ SLICES = {
         "autocal": True,
         "n_stars": 3,
     },
+    "deep-laser": {
+        "n_ifu": 1,
+        "slices": 48,
+        "columns": 30,
+        "lambda_range": (6410.0, 6560.0),
+        "mode": "WFM-AO-N",
+        "throughput_error": 0.01,
+        "raman": 20.0,
+    },
     "flat": {"n_ifu": 2, "slices": 6, "columns": 40, "lambda_range": (6900.0, 7050.0), "flat_field": True},
     "laser": {"n_ifu": 2, "slices": 24, "lambda_range": (6465.0, 6503.0), "mode": "WFM-AO-N", "raman": 20.0},
 }
@@ -42,10 +51,10 @@ def slice_observation(tmp_path_factory):
     return get
 
 
-def run_both(simulation, options, c_pipeline, tmp_path, without=()):
+def run_both(simulation, options, c_pipeline, tmp_path, without=(), env=None):
     sof = simulation.write_sof(tmp_path / "in.sof", without=without)
     text = [f"--{k}={str(v).upper() if isinstance(v, bool) else v}" for k, v in options.items()]
-    c_pipeline.run("muse_scipost", sof, tmp_path / "c", *text)
+    c_pipeline.run("muse_scipost", sof, tmp_path / "c", *text, env=env)
     (tmp_path / "ours").mkdir()
     products = run_recipe(
         "muse_scipost", simulation.frames(without=without), options, workdir=tmp_path / "ours"
@@ -73,6 +82,25 @@ def test_products_equal_the_c_recipe(field, options, c_pipeline, compat, slice_o
     fraction = 5e-3 if options["skymethod"] == "simple" else 1e-4
     for name, path in sorted(reference.items()):
         assert_same_product(path, ours[name], fraction=fraction)
+
+
+@pytest.mark.parametrize("width", [None, "2.5", "yes"])
+def test_rows_near_raman_peaks(width, c_pipeline, compat, slice_observation, tmp_path, monkeypatch):
+    simulation = slice_observation("deep-laser")
+    if width is not None:
+        monkeypatch.setenv("MUSE_AUTOCAL_EXCLUDE_RAMAN", width)
+    options = {"skymethod": "none", "autocalib": "deepfield", "save": "autocal,individual"}
+    env = {} if width is None else {"MUSE_AUTOCAL_EXCLUDE_RAMAN": width}
+    reference, ours = run_both(simulation, options, c_pipeline, tmp_path, without=("RAMAN_LINES",), env=env)
+    for name, path in sorted(reference.items()):
+        assert_same_product(path, ours[name], fraction=1e-4)
+    used = fits.getdata(ours["AUTOCAL_FACTORS_0001.fits"])["npts"].sum()
+    monkeypatch.delenv("MUSE_AUTOCAL_EXCLUDE_RAMAN", raising=False)
+    (tmp_path / "all").mkdir()
+    frames = simulation.frames(without=("RAMAN_LINES",))
+    products = run_recipe("muse_scipost", frames, {**options, "save": "autocal"}, workdir=tmp_path / "all")
+    path = next(product.path for product in products if "FACTORS" in product.path.name)
+    assert (used < fits.getdata(path)["npts"].sum()) == (width == "2.5")
 
 
 def test_factors_are_not_trivial(slice_observation, tmp_path):
