@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from muse_core.postproc.lsf import N_IFU, N_SLICE, LsfImage, average_lsf
 from muse_core.postproc.lsf_load import check_lsf_covers
 from muse_core.postproc.lsf_table import LsfTable
 from muse_core.postproc.positioning import apply_position, fit_position
-from muse_core.postproc.reduction import CHUNK_ROWS, PIXTABLE, PendingProduct, Reduction, RowLimits, Step
+from muse_core.postproc.reduction import PIXTABLE, PendingProduct, Reduction, RowLimits, Step
 from muse_core.postproc.sky_fit import RESTARTS, fit_continuum, fit_image_lines, fit_table_lines
 from muse_core.postproc.sky_lines import SkyLines
 from muse_core.postproc.sky_mask import SkyMask, fit_sky_mask
@@ -257,8 +258,13 @@ def _lines_in_range(lines: SkyLines | None, spectrum: SkySpectrum, ctx: RunConte
 def _count_rows(reduction: Reduction) -> npt.NDArray[np.int64]:
     """Return the number of rows of each of the 1152 slices."""
     total = np.zeros(N_IFU * N_SLICE, np.int64)
-    for piece in reduction.exposure.chunk_ranges(CHUNK_ROWS):
-        count_slices(reduction.exposure.read_range(piece, positions_only=True).origin, total)
+    lock = threading.Lock()
+
+    def count(block: Block) -> None:
+        with lock:
+            count_slices(block.origin, total)
+
+    reduction.scan(count)
     return total
 
 
@@ -339,11 +345,9 @@ def subtract_model(
         _subtract_curve(reduction, curve)
     if lines is None or calib.lsf is None:
         raise RecipeError("SKY_LINES and LSF_PROFILE are needed for this sky subtraction")
-    _check_profiles(calib, _count_rows(reduction), ctx)
     windows = LineWindows(lines.lam, calib.lsf.reach)
-    for piece in reduction.exposure.chunk_ranges(CHUNK_ROWS):
-        block = reduction.exposure.read_range(piece, positions_only=True)
-        windows.add(block.lam, block.origin, block.row)
+    reduction.scan(lambda block: windows.add(block.lam, block.origin, block.row))
+    _check_profiles(calib, windows.rows, ctx)
     model = line_model(lines, calib.lsf, windows)
 
     def apply(block: Block) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from muse_core.framework import Frame
 
 CHUNK_ROWS = 1 << 19
+_ROUNDING_A = 0.01  # more than float32 wavelengths lose when they are multiplied
 PIXTABLE = "ESO DRS MUSE PIXTABLE"
 
 
@@ -154,6 +155,7 @@ class Reduction:
     overrides: dict[str, float] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     pending: list[PendingProduct] = field(default_factory=list)
+    _limits: tuple[tuple, RowLimits] | None = field(default=None, repr=False)
     tables: list[BinTableHDU] = field(default_factory=list)
 
     def append_tables(self, path: Path) -> None:
@@ -197,7 +199,7 @@ class Reduction:
     def gather(self, low: float, high: float) -> Block:
         """Return the reduced rows of a wavelength interval (given in present wavelengths)."""
         factor = self.stretch
-        margin = 1e-6 * 1e4 if factor != 1.0 else 0.0
+        margin = _ROUNDING_A if factor != 1.0 else 0.0
         return self.run(self.exposure.gather(low / factor - margin, high / factor + margin))
 
     def blocks(self) -> Iterator[Block]:
@@ -225,9 +227,27 @@ class Reduction:
 
         yield from in_order(one, iter(self.exposure.chunk_ranges(CHUNK_ROWS)), self.threads)
 
+    def scan(self, work: Callable[[Block], None]) -> None:
+        """Call ``work(block)`` on threads for all rows as they are in the files (no data, stat, dq), in any order."""
+
+        def one(piece: tuple[int, int, int]) -> None:
+            work(self.exposure.read_range(piece, positions_only=True))
+
+        for _ in in_order(one, iter(self.exposure.chunk_ranges(CHUNK_ROWS)), self.threads):
+            pass
+
     def limits(self) -> RowLimits:
-        """Return the present limits of the rows; only steps that move rows are run."""
+        """Return the present limits of the rows; only steps that move rows are run.
+
+        Several steps ask between two moves; the pass over the rows is made once.
+        """
         moving = [step for step in self.steps if step.moves]
+        state = (len(moving), self.exposure.cut)
+        if self._limits is None or self._limits[0] != state:
+            self._limits = (state, self._find_limits(moving))
+        return self._limits[1]
+
+    def _find_limits(self, moving: list[Step]) -> RowLimits:
 
         def one(piece: tuple[int, int, int]) -> RowLimits | None:
             block = self.exposure.read_range(piece, positions_only=True)
