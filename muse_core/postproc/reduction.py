@@ -228,7 +228,7 @@ class Reduction:
         yield from in_order(one, iter(self.exposure.chunk_ranges(CHUNK_ROWS)), self.threads)
 
     def scan(self, work: Callable[[Block], None]) -> None:
-        """Call ``work(block)`` on threads for all rows as they are in the files (no data, stat, dq), in any order."""
+        """Call ``work(block)`` on threads for all rows as in the files (no data, stat, dq), in any order."""
 
         def one(piece: tuple[int, int, int]) -> None:
             work(self.exposure.read_range(piece, positions_only=True))
