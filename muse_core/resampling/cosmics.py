@@ -8,9 +8,18 @@ import math
 import numpy as np
 from numba import njit
 
+from muse_core.resampling.cosmic_screen import (
+    ALL_NEIGHBOURS,
+    NOT_SAME_X,
+    NOT_SAME_Y,
+    highest_row,
+    is_harmless,
+    settle_plane,
+)
+
 COSMIC_RAY = 0x20
-ALL_NEIGHBOURS, NOT_SAME_Y, NOT_SAME_X = 0, 1, 2
 IRAF, MEAN, MEDIAN = 0, 1, 2
+_COPIED = 8
 METHODS = {"iraf": IRAF, "mean": MEAN, "median": MEDIAN}
 
 
@@ -57,29 +66,44 @@ def _median(values, n):
 
 
 @njit(cache=True, nogil=True)
-def keep_good(data, stat, dq, starts, values, variances, good_starts):
-    """Copy the good rows (dq == 0) one behind the other, voxel by voxel.
+def keep_good(column, dq, starts, kept, kept_starts):
+    """Copy the good rows (dq == 0) of a column one behind the other.
 
     Parameters
     ----------
-    data, stat, dq : float32[n], float32[n], int32[n]
+    column, dq : float32[n], int32[n]
         in voxel order
     starts : int32[m + 1]
         first row of each voxel
-    values, variances : float32[n]
+    kept : float32[>= n + 1]
         filled with the good rows
-    good_starts : int32[m + 1]
+    kept_starts : int32[m + 1]
         filled with the first good row of each voxel
     """
+    before = np.empty(column.size + 1, np.int32)
     count = 0
-    for voxel in range(starts.size - 1):
-        good_starts[voxel] = count
-        for i in range(starts[voxel], starts[voxel + 1]):
-            if dq[i] == 0:
-                values[count] = data[i]
-                variances[count] = stat[i]
-                count += 1
-    good_starts[starts.size - 1] = count
+    for i in range(column.size):
+        before[i] = count
+        kept[count] = column[i]
+        count += dq[i] == 0
+    before[column.size] = count
+    for voxel in range(starts.size):
+        kept_starts[voxel] = before[starts[voxel]]
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _copy(source, first, last, target, at):
+    """Copy source[first:last] to target[at:], eight at a time.
+
+    Up to eight more are copied; both arrays must have room for them. The processor cannot foresee how few rows
+    a voxel has, so copying one at a time costs more.
+    """
+    for i in range(first, last, 8):
+        a, b, c, d = source[i], source[i + 1], source[i + 2], source[i + 3]
+        e, f, g, h = source[i + 4], source[i + 5], source[i + 6], source[i + 7]
+        j = at + i - first
+        target[j], target[j + 1], target[j + 2], target[j + 3] = a, b, c, d
+        target[j + 4], target[j + 5], target[j + 6], target[j + 7] = e, f, g, h
 
 
 @njit(cache=True, nogil=True)
@@ -137,15 +161,26 @@ def flag_cosmics(data, stat, dq, starts, nx, ny, n_planes, first, last, method, 
     flags : uint8[n]
         set to 1 for cosmic rays
     """
-    values = np.empty(data.size, np.float32)
-    variances = np.empty(data.size, np.float32)
+    values = np.empty(data.size + _COPIED, np.float32)
     good = np.empty(starts.size, np.int32)
-    keep_good(data, stat, dq, starts, values, variances, good)
+    keep_good(data, dq, starts, values, good)
+    variances = np.empty(data.size + 1 if method == IRAF else 0, np.float32)
+    if method == IRAF:
+        keep_good(stat, dq, starts, variances, good)
     size = 256
     sample = np.empty(size, np.float32)
     work = np.empty(size, np.float64)
     n_spaxels = nx * ny
+    settled = np.zeros(n_spaxels, np.uint8)
+    lower = np.empty(n_spaxels, np.float32)
+    upper = np.empty(n_spaxels, np.float32)
+    # counts of 27 voxels with up to nine rows fit into eight bits
+    bits = 16 if good[starts.size - 1] > 7 * (starts.size - 1) else 8
     for k in range(first, last):
+        if method == MEDIAN:
+            settle_plane(
+                data, starts, values, good, nx, ny, n_planes, k, bits, sigma, rule, settled, lower, upper
+            )
         k_low, k_high = max(k - 1, 0), min(k + 2, n_planes)
         for iy in range(ny):
             y_low, y_high = max(iy - 1, 0), min(iy + 2, ny)
@@ -153,12 +188,9 @@ def flag_cosmics(data, stat, dq, starts, nx, ny, n_planes, first, last, method, 
                 own = k * n_spaxels + iy * nx + ix
                 begin = starts[own]
                 end = starts[own + 1]
-                if begin == end:
+                if begin == end or settled[iy * nx + ix]:
                     continue
-                highest = data[begin]
-                for i in range(begin + 1, end):
-                    if data[i] > highest or highest != highest:
-                        highest = data[i]
+                highest = highest_row(data, begin, end)
                 x_low, x_high = max(ix - 1, 0), min(ix + 1, nx - 1)
                 n = 0
                 variance = 0.0
@@ -173,25 +205,29 @@ def flag_cosmics(data, stat, dq, starts, nx, ny, n_planes, first, last, method, 
                             from_x = to_x = ix
                         a = good[base + from_x]
                         b = good[base + to_x + 1]
-                        if n + b - a > size:
-                            size = 2 * (n + b - a)
+                        if n + b - a + _COPIED > size:
+                            size = 2 * (n + b - a + _COPIED)
                             sample = _grown(sample, n, size)
                             work = np.empty(size, np.float64)
                         if rule == NOT_SAME_X and not is_own:
                             # the voxels left and right, without the one between them
                             hole, after = good[base + ix], good[base + ix + 1]
-                            for i in range(a, hole):
-                                sample[n] = values[i]
-                                variance += np.float64(variances[i])
-                                n += 1
+                            _copy(values, a, hole, sample, n)
+                            n += hole - a
+                            if method == IRAF:
+                                for i in range(a, hole):
+                                    variance += np.float64(variances[i])
                             a = after
-                        for i in range(a, b):
-                            sample[n] = values[i]
-                            n += 1
+                        _copy(values, a, b, sample, n)
+                        n += b - a
                         if method == IRAF:
                             for i in range(a, b):
                                 variance += np.float64(variances[i])
                 if n < 2:
+                    continue
+                if method == MEDIAN and is_harmless(
+                    highest, sample, n, lower[iy * nx + ix], upper[iy * nx + ix], sigma
+                ):
                     continue
                 limit = _limit(sample, variance, work, n, highest, method, sigma)
                 for i in range(begin, end):

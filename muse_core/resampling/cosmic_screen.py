@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Which voxels cannot hold a cosmic ray: shown by counting, so that the medians of the others are enough.
+
+The limit of a voxel is the median of the rows around it plus sigma times their median absolute deviation.
+Both have lower bounds that follow from how many rows lie above a few chosen values, and such counts are cheap:
+they are kept side by side in one 64-bit word per row, and the count of a neighbourhood is a sum of words.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+ALL_NEIGHBOURS, NOT_SAME_Y, NOT_SAME_X = 0, 1, 2
+_TILE_X, _TILE_Y = 32, 16
+
+
+@njit(cache=True, nogil=True)
+def _place_pivots(values, good, nx, ny, k_low, k_high, y0, y1, x0, x1, sample, pivots, n_pivots):
+    """Spread pivots evenly over the middle of the distribution of a tile's rows; unused ones are infinite.
+
+    Returns
+    -------
+    bool
+        False: too few rows, or no spread
+    """
+    total = 0
+    for k in range(k_low, k_high):
+        for y in range(y0, y1):
+            base = (k * ny + y) * nx
+            total += good[base + x1] - good[base + x0]
+    if 2 * total < (k_high - k_low) * (y1 - y0) * (x1 - x0):
+        return False
+    stride = max(total // sample.size, 1)
+    count = 0
+    skip = 0
+    for k in range(k_low, k_high):
+        for y in range(y0, y1):
+            base = (k * ny + y) * nx
+            i = good[base + x0] + skip
+            end = good[base + x1]
+            while i < end and count < sample.size:
+                sample[count] = values[i]
+                count += 1
+                i += stride
+            skip = max(i - end, 0)
+    part = sample[:count]
+    part.sort()
+    centre = part[count // 2]
+    # 0.27 of the noise of a normal distribution: about the best compromise between a fine and a long scale
+    step = (part[(3 * count) // 4] - part[count // 4]) * np.float32(0.2 * 7 / (n_pivots - 1))
+    for p in range(8):
+        pivots[p] = centre + step * np.float32(p - 0.5 * (n_pivots - 1)) if p < n_pivots else np.inf
+    return step > 0
+
+
+@njit(cache=True, nogil=True)
+def _count_above(values, first, last, pivots, bits, total):
+    """Count rows above the pivots, one bit field per pivot, running along the rows.
+
+    Parameters
+    ----------
+    values : float32[n]
+        rows first .. last - 1 are counted
+    total : uint64[last - first + 1]
+        filled; the difference of two elements holds the counts between them if these fit their fields
+
+    Returns
+    -------
+    bool
+        whether a row is NaN, which has no place in the order
+    """
+    width = np.uint64(bits)
+    # with four wide fields the last four pivots are infinite and count nothing
+    upper = np.uint64(4) * width if bits == 8 else np.uint64(0)
+    one, two, three = width, np.uint64(2) * width, np.uint64(3) * width
+    p0, p1, p2, p3, p4, p5, p6, p7 = pivots
+    unordered = 0
+    total[0] = np.uint64(0)
+    for i in range(last - first):
+        v = values[first + i]
+        unordered += v != v
+        low = np.uint64(v > p0) + (np.uint64(v > p1) << one) + (np.uint64(v > p2) << two)
+        low += np.uint64(v > p3) << three
+        high = np.uint64(v > p4) + (np.uint64(v > p5) << one) + (np.uint64(v > p6) << two)
+        high += np.uint64(v > p7) << three
+        total[i + 1] = low + (high << upper)
+    for i in range(last - first):
+        total[i + 1] += total[i]
+    return unordered > 0
+
+
+@njit(cache=True, nogil=True)
+def _prove_harmless(highest, words, counts, pivots, bits, sigma, settled, lower, upper):
+    """Mark the voxels whose highest row the counts alone prove to be no cosmic ray.
+
+    With more than half of the n rows above pivot a, the median is above it; with less than half above b, it
+    is not above that. If less than half of the rows lie between two pivots at least r below a and above b, the
+    median absolute deviation is at least r, and the limit at least a + sigma r.
+
+    Parameters
+    ----------
+    highest : float32[m]
+        highest row of each voxel
+    words : uint64[m]
+        rows of the neighbourhood above each pivot (8 fields of 8 bits or 4 of 16)
+    counts : int32[m]
+        rows of the neighbourhood
+    settled : uint8[m]
+        filled
+    lower, upper : float32[m]
+        filled with bounds of the median (infinite where there are none)
+    """
+    n_pivots = 64 // bits
+    if bits == 8:
+        ones = np.uint64(0x0101010101010101)
+    else:
+        ones = np.uint64(0x0001000100010001)
+    last_field = np.uint64(64 - bits)
+    top = np.uint64(bits - 1)
+    half_range = np.int64(1) << np.int64(bits - 1)
+    mask = np.uint64((1 << bits) - 1)
+    for x in range(highest.size):
+        n = np.int64(counts[x])
+        word = words[x]
+        # the highest bit of each field of the sum tells whether its count is above n / 2 (not below n / 2)
+        above = word + np.uint64(half_range - 1 - n // 2) * ones
+        reach = word + np.uint64(half_range - 1 - (n - 1) // 2) * ones
+        a = np.int64((((above >> top) & ones) * ones) >> last_field) - 1
+        b = np.int64((((reach >> top) & ones) * ones) >> last_field)
+        lower[x] = pivots[a] if a >= 0 else -np.inf
+        upper[x] = pivots[b] if b < n_pivots else np.inf
+        value = np.float64(highest[x])
+        harmless = False
+        if n <= 2 * half_range - 1 and n >= 1 and a >= 0:
+            at = np.float64(pivots[a])
+            harmless = value <= at
+            for step in range(1, 3):
+                if a - step >= 0 and b + step < n_pivots:
+                    low, high = pivots[a - step], pivots[b + step]
+                    inside = np.int64((word >> np.uint64((a - step) * bits)) & mask) - np.int64(
+                        (word >> np.uint64((b + step) * bits)) & mask
+                    )
+                    spread = min(at - np.float64(low), np.float64(high) - np.float64(pivots[b]))
+                    bound = at + sigma * spread
+                    # the margin is far above any rounding of the statistics themselves
+                    harmless |= (2 * inside < n) & (value <= bound - 1e-9 * (abs(bound) + abs(value)))
+        settled[x] = harmless
+
+
+@njit(cache=True, nogil=True)
+def settle_plane(data, starts, values, good, nx, ny, n_planes, k, bits, sigma, rule, settled, lower, upper):
+    """Mark the voxels of plane k that cannot hold a cosmic ray, without any median.
+
+    The rows above eight (or, with many rows in a voxel, four) values chosen per tile are counted in bit
+    fields of one word; counts of the rows around a voxel are then sums of such words.
+
+    Parameters
+    ----------
+    data : float32[n]
+        all rows in voxel order, `starts` their first one in each voxel
+    values : float32[m]
+        the good rows, `good` their first one in each voxel
+    bits : int
+        width of a field, 8 or 16
+    settled : uint8[ny * nx]
+        set to 1 where nothing can be flagged, else to 0
+    lower, upper : float32[ny * nx]
+        set to bounds of the median
+    """
+    sample = np.empty(64, np.float32)
+    pivots = np.empty(8, np.float32)
+    words = np.empty((_TILE_Y + 2, _TILE_X), np.uint64)
+    own = np.empty((_TILE_Y, _TILE_X), np.uint64)
+    counts = np.empty((_TILE_Y + 2, _TILE_X), np.int32)
+    own_counts = np.empty((_TILE_Y, _TILE_X), np.int32)
+    word = np.empty(_TILE_X, np.uint64)
+    count = np.empty(_TILE_X, np.int32)
+    highest = np.empty(_TILE_X, np.float32)
+    edge = np.empty(_TILE_X + 3, np.uint64)
+    edge_row = np.empty(_TILE_X + 3, np.int64)
+    own_edge = np.empty(_TILE_X + 3, np.uint64)
+    own_row = np.empty(_TILE_X + 3, np.int32)
+    total = np.empty(1024, np.uint64)
+    k_low, k_high = max(k - 1, 0), min(k + 2, n_planes)
+    n_pivots = 64 // bits
+    settled[:] = 0
+    lower[:] = -np.inf
+    upper[:] = np.inf
+    for y0 in range(0, ny, _TILE_Y):
+        y1 = min(y0 + _TILE_Y, ny)
+        for x0 in range(0, nx, _TILE_X):
+            x1 = min(x0 + _TILE_X, nx)
+            width = x1 - x0
+            if not _place_pivots(
+                values, good, nx, ny, k_low, k_high, y0, y1, x0, x1, sample, pivots, n_pivots
+            ):
+                continue
+            words[:, :] = np.uint64(0)
+            counts[:, :] = 0
+            unordered = False
+            x_first, x_last = max(x0 - 1, 0), min(x1 + 1, nx)
+            # places in `edge` of the voxels at the border of the cube, whose outer neighbours are empty
+            lead, tail = x_first - (x0 - 1), x_last - (x0 - 1)
+            for y in range(max(y0 - 1, 0), min(y1 + 1, ny)):
+                row = y - y0 + 1
+                edge[:] = np.uint64(0)
+                edge_row[:] = 0
+                for kk in range(k_low, k_high):
+                    base = (kk * ny + y) * nx
+                    first = good[base + x_first]
+                    last = good[base + x_last]
+                    if last - first + 1 > total.size:
+                        total = np.empty(2 * (last - first + 1), np.uint64)
+                    unordered |= _count_above(values, first, last, pivots, bits, total)
+                    for x in range(lead, tail + 1):
+                        at = good[base + x0 - 1 + x]
+                        edge_row[x] += at
+                        edge[x] += total[at - first]
+                    if kk == k:
+                        for x in range(lead, tail + 1):
+                            at = good[base + x0 - 1 + x]
+                            own_row[x] = at
+                            own_edge[x] = total[at - first]
+                if lead == 1:
+                    edge[0], edge_row[0] = edge[1], edge_row[1]
+                for x in range(tail + 1, width + 3):
+                    edge[x], edge_row[x] = edge[tail], edge_row[tail]
+                for x in range(width):
+                    words[row, x] = edge[x + 3] - edge[x]
+                    counts[row, x] = edge_row[x + 3] - edge_row[x]
+                if rule == NOT_SAME_X:
+                    for x in range(width):
+                        words[row, x] -= edge[x + 2] - edge[x + 1]
+                        counts[row, x] -= edge_row[x + 2] - edge_row[x + 1]
+                if rule != ALL_NEIGHBOURS and y >= y0 and y < y1:
+                    for x in range(width):
+                        own[row - 1, x] = own_edge[x + 2] - own_edge[x + 1]
+                        own_counts[row - 1, x] = own_row[x + 2] - own_row[x + 1]
+            if unordered:
+                continue
+            for y in range(y0, y1):
+                row = y - y0 + 1
+                voxel = (k * ny + y) * nx + x0
+                for x in range(width):
+                    word[x] = words[row - 1, x] + words[row + 1, x]
+                    count[x] = counts[row - 1, x] + counts[row + 1, x]
+                if rule != NOT_SAME_Y:
+                    for x in range(width):
+                        word[x] += words[row, x]
+                        count[x] += counts[row, x]
+                if rule != ALL_NEIGHBOURS:
+                    for x in range(width):
+                        word[x] += own[row - 1, x]
+                        count[x] += own_counts[row - 1, x]
+                for x in range(width):
+                    highest[x] = highest_row(data, starts[voxel + x], starts[voxel + x + 1])
+                a, b = y * nx + x0, y * nx + x1
+                _prove_harmless(
+                    highest[:width], word, count, pivots, bits, sigma, settled[a:b], lower[a:b], upper[a:b]
+                )
+
+
+@njit(cache=True, nogil=True)
+def is_harmless(highest, sample, n, lower, upper, sigma):
+    """Prove with bounds of the median alone that the highest row is no cosmic ray, if that is possible.
+
+    If more than half of the sample is further than r from the median, so is its median absolute deviation; if
+    they are further than r + e from a point within e of the median, they are further than r from the median.
+    """
+    if not (lower > -np.inf and upper < np.inf):
+        return False
+    bottom = np.float64(lower)
+    centre = 0.5 * (bottom + np.float64(upper))
+    reach = (np.float64(highest) - bottom) / sigma + 0.5 * (np.float64(upper) - bottom)
+    reach += 1e-9 * (abs(centre) + abs(reach))  # far above any rounding of the statistics themselves
+    far = 0
+    for i in range(n):
+        far += abs(np.float64(sample[i]) - centre) > reach
+    return 2 * far > n
+
+
+@njit(cache=True, nogil=True, inline="always")
+def highest_row(data, begin, end):
+    """Return the highest of some rows: NaN if all are, -inf if there is none."""
+    if begin == end:
+        return np.float32(-np.inf)
+    highest = data[begin]
+    for i in range(begin + 1, end):
+        if data[i] > highest or highest != highest:
+            highest = data[i]
+    return highest
