@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from muse_core.framework import InputError, Problems
+from muse_core.framework.fits_layout import Unit
+from muse_core.framework.fits_layout import units as fits_units
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
@@ -26,6 +29,11 @@ if TYPE_CHECKING:
 COLUMNS = ("xpos", "ypos", "lambda", "data", "dq", "stat", "origin")
 INTEGER_COLUMNS = ("dq", "origin")
 _REMEDY = "Make the pixel table again, or leave it out of the set of frames."
+_FLAT_FIELD = "PIXTABLE_FLAT_FIELD"
+_TABLE_TYPES = {
+    "L": "S1", "X": "u1", "B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "A": "S1",
+    "E": ">f4", "D": ">f8", "C": ">c8", "M": ">c16", "P": ">i8", "Q": ">c16",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -134,15 +142,15 @@ def open_pixtable(path: Path) -> PixelTableFile:
     InputError
         listing all that is wrong with this file
     """
-    from astropy.io import fits
+    from astropy.io.fits import Header
 
     try:
         actual = _unpacked(path)
         size = actual.stat().st_size
-        with fits.open(actual, memmap=True, lazy_load_hdus=True, ignore_missing_simple=False) as hdus:
-            header = hdus[0].header.copy()
-            layout = _layout(hdus)
-            flat_field = _flat_field(hdus)
+        primary, *extensions = fits_units(actual)
+        header = Header.fromstring(primary.header)
+        layout = _layout(extensions)
+        flat_field = _flat_field(actual, extensions)
     except InputError:
         raise
     except (OSError, ValueError, TypeError, KeyError, IndexError, EOFError) as error:
@@ -180,38 +188,53 @@ class _Column:
     unit: str
 
 
-def _layout(hdus) -> dict[str, _Column]:  # type: ignore[no-untyped-def]
+def _layout(extensions: list[Unit]) -> dict[str, _Column]:
     """Return the columns found, in either layout."""
-    from astropy.io import fits
-
     columns: dict[str, _Column] = {}
-    for hdu in hdus[1:]:
-        header = hdu.header
-        start = hdu.fileinfo()["datLoc"]
-        if isinstance(hdu, fits.BinTableHDU):
-            if (
-                header.get("EXTNAME", "").strip() == "PIXTABLE_FLAT_FIELD"
-                or "lambda" not in hdu.columns.names
-            ):
+    for unit in extensions:
+        name = str(unit.get("EXTNAME", "")).strip()
+        if unit.get("XTENSION") == "BINTABLE":
+            table = _table_dtype(unit)
+            if name == _FLAT_FIELD or "lambda" not in (table.names or ()):
                 continue
-            stride = header["NAXIS1"]
-            for column in hdu.columns:
-                offset = start + hdu.columns.dtype.fields[column.name][1]
-                kind = {"E": "f4", "J": "i4"}.get(str(column.format).lstrip("1"), str(column.format))
-                columns[column.name] = _Column(header["NAXIS2"], offset, stride, kind, 1, column.unit or "")
-        elif hdu.name.lower() in COLUMNS:
-            kind = {-32: "f4", 32: "i4"}.get(header["BITPIX"], f"BITPIX {header['BITPIX']}")
-            width = header.get("NAXIS1", 0) if header["NAXIS"] == 2 else -1
-            rows = header.get("NAXIS2", 0) if header["NAXIS"] == 2 else 0
-            unit = str(header.get("BUNIT", "")).strip()
-            columns[hdu.name.lower()] = _Column(rows, start, 4, kind, width, unit)
+            stride, rows = (int(unit.get(key, 0) or 0) for key in ("NAXIS1", "NAXIS2"))
+            for i, (column, (dtype, offset, *_)) in enumerate((table.fields or {}).items(), 1):
+                kind = dtype.str[1:] if dtype.str in (">f4", ">i4") else str(unit.get(f"TFORM{i}"))
+                text = str(unit.get(f"TUNIT{i}", ""))
+                columns[column] = _Column(rows, unit.data_start + offset, stride, kind, 1, text)
+        elif name.lower() in COLUMNS:
+            bitpix = unit.get("BITPIX")
+            kind = "f4" if bitpix == -32 else "i4" if bitpix == 32 else f"BITPIX {bitpix}"
+            is_column = unit.get("NAXIS") == 2
+            width, rows = (int(unit.get(key, 0) or 0) if is_column else 0 for key in ("NAXIS1", "NAXIS2"))
+            text = str(unit.get("BUNIT", "")).strip()
+            columns[name.lower()] = _Column(rows, unit.data_start, 4, kind, width if is_column else -1, text)
     return columns
 
 
-def _flat_field(hdus) -> npt.NDArray[np.void] | None:  # type: ignore[no-untyped-def]
-    for hdu in hdus[1:]:
-        if hdu.header.get("EXTNAME", "").strip() == "PIXTABLE_FLAT_FIELD":
-            table = np.asarray(hdu.data)
+def _table_dtype(unit: Unit) -> np.dtype[np.void]:
+    """Return the type of a row of a binary table; columns of several values or of bits are wider fields."""
+    fields = []
+    for i in range(1, int(unit.get("TFIELDS", 0) or 0) + 1):
+        form = re.match(r"(\d*)([A-Z])", str(unit.get(f"TFORM{i}", "")).strip())
+        if form is None or form[2] not in _TABLE_TYPES:
+            raise ValueError(f"TFORM{i} is {unit.get(f'TFORM{i}')!r}")
+        repeat = int(form[1] or 1)
+        if form[2] == "X":
+            repeat = -(-repeat // 8)
+        kind = np.dtype(_TABLE_TYPES[form[2]])
+        name = str(unit.get(f"TTYPE{i}", f"col{i}"))
+        fields.append((name, kind) if repeat == 1 else (name, kind, (repeat,)))
+    return np.dtype(fields)
+
+
+def _flat_field(path: Path, extensions: list[Unit]) -> npt.NDArray[np.void] | None:
+    for unit in extensions:
+        if str(unit.get("EXTNAME", "")).strip() == _FLAT_FIELD:
+            rows = int(unit.get("NAXIS2", 0) or 0)
+            table = np.fromfile(path, _table_dtype(unit), rows, offset=unit.data_start)
+            if table.size < rows:
+                raise ValueError(f"{_FLAT_FIELD} has {table.size} of {rows} rows, the file is truncated")
             return table.astype(table.dtype.newbyteorder("="))
     return None
 

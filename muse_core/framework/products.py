@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from muse_core import __version__
+from muse_core.framework import fits_layout
 from muse_core.framework.errors import RecipeError
 from muse_core.framework.frames import Frame
 from muse_core.framework.spec import ParamValues, RecipeSpec, Value, value_text
@@ -116,10 +117,8 @@ def _record_number(cards: Iterable[Card]) -> int:
 
 
 def _datamd5(frame: Frame) -> str | None:
-    from astropy.io import fits
-
     try:
-        value = fits.getheader(frame.path, 0).get("DATAMD5")
+        value = fits_layout.primary(frame.path).get("DATAMD5")
     except (OSError, ValueError):
         return None
     return str(value) if value else None

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import ndimage
 
 from muse_core.resampling.cube_cards import FLUX_UNIT, Card, plane_wavelengths
 
@@ -180,6 +179,8 @@ def smooth_image(image: npt.ArrayLike, fwhm_pix: float) -> npt.NDArray[np.float6
 
     Pixels are mirrored at the border.  Empty pixels get a value where data are within reach.
     """
+    from scipy import ndimage
+
     values = np.asarray(image, dtype=np.float64)
     half = int(math.floor(fwhm_pix))
     offset = np.arange(-half, half + 1)

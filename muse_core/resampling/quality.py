@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import ndimage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,20 +58,54 @@ def source_mask(plane: npt.NDArray[np.float64], threshold: float) -> npt.NDArray
     """
     level = np.median(plane)
     deviation = np.mean(np.abs(plane - level))
-    mask = ndimage.binary_opening(plane > level + threshold * deviation, np.ones((3, 3), dtype=bool))
+    mask = _opened(plane > level + threshold * deviation)
     mask[[0, -1], :] = False
     mask[:, [0, -1]] = False
     return mask
 
 
+def _opened(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Keep what a 3 x 3 box inside the mask covers (nothing is set outside of the image)."""
+    # in numpy: the import of scipy.ndimage would cost more than all of this module's work
+    for combine in (np.logical_and, np.logical_or):
+        for _ in range(2):  # along x, then along y
+            padded = np.pad(mask, ((0, 0), (1, 1)))
+            mask = combine.reduce([padded[:, :-2], padded[:, 1:-1], padded[:, 2:]]).T
+    return mask
+
+
+def connected_pixels(mask: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.int64]]:
+    """Groups of pixels that touch along an edge: flat indices in order, groups in order of their first pixel.
+
+    >>> connected_pixels(np.array([[1, 0, 1], [1, 0, 0]], dtype=bool))
+    [array([0, 3]), array([2])]
+    """
+    width = mask.shape[1] + 1  # a column between the rows, so that their ends do not touch
+    pixels = np.flatnonzero(np.pad(mask, ((0, 0), (0, 1)))).tolist()
+    left = set(pixels)
+    groups = []
+    for first in pixels:
+        if first not in left:
+            continue
+        left.remove(first)
+        group, edge = [], [first]
+        while edge:
+            pixel = edge.pop()
+            group.append(pixel)
+            touching = left.intersection((pixel - 1, pixel + 1, pixel - width, pixel + width))
+            left -= touching
+            edge += touching
+        iy, ix = np.divmod(np.sort(np.array(group, dtype=np.int64)), width)
+        groups.append(iy * mask.shape[1] + ix)
+    return groups
+
+
 def detect_sources(plane: npt.NDArray[np.float64], threshold: float) -> tuple[list[int], list[int]]:
     """Flux-weighted centres of the groups of pixels in the mask, rounded to 1-based pixels."""
-    labels, count = ndimage.label(source_mask(plane, threshold))
     xs: list[int] = []
     ys: list[int] = []
-    for number, box in enumerate(ndimage.find_objects(labels, count), 1):
-        iy, ix = np.nonzero(labels[box] == number)
-        iy, ix = iy + box[0].start, ix + box[1].start
+    for pixels in connected_pixels(source_mask(plane, threshold)):
+        iy, ix = np.divmod(pixels, plane.shape[1])
         weight = plane[iy, ix]
         total = weight.sum()
         if total == 0.0:
@@ -88,7 +121,8 @@ def local_background(profile: npt.NDArray[np.float64], centre: int) -> float | N
     The profile is smoothed over three pixels (its ends repeated) and followed downhill from the
     neighbours of the centre to the first minimum on each side.
     """
-    smooth = ndimage.uniform_filter1d(profile, 3, mode="nearest")
+    padded = np.pad(profile, 1, mode="edge")
+    smooth = (padded[:-2] + padded[1:-1] + padded[2:]) / 3.0
     feet = []
     for step in (-1, 1):
         i = centre + step
