@@ -2,8 +2,8 @@
 """Which voxels cannot hold a cosmic ray: shown by counting, so that the medians of the others are enough.
 
 The limit of a voxel is the median of the rows around it plus sigma times their median absolute deviation.
-Both have lower bounds that follow from how many rows lie above a few chosen values, and such counts are cheap:
-they are kept side by side in one 64-bit word per row, and the count of a neighbourhood is a sum of words.
+Both have lower bounds that follow from how many rows lie above a few chosen values, and such counts are
+cheap: they are kept side by side in one 64-bit word per row, and the count of a neighbourhood is a sum.
 """
 
 from __future__ import annotations
@@ -95,8 +95,8 @@ def _prove_harmless(highest, words, counts, pivots, bits, sigma, settled, lower,
     """Mark the voxels whose highest row the counts alone prove to be no cosmic ray.
 
     With more than half of the n rows above pivot a, the median is above it; with less than half above b, it
-    is not above that. If less than half of the rows lie between two pivots at least r below a and above b, the
-    median absolute deviation is at least r, and the limit at least a + sigma r.
+    is not above that. If less than half of the rows lie between two pivots at least r below a and above b,
+    the median absolute deviation is at least r, and the limit at least a + sigma r.
 
     Parameters
     ----------

@@ -95,8 +95,8 @@ def keep_good(column, dq, starts, kept, kept_starts):
 def _copy(source, first, last, target, at):
     """Copy source[first:last] to target[at:], eight at a time.
 
-    Up to eight more are copied; both arrays must have room for them. The processor cannot foresee how few rows
-    a voxel has, so copying one at a time costs more.
+    Up to eight more are copied; both arrays must have room for them. The processor cannot foresee how few
+    rows a voxel has, so copying one at a time costs more.
     """
     for i in range(first, last, 8):
         a, b, c, d = source[i], source[i + 1], source[i + 2], source[i + 3]

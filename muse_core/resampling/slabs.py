@@ -1,55 +1,36 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The wavelength slab: the cube is made a few planes at a time from the rows of their wavelength interval.
 
-Every slab gathers its rows (with the halo that cosmic-ray rejection and the loop distance need), orders them
-by voxel, rejects, resamples. Slabs share nothing, so they run on threads in any order; results are handed
-out in order. Rows enter each voxel in the same order whatever the slab size, so the result does not depend on
-it, bit for bit.
+Each slab goes through three stages on threads: its rows are gathered and put into voxel order (a layer),
+cosmic rays are found with the help of the layers below and above, and the rows of the three layers are
+resampled. Layers in flight are few, so memory does not grow with the data. Rows enter each voxel in the same
+order whatever the slab size, so the result does not depend on it, bit for bit.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain, islice
 
 import numpy as np
 import numpy.typing as npt
 
-from muse_core.data.block import Block
 from muse_core.resampling.cosmics import COSMIC_RAY, flag_cosmics
 from muse_core.resampling.cosmics import METHODS as COSMIC_METHODS
 from muse_core.resampling.grid import OutputGrid
-from muse_core.resampling.voxels import locate_celestial, locate_pixel, locate_plane, order_by_voxel
+from muse_core.resampling.layers import Contribution, Layer, make_layer
+from muse_core.resampling.pipeline import in_order, in_stages, layers_in_flight
 from muse_core.resampling.weights import METHODS, NEAREST, Resampling, add_rows, finish_voxels, nearest_rows
 
-BYTES_PER_ROW = 95
-BYTES_PER_VOXEL = 32
-MAX_PLANES = 48
+__all__ = ["Contribution", "CosmicRejection", "CubePlan", "Slab", "cube_slabs", "in_order"]
+
+BYTES_PER_ROW_AT_WORK = 95
+BYTES_PER_ROW = 32
+BYTES_PER_VOXEL_AT_WORK = 40
+BYTES_PER_VOXEL = 4
+MAX_PLANES = 16
 _MARGIN_A = 0.02
 _NEAREST_STRETCH = 2.0  # found by experiment: 1.8 to 2.2 reproduce what the C recipe chooses
-
-
-@dataclass(frozen=True)
-class Contribution:
-    """One exposure's rows in their final state.
-
-    Parameters
-    ----------
-    gather : callable (low, high) -> Block
-        rows of that wavelength interval in table order (more rows do no harm); must be safe to call from
-        threads
-    rows : int
-        number of rows altogether
-    weight : float or None
-        weight of the exposure; None = no weighting
-    """
-
-    gather: Callable[[float, float], Block]
-    rows: int
-    weight: float | None = None
 
 
 @dataclass(frozen=True)
@@ -90,10 +71,10 @@ class CubePlan:
     report_flags: bool = False
 
     @property
-    def halo(self) -> int:
-        """Planes needed on each side of a slab."""
-        reach = 0 if self.resampling.method == "nearest" else self.resampling.ld
-        return reach + (1 if self.cosmics else 0)
+    def reach(self) -> int:
+        """Planes on each side of a plane whose rows can matter to it."""
+        distance = 0 if self.resampling.method == "nearest" else max(self.resampling.ld, 1)
+        return distance + (1 if self.cosmics else 0)
 
 
 @dataclass
@@ -119,12 +100,14 @@ class Slab:
 def planes_per_slab(plan: CubePlan, rows: int, memory_bytes: int, threads: int) -> int:
     """Choose the slab height that keeps all slabs in flight within the memory budget."""
     grid = plan.grid
-    per_plane = BYTES_PER_ROW * rows / grid.nz + BYTES_PER_VOXEL * grid.nx * grid.ny
-    # one finished slab per thread may wait to be handed out beside the one at work
-    fit = int(memory_bytes / (1.3 * threads) / per_plane) - 2 * plan.halo
-    # several slabs per thread keep all threads busy to the end; the halo makes very thin ones wasteful
-    even = max(8 * max(plan.halo, 1), -(-grid.nz // (4 * threads)))
-    return max(1, min(fit, MAX_PLANES, even))
+    waiting = layers_in_flight(threads, 3)
+    per_row = BYTES_PER_ROW_AT_WORK * threads + BYTES_PER_ROW * waiting
+    per_voxel = BYTES_PER_VOXEL_AT_WORK * threads + BYTES_PER_VOXEL * waiting
+    fit = int(memory_bytes / (1.3 * (per_row * rows / grid.nz + per_voxel * grid.nx * grid.ny)))
+    # several slabs per thread keep all threads busy to the end
+    even = -(-grid.nz // (4 * threads))
+    # a stage looks at the next layer only, so that has to be high enough
+    return max(plan.reach, min(fit, MAX_PLANES, even))
 
 
 class _Geometry:
@@ -136,7 +119,6 @@ class _Geometry:
         self.cosine = np.cos(np.radians(self.centre2)) if grid.celestial else np.ones_like(self.centre1)
         self.plane_lam = grid.wavelength(np.arange(grid.nz))
         self.plane_step = np.abs(grid.plane_width(np.arange(grid.nz))) / 1.25
-        self.inverse = np.linalg.inv(np.array(grid.matrix))
         self.step1 = abs(grid.matrix[0][0]) / grid.scale[0]
         self.step2 = abs(grid.matrix[1][1]) / grid.scale[1]
         self.target1, self.target2, self.target_cosine = self.centre1, self.centre2, self.cosine
@@ -159,38 +141,29 @@ def cube_slabs(
     Parameters
     ----------
     planes : int or None
-        slab height; None = as the memory budget allows
+        slab height (at least `plan.reach`); None = as the memory budget allows
     """
     height = planes or planes_per_slab(plan, sum(c.rows for c in contributions), memory_bytes, threads)
+    height = max(height, plan.reach)
     geometry = _Geometry(plan)
-    starts = range(0, plan.grid.nz, height)
-    jobs = ((first, min(first + height, plan.grid.nz)) for first in starts)
+    nz = plan.grid.nz
 
-    def work(limits: tuple[int, int]) -> Slab:
-        return make_slab(contributions, plan, geometry, *limits)
+    def gather(number: int) -> Layer:
+        first, last = number * height, min((number + 1) * height, nz)
+        limits = _wavelength_limits(plan, first, last)
+        return make_layer(
+            contributions, plan.grid, plan.reference, limits, first, last, keep_rows=plan.report_flags
+        )
 
-    yield from in_order(work, jobs, threads)
+    def reject(below: Layer | None, layer: Layer, above: Layer | None) -> Layer:
+        if plan.cosmics:
+            find_cosmics(below, layer, above, plan.grid.ny, plan.grid.nx, plan.cosmics)
+        return layer
 
+    def resample(below: Layer | None, layer: Layer, above: Layer | None) -> Slab:
+        return _resample(below, layer, above, plan, geometry, len(contributions))
 
-def in_order(work: Callable, jobs: Iterator, threads: int) -> Iterator:
-    """Run `work(job)` on threads and yield the results in order, with a bounded number in flight."""
-    if threads <= 1:
-        yield from map(work, jobs)
-        return
-    jobs = iter(jobs)
-    with ThreadPoolExecutor(threads) as pool:
-        pending: deque[Future] = deque(pool.submit(work, job) for job in islice(jobs, threads))
-        try:
-            for job in chain(jobs, [None] * threads):
-                if not pending:
-                    break
-                result = pending.popleft().result()
-                if job is not None:
-                    pending.append(pool.submit(work, job))
-                yield result
-        finally:
-            for future in pending:
-                future.cancel()
+    yield from in_stages(gather, (reject, resample), -(-nz // height), threads)
 
 
 def _wavelength_limits(plan: CubePlan, first: int, last: int) -> tuple[float, float]:
@@ -198,7 +171,7 @@ def _wavelength_limits(plan: CubePlan, first: int, last: int) -> tuple[float, fl
     grid = plan.grid
     low = grid.edge(max(first, 0)) - _MARGIN_A
     high = grid.edge(min(last, grid.nz)) + _MARGIN_A
-    near = (plan.halo + 1) * float(np.max(grid.plane_width(np.array([0, grid.nz - 1]))))
+    near = (plan.reach + 1) * float(np.max(grid.plane_width(np.array([0, grid.nz - 1]))))
     if first <= 0:
         low = -np.inf if plan.border_rows else low - near
     if last >= grid.nz:
@@ -206,112 +179,80 @@ def _wavelength_limits(plan: CubePlan, first: int, last: int) -> tuple[float, fl
     return low, high
 
 
-def make_slab(
-    contributions: Sequence[Contribution], plan: CubePlan, geometry: _Geometry, first: int, last: int
-) -> Slab:
-    """Make planes first .. last - 1 of the cube."""
-    grid, halo = plan.grid, plan.halo
-    k0, k1 = max(first - halo, 0), min(last + halo, grid.nz)
-    limits = _wavelength_limits(plan, k0, k1)
-    blocks = [contribution.gather(*limits) for contribution in contributions]
-    counts = [len(block) for block in blocks]
-    weighted = any(c.weight is not None for c in contributions)
+def find_cosmics(
+    below: Layer | None, layer: Layer, above: Layer | None, ny: int, nx: int, rejection: CosmicRejection
+) -> None:
+    """Set `judged` of a layer; the neighbours lend it their nearest planes."""
+    spaxels = ny * nx
+    pieces = [(layer, layer.first, layer.last)]
+    if below is not None:
+        pieces.insert(0, (below, below.last - 1, below.last))
+    if above is not None:
+        pieces.append((above, above.first, above.first + 1))
+    rows = [piece.rows_of(first, last, spaxels) for piece, first, last in pieces]
+    starts, total = [np.zeros(1, np.int32)], 0
+    for (piece, first, last), chosen in zip(pieces, rows):
+        own = piece.starts[(first - piece.first) * spaxels + 1 : (last - piece.first) * spaxels + 1]
+        starts.append(own - np.int32(chosen.start - total))
+        total += chosen.stop - chosen.start
 
     def column(name: str) -> npt.NDArray:
-        parts = [getattr(block, name) for block in blocks]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return np.concatenate([getattr(piece, name)[chosen] for (piece, _, _), chosen in zip(pieces, rows)])
 
-    xpos, ypos, lam = column("xpos"), column("ypos"), column("lam")
-    total = lam.size
-    spaxel = np.empty(total, np.int32)
-    if grid.celestial:
-        locate_celestial(
-            xpos,
-            ypos,
-            *map(float, plan.reference),
-            grid.crval[0],
-            grid.crval[1],
-            geometry.inverse,
-            grid.crpix[0],
-            grid.crpix[1],
-            grid.nx,
-            grid.ny,
-            spaxel,
-        )
-    else:
-        locate_pixel(
-            xpos,
-            ypos,
-            grid.crval[0],
-            grid.crval[1],
-            grid.matrix[0][0],
-            grid.matrix[1][1],
-            grid.nx,
-            grid.ny,
-            spaxel,
-        )
-    plane = np.empty(total, np.int32)
-    locate_plane(lam, grid.crval[2], grid.crpix[2], grid.dlambda, grid.log_wavelength, grid.nz, plane)
-    order = np.empty(total, np.int32)
-    starts = np.empty((k1 - k0) * grid.nx * grid.ny + 1, np.int32)
-    used = order_by_voxel(spaxel, plane, k0, k1 - k0, grid.nx * grid.ny, order, starts)
-    order = order[:used]
-    plane = plane[order]
-    del spaxel
-    xpos, ypos, lam = xpos[order], ypos[order], lam[order]
-    data, stat, dq = column("data")[order], column("stat")[order], column("dq")[order]
-    if weighted:
-        per_exposure = np.array([1.0 if c.weight is None else c.weight for c in contributions], np.float32)
-        weight = np.repeat(per_exposure, counts)[order]
-    else:
-        weight = np.empty(0, np.float32)
-    slab = Slab(
-        first,
-        np.empty((last - first, grid.ny, grid.nx), np.float32),
-        np.empty((last - first, grid.ny, grid.nx), np.float32),
+    offset = 0 if below is None else 1
+    flags = np.zeros(total, np.uint8)
+    flag_cosmics(
+        column("data"),
+        column("stat") if rejection.method == "iraf" else np.empty(0, np.float32),
+        column("dq"),
+        np.concatenate(starts),
+        nx,
+        ny,
+        sum(last - first for _, first, last in pieces),
+        offset,
+        offset + layer.last - layer.first,
+        COSMIC_METHODS[rejection.method],
+        rejection.sigma,
+        rejection.rule,
+        flags,
     )
-    row = column("row") if plan.report_flags else None
-    blocks.clear()
-    if plan.cosmics:
-        flags = np.zeros(used, np.uint8)
-        judge_first, judge_last = max(first - halo + 1, 0), min(last + halo - 1, grid.nz)
-        flag_cosmics(
-            data,
-            stat,
-            dq,
-            starts,
-            grid.nx,
-            grid.ny,
-            k1 - k0,
-            judge_first - k0,
-            judge_last - k0,
-            COSMIC_METHODS[plan.cosmics.method],
-            plan.cosmics.sigma,
-            plan.cosmics.rule,
-            flags,
-        )
-        hit = np.flatnonzero(flags)
-        dq[hit] |= COSMIC_RAY
-        inside = hit[(plane[hit] >= first) & (plane[hit] < last)]
-        slab.cosmics = inside.size
-        if row is not None:
-            rows = order[inside]
-            bounds = np.cumsum([0, *counts])
-            slab.flagged = [row[rows[(rows >= a) & (rows < b)]] for a, b in zip(bounds[:-1], bounds[1:])]
+    before = 0 if below is None else rows[0].stop - rows[0].start
+    layer.cosmics = np.flatnonzero(flags[before : before + layer.dq.size])
+    if layer.cosmics.size:
+        layer.judged = layer.dq.copy()  # the threads at work on the neighbours still read the other one
+        layer.judged[layer.cosmics] |= COSMIC_RAY
+
+
+def _resample(
+    below: Layer | None,
+    layer: Layer,
+    above: Layer | None,
+    plan: CubePlan,
+    geometry: _Geometry,
+    contributions: int,
+) -> Slab:
+    """Make the planes of a layer from its rows and those of its neighbours."""
+    grid = plan.grid
+    shape = (layer.last - layer.first, grid.ny, grid.nx)
+    slab = Slab(layer.first, np.empty(shape, np.float32), np.empty(shape, np.float32))
+    hit = layer.cosmics
+    slab.cosmics = hit.size
+    if layer.row is not None and layer.source is not None:
+        slab.flagged = [layer.row[hit[layer.source[hit] == number]] for number in range(contributions)]
     method = METHODS[plan.resampling.method]
     if method == NEAREST:
         nearest_rows(
-            xpos,
-            ypos,
-            lam,
-            data,
-            stat,
-            dq,
-            starts,
+            layer.xpos,
+            layer.ypos,
+            layer.lam,
+            layer.data,
+            layer.stat,
+            layer.judged,
+            layer.starts,
             grid.nx,
             grid.ny,
-            first - k0,
-            first,
+            0,
+            layer.first,
             geometry.target1,
             geometry.target2,
             geometry.target_cosine,
@@ -322,35 +263,38 @@ def make_slab(
             slab.stat,
         )
         return slab
-    sums = np.zeros((last - first, grid.ny, grid.nx, 3))
-    add_rows(
-        xpos,
-        ypos,
-        lam,
-        data,
-        stat,
-        dq,
-        weight,
-        starts,
-        grid.nx,
-        grid.ny,
-        k0,
-        k1 - k0,
-        first,
-        geometry.centre1,
-        geometry.centre2,
-        geometry.cosine,
-        geometry.plane_lam,
-        geometry.plane_step,
-        *map(float, plan.reference),
-        *grid.scale,
-        geometry.step1,
-        geometry.step2,
-        method,
-        np.array(plan.resampling.pixfrac, np.float64),
-        float(plan.resampling.rc),
-        max(int(plan.resampling.ld), 1),
-        sums,
-    )
+    sums = np.zeros((*shape, 3))
+    for piece in (below, layer, above):
+        if piece is None:
+            continue
+        add_rows(
+            piece.xpos,
+            piece.ypos,
+            piece.lam,
+            piece.data,
+            piece.stat,
+            piece.judged,
+            piece.weight,
+            piece.starts,
+            grid.nx,
+            grid.ny,
+            piece.first,
+            piece.last - piece.first,
+            layer.first,
+            geometry.centre1,
+            geometry.centre2,
+            geometry.cosine,
+            geometry.plane_lam,
+            geometry.plane_step,
+            *map(float, plan.reference),
+            *grid.scale,
+            geometry.step1,
+            geometry.step2,
+            method,
+            np.array(plan.resampling.pixfrac, np.float64),
+            float(plan.resampling.rc),
+            max(int(plan.resampling.ld), 1),
+            sums,
+        )
     finish_voxels(sums, slab.data, slab.stat)
     return slab

@@ -74,6 +74,79 @@ def _nearest(position, size):
 
 
 @njit(cache=True, nogil=True)
+def number_voxels(spaxel, first_plane, n_planes, n_spaxels, voxel):
+    """Turn planes into voxel numbers.
+
+    Parameters
+    ----------
+    spaxel : int32[n]
+    voxel : int32[n]
+        holds the plane of each row; becomes (plane - first_plane) * n_spaxels + spaxel, or -1 outside of
+        these planes
+    """
+    for i in range(voxel.size):
+        k = voxel[i] - first_plane
+        inside = (k >= 0) & (k < n_planes)
+        voxel[i] = k * n_spaxels + spaxel[i] if inside else -1
+
+
+@njit(cache=True, nogil=True)
+def count_rows(voxel, counts):
+    """Add the number of rows of each voxel to `counts` (int32); negative voxels do not count."""
+    for i in range(voxel.size):
+        if voxel[i] >= 0:
+            counts[voxel[i]] += 1
+
+
+@njit(cache=True, nogil=True)
+def place_rows(
+    voxel,
+    following,
+    xpos,
+    ypos,
+    lam,
+    data,
+    stat,
+    dq,
+    xpos_to,
+    ypos_to,
+    lam_to,
+    data_to,
+    stat_to,
+    dq_to,
+    target,
+):
+    """Copy rows to their places in voxel order, stable.
+
+    Parameters
+    ----------
+    voxel : int32[n]
+        of each row; negative = left out
+    following : int32[m + 1]
+        next free place of each voxel; moved on
+    xpos, ypos, lam, data, stat, dq : arrays[n]
+    xpos_to .. dq_to : arrays
+        filled at the places of these rows
+    target : int32[>= n]
+        filled with the place of each row, -1 for those left out
+    """
+    for i in range(voxel.size):
+        v = voxel[i]
+        if v < 0:
+            target[i] = -1
+            continue
+        place = following[v]
+        following[v] = place + 1
+        xpos_to[place] = xpos[i]
+        ypos_to[place] = ypos[i]
+        lam_to[place] = lam[i]
+        data_to[place] = data[i]
+        stat_to[place] = stat[i]
+        dq_to[place] = dq[i]
+        target[i] = place
+
+
+@njit(cache=True, nogil=True)
 def order_by_voxel(spaxel, plane, first_plane, n_planes, n_spaxels, order, starts):
     """Sort rows by plane, then by spaxel, stable in both.
 
