@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,11 @@ from muse_core.postproc.lsf_load import check_lsf_covers
 from muse_core.postproc.lsf_table import LsfTable
 from muse_core.postproc.positioning import apply_position, fit_position
 from muse_core.postproc.reduction import PIXTABLE, PendingProduct, Reduction, RowLimits, Step
+from muse_core.postproc.sky_continuum import (
+    continuum_from_rows,
+    fit_rows_continuum,
+    fit_sorted_rows_continuum,
+)
 from muse_core.postproc.sky_fit import RESTARTS, fit_continuum, fit_image_lines, fit_table_lines
 from muse_core.postproc.sky_lines import SkyLines
 from muse_core.postproc.sky_mask import SkyMask, fit_sky_mask
@@ -51,6 +56,12 @@ class SkyRegion:
     white: WhiteImage
     mask: SkyMask
     spectrum: SkySpectrum
+
+    def good(self, block: Block) -> npt.NDArray[np.bool_]:
+        """Say which rows are neither flagged nor cosmic rays."""
+        good = block.dq == 0
+        self.white.cosmics.drop_from(block.row, good)
+        return good
 
 
 def given_mask(reduction: Reduction, calib: Calibrations, ctx: RunContext) -> Selector | None:
@@ -143,7 +154,7 @@ def sky_spectrum(
 
         def add(block: Block) -> None:
             good = (block.dq == 0) & mask.select(block.xpos, block.ypos)
-            good &= ~white.cosmics.contains(block.row)
+            white.cosmics.drop_from(block.row, good)
             total.add(block.lam, block.data, block.stat, good)
 
         for _ in reduction.map_blocks(add):
@@ -225,25 +236,26 @@ def fit_model(
     """Fit the sky lines to the sky spectrum and return them with the continuum.
 
     With LSF images the lines are fitted with the average profile and the continuum is what is left of the
-    spectrum; with LSF parameter tables a profile is fitted along, and the continuum is the spectrum of the
-    sky rows without their lines.
+    spectrum; with LSF parameter tables a profile is fitted along, and the continuum is the spectrum of
+    rows without their lines.
     """
     lines = _lines_in_range(calib.sky_lines, region.spectrum, ctx)
     rows_of_slice = _count_rows(reduction)
     _check_profiles(calib, rows_of_slice, ctx)
-    restarts = 0 if ctx.compat else RESTARTS
     if isinstance(calib.lsf, LsfImage):
+        restarts = 0 if ctx.compat else RESTARTS
         average = average_lsf(calib.lsf, rows_of_slice, p.skymodel_sampling)
         fit = fit_image_lines(region.spectrum, lines, average, restarts=restarts)
         continuum = fit_continuum(region.spectrum, fit.lines, average, p.skymodel_csampling)
     else:
-        fit = fit_table_lines(region.spectrum, lines, restarts=restarts)
+        fit = fit_table_lines(region.spectrum, lines)
         continuum = None
     (ctx.log.info if fit.result.converged else ctx.log.error)("%s", fit.message())
     if calib.sky_continuum is not None:
         return fit.lines, calib.sky_continuum
-    if continuum is None:
-        continuum = _continuum_of_rows(reduction, region, fit.lines, calib, p, ctx)
+    if continuum is None or (continuum_from_rows() and not ctx.compat):
+        from_rows = fit_sorted_rows_continuum if ctx.compat else fit_rows_continuum
+        continuum = from_rows(reduction, region, fit.lines, calib.lsf, p.skymodel_sampling)
     return fit.lines, continuum
 
 
@@ -278,55 +290,6 @@ def _check_profiles(calib: Calibrations, rows_of_slice: npt.NDArray[np.int64], c
         if not ctx.compat:
             raise
         ctx.log.warning("Ignoring lines in sky subtraction where there is no profile: %s", error)
-
-
-def _continuum_of_rows(
-    reduction: Reduction,
-    region: SkyRegion,
-    lines: SkyLines,
-    calib: Calibrations,
-    p: ParamValues,
-    ctx: RunContext,
-) -> tuple[Vector, Vector]:
-    """Return the spectrum of the sky rows without their lines; no row is rejected here (measured, 2.8.7)."""
-    assert calib.lsf is not None  # noqa: S101  # checked by _check_profiles
-    rows = _sorted_sky_rows if ctx.compat else _sky_rows
-    windows = LineWindows(lines.lam, calib.lsf.reach)
-    for block in rows(reduction, region):
-        windows.add(block.lam, block.origin, block.row)
-    model = line_model(lines, calib.lsf, windows)
-    total = SkySpectrumSum(*reduction.limits().lam, p.skymodel_sampling)
-    for block in rows(reduction, region):
-        subtract_lines(block.lam, block.data, block.origin, block.row, model)
-        total.add(block.lam, block.data, block.stat, np.ones(len(block), np.bool_))
-    spectrum = total.spectrum()
-    return spectrum.lam, spectrum.data
-
-
-def _good(block: Block, region: SkyRegion) -> npt.NDArray[np.bool_]:
-    return (block.dq == 0) & ~region.white.cosmics.contains(block.row)
-
-
-def _sky_rows(reduction: Reduction, region: SkyRegion) -> Iterator[Block]:
-    """Yield the good rows on the sky mask."""
-
-    def on_sky(block: Block) -> Block:
-        return block.select(_good(block, region) & region.mask.select(block.xpos, block.ypos))
-
-    yield from reduction.map_blocks(on_sky)
-
-
-def _sorted_sky_rows(reduction: Reduction, region: SkyRegion) -> Iterator[Block]:
-    """Yield the rows the C recipe takes for sky rows.
-
-    It sorts the rows of each slice by wavelength and then takes those at the places where the sky rows
-    were before (measured against 2.8.7).
-    """
-    for piece in reduction.exposure.slice_ranges():
-        block = reduction.run(reduction.exposure.read_range(piece))
-        places = region.mask.select(block.xpos, block.ypos)
-        chosen = block.select(np.argsort(block.lam, kind="stable")[places])
-        yield chosen.select(_good(chosen, region))
 
 
 def subtract_model(

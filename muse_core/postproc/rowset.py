@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 
 class RowSet:
@@ -26,3 +27,23 @@ class RowSet:
     def contains(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Say which of the rows are in the set."""
         return (self._bits[rows >> 3] >> (rows & 7).astype(np.uint8) & 1).astype(bool)
+
+    def drop_from(self, rows: npt.NDArray[np.int64], selected: npt.NDArray[np.bool_]) -> None:
+        """Set ``selected`` to False for the rows that are in the set.
+
+        >>> rows = RowSet(100)
+        >>> rows.add(np.array([3]))
+        >>> chosen = np.array([True, True])
+        >>> rows.drop_from(np.array([2, 3]), chosen)
+        >>> chosen.tolist()
+        [True, False]
+        """
+        drop_rows(self._bits, rows, selected)
+
+
+@njit(cache=True, nogil=True)
+def drop_rows(bits, rows, selected):
+    """Unselect rows whose bit is set; ``bits`` : uint8[n], ``rows`` : int64[m], ``selected`` : bool[m]."""
+    for i in range(rows.size):
+        if selected[i] and (bits[rows[i] >> 3] >> (rows[i] & 7)) & 1:
+            selected[i] = False

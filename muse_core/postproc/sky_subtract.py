@@ -30,7 +30,7 @@ import numpy.typing as npt
 from numba import njit
 
 from muse_core.postproc.lsf import N_IFU, N_SLICE, LsfImage, place_line, sample
-from muse_core.postproc.lsf_table import LsfTable, hermite_profile
+from muse_core.postproc.lsf_table import LsfTable, profile_at
 from muse_core.postproc.sky_lines import SkyLines
 
 N_KEY = N_IFU * N_SLICE
@@ -211,7 +211,7 @@ class LineModel:
     first_row, weight : int32[n] and float64[n]; image row of each line, weight of the next row (image
         flavour)
     scale, shift : float64[n_slice, n]   factor and centre of each profile (image flavour)
-    parameters : float64[n_slice, n, 7]   (table flavour)
+    terms : float64[n_slice, n, 9]   each profile, see `lsf_table.profile_terms` (table flavour)
     """
 
     lam: npt.NDArray[np.float64]
@@ -225,7 +225,7 @@ class LineModel:
     weight: npt.NDArray[np.float64]
     scale: npt.NDArray[np.float64]
     shift: npt.NDArray[np.float64]
-    parameters: npt.NDArray[np.float64]
+    terms: npt.NDArray[np.float64]
 
 
 def line_model(lines: SkyLines, lsf: LsfImage | LsfTable, windows: LineWindows) -> LineModel:
@@ -236,16 +236,16 @@ def line_model(lines: SkyLines, lsf: LsfImage | LsfTable, windows: LineWindows) 
     n = lam.size
     first_row, weight = np.zeros(n, dtype=np.int32), np.zeros(n)
     scale, shift = np.zeros((1, n)), np.zeros((1, n))
-    parameters = np.zeros((1, n, 7))
+    terms = np.zeros((1, n, 9))
     if isinstance(lsf, LsfImage):
         scale, shift = (np.zeros((lsf.total.shape[0], n)) for _ in range(2))
         place_lines(lsf.total, lsf.moment, *lsf.grid(), lam, first_row, weight, scale, shift)
     else:
-        parameters = lsf.parameters(lam)
+        terms = lsf.terms(lam)
     return LineModel(
         lam, flux, LineIndex.from_values(lam + windows.reach[1]), *windows.bounds(),
         np.ascontiguousarray(windows.lowest_row), lsf,
-        first_row, weight, scale, shift, parameters,
+        first_row, weight, scale, shift, terms,
     )  # fmt: skip
 
 
@@ -282,12 +282,14 @@ def subtract_lines(
             model.weight, model.scale, model.shift,
         )  # fmt: skip
     else:
-        subtract_table_lines(*common, lsf.reach[0], model.parameters)
+        subtract_table_lines(*common, lsf.reach[0], model.terms)
 
 
 @njit(cache=True, nogil=True, inline="always")
-def is_hit(lam, row, bound, place):
-    """Say whether a row at the lower end of a window belongs to it."""
+def is_hit(lam, row, offset, x_first, bound, place, lowest):
+    """Say whether a row not above the window of a line belongs to it."""
+    if offset > x_first and lam != lowest:
+        return True
     return lam > bound or (lam == bound and (place < 0 or row == place))
 
 
@@ -315,64 +317,44 @@ def subtract_image_lines(
             continue
         image = image_of_slice[key]
         x = np.float64(lam[i])
-        j = index_at_or_above(x, limit, first, start)
         total = 0.0
-        while j < n_line:
+        for j in range(index_at_or_above(x, limit, first, start), n_line):
             offset = x - line_lam[j]
             if offset < x_first - margin:
                 break
-            if offset <= x_first or lam[i] == lowest[key]:
-                if not is_hit(lam[i], row[i], bound[key, j], place[key, j]):
-                    j += 1
-                    continue
-            value = sample(samples[image], first_row[j], weight[j], offset + shift[image, j], x_first, x_step)
-            total += line_flux[j] * (scale[image, j] * value)
-            j += 1
+            if is_hit(lam[i], row[i], offset, x_first, bound[key, j], place[key, j], lowest[key]):
+                value = sample(
+                    samples[image], first_row[j], weight[j], offset + shift[image, j], x_first, x_step
+                )
+                total += line_flux[j] * (scale[image, j] * value)
         data[i] = np.float32(np.float64(data[i]) - total)
 
 
 @njit(cache=True, nogil=True)
 def subtract_table_lines(
-    lam,
-    data,
-    origin,
-    row,
-    line_lam,
-    line_flux,
-    limit,
-    first,
-    start,
-    bound,
-    place,
-    lowest,
-    image_of_slice,
-    x_first,
-    parameters,
-):
+    lam, data, origin, row, line_lam, line_flux, limit, first, start, bound, place, lowest, terms_of_slice,
+    x_first, terms,
+):  # fmt: skip
     """Subtract lines with Gauss-Hermite profiles; arguments as in `subtract_image_lines`.
 
     Parameters
     ----------
-    parameters : float64[n_table_row, n_line, 7]
+    terms_of_slice : int32[1152]; terms : float64[n_table_row, n_line, 9]   see `lsf_table.profile_terms`
     """
     n_line = line_lam.size
     for i in range(lam.size):
         key = slice_of(origin[i])
-        if key < 0 or image_of_slice[key] < 0:
+        if key < 0 or terms_of_slice[key] < 0:
             continue
-        image = image_of_slice[key]
+        profile = terms_of_slice[key]
         x = np.float64(lam[i])
-        j = index_at_or_above(x, limit, first, start)
         total = 0.0
-        while j < n_line:
+        for j in range(index_at_or_above(x, limit, first, start), n_line):
             offset = x - line_lam[j]
             if offset < x_first - TABLE_MARGIN:
                 break
-            if offset <= x_first or lam[i] == lowest[key]:
-                if not is_hit(lam[i], row[i], bound[key, j], place[key, j]):
-                    j += 1
-                    continue
-            p = parameters[image, j]
-            total += line_flux[j] * hermite_profile(offset, p[0], p[1], p[2], p[3], p[4], p[5], p[6])
-            j += 1
+            if is_hit(lam[i], row[i], offset, x_first, bound[key, j], place[key, j], lowest[key]):
+                t = terms[profile, j]
+                value = profile_at(offset, t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8])
+                total += line_flux[j] * value
         data[i] = np.float32(np.float64(data[i]) - total)

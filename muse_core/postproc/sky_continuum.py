@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The sky continuum as the mean spectrum of rows without their sky lines."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from muse_core.postproc.sky_mask import SkyMask
+from muse_core.postproc.sky_sample import fit_sky_sample
+from muse_core.postproc.sky_spectrum import SkySpectrumSum
+from muse_core.postproc.sky_subtract import LineWindows, line_model, subtract_lines
+
+if TYPE_CHECKING:
+    from muse_core.data.block import Block
+    from muse_core.postproc.lsf import LsfImage
+    from muse_core.postproc.lsf_table import LsfTable
+    from muse_core.postproc.night_sky import SkyRegion
+    from muse_core.postproc.reduction import Reduction
+    from muse_core.postproc.sky_lines import SkyLines
+
+ROWS_VARIABLE = "MUSE_SKY_CONTINUUM_FROM_ROWS"
+Vector = npt.NDArray[np.float64]
+
+
+def continuum_from_rows() -> bool:
+    """Tell whether MUSE_SKY_CONTINUUM_FROM_ROWS asks for this continuum also with LSF images."""
+    return os.environ.get(ROWS_VARIABLE, "0").strip().lower() in ("1", "true", "yes", "on")
+
+
+def fit_rows_continuum(
+    reduction: Reduction,
+    region: SkyRegion,
+    lines: SkyLines,
+    lsf: LsfImage | LsfTable,
+    sampling: float,
+) -> tuple[Vector, Vector]:
+    """Return wavelength and flux of the mean of all spaxels that look like sky, lines subtracted before.
+
+    The lower ends of the line windows, which the C recipe lets depend on the rows, do not matter here.
+    """
+    model = line_model(lines, lsf, LineWindows(lines.lam, lsf.reach))
+    total = SkySpectrumSum(*reduction.limits().lam, sampling)
+    sample = sky_sample(region)
+
+    def add(block: Block) -> None:
+        chosen = block.select(region.good(block) & sample.select(block.xpos, block.ypos))
+        subtract_lines(chosen.lam, chosen.data, chosen.origin, chosen.row, model)
+        finite = np.isfinite(chosen.data) & np.isfinite(chosen.stat)
+        total.add(chosen.lam, chosen.data, chosen.stat, finite)
+
+    for _ in reduction.map_blocks(add):
+        pass
+    spectrum = total.spectrum()
+    return spectrum.lam, spectrum.data
+
+
+def sky_sample(region: SkyRegion) -> SkyMask:
+    """Return the spaxels that look like sky (see `sky_sample.fit_sky_sample`)."""
+    mask, spectrum = region.mask, region.spectrum
+    rows_of_spaxel = spectrum.n_rows / max(mask.n_sky, 1)
+    noise = float(np.sqrt(spectrum.stat.mean() / rows_of_spaxel))
+    pixels = fit_sky_sample(region.white.image, mask.mask, noise)
+    return SkyMask(pixels, mask.kind, mask.crpix, mask.crval, mask.cd)
+
+
+def fit_sorted_rows_continuum(
+    reduction: Reduction,
+    region: SkyRegion,
+    lines: SkyLines,
+    lsf: LsfImage | LsfTable,
+    sampling: float,
+) -> tuple[Vector, Vector]:
+    """Return the continuum of the C recipe with LSF tables; no row is rejected here (measured, 2.8.7)."""
+    windows = LineWindows(lines.lam, lsf.reach)
+    for block in _sorted_sky_rows(reduction, region):
+        windows.add(block.lam, block.origin, block.row)
+    model = line_model(lines, lsf, windows)
+    total = SkySpectrumSum(*reduction.limits().lam, sampling)
+    for block in _sorted_sky_rows(reduction, region):
+        subtract_lines(block.lam, block.data, block.origin, block.row, model)
+        total.add(block.lam, block.data, block.stat, np.ones(len(block), np.bool_))
+    spectrum = total.spectrum()
+    return spectrum.lam, spectrum.data
+
+
+def _sorted_sky_rows(reduction: Reduction, region: SkyRegion) -> Iterator[Block]:
+    """Yield the rows the C recipe takes for sky rows.
+
+    It sorts the rows of each slice by wavelength and then takes those at the places where the sky rows
+    were before (measured against 2.8.7).
+    """
+    for piece in reduction.exposure.slice_ranges():
+        block = reduction.run(reduction.exposure.read_range(piece))
+        places = region.mask.select(block.xpos, block.ypos)
+        chosen = block.select(np.argsort(block.lam, kind="stable")[places])
+        yield chosen.select(region.good(chosen))
