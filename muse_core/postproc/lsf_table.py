@@ -25,47 +25,12 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from muse_core.postproc.lsf_cells import INV_SQRT_2PI, NORM_3, NORM_4, NORM_5, NORM_6, profile_terms
+
 N_IFU = 24
 N_SLICE = 48
 LAM_REFERENCE = 7000.0
 TABLE_REACH = 7.0  # Angstrom
-HERMITE_NORM = tuple(1.0 / math.sqrt(2.0**k * math.factorial(k)) for k in (3, 4, 5, 6))
-NORM_3, NORM_4, NORM_5, NORM_6 = HERMITE_NORM
-INV_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
-CELLS_PER_UNIT = 16
-CELLS_REACH = 8  # beyond, the two functions of the table are |u| / 2 and 0 to 1e-16
-
-
-def _taylor_cells() -> npt.NDArray[np.float64]:
-    """Return Taylor coefficients of the two functions behind F, in cells of 1/16 in u.
-
-    An error function and an exponential for every point of every line would be most of the time of a sky
-    subtraction. With eight terms the error of F is below 2e-15.
-
-    Returns
-    -------
-    float64[128, 16] : ``u/2 erf(u / sqrt 2) + exp(-u^2 / 2) / sqrt(2 pi)``, then ``exp(-u^2) / sqrt(2 pi)``,
-        eight coefficients each, in units of the cell from its centre
-    """
-    n = CELLS_PER_UNIT * CELLS_REACH
-    cells = np.zeros((n, 16))
-    for i in range(n):
-        u = (i + 0.5) / CELLS_PER_UNIT
-        phi = math.exp(-0.5 * u * u) * INV_SQRT_2PI
-        erf = math.erf(u * math.sqrt(0.5))
-        # derivatives of a Gaussian are Hermite polynomials times the Gaussian
-        normal, physics = [1.0, u], [1.0, 2.0 * u]
-        for k in range(1, 7):
-            normal.append(u * normal[-1] - k * normal[-2])
-            physics.append(2.0 * u * physics[-1] - 2.0 * k * physics[-2])
-        gauss = [0.5 * u * erf + phi, 0.5 * erf, *((-1) ** k * normal[k] * phi for k in range(6))]
-        bell = [(-1) ** k * physics[k] * math.exp(-u * u) * INV_SQRT_2PI for k in range(8)]
-        scale = [1.0 / (math.factorial(k) * CELLS_PER_UNIT**k) for k in range(8)]
-        cells[i] = [value * scale[k % 8] for k, value in enumerate([*gauss, *bell])]
-    return cells
-
-
-CELLS = _taylor_cells()
 
 
 @dataclass(frozen=True)
@@ -113,9 +78,8 @@ class LsfTable:
         return out
 
     def terms(self, lam: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Return what `profile_at` takes at line wavelengths, float64[n_slice, n_line, 9]."""
-        parameters = self.parameters(lam)
-        return np.stack(profile_terms.py_func(*np.moveaxis(parameters, -1, 0)), axis=-1)
+        """Return what `lsf_cells.profile_at` takes at line wavelengths, float64[n_slice, n_line, 9]."""
+        return profile_terms(self.parameters(lam))
 
     def profile(self, key: int, lam_line: float, x: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Return the profile of a slice at the offsets ``x`` from a line, per Angstrom."""
@@ -127,58 +91,28 @@ class LsfTable:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def double_integral(t, per_sigma, even_0, even_2, even_4, odd_1, odd_3):
-    """Return F(t) / sigma, see the head of the module, from the table of its two functions.
-
-    The Hermite terms come as coefficients of the powers of u.
-    """
-    u = t * per_sigma
-    size = abs(u)
-    if not size < CELLS_REACH:  # NaN as well
-        return 0.5 * size
-    place = size * CELLS_PER_UNIT
-    cell = int(place)
-    r = place - (cell + 0.5)
-    c = CELLS[cell]
-    gauss = ((((((c[7] * r + c[6]) * r + c[5]) * r + c[4]) * r + c[3]) * r + c[2]) * r + c[1]) * r + c[0]
-    bell = c[14] + r * c[15]
-    bell = ((((((bell * r + c[13]) * r + c[12]) * r + c[11]) * r + c[10]) * r + c[9]) * r) + c[8]
+def double_integral(t, sigma, h3, h4, h5, h6):
+    """Return F(t), see the head of the module."""
+    u = t / sigma
+    e = math.exp(-0.5 * u * u)
     u2 = u * u
-    return gauss + bell * (((even_4 * u2 + even_2) * u2 + even_0) + u * (odd_3 * u2 + odd_1))
-
-
-@njit(cache=True, nogil=True, inline="always")
-def profile_terms(half_slit, half_bin, sigma, h3, h4, h5, h6):
-    """Return the nine numbers that `profile_at` takes, from the parameters of a profile.
-
-    They are the two half distances of the points at which F is needed, 1 / sigma, the coefficients of the
-    powers of u in the Hermite terms (0, 2, 4, then 1, 3), and the factor of the second difference.
-    """
-    return (
-        half_slit + half_bin,
-        half_slit - half_bin,
-        1.0 / sigma,
-        12.0 * NORM_6 * h6 - 2.0 * NORM_4 * h4,
-        4.0 * NORM_4 * h4 - 48.0 * NORM_6 * h6,
-        16.0 * NORM_6 * h6,
-        2.0 * NORM_3 * h3 - 12.0 * NORM_5 * h5,
-        8.0 * NORM_5 * h5,
-        sigma / (4.0 * half_slit * half_bin),
+    hermite = (
+        h3 * NORM_3 * 2.0 * u
+        + h4 * NORM_4 * (4.0 * u2 - 2.0)
+        + h5 * NORM_5 * (8.0 * u2 - 12.0) * u
+        + h6 * NORM_6 * ((16.0 * u2 - 48.0) * u2 + 12.0)
     )
-
-
-@njit(cache=True, nogil=True, inline="always")
-def profile_at(x, outer, inner, per_sigma, even_0, even_2, even_4, odd_1, odd_3, factor):
-    """Return the profile at an offset from the line, per Angstrom."""
-    value = double_integral(x + outer, per_sigma, even_0, even_2, even_4, odd_1, odd_3)
-    value -= double_integral(x + inner, per_sigma, even_0, even_2, even_4, odd_1, odd_3)
-    value -= double_integral(x - inner, per_sigma, even_0, even_2, even_4, odd_1, odd_3)
-    value += double_integral(x - outer, per_sigma, even_0, even_2, even_4, odd_1, odd_3)
-    return value * factor
+    return sigma * (0.5 * u * math.erf(u * math.sqrt(0.5)) + (e + hermite * e * e) * INV_SQRT_2PI)
 
 
 @njit(cache=True, nogil=True)
 def hermite_profile(x, half_slit, half_bin, sigma, h3, h4, h5, h6):
-    """Return the profile with the given parameters at an offset from the line, per Angstrom."""
-    o, i, v, c0, c2, c4, c1, c3, f = profile_terms(half_slit, half_bin, sigma, h3, h4, h5, h6)
-    return profile_at(x, o, i, v, c0, c2, c4, c1, c3, f)
+    """Return the profile at an offset from the line, per Angstrom."""
+    s, b = half_slit, half_bin
+    value = double_integral(x + s + b, sigma, h3, h4, h5, h6) - double_integral(
+        x + s - b, sigma, h3, h4, h5, h6
+    )
+    value -= double_integral(x - s + b, sigma, h3, h4, h5, h6) - double_integral(
+        x - s - b, sigma, h3, h4, h5, h6
+    )
+    return value / (4.0 * s * b)

@@ -19,7 +19,7 @@ from numba import njit
 
 from muse_core.framework import RecipeError
 from muse_core.postproc.lsf import LsfImage, place_line, sample
-from muse_core.postproc.lsf_table import profile_at, profile_terms
+from muse_core.postproc.lsf_table import hermite_profile
 from muse_core.postproc.sky_lines import SkyLines
 from muse_core.postproc.sky_lm import FitResult, fit_least_squares
 from muse_core.postproc.sky_spectrum import SkySpectrum
@@ -150,11 +150,12 @@ def add_hermite_lines(lam, line_lam, flux, parameters, reach, faint, out):
         if flux[i] < limit:
             continue
         p = parameters[i]
-        o, n, v, c0, c2, c4, c1, c3, f = profile_terms(p[0], p[1], p[2], p[3], p[4], p[5], p[6])
         low = find_sorted(lam, line_lam[i] - reach)
         high = find_sorted(lam, line_lam[i] + reach)
         for j in range(low, high + 1):
-            out[j] += flux[i] * profile_at(lam[j] - line_lam[i], o, n, v, c0, c2, c4, c1, c3, f)
+            out[j] += flux[i] * hermite_profile(
+                lam[j] - line_lam[i], p[0], p[1], p[2], p[3], p[4], p[5], p[6]
+            )
 
 
 @njit(cache=True, nogil=True)

@@ -30,7 +30,8 @@ import numpy.typing as npt
 from numba import njit
 
 from muse_core.postproc.lsf import N_IFU, N_SLICE, LsfImage, place_line, sample
-from muse_core.postproc.lsf_table import LsfTable, profile_at
+from muse_core.postproc.lsf_cells import profile_at
+from muse_core.postproc.lsf_table import LsfTable
 from muse_core.postproc.sky_lines import SkyLines
 
 N_KEY = N_IFU * N_SLICE
@@ -211,7 +212,7 @@ class LineModel:
     first_row, weight : int32[n] and float64[n]; image row of each line, weight of the next row (image
         flavour)
     scale, shift : float64[n_slice, n]   factor and centre of each profile (image flavour)
-    terms : float64[n_slice, n, 9]   each profile, see `lsf_table.profile_terms` (table flavour)
+    terms : float64[n_slice, n, 9]   each profile, see `lsf_cells.profile_terms` (table flavour)
     """
 
     lam: npt.NDArray[np.float64]
@@ -339,7 +340,7 @@ def subtract_table_lines(
 
     Parameters
     ----------
-    terms_of_slice : int32[1152]; terms : float64[n_table_row, n_line, 9]   see `lsf_table.profile_terms`
+    terms_of_slice : int32[1152]; terms : float64[n_table_row, n_line, 9]   see `lsf_cells.profile_terms`
     """
     n_line = line_lam.size
     for i in range(lam.size):
