@@ -148,43 +148,81 @@ def fit_exposure(
     return ExposureModel(tuple(models), dark_scale, int(count_saturated(raw)), tuple(bad), tuple(notes))
 
 
+@njit(cache=True, nogil=True, error_model="numpy")
+def _subtract_bias(raw, zero, shift, extra, gain, bias, bias_var, signal, variance):
+    for i in range(signal.size):
+        plain = np.float32(np.float32(raw[i]) - zero)
+        photons = np.float32(plain - bias[i])
+        photons = photons if photons > np.float32(0.0) else np.float32(0.0)
+        noise = np.float32(np.float32(photons / gain + bias_var[i]) + extra)
+        signal[i] = np.float32(np.float32(np.float32(plain + shift) - bias[i]) * gain)
+        variance[i] = np.float32(noise * (gain * gain))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _subtract_dark(signal, variance, scale, dark, dark_var):
+    for i in range(signal.size):
+        signal[i] = np.float32(signal[i] - scale * dark[i])
+        variance[i] = np.float32(variance[i] + scale * scale * dark_var[i])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _divide_flat(signal, variance, flat, flat_var):
+    for i in range(signal.size):
+        f = np.float64(flat[i])
+        before = np.float64(signal[i])
+        signal[i] = np.float32(before / f)
+        variance[i] = np.float32((variance[i] + before * before * flat_var[i] / (f * f)) / (f * f))
+
+
+@njit(cache=True, nogil=True)
+def _flag(raw, signal, variance, bias_q, flat_q, dq):
+    for i in range(signal.size):
+        saturated = (raw[i] > np.uint16(SATURATION)) | (raw[i] == np.uint16(0))
+        # a flat of zero ends here, too
+        usable = (abs(signal[i]) < np.float32(np.inf)) & (abs(variance[i]) < np.float32(np.inf))
+        flag = bias_q[i] | flat_q[i] | (np.int32(DQ_SATURATED) if saturated else np.int32(0))
+        dq[i] = flag | (np.int32(0) if usable else np.int32(DQ_NOT_FINITE))
+
+
+@njit(cache=True, nogil=True)
+def _keep_finite(signal, variance, data, stat):
+    for i in range(signal.size):
+        usable = (abs(signal[i]) < np.float32(np.inf)) & (abs(variance[i]) < np.float32(np.inf))
+        data[i] = signal[i] if usable else np.float32(0.0)
+        stat[i] = variance[i] if usable else np.float32(0.0)
+
+
 @njit(cache=True, nogil=True)
 def _calibrate(
-    raw, level, shift, extra, gain, scale, bias, bias_var, bias_q, dark, dark_var, dark_q, flat, flat_var,
-    flat_q, data, stat, dq,
+    raw, raw_y, raw_x, level, shift, extra, gain, scale, bias, bias_var, bias_q, dark, dark_var, dark_q,
+    flat, flat_var, flat_q, y0, x0, ny, nx, data, stat, dq,
 ):  # fmt: skip
+    """Calibrate ``ny`` x ``nx`` pixels: from (raw_y, raw_x) of the raw frame to (y0, x0) of the band.
+
+    ``dark`` has no rows if there is none. Row by row in steps with few arrays and no branch: only such loops
+    run in vector registers.
+    """
     has_dark = dark.shape[0] > 0
-    for y in range(raw.shape[0]):
-        for x in range(raw.shape[1]):
-            value = raw[y, x]
-            flag = bias_q[y, x] | flat_q[y, x]
-            if value > SATURATION or value == 0:
-                flag |= DQ_SATURATED
-            plain = np.float32(np.float32(value) - level[y])
-            signal = np.float32(plain - bias[y, x])
-            variance = np.float32(max(signal, np.float32(0.0)) / gain + bias_var[y, x])
-            variance = np.float32(variance + extra)
-            signal = np.float32(np.float32(plain + shift) - bias[y, x])
-            signal = np.float32(signal * gain)
-            variance = np.float32(variance * (gain * gain))
-            if has_dark:
-                signal = np.float32(signal - scale * dark[y, x])
-                variance = np.float32(variance + scale * scale * dark_var[y, x])
-                flag |= dark_q[y, x]
-            f = np.float64(flat[y, x])
-            if f != 0.0:
-                before = np.float64(signal)
-                signal = np.float32(before / f)
-                variance = np.float32((variance + before * before * flat_var[y, x] / (f * f)) / (f * f))
-            else:
-                signal = np.float32(np.nan)
-            if not (np.isfinite(signal) and np.isfinite(variance)):
-                signal = np.float32(0.0)
-                variance = np.float32(0.0)
-                flag |= DQ_NOT_FINITE
-            data[y, x] = signal
-            stat[y, x] = variance
-            dq[y, x] = flag
+    signal = np.empty(nx, np.float32)
+    variance = np.empty(nx, np.float32)
+    end = x0 + nx
+    for j in range(ny):
+        y = y0 + j
+        values = raw[raw_y + j, raw_x : raw_x + nx]
+        flags = dq[y, x0:end]
+        _subtract_bias(
+            values, level[j], shift, extra, gain, bias[y, x0:end], bias_var[y, x0:end], signal, variance
+        )
+        if has_dark:
+            _subtract_dark(signal, variance, scale, dark[y, x0:end], dark_var[y, x0:end])
+        _divide_flat(signal, variance, flat[y, x0:end], flat_var[y, x0:end])
+        _flag(values, signal, variance, bias_q[y, x0:end], flat_q[y, x0:end], flags)
+        if has_dark:
+            extra_flags = dark_q[y, x0:end]
+            for i in range(nx):
+                flags[i] |= extra_flags[i]
+        _keep_finite(signal, variance, data[y, x0:end], stat[y, x0:end])
 
 
 def apply_exposure(raw, model: ExposureModel, rows, bias, dark, flat, data, stat, dq) -> None:
@@ -223,27 +261,11 @@ def apply_exposure(raw, model: ExposureModel, rows, bias, dark, flat, data, stat
         else:
             start = raw_rows.start - m.vertical.first
             level = m.vertical.level[start : start + y1 - y0]
-        part = (slice(y0 - first, y1 - first), tx)
         _calibrate(
-            raw[raw_rows, dx],
-            level,
-            m.shift,
-            m.extra_variance,
-            q.gain,
-            model.dark_scale,
-            bias[0][part],
-            bias[2][part],
-            bias[1][part],
-            dark[0][part],
-            dark[2][part],
-            dark[1][part],
-            flat[0][part],
-            flat[2][part],
-            flat[1][part],
-            data[part],
-            stat[part],
-            dq[part],
-        )
+            raw, raw_rows.start, dx.start, level, m.shift, m.extra_variance, q.gain, model.dark_scale,
+            bias[0], bias[2], bias[1], dark[0], dark[2], dark[1], flat[0], flat[2], flat[1],
+            y0 - first, tx.start, y1 - y0, q.nx, data, stat, dq,
+        )  # fmt: skip
         for table in model.bad:
             y, x = table.y - 1 - raw_rows.start, table.x - 1 - dx.start
             inside = (y >= 0) & (y < y1 - y0) & (x >= 0) & (x < q.nx)

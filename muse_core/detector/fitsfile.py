@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 
@@ -39,3 +41,27 @@ def extensions(hdus: fits.HDUList) -> Iterator[tuple[int, object]]:
             return
         yield number, hdu
         number += 1
+
+
+def read_pixels(path: Path, offset: int, out: np.ndarray) -> bool:
+    """Fill ``out`` with the big-endian numbers at byte ``offset`` of a file; False if the file ends before.
+
+    Parameters
+    ----------
+    path : Path
+    offset : int
+    out : array
+        C-contiguous, of the type stored in the file, native byte order.
+    """
+    view = memoryview(out.reshape(-1).view(np.uint8))
+    with path.open("rb", buffering=0) as stream:
+        stream.seek(offset)
+        done = 0
+        while done < len(view):
+            count = stream.readinto(view[done:])
+            if not count:
+                return False
+            done += count
+    if sys.byteorder == "little":
+        out.byteswap(inplace=True)
+    return True

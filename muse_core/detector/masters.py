@@ -11,7 +11,7 @@ import numpy as np
 from astropy.io import fits
 
 from .errors import DetectorError
-from .fitsfile import extensions, opened
+from .fitsfile import extensions, opened, read_pixels
 
 PLANES = ("DATA", "DQ", "STAT")
 MERGED = re.compile(r"^CHAN(\d\d)\.(DATA|DQ|STAT)$")
@@ -31,19 +31,19 @@ class Plane:
     bitpix: int
     plain: bool
 
-    def rows(self, first: int, last: int, dtype) -> np.ndarray:
-        """Rows ``first`` to ``last`` (exclusive) as a native array."""
-        nx = self.shape[1]
+    def rows(self, first: int, last: int, out: np.ndarray) -> None:
+        """Copy rows ``first`` to ``last`` (exclusive) into ``out`` (native byte order)."""
         if self.plain:
             kind = np.dtype(DTYPES[self.bitpix])
-            data = np.fromfile(
-                self.path, kind, (last - first) * nx, offset=self.offset + first * nx * kind.itemsize
-            )
-            if data.size != (last - first) * nx:
+            same = kind.newbyteorder("=") == out.dtype
+            target = out if same else np.empty(out.shape, kind.newbyteorder("="))
+            if not read_pixels(self.path, self.offset + first * self.shape[1] * kind.itemsize, target):
                 raise DetectorError(self.path, self.name, "a complete image", "a truncated file")
-            return data.reshape(last - first, nx).astype(dtype)
+            if not same:
+                out[...] = target
+            return
         with fits.open(self.path, memmap=False) as hdus:
-            return np.ascontiguousarray(hdus[self.number].data[first:last]).astype(dtype)
+            out[...] = hdus[self.number].data[first:last]
 
 
 @dataclass(frozen=True)
@@ -69,13 +69,17 @@ class MasterImage:
         """``(ny, nx)``."""
         return self.planes["DATA"].shape
 
-    def rows(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Data (float32), flags (int32) and variance (float32) of some rows."""
-        return (
-            self.planes["DATA"].rows(first, last, np.float32),
-            self.planes["DQ"].rows(first, last, np.int32),
-            self.planes["STAT"].rows(first, last, np.float32),
-        )
+    def rows(self, first: int, last: int, out=None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Data (float32), flags (int32) and variance (float32) of some rows.
+
+        ``out`` gives three arrays to fill; without it new ones are made.
+        """
+        if out is None:
+            shape = (last - first, self.shape[1])
+            out = np.empty(shape, np.float32), np.empty(shape, np.int32), np.empty(shape, np.float32)
+        for name, array in zip(PLANES, out, strict=True):
+            self.planes[name].rows(first, last, array)
+        return out
 
     def number(self, keyword: str) -> float:
         """A numerical keyword of this IFU, from its own header or the primary one."""

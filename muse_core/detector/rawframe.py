@@ -11,10 +11,11 @@ import numpy as np
 from astropy.io import fits
 
 from .errors import DetectorError
-from .fitsfile import extensions, opened
+from .fitsfile import extensions, opened, read_pixels
 from .quadrants import Quadrant, read_quadrants
 
 CHANNEL = re.compile(r"^CHAN(\d\d)$")
+UNSIGNED = np.uint16(0x8000)  # what BZERO=32768 adds to 16-bit numbers
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class RawFile:
     faults : dict of int to DetectorError
         Channels that cannot be used and why.
     quadrants : dict of int to tuple of Quadrant
+    offsets : dict of int to int
+        First byte of the pixels of the channels stored plainly as unsigned 16-bit numbers.
     """
 
     path: Path
@@ -38,6 +41,7 @@ class RawFile:
     index: dict[int, int]
     quadrants: dict[int, tuple[Quadrant, ...]]
     faults: dict[int, DetectorError] = field(default_factory=dict)
+    offsets: dict[int, int] = field(default_factory=dict)
 
     @property
     def exptime(self) -> float:
@@ -54,14 +58,21 @@ class RawFile:
             "ESO DET CHIP ID": h.get("ESO DET CHIP ID"),
         }
 
-    def read(self, ifu: int) -> np.ndarray:
-        """Pixels of one channel as uint16[ny, nx]."""
+    def read(self, ifu: int, out: np.ndarray | None = None) -> np.ndarray:
+        """Pixels of one channel as uint16[ny, nx], in ``out`` if it is given and fits."""
+        shape = self.quadrants[ifu][0].frame_shape
+        if ifu in self.offsets:
+            pixels = np.empty(shape, np.uint16) if out is None or out.shape != shape else out
+            if not read_pixels(self.path, self.offsets[ifu], pixels):
+                raise DetectorError(self.path, f"CHAN{ifu:02d}", "readable pixels", "a truncated file")
+            pixels ^= UNSIGNED
+            return pixels
         try:
             with fits.open(self.path, memmap=False) as hdus:
                 data = hdus[self.index[ifu]].data
         except (OSError, TypeError, ValueError, IndexError) as error:
             raise DetectorError(self.path, f"CHAN{ifu:02d}", "readable pixels", error) from None
-        if data is None or data.shape != self.quadrants[ifu][0].frame_shape:
+        if data is None or data.shape != shape:
             raise DetectorError(
                 self.path, f"CHAN{ifu:02d}", "an image as its header says", "a truncated file"
             )
@@ -79,6 +90,16 @@ def _check_channel(path: Path, hdu, size: int, seen: bool) -> tuple[Quadrant, ..
     if not isinstance(hdu, fits.CompImageHDU) and end > size and path.suffix == ".fits":
         raise DetectorError(path, hdu.name, f"{end} bytes", f"{size}", "the file is truncated")
     return read_quadrants(hdu.header, hdu.shape, str(path), hdu.name)
+
+
+def _plain_offset(path: Path, hdu) -> int | None:
+    """First byte of the pixels if they can be read without astropy."""
+    header = hdu.header
+    if isinstance(hdu, fits.CompImageHDU) or path.suffix in (".gz", ".Z", ".bz2", ".fz"):
+        return None
+    # astropy has changed BITPIX, BZERO by now if it has scaled the data; nothing here touches them
+    kind = header["BITPIX"], header.get("BZERO", 0), header.get("BSCALE", 1)
+    return hdu.fileinfo()["datLoc"] if kind == (16, 32768, 1) and "BLANK" not in header else None
 
 
 def open_raw(path) -> RawFile:
@@ -99,7 +120,7 @@ def open_raw(path) -> RawFile:
         If the file as a whole cannot be used; what is wrong with single channels is listed in `faults`.
     """
     path = Path(path)
-    headers, index, quadrants, faults = {}, {}, {}, {}
+    headers, index, quadrants, faults, offsets = {}, {}, {}, {}, {}
     with opened(path) as hdus:
         size = path.stat().st_size
         primary = hdus[0].header.copy()
@@ -114,9 +135,12 @@ def open_raw(path) -> RawFile:
             try:
                 quadrants[ifu] = _check_channel(path, hdu, size, ifu in headers or ifu in faults)
                 headers[ifu], index[ifu] = hdu.header.copy(), number
+                start = _plain_offset(path, hdu)
+                if start is not None:
+                    offsets[ifu] = start
             except DetectorError as error:
                 faults[ifu] = error
                 headers.pop(ifu, None)
     if not headers and not faults:
         raise DetectorError(path, "extensions", "images CHAN01 to CHAN24", "none of them")
-    return RawFile(path, primary, headers, index, quadrants, faults)
+    return RawFile(path, primary, headers, index, quadrants, faults, offsets)

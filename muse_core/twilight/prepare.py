@@ -7,7 +7,6 @@ import threading
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from muse_core.detector.calibrate import apply_exposure, fit_exposure
 from muse_core.detector.combine import combine_images, interpolate_bad
@@ -15,9 +14,10 @@ from muse_core.detector.pixels import build_pixel_map, cut_slices, slice_medians
 
 from .illum import BAND, IllumModel, fit_illum
 from .inputs import DetectorPlan, IfuInputs
+from .statistics import image_statistics
 from .store import RowStore, StoredIfu
 
-BAND_ROWS = 128
+BAND_ROWS = 32
 QC_DIGITS = 7
 
 
@@ -36,36 +36,6 @@ class PreparedIfu:
 def rounded(value: float) -> float:
     """A number as the C pipeline prints it: seven digits of single precision."""
     return float(f"{np.float32(value):.{QC_DIGITS}g}")
-
-
-@njit(cache=True, nogil=True)
-def _moments(image):
-    """Sum, minimum, maximum and sum of squared deviations of float32[ny, nx]."""
-    total, low, high = 0.0, np.inf, -np.inf
-    for y in range(image.shape[0]):
-        for x in range(image.shape[1]):
-            v = np.float64(image[y, x])
-            total += v
-            low = min(low, v)
-            high = max(high, v)
-    mean = total / image.size
-    square = 0.0
-    for y in range(image.shape[0]):
-        for x in range(image.shape[1]):
-            square += (image[y, x] - mean) ** 2
-    return total, low, high, square
-
-
-def image_statistics(image: np.ndarray) -> dict[str, float]:
-    """Median, mean, standard deviation (n-1), minimum and maximum of all pixels."""
-    total, low, high, square = _moments(image)
-    return {
-        "MEDIAN": float(np.median(image)),
-        "MEAN": total / image.size,
-        "STDEV": float(np.sqrt(square / max(image.size - 1, 1))),
-        "MIN": low,
-        "MAX": high,
-    }
 
 
 _reused = threading.local()
@@ -89,12 +59,15 @@ NAMES = {
 }
 
 
-def statistics_cards(prefix: str, image: np.ndarray, what: str) -> list[tuple[str, float, str]]:
-    """QC cards of one image."""
-    return [
-        (f"{prefix} {name}", rounded(value), NAMES[name] + what)
-        for name, value in image_statistics(image).items()
-    ]
+def statistics_cards(prefix: str, found: dict[str, float], what: str) -> list[tuple[str, float, str]]:
+    """QC cards of the statistics of one image."""
+    return [(f"{prefix} {name}", rounded(found[name]), text + what) for name, text in NAMES.items()]
+
+
+def _planes(name: str, n: int, nx: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Arrays for ``n`` rows of a master image."""
+    kinds = (("data", np.float32), ("dq", np.int32), ("stat", np.float32))
+    return tuple(_buffer(f"{name}_{plane}", (BAND_ROWS, nx), kind)[:n] for plane, kind in kinds)
 
 
 def _fit(job: IfuInputs, plan: DetectorPlan, exposure, raw):
@@ -130,7 +103,10 @@ def prepare_ifu(job: IfuInputs, plan: DetectorPlan, store: RowStore) -> Prepared
         With the reason why this IFU cannot be used.
     """
     frames = [*job.exposures, *([job.illum] if job.illum else [])]
-    raws = [frame.read(job.ifu) for frame in frames]
+    raws = [
+        frame.read(job.ifu, _buffer(f"raw{i}", frame.quadrants[job.ifu][0].frame_shape, np.uint16))
+        for i, frame in enumerate(frames)
+    ]
     models = [_fit(job, plan, frame, raw) for frame, raw in zip(frames, raws, strict=True)]
     ny, nx = job.shape
     nsky = len(job.exposures)
@@ -148,8 +124,11 @@ def prepare_ifu(job: IfuInputs, plan: DetectorPlan, store: RowStore) -> Prepared
     for y0 in range(0, ny, BAND_ROWS):
         y1 = min(y0 + BAND_ROWS, ny)
         n = y1 - y0
-        bias, flat = job.bias.rows(y0, y1), job.flat.rows(y0, y1)
-        dark = job.dark.rows(y0, y1) if job.dark is not None else None
+        bias, flat = (
+            master.rows(y0, y1, _planes(name, n, nx))
+            for name, master in (("bias", job.bias), ("flat", job.flat))
+        )
+        dark = job.dark.rows(y0, y1, _planes("dark", n, nx)) if job.dark is not None else None
         for i, (raw, model) in enumerate(zip(raws, models, strict=True)):
             apply_exposure(raw, model, (y0, y1), bias, dark, flat, d[i, :n], v[i, :n], q[i, :n])
             if i < nsky:
@@ -169,17 +148,18 @@ def prepare_ifu(job: IfuInputs, plan: DetectorPlan, store: RowStore) -> Prepared
             dq[y0:y1],
         )
     qc = []
-    del raws
     for i, number in enumerate(job.numbers):
         prefix = f"ESO QC TWILIGHT{job.ifu} INPUT{number}"
-        qc += statistics_cards(prefix, calibrated[i], f"raw exposure {number} of IFU {job.ifu}")
+        qc += statistics_cards(
+            prefix, image_statistics(calibrated[i]), f"raw exposure {number} of IFU {job.ifu}"
+        )
         qc.append(
             (f"{prefix} NSATURATED", models[i].nsaturated, f"Number of saturated pixels in exposure {number}")
         )
     prefix = f"ESO QC TWILIGHT{job.ifu} MASTER"
-    qc += statistics_cards(prefix, data, "the combined exposures")
-    total = rounded(float(data.sum(dtype=np.float64)))
-    qc.append((f"{prefix} INTFLUX", total, "Flux integrated over the whole image"))
+    found = image_statistics(data)
+    qc += statistics_cards(prefix, found, "the combined exposures")
+    qc.append((f"{prefix} INTFLUX", rounded(found["SUM"]), "Flux integrated over the whole image"))
     if not (dq == 0).any():
         raise ValueError("all pixels of the combined image are flagged")
     interpolate_bad(data, dq)
