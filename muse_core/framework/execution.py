@@ -88,20 +88,14 @@ class RunContext:
         The cards of the first HDU beyond the FITS structure are added after the inherited ones; its data
         (a mask, say) is kept.
         """
-        from muse_core.framework.products import set_card, write_hdus
+        from muse_core.framework.products import write_hdus
 
-        with self.stream(tag, base=base, used=used, qc=qc, extra=extra, index=index, keep=keep) as product:
-            own = [
-                (c.keyword, c.value, c.comment) for c in hdus[0].header.cards if not _is_structure(c.keyword)
-            ]
+        own = [(c.keyword, c.value, c.comment) for c in hdus[0].header.cards if not _is_structure(c.keyword)]
+        with self.stream(
+            tag, base=base, used=used, qc=qc, extra=extra, own=own, index=index, keep=keep
+        ) as product:
             bitpix = hdus[0].header["BITPIX"]
-            header = product.header
-            last = [(c.keyword, c.value, c.comment) for c in header.cards if c.keyword.startswith("ESO QC ")]
-            for key, _, _ in last:
-                del header[key]
-            for key, value, comment in (*own, *last):
-                set_card(header, key, value, comment)
-            hdus[0] = _primary_with(hdus[0], header)
+            hdus[0] = _primary_with(hdus[0], product.header)
             write_hdus(product.path, hdus, bitpix=bitpix)
         return self.products[-1]
 
@@ -114,6 +108,7 @@ class RunContext:
         used: Iterable[Frame],
         qc: Iterable[Card] = (),
         extra: Iterable[Card] = (),
+        own: Iterable[Card] = (),
         index: int | None = None,
         keep: str = "all",
     ) -> Iterator[StreamedProduct]:
@@ -128,8 +123,8 @@ class RunContext:
             header to inherit from (that of the first used raw frame)
         used : frames
             input frames that went into this product
-        qc, extra : cards
-            (keyword, value, comment); QC cards come last
+        qc, extra, own : cards
+            (keyword, value, comment); QC cards come last, before them those of the first HDU itself
         keep : {"all", "standard"}
             which inherited keywords stay
 
@@ -149,6 +144,7 @@ class RunContext:
             used=list(used),
             filename=name,
             extra=extra,
+            own=own,
             qc=qc,
             keep=keep,
         )

@@ -8,10 +8,11 @@ last.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,6 +75,16 @@ def set_card(header: Header, key: str, value: object, comment: str = "") -> None
         header[key] = (card.value, card.comment) if card.comment else card.value
     else:
         header.append(card, end=True)
+
+
+def header_without(header: Header, dropped: Callable[[str], bool]) -> Header:
+    """Return a copy of a header that lacks the cards whose keyword is `dropped`.
+
+    (Deleting cards one by one renumbers all that follow: a second for the header of a pixel table.)
+    """
+    from astropy.io import fits
+
+    return fits.Header([copy.copy(card) for card in header.cards if not dropped(card.keyword)])
 
 
 def _printable(text: str) -> str:
@@ -176,6 +187,7 @@ def product_header(
     used: Iterable[Frame],
     filename: str,
     extra: Iterable[Card] = (),
+    own: Iterable[Card] = (),
     qc: Iterable[Card] = (),
     keep: str = "all",
 ) -> Header:
@@ -189,6 +201,8 @@ def product_header(
         input frames that went into this product; groups decide between RAWi and CALi
     extra : cards
         (keyword, value, comment) set after the inherited ones, e.g. WCS or DRS keywords
+    own : cards
+        of the HDU itself, set after those; without a comment they leave one that is there
     qc : cards
         written last
     """
@@ -205,16 +219,20 @@ def product_header(
         *history,
         *processing_cards(spec, tag, params, used, base, _record_number(inherited)),
         *extra,
-        *qc,
     ):
         cards[card[0]] = card
-    header = fits.Header()
-    header["SIMPLE"] = (True, "file does conform to FITS standard")
-    header["BITPIX"] = (8, "number of bits per data pixel")
-    header["NAXIS"] = (0, "number of data axes")
-    header["EXTEND"] = (True, "FITS dataset may contain extensions")
-    header["DATE"] = (_now(), "file creation date (YYYY-MM-DDThh:mm:ss UT)")
-    return fits.Header([*header.cards, *(make_card(*card) for card in cards.values())])
+    for key, value, comment in own:
+        cards[key] = (key, value, comment or cards.get(key, ("", "", ""))[2])
+    for card in qc:
+        cards[card[0]] = card
+    structure = [
+        fits.Card("SIMPLE", True, "file does conform to FITS standard"),
+        fits.Card("BITPIX", 8, "number of bits per data pixel"),
+        fits.Card("NAXIS", 0, "number of data axes"),
+        fits.Card("EXTEND", True, "FITS dataset may contain extensions"),
+        fits.Card("DATE", _now(), "file creation date (YYYY-MM-DDThh:mm:ss UT)"),
+    ]
+    return fits.Header([*structure, *(make_card(*card) for card in cards.values())])
 
 
 def _now() -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 
@@ -29,6 +30,16 @@ def memory_budget() -> int:
 def report_requested() -> bool:
     """Tell whether quality pages are wanted (MUSE_RECIPES_REPORT=1, or muserun --report)."""
     return os.environ.get("MUSE_RECIPES_REPORT", "0").strip().lower() in ("1", "true", "yes", "on")
+
+
+def own_process() -> None:
+    """Adjust a process that does nothing but run a recipe; to be called before numpy is imported.
+
+    Half of a small run is imports, a tenth of those is the search for garbage that is not there yet. The
+    threads belong to the recipes: those of the linear-algebra library would only start and wait.
+    """
+    gc.set_threshold(20_000, 20, 20)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def reuse_freed_memory() -> None:

@@ -66,8 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _command(words: list[str], say: Messages, terminal: TerminalHandler) -> int:
+    from muse_core.framework import settings as environment
     from muse_core.framework.registry import UnknownRecipeError, load
 
+    environment.own_process()
     options = runner_options()
     parsed = parse_options(words, options)
     settings: Settings = {option.name: option.default for option in options}

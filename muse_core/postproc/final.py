@@ -11,7 +11,7 @@ import numpy as np
 from muse_core.data.block import Block
 from muse_core.data.pixtable_writer import PixelTableWriter, column_units
 from muse_core.framework import RecipeError
-from muse_core.framework.products import set_card
+from muse_core.framework.products import header_without, set_card
 from muse_core.postproc import cube_products
 from muse_core.postproc.header_values import get_str, is_narrow_field
 from muse_core.postproc.inputs import Calibrations, Settings
@@ -112,13 +112,14 @@ def combine(
     parts = [table_limits(member, ctx) for member in members]
     _warn_about_fields(parts, ctx)
     limits = join_limits(parts).shifted(*reference)
+    several = len(members) > 1  # then slice offsets are kept under the number of each exposure
     combination = Combination(
         members,
         positions,
         weights.weights if weights else None,
         reference,
         limits,
-        first.header.copy(),
+        header_without(first.header, lambda key: several and key.startswith(f"{PIXTABLE} EXP0 ")),
         (*frames, *calib.used, *calib.used_by_cube),
         (*frames, *calib.used, *calib.used_by_cube, *calib.used_by_images),
     )
@@ -149,8 +150,6 @@ def _warn_about_velocities(members: list[Reduction], ctx: RunContext) -> None:
 def _combined_header(combination: Combination, frames: tuple[Frame, ...], ctx: RunContext) -> None:
     header, members = combination.header, combination.members
     if len(members) > 1:
-        for key in [key for key in header if key.startswith(f"{PIXTABLE} EXP0 ")]:
-            del header[key]
         if is_narrow_field(header):
             strehl = mean_strehl([member.header for member in members], ctx.log, compat=ctx.compat)
             if strehl:
@@ -238,10 +237,7 @@ def contributions(combination: Combination) -> list[Contribution]:
 
 def product_base(combination: Combination) -> Header:
     """Return the header that cubes and images inherit: without pixel-table and WCS keywords."""
-    header = combination.header.copy()
-    for key in list(header):
-        if key.startswith((PIXTABLE, *WCS_KEYS)):
-            del header[key]
+    header = header_without(combination.header, lambda key: key.startswith((PIXTABLE, *WCS_KEYS)))
     if f"{PIXTABLE} FFCORR" in combination.header:
         set_card(header, "ESO DRS MUSE FLUX FFCORR", True, "Data was flat-field spectrum corrected")
     return header

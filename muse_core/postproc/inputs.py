@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -366,18 +367,21 @@ def _merge(
 
 def merged_header(tables: list[PixelTableFile]) -> Header:
     """Return the header of a merged exposure: that of the first IFU with the slice offsets of all."""
-    from muse_core.framework.products import set_card
+    from muse_core.framework.products import header_without, make_card, set_card
 
-    header = tables[0].header.copy()
-    for key in list(header):
-        if key.startswith(("ESO DRS MUSE FLAT FLUX", f"{PIXTABLE} LIMITS", "ESO QC ")) or key == "EXTNAME":
-            del header[key]
+    own = ("ESO DRS MUSE FLAT FLUX", f"{PIXTABLE} LIMITS", "ESO QC ")
+    header = header_without(tables[0].header, lambda key: key.startswith(own) or key == "EXTNAME")
     if "RADECSYS" in header:
         header.rename_keyword("RADECSYS", "RADESYS")
+    known, text = set(header), "x-offset of given slice"
     for table in tables[1:]:
-        for key in table.header:
-            if key.startswith(f"{PIXTABLE} EXP") and key not in header:
-                set_card(header, key, table.header[key], "x-offset of given slice")
-    if f"{PIXTABLE} MERGED" not in header:
-        set_card(header, f"{PIXTABLE} MERGED", len(tables), "Merged IFUs that went into this pixel table")
+        for card in table.header.cards:
+            if card.keyword.startswith(f"{PIXTABLE} EXP") and card.keyword not in known:
+                known.add(card.keyword)
+                if card.comment != text:
+                    card = make_card(card.keyword, card.value, text)  # noqa: PLW2901
+                header.append(copy.copy(card), end=True)
+    if f"{PIXTABLE} MERGED" not in known:
+        text = "Merged IFUs that went into this pixel table"
+        set_card(header, f"{PIXTABLE} MERGED", len(tables), text)
     return header
