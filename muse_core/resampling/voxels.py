@@ -8,6 +8,8 @@ import math
 import numpy as np
 from numba import njit
 
+_SMALL_ANGLE = 0.1  # rad; the series below are good to 1e-17 there
+
 
 @njit(cache=True, nogil=True)
 def locate_celestial(xpos, ypos, ra_ref, dec_ref, ra0, dec0, inverse, crpix1, crpix2, nx, ny, spaxel):
@@ -25,6 +27,9 @@ def locate_celestial(xpos, ypos, ra_ref, dec_ref, ra0, dec0, inverse, crpix1, cr
         filled with iy * nx + ix
     """
     rad = math.pi / 180.0
+    if _covers_small_angles(inverse, crpix1, crpix2, nx, ny, dec0):
+        _locate_near(xpos, ypos, ra_ref, dec_ref, ra0, dec0, inverse, crpix1, crpix2, nx, ny, spaxel)
+        return
     deg = 180.0 / math.pi
     sin0 = math.sin(dec0 * rad)
     cos0 = math.cos(dec0 * rad)
@@ -43,6 +48,69 @@ def locate_celestial(xpos, ypos, ra_ref, dec_ref, ra0, dec0, inverse, crpix1, cr
 
 
 @njit(cache=True, nogil=True)
+def _covers_small_angles(inverse, crpix1, crpix2, nx, ny, dec0):
+    """Tell whether the grid lies within half of `_SMALL_ANGLE` of its tangent point in both coordinates."""
+    determinant = inverse[0, 0] * inverse[1, 1] - inverse[0, 1] * inverse[1, 0]
+    if determinant == 0.0:
+        return False
+    widest = 0.0
+    for corner in range(4):
+        x = (nx if corner & 1 else 1) - crpix1
+        y = (ny if corner & 2 else 1) - crpix2
+        xi = (inverse[1, 1] * x - inverse[0, 1] * y) / determinant
+        eta = (inverse[0, 0] * y - inverse[1, 0] * x) / determinant
+        widest = max(widest, math.sqrt(xi * xi + eta * eta) * math.pi / 180.0)
+    highest = abs(dec0) * math.pi / 180.0 + widest
+    return highest < 1.5 and widest < 0.5 * _SMALL_ANGLE * math.cos(highest)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _locate_near(xpos, ypos, ra_ref, dec_ref, ra0, dec0, inverse, crpix1, crpix2, nx, ny, spaxel):
+    """Do the work of `locate_celestial` with series for small angles, on vector registers.
+
+    Rows further than `_SMALL_ANGLE` from the tangent point are outside of the grid and stay so when their
+    angles are limited.
+    """
+    rad = math.pi / 180.0
+    deg = 180.0 / math.pi
+    sin0 = math.sin(dec0 * rad)
+    cos0 = math.cos(dec0 * rad)
+    a11, a12, a21, a22 = deg * inverse[0, 0], deg * inverse[0, 1], deg * inverse[1, 0], deg * inverse[1, 1]
+    s3, s5, s7, s9 = -1 / 6, 1 / 120, -1 / 5040, 1 / 362880
+    c2, c4, c6, c8, c10 = 1 / 2, -1 / 24, 1 / 720, -1 / 40320, 1 / 3628800
+    turn = 1.0 / 360.0
+    x0, y0 = crpix1 - 0.5, crpix2 - 0.5
+    x_end, y_end = nx - 1.0, ny - 1.0
+    for i in range(xpos.size):
+        da = np.float64(xpos[i]) + ra_ref - ra0
+        da = (da - 360.0 * np.floor(da * turn + 0.5)) * rad
+        d = (np.float64(ypos[i]) + dec_ref - dec0) * rad
+        da = _SMALL_ANGLE if da > _SMALL_ANGLE else da
+        da = -_SMALL_ANGLE if da < -_SMALL_ANGLE else da
+        d = _SMALL_ANGLE if d > _SMALL_ANGLE else d
+        d = -_SMALL_ANGLE if d < -_SMALL_ANGLE else d
+        a2 = da * da
+        d2 = d * d
+        sina = da * (1.0 + a2 * (s3 + a2 * (s5 + a2 * (s7 + a2 * s9))))
+        # 1 - cos: nothing is lost to rounding
+        versa = a2 * (c2 + a2 * (c4 + a2 * (c6 + a2 * (c8 + a2 * c10))))
+        sin_d = d * (1.0 + d2 * (s3 + d2 * (s5 + d2 * (s7 + d2 * s9))))
+        cos_d = 1.0 - d2 * (c2 + d2 * (c4 + d2 * (c6 + d2 * (c8 + d2 * c10))))
+        cosd = cos0 * cos_d - sin0 * sin_d
+        scale = 1.0 / (cos_d - cos0 * cosd * versa)
+        xi = cosd * sina * scale
+        eta = (sin_d + sin0 * cosd * versa) * scale
+        px = a11 * xi + a12 * eta + x0
+        py = a21 * xi + a22 * eta + y0
+        # NaN ends in the first voxel, as in `_nearest`
+        px = px if px > 0.0 else 0.0
+        py = py if py > 0.0 else 0.0
+        px = px if px < x_end else x_end
+        py = py if py < y_end else y_end
+        spaxel[i] = np.int32(py) * nx + np.int32(px)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def locate_pixel(xpos, ypos, crval1, crval2, step1, step2, nx, ny, spaxel):
     """Find the spaxel of each row on a grid in the pixel plane; see `locate_celestial`."""
     for i in range(xpos.size):
@@ -51,7 +119,7 @@ def locate_pixel(xpos, ypos, crval1, crval2, step1, step2, nx, ny, spaxel):
         spaxel[i] = _nearest(py, ny) * nx + _nearest(px, nx)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def locate_plane(lam, crval, crpix, step, logarithmic, nz, plane):
     """Find the plane of each row (int32[n]); rows outside go to the first or last plane."""
     for i in range(lam.size):
@@ -135,8 +203,8 @@ def place_rows(
         if v < 0:
             target[i] = -1
             continue
-        place = following[v]
-        following[v] = place + 1
+        place = np.uint64(following[np.uint64(v)])  # unsigned: cannot count from the end, which costs a test
+        following[np.uint64(v)] += 1
         xpos_to[place] = xpos[i]
         ypos_to[place] = ypos[i]
         lam_to[place] = lam[i]

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from muse_core.resampling.drizzle import drizzle_rows
+
 NEAREST, LINEAR, QUADRATIC, RENKA, DRIZZLE, LANCZOS = range(6)
 METHODS = {
     "nearest": NEAREST,
@@ -45,14 +47,6 @@ class Resampling:
     pixfrac: tuple[float, float, float] = (0.8, 0.8, 0.8)
     rc: float = 1.25
     ld: int = 1
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _overlap(u, a, o):
-    reach = 0.5 * (a + o)
-    if u >= reach:
-        return 0.0
-    return min(reach - u, min(a, o)) / a
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -122,6 +116,35 @@ def add_rows(
         sum of w d, of w, of w^2 s; updated in place. A row that is not finite makes its whole
         neighbourhood NaN.
     """
+    if method == DRIZZLE:
+        drizzle_rows(
+            xpos,
+            ypos,
+            lam,
+            data,
+            stat,
+            dq,
+            weight,
+            starts,
+            nx,
+            ny,
+            first_plane,
+            n_planes,
+            out_first,
+            centre1.ravel(),
+            centre2.ravel(),
+            cosine.ravel(),
+            plane_lam,
+            plane_step,
+            ref1,
+            ref2,
+            (1.0 / scale1, 1.0 / scale2),
+            (step1, step2),
+            (pixfrac[0], pixfrac[1], pixfrac[2]),
+            ld,
+            sums.reshape(-1, 3),
+        )
+        return
     n_out = sums.shape[0]
     n_spaxels = nx * ny
     width = 2 * ld + 1
@@ -157,11 +180,7 @@ def add_rows(
                     for jx in range(x_low, x_high + 1):
                         ux = abs(centre1[jy, jx] - world1) * cosine[jy, jx] / scale1
                         uy = abs(centre2[jy, jx] - world2) / scale2
-                        if method == DRIZZLE:
-                            wx[jy - y_low, jx - x_low] = _overlap(ux, pixfrac[0], step1) * _overlap(
-                                uy, pixfrac[1], step2
-                            )
-                        elif method == LANCZOS:
+                        if method == LANCZOS:
                             wx[jy - y_low, jx - x_low] = _lanczos(ux, ld) * _lanczos(uy, ld)
                         else:
                             wx[jy - y_low, jx - x_low] = ux * ux
@@ -171,17 +190,15 @@ def add_rows(
                     step3 = plane_step[kk]
                     w3 = 0.0
                     radius = 0.0
-                    if method == DRIZZLE:
-                        w3 = _overlap(ul, pixfrac[2], step3)
-                    elif method == LANCZOS:
+                    if method == LANCZOS:
                         w3 = _lanczos(ul, ld)
                     elif method == RENKA:
                         radius = rc * math.sqrt(step1 * step1 + step2 * step2 + step3 * step3)
-                    if finite and w3 == 0.0 and (method == DRIZZLE or method == LANCZOS):
+                    if finite and w3 == 0.0 and method == LANCZOS:
                         continue
                     for jy in range(y_low, y_high + 1):
                         for jx in range(x_low, x_high + 1):
-                            if method == DRIZZLE or method == LANCZOS:
+                            if method == LANCZOS:
                                 w = wx[jy - y_low, jx - x_low] * w3
                                 if w == 0.0 and finite:
                                     continue

@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Drizzle: a row counts in a voxel by the part of its shrunken pixel that falls on it.
+
+Some hundred rows are worked on at a time: first the overlaps of all of them with one neighbour after the
+other, which the processor does eight at once, then their sums, row by row and only where there is an overlap.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+_ROWS_AT_ONCE = 256
+
+
+def _bit_lists() -> npt.NDArray[np.int64]:
+    """Return for each nine-bit number how many bits are set, and which."""
+    lists = np.zeros((512, 10), np.int64)
+    for number in range(512):
+        bits = [bit for bit in range(9) if number >> bit & 1]
+        lists[number, 0] = len(bits)
+        lists[number, 1 : len(bits) + 1] = bits
+    return lists
+
+
+_BITS = _bit_lists()
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _drop_on_spaxels(
+    x, y, place, count, offset, centre1, centre2, cosine, per, reach, most, norm, overlap, hit, bit, near
+):
+    """Compute how much of each row's dropped pixel falls on the spaxel `offset` places from its own.
+
+    One neighbour for many rows, without a branch, so that the loop runs on vector registers.
+
+    Parameters
+    ----------
+    x, y : float64[m]
+        world coordinates; the first `count` are used
+    place : int64[m]
+        spaxel of each row
+    centre1, centre2, cosine : float64[ny * nx]
+        see `add_rows`
+    per, reach, most : (float, float)
+        one over the nominal pixel, largest distance with an overlap, largest overlap
+    norm : float
+        one over the area of the dropped pixel
+    overlap : float64[m]
+        filled
+    hit : int64[m]
+        `bit` is set where there is an overlap
+    near : float64[3, m]
+        work space
+    """
+    last = centre1.size - 1
+    c1, c2, cos = near[0], near[1], near[2]
+    (per1, per2), (reach1, reach2), (most1, most2) = per, reach, most
+    for m in range(count):
+        s = place[m] + offset
+        s = s if s > 0 else 0
+        u = np.uint64(s if s < last else last)
+        c1[m] = centre1[u]
+        c2[m] = centre2[u]
+        cos[m] = cosine[u]
+    for m in range(count):
+        t1 = reach1 - abs(c1[m] - x[m]) * cos[m] * per1
+        t2 = reach2 - abs(c2[m] - y[m]) * per2
+        # written so that NaN stays NaN
+        t1 = most1 if t1 > most1 else t1
+        t2 = most2 if t2 > most2 else t2
+        t1 = 0.0 if t1 <= 0.0 else t1
+        t2 = 0.0 if t2 <= 0.0 else t2
+        w = t1 * t2 * norm
+        overlap[m] = w
+        hit[m] |= bit if w != 0.0 else 0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _drop_on_planes(lam, count, plane_lam, plane_step, pixfrac, along):
+    """Compute how much of each row's dropped pixel falls on some planes.
+
+    Parameters
+    ----------
+    lam : float64[m]
+        wavelengths; the first `count` are used
+    plane_lam, plane_step : float64[p]
+        centre, and width in units of 1.25 Angstrom
+    along : float64[p, m]
+        filled
+    """
+    for p in range(plane_lam.size):
+        reach = 0.5 * (pixfrac + plane_step[p])
+        most = min(pixfrac, plane_step[p])
+        centre = plane_lam[p]
+        one = along[p]
+        for m in range(count):
+            t = reach - abs(centre - lam[m]) / 1.25
+            t = most if t > most else t
+            one[m] = 0.0 if t <= 0.0 else t / pixfrac
+
+
+@njit(cache=True, nogil=True)
+def _next_rows(starts, dq, nx, ny, border, at, spaxel, base, rows, place, edge):
+    """List the next good rows of a plane with their spaxels.
+
+    Parameters
+    ----------
+    at, spaxel : int
+        row to begin with, and a spaxel not behind it
+    base : int
+        number of the first voxel of the plane
+    border : int
+        spaxels so near to the border of the grid are marked in `edge`
+    rows, place, edge : int32[m], int64[m], bool[m]
+        filled
+
+    Returns
+    -------
+    (int, int, int)
+        number of rows listed, the row and the spaxel to go on with
+    """
+    end = starts[base + nx * ny]
+    count = 0
+    y = spaxel // nx
+    x = spaxel - y * nx
+    while at < end and count < rows.size:
+        stop = starts[base + spaxel + 1]
+        if stop <= at:
+            spaxel += 1
+            x += 1
+            if x == nx:
+                x = 0
+                y += 1
+            continue
+        near_edge = x < border or y < border or x >= nx - border or y >= ny - border
+        while at < stop and count < rows.size:
+            rows[count] = at
+            place[count] = spaxel
+            edge[count] = near_edge
+            count += dq[at] == 0
+            at += 1
+    return count, at, spaxel
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def drizzle_rows(
+    xpos,
+    ypos,
+    lam,
+    data,
+    stat,
+    dq,
+    weight,
+    starts,
+    nx,
+    ny,
+    first_plane,
+    n_planes,
+    out_first,
+    centre1,
+    centre2,
+    cosine,
+    plane_lam,
+    plane_step,
+    ref1,
+    ref2,
+    per,
+    step,
+    pixfrac,
+    ld,
+    sums,
+):
+    """Add rows to the voxels that their dropped pixels fall on; see `weights.add_rows`.
+
+    Parameters
+    ----------
+    per : (float, float)
+        one over the nominal pixel in world units
+    sums : float64[n_out * ny * nx, 3]
+        the others as in `add_rows`
+    """
+    n_spaxels = nx * ny
+    n_out = sums.shape[0] // n_spaxels
+    width = 2 * ld + 1
+    n_near = width * width
+    reach = (0.5 * (pixfrac[0] + step[0]), 0.5 * (pixfrac[1] + step[1]))
+    most = (min(pixfrac[0], step[0]), min(pixfrac[1], step[1]))
+    norm = 1.0 / (pixfrac[0] * pixfrac[1])
+    overlap = np.empty((n_near, _ROWS_AT_ONCE), np.float64)
+    hit = np.empty(((n_near + 8) // 9, _ROWS_AT_ONCE), np.int64)
+    along = np.empty((width, _ROWS_AT_ONCE), np.float64)
+    rows = np.empty(_ROWS_AT_ONCE, np.int32)
+    place = np.empty(_ROWS_AT_ONCE, np.int64)
+    edge = np.empty(_ROWS_AT_ONCE, np.bool_)
+    x = np.empty(_ROWS_AT_ONCE, np.float64)
+    y = np.empty(_ROWS_AT_ONCE, np.float64)
+    wave = np.empty(_ROWS_AT_ONCE, np.float64)
+    centres = np.empty((3, _ROWS_AT_ONCE), np.float64)
+    offset = np.empty(n_near, np.int64)
+    for near in range(n_near):
+        offset[near] = (near // width - ld) * nx + near % width - ld
+    for k in range(n_planes):
+        plane = first_plane + k
+        k_low = max(plane - ld, out_first)
+        k_high = min(plane + ld, out_first + n_out - 1)
+        if k_low > k_high:
+            continue
+        n_k = k_high - k_low + 1
+        at, spaxel = starts[k * n_spaxels], 0
+        while at < starts[(k + 1) * n_spaxels]:
+            count, at, spaxel = _next_rows(
+                starts, dq, nx, ny, ld, at, spaxel, k * n_spaxels, rows, place, edge
+            )
+            for m in range(count):
+                x[m] = np.float64(xpos[np.uint64(rows[m])]) + ref1
+                y[m] = np.float64(ypos[np.uint64(rows[m])]) + ref2
+                wave[m] = np.float64(lam[np.uint64(rows[m])])
+            hit[:] = 0
+            for near in range(n_near):
+                _drop_on_spaxels(
+                    x,
+                    y,
+                    place,
+                    count,
+                    offset[near],
+                    centre1,
+                    centre2,
+                    cosine,
+                    per,
+                    reach,
+                    most,
+                    norm,
+                    overlap[near],
+                    hit[near // 9],
+                    1 << (near % 9),
+                    centres,
+                )
+            planes = slice(k_low, k_high + 1)
+            _drop_on_planes(wave, count, plane_lam[planes], plane_step[planes], pixfrac[2], along)
+            for m in range(count):
+                row = np.uint64(rows[m])
+                value = np.float64(data[row])
+                variance = np.float64(stat[row])
+                own_weight = np.float64(weight[row]) if weight.size else 1.0
+                finite = math.isfinite(value)
+                low, high = 0, n_k
+                if finite:
+                    while low < high and along[low, m] == 0.0:
+                        low += 1
+                    while high > low and along[high - 1, m] == 0.0:
+                        high -= 1
+                else:
+                    hit[:, m] = 511  # weights of zero spoil the neighbourhood, too
+                for group in range(hit.shape[0]):
+                    bits = hit[group, m]
+                    for number in range(1, _BITS[bits, 0] + 1):
+                        near = 9 * group + _BITS[bits, number]
+                        if near >= n_near or (edge[m] and not _is_inside(place[m], near, width, ld, nx, ny)):
+                            continue
+                        spatial = overlap[near, m]
+                        voxel = (k_low + low - out_first) * n_spaxels + place[m] + offset[near]
+                        for p in range(low, high):
+                            w = spatial * along[p, m] * own_weight
+                            target = sums[np.uint64(voxel)]
+                            target[0] += w * value
+                            target[1] += w
+                            target[2] += w * w * variance
+                            voxel += n_spaxels
+
+
+@njit(cache=True, nogil=True)
+def _is_inside(spaxel, near, width, ld, nx, ny):
+    y = spaxel // nx + near // width - ld
+    x = spaxel % nx + near % width - ld
+    return x >= 0 and y >= 0 and x < nx and y < ny
