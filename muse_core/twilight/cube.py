@@ -16,12 +16,13 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from muse_core.resampling import cosmics, voxels, weights
+from muse_core.resampling import cosmics, weights
 from muse_core.resampling.grid import NOMINAL_STEP_A, OutputGrid, pixel_grid
 
+from .drizzle import drizzle_rows
 from .store import RowStore
 
-BYTES_PER_ROW = 64  # of a strip: columns, their copies in voxel order, and the sorting
+BYTES_PER_ROW = 40  # of a strip: columns in voxel order, voxel numbers, work space of the kernels
 HALO = 2  # rows of cells: one for the weights, one more for the statistics of cosmic rays
 LEAST_HEIGHT = 12
 LARGEST_SIDE = 5000
@@ -45,12 +46,6 @@ class SkyCube:
     data: npt.NDArray[np.float32]
     stat: npt.NDArray[np.float32]
     rejected: int
-
-
-@njit(cache=True, nogil=True)
-def _take(source, order, total, out):
-    for i in range(total):
-        out[i] = source[order[i]]
 
 
 @njit(cache=True, nogil=True)
@@ -83,22 +78,13 @@ def _allocate(name: str, size: int, dtype) -> np.ndarray:
 
 def _strip(store: RowStore, grid: OutputGrid, plan: CubePlan, row0: int, row1: int):
     low, high = max(row0 - HALO, 0), min(row1 + HALO, grid.ny)
-    rows = store.strip(low, high, _allocate)
     nx, ny, nz = grid.nx, high - low, grid.nz
+    rows, starts = store.strip(low, high, (nz, grid.ny, nx), grid.dlambda, _allocate)
     part = replace(grid, ny=ny, crval=(grid.crval[0], grid.crval[1] + low, grid.crval[2]))
-    n = rows["lam"].size
-    spaxel, plane = _allocate("spaxel", n, np.int32), _allocate("plane", n, np.int32)
-    voxels.locate_pixel(rows["xpos"], rows["ypos"], part.crval[0], part.crval[1], 1.0, 1.0, nx, ny, spaxel)
-    voxels.locate_plane(rows["lam"], grid.crval[2], 1.0, grid.dlambda, False, nz, plane)
-    order, starts = _allocate("order", n, np.int32), np.empty(nz * ny * nx + 1, np.int32)
-    voxels.order_by_voxel(spaxel, plane, 0, nz, ny * nx, order, starts)
-    for name in ("xpos", "ypos", "lam", "data", "stat", "dq"):
-        ordered = _allocate(f"ordered_{name}", n, rows[name].dtype)
-        _take(rows[name], order, n, ordered)
-        rows[name] = ordered
     rejected = 0
     if plan.crsigma > 0:
-        flags = np.zeros(n, np.uint8)
+        flags = _allocate("flags", rows["data"].size, np.uint8)
+        flags[:] = 0
         cosmics.flag_cosmics(
             rows["data"],
             rows["stat"],
@@ -144,6 +130,21 @@ def _strip(store: RowStore, grid: OutputGrid, plan: CubePlan, row0: int, row1: i
             data,
             stat,
         )
+    elif plan.method == "drizzle":
+        sums = np.zeros((nz, ny, nx, 3))
+        drizzle_rows(
+            *rows.values(),
+            starts,
+            grid.crval[0],
+            grid.crval[1],
+            low,
+            plane_lam,
+            grid.dlambda / NOMINAL_STEP_A,
+            row0 - low,
+            row1 - low,
+            sums,
+        )
+        weights.finish_voxels(sums, data, stat)
     else:
         sums = np.zeros((nz, ny, nx, 3))
         weights.add_rows(

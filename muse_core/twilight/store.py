@@ -76,41 +76,94 @@ def _pack(
     return n, total
 
 
-@njit(cache=True, nogil=True)
-def _unpack(
-    value, variance, flag, scale, first, last, left, right, wave, place, low, high, origin_y, row0, row1,
-    xpos, ypos, lam_out, data, stat, dq, start,
-):  # fmt: skip
-    """Write the rows of one slice that lie in a strip of the field; returns the next free index."""
-    n = start
-    k = 0
+@njit(cache=True, nogil=True, inline="always")
+def _cell(position, size):
+    cell = math.floor(position + 0.5)
+    return int(min(max(cell, 0.0), size - 1.0))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _locate(
+    first, last, left, right, wave, place, low, high, origin, dlambda, size, row0, row1, voxel, counts
+):
+    """Find the voxel of each row of one slice in a strip of the cube.
+
+    Parameters
+    ----------
+    origin : float64[3]
+        Smallest x, y, wavelength: the centre of the first voxel.
+    size : tuple of int
+        ``(nz, ny, nx)`` of the whole cube.
+    row0, row1 : int
+        The strip along y.
+    voxel : int32[>= rows]
+        Written; -1 for rows outside of the strip.
+    counts : int32[nz * (row1 - row0) * nx]
+        Number of rows in each voxel, added to.
+    """
+    nz, ny, nx = size
+    height = row1 - row0
+    n = 0
     for y in range(first.size):
         for x in range(first[y], last[y] + 1):
             lam = wavelength_at(wave[y], x)
             if lam < low or lam > high:
                 continue
             px, py = field_position(x, left[y], right[y], place)
-            cell = math.floor(np.float64(py) - origin_y + 0.5)
-            if cell >= row0 and cell < row1:
-                xpos[n] = px
-                ypos[n] = py
+            iy = _cell(np.float64(py) - origin[1], ny) - row0
+            if iy >= 0 and iy < height:
+                ix = _cell(np.float64(px) - origin[0], nx)
+                k = _cell((np.float64(lam) - origin[2]) / dlambda, nz)
+                v = (k * height + iy) * nx + ix
+                voxel[n] = v
+                counts[v] += 1
+            else:
+                voxel[n] = -1
+            n += 1
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _place(
+    value, variance, flag, scale, first, last, left, right, wave, place, low, high, voxel, following,
+    xpos, ypos, lam_out, data, stat, dq,
+):  # fmt: skip
+    """Write the rows of one slice to their places in voxel order.
+
+    Parameters
+    ----------
+    value, variance, flag : float32[n], float32[n], uint8[n]
+        As stored.
+    voxel : int32[n]
+        From `_locate`; rows with -1 are left out.
+    following : int32[voxels]
+        Next free place of each voxel, moved on.
+    """
+    k = 0
+    for y in range(first.size):
+        for x in range(first[y], last[y] + 1):
+            lam = wavelength_at(wave[y], x)
+            if lam < low or lam > high:
+                continue
+            v = voxel[k]
+            if v >= 0:
+                n = following[v]
+                following[v] = n + 1
+                xpos[n], ypos[n] = field_position(x, left[y], right[y], place)
                 lam_out[n] = lam
                 data[n] = np.float32(value[k] / scale)
                 stat[n] = np.float32(variance[k] / (scale * scale))
                 dq[n] = flag[k]
-                n += 1
             k += 1
-    return n
 
 
 @dataclass(frozen=True)
 class StoredSlice:
-    """One slice of one IFU in the store."""
+    """One slice of one IFU in the store: ``rows`` rows from number ``first`` of the IFU on."""
 
     ifu: int
     slice_index: int
     rows: int
-    offset: int
+    first: int
     y_low: float
     y_high: float
 
@@ -149,7 +202,8 @@ class RowStore:
         self.limits = np.array([np.inf, -np.inf] * 3)
         self._end = 0
         self._descriptor = None
-        self._memory: dict[int, bytes] = {}
+        self._memory: dict[int, tuple[np.ndarray, ...]] = {}
+        self._offsets: dict[int, tuple[int, int]] = {}
         if expected_rows * BYTES_PER_ROW > memory_bytes:
             self._descriptor, name = tempfile.mkstemp(prefix=".twilight_rows.", suffix=".part", dir=folder)
             Path(name).unlink()  # the open descriptor keeps it; nothing is left behind after a crash
@@ -179,13 +233,12 @@ class RowStore:
         factors : float64[48]
             Every slice is multiplied with its factor first.
         """
-        flux, stored, parts = 0.0, [], []
+        flux, stored, used = 0.0, [], 0
         limits = np.array([np.inf, -np.inf] * 3)
         notch = np.array(pixels.notch, np.float32)
+        size = int(np.maximum(pixels.last - pixels.first + 1, 0).sum())
+        columns = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size, np.uint8)
         for s in range(NSLICE):
-            size = int(np.maximum(pixels.last[s] - pixels.first[s] + 1, 0).sum())
-            value, variance = np.empty(size, np.float32), np.empty(size, np.float32)
-            flag = np.empty(size, np.uint8)
             own = np.array([np.inf, -np.inf] * 3)
             n, total = _pack(
                 data,
@@ -201,34 +254,31 @@ class RowStore:
                 self.high,
                 notch,
                 float(factors[s]),
-                value,
-                variance,
-                flag,
+                *(column[used:] for column in columns),
                 own,
             )
             flux += total
             if n:
-                stored.append((s, n, own[2], own[3]))
-                parts.append(value[:n].tobytes() + variance[:n].tobytes() + flag[:n].tobytes())
+                stored.append(StoredSlice(pixels.ifu, s, n, used, own[2], own[3]))
+                used += n
                 limits[0::2] = np.minimum(limits[0::2], own[0::2])
                 limits[1::2] = np.maximum(limits[1::2], own[1::2])
         with self._lock:
             start = self._end
-            self._end += sum(map(len, parts))
+            self._end += used * BYTES_PER_ROW
             self._maps[pixels.ifu] = pixels
-            offset = start
-            for (s, n, y_low, y_high), part in zip(stored, parts, strict=True):
-                self._slices.append(StoredSlice(pixels.ifu, s, n, offset, y_low, y_high))
-                if self._descriptor is None:
-                    self._memory[offset] = part
-                offset += len(part)
+            self._slices += stored
+            self._offsets[pixels.ifu] = start, used
+            if self._descriptor is None:
+                self._memory[pixels.ifu] = columns
         if self._descriptor is not None:
-            for part in parts:
+            for column in columns:
+                part = memoryview(column[:used].view(np.uint8))
                 done = 0
                 while done < len(part):
                     done += os.pwrite(self._descriptor, part[done:], start + done)
                 start += len(part)
-        return StoredIfu(pixels.ifu, flux, sum(n for _, n, _, _ in stored), tuple(limits))
+        return StoredIfu(pixels.ifu, flux, used, tuple(limits))
 
     def freeze(self, scales: dict[int, float], limits) -> None:
         """Set the scale of each IFU (values are divided by it) and the limits of all rows.
@@ -241,66 +291,85 @@ class RowStore:
         )
         self.limits = np.asarray(limits, float)
 
-    def _read(self, entry: StoredSlice) -> bytes:
+    def _read(self, entry: StoredSlice) -> tuple[np.ndarray, ...]:
+        """Values, variances and flags of one slice."""
+        part = slice(entry.first, entry.first + entry.rows)
         if self._descriptor is None:
-            return self._memory[entry.offset]
-        size, pieces, offset = entry.rows * BYTES_PER_ROW, [], entry.offset
-        while size:
-            piece = os.pread(self._descriptor, size, offset)
-            if not piece:
-                raise OSError("the temporary row file is shorter than expected; is the disk full?")
-            pieces.append(piece)
-            size -= len(piece)
-            offset += len(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            return tuple(column[part] for column in self._memory[entry.ifu])
+        start, rows = self._offsets[entry.ifu]
+        columns = []
+        for kind in (np.float32, np.float32, np.uint8):
+            column = np.empty(entry.rows, kind)
+            view, done = memoryview(column.view(np.uint8)), 0
+            while done < len(view):
+                count = os.preadv(
+                    self._descriptor, [view[done:]], start + entry.first * column.itemsize + done
+                )
+                if not count:
+                    raise OSError("the temporary row file is shorter than expected; is the disk full?")
+                done += count
+            columns.append(column)
+            start += rows * column.itemsize
+        return tuple(columns)
 
-    def strip(self, row0: int, row1: int, allocate=None) -> dict[str, np.ndarray]:
-        """Rows whose cell along y is ``row0`` to ``row1`` (exclusive), in table order.
+    def strip(self, row0: int, row1: int, size: tuple[int, int, int], dlambda: float, allocate=None):
+        """Rows of a strip of the cube in voxel order (plane, y, x; then as in the pixel tables).
 
         Parameters
         ----------
         row0, row1 : int
+            First and last (exclusive) row of voxels.
+        size : tuple of int
+            ``(nz, ny, nx)`` of the whole cube.
+        dlambda : float
+            Step of its planes.
         allocate : callable, optional
             ``allocate(name, size, dtype)`` gives the arrays; default are new ones.
 
         Returns
         -------
-        dict
+        rows : dict
             ``xpos, ypos, lam, data, stat`` (float32) and ``dq`` (int32, 0 or 1).
+        starts : int32[nz * (row1 - row0) * nx + 1]
+            First row of each voxel.
         """
         low, high = self.limits[2] + row0 - 1.0, self.limits[2] + row1 + 1.0
         chosen = [s for s in self._slices if s.y_high >= low and s.y_low <= high]
-        total = sum(s.rows for s in chosen)
         new = allocate or (lambda _, size, dtype: np.empty(size, dtype))
+        voxel = new("voxel", sum(s.rows for s in chosen), np.int32)
+        counts = np.zeros(size[0] * (row1 - row0) * size[2], np.int32)
+        origin = np.array(self.limits[0::2])
+        begin = 0
+        for entry in chosen:
+            _locate(
+                *self._geometry(entry), origin, dlambda, size, row0, row1,
+                voxel[begin : begin + entry.rows], counts,
+            )  # fmt: skip
+            begin += entry.rows
+        starts = np.zeros(counts.size + 1, np.int32)
+        np.cumsum(counts, out=starts[1:])
+        total = int(starts[-1])
         out = {name: new(name, total, np.float32) for name in ("xpos", "ypos", "lam", "data", "stat")}
         out["dq"] = new("dq", total, np.int32)
-        n = 0
+        following, begin = starts[:-1].copy(), 0
         for entry in chosen:
-            raw = self._read(entry)
-            k, s = entry.rows, entry.slice_index
-            pixels = self._maps[entry.ifu]
-            n = _unpack(
-                np.frombuffer(raw, np.float32, k),
-                np.frombuffer(raw, np.float32, k, 4 * k),
-                np.frombuffer(raw, np.uint8, k, 8 * k),
-                self._scales[entry.ifu],
-                pixels.first[s],
-                pixels.last[s],
-                pixels.left[s],
-                pixels.right[s],
-                pixels.wave[s],
-                slice_place(pixels.geometry, s),
-                self.low,
-                self.high,
-                self.limits[2],
-                row0,
-                row1,
-                out["xpos"],
-                out["ypos"],
-                out["lam"],
-                out["data"],
-                out["stat"],
-                out["dq"],
-                n,
-            )
-        return {name: column[:n] for name, column in out.items()}
+            _place(
+                *self._read(entry), self._scales[entry.ifu], *self._geometry(entry),
+                voxel[begin : begin + entry.rows], following, *out.values(),
+            )  # fmt: skip
+            begin += entry.rows
+        return out, starts
+
+    def _geometry(self, entry: StoredSlice) -> tuple:
+        """Arguments of the kernels that tell where the pixels of a slice lie."""
+        pixels, s = self._maps[entry.ifu], entry.slice_index
+        return (
+            pixels.first[s],
+            pixels.last[s],
+            pixels.left[s],
+            pixels.right[s],
+            pixels.wave[s],
+            slice_place(pixels.geometry, s),
+            self.low,
+            self.high,
+        )

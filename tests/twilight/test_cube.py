@@ -6,10 +6,12 @@ import pytest
 
 from muse_core.detector.pixels import build_pixel_map, image_to_rows
 from muse_core.detector.tables import SliceGeometry
+from muse_core.resampling import weights
 from muse_core.simulate import raw_instrument as instrument
 from muse_core.simulate.raw import RawSetup
 from muse_core.twilight import cube as cubes
 from muse_core.twilight.cube import CubePlan, build_cube
+from muse_core.twilight.drizzle import drizzle_rows
 from muse_core.twilight.store import RowStore
 
 SETUP = RawSetup(nx=192, ny=30, ifus=(1, 2))
@@ -46,7 +48,8 @@ def filled(tmp_path, memory=10**9, spike=None, dq_fraction=0.01, level=None):
 def test_rows_come_back_as_the_pixel_table_has_them(tmp_path, memory):
     with filled(tmp_path, memory)[0] as store:
         assert not list(tmp_path.iterdir())  # the temporary file has no name
-        rows = store.strip(-5, 10**6)
+        grid = cubes.cube_grid(store.limits, 250.0)
+        rows, starts = store.strip(0, grid.ny, (grid.nz, grid.ny, grid.nx), 250.0)
         expected = {name: [] for name in ("xpos", "ypos", "lam", "data", "stat", "dq")}
         for ifu, scale in ((1, 1.0), (2, 2.0)):
             rng = np.random.default_rng(ifu)
@@ -57,12 +60,49 @@ def test_rows_come_back_as_the_pixel_table_has_them(tmp_path, memory):
             table["stat"] = (table["stat"] * np.float32(2.25) / np.float32(scale**2)).astype(np.float32)
             for name, column in expected.items():
                 column.append(table[name])
-        for name, column in expected.items():
-            joined = np.concatenate(column)
+        joined = {name: np.concatenate(column) for name, column in expected.items()}
+        steps = zip(("lam", "ypos", "xpos"), (4, 2, 0), (250.0, 1.0, 1.0), strict=True)
+        cells = [np.floor((joined[c].astype(float) - store.limits[i]) / d + 0.5) for c, i, d in steps]
+        voxel = ((cells[0] * grid.ny + cells[1]) * grid.nx + cells[2]).astype(int)
+        order = np.argsort(voxel, kind="stable")
+        assert np.array_equal(np.diff(starts), np.bincount(voxel, minlength=starts.size - 1))
+        for name, column in joined.items():
             if name == "stat":
-                assert np.allclose(rows[name], joined, rtol=2e-7)
+                assert np.allclose(rows[name], column[order], rtol=2e-7)
             else:
-                assert np.array_equal(rows[name], joined), name
+                assert np.array_equal(rows[name], column[order]), name
+
+
+@pytest.mark.law
+def test_strips_hold_the_rows_of_the_whole(tmp_path):
+    with filled(tmp_path)[0] as store:
+        size = cubes.cube_grid(store.limits, 250.0).nz, 26, 17
+        whole, starts = store.strip(0, size[1], size, 250.0)
+        part, part_starts = store.strip(5, 9, size, 250.0)
+        assert part["data"].size > 100
+        inside = np.diff(starts).reshape(size)
+        assert np.array_equal(np.diff(part_starts), inside[:, 5:9].ravel())
+        row = np.repeat(np.arange(inside.size) // size[2] % size[1], inside.ravel())
+        for name, column in whole.items():
+            assert np.array_equal(part[name], column[(row >= 5) & (row < 9)]), name
+
+
+@pytest.mark.law
+def test_drizzle_gives_the_sums_of_the_shared_kernel(tmp_path):
+    with filled(tmp_path)[0] as store:
+        grid = cubes.cube_grid(store.limits, 250.0)
+        size = grid.nz, grid.ny, grid.nx
+        rows, starts = store.strip(0, grid.ny, size, 250.0)
+        planes, origin = grid.wavelength(np.arange(grid.nz)), grid.crval
+    sums, expected = np.zeros((*size, 3)), np.zeros((*size, 3))
+    drizzle_rows(*rows.values(), starts, origin[0], origin[1], 0, planes, 200.0, 0, grid.ny, sums)
+    weights.add_rows(
+        *rows.values(), np.empty(0, np.float32), starts, grid.nx, grid.ny, 0, grid.nz, 0,
+        *grid.voxel_centres(), np.ones(size[1:]), planes, np.full(grid.nz, 200.0), 0.0, 0.0, 1.0, 1.0, 1.0,
+        1.0, weights.DRIZZLE, np.ones(3), 1.25, 1, expected,
+    )  # fmt: skip
+    assert (expected[..., 1] > 0).mean() > 0.5
+    assert np.array_equal(sums, expected)
 
 
 @pytest.mark.law
@@ -97,7 +137,8 @@ def test_constant_stays_constant(tmp_path, method):
 def test_drizzle_agrees_with_a_slow_twin(tmp_path):
     with filled(tmp_path)[0] as store:
         cube = build_cube(store, CubePlan(crsigma=0, dlambda=400.0), 10**9)
-        rows = store.strip(-1, 10**6)
+        grid = cube.grid
+        rows, _ = store.strip(0, grid.ny, (grid.nz, grid.ny, grid.nx), 400.0)
         low = store.limits
     k, iy, ix = 3, 11, 8
     centre = (low[0] + ix, low[2] + iy, low[4] + 400.0 * k)
