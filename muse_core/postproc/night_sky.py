@@ -57,12 +57,6 @@ class SkyRegion:
     mask: SkyMask
     spectrum: SkySpectrum
 
-    def good(self, block: Block) -> npt.NDArray[np.bool_]:
-        """Say which rows are neither flagged nor cosmic rays."""
-        good = block.dq == 0
-        self.white.cosmics.drop_from(block.row, good)
-        return good
-
 
 def given_mask(reduction: Reduction, calib: Calibrations, ctx: RunContext) -> Selector | None:
     """Return the selection of rows by an input SKY_MASK, or None if there is none that can be used."""
@@ -152,12 +146,13 @@ def sky_spectrum(
     def collect(limits_: npt.NDArray[np.float64] | None) -> SkySpectrumSum:
         total = empty.emptied(limits_)
 
-        def add(block: Block) -> None:
-            good = (block.dq == 0) & mask.select(block.xpos, block.ypos)
-            white.cosmics.drop_from(block.row, good)
-            total.add(block.lam, block.data, block.stat, good)
+        def on_sky(block: Block) -> npt.NDArray[np.bool_]:
+            return white.good(block) & mask.select(block.xpos, block.ypos)
 
-        for _ in reduction.map_blocks(add):
+        def add(block: Block) -> None:
+            total.add(block.lam, block.data, block.stat, block.dq == 0)
+
+        for _ in reduction.map_selected(on_sky, add):
             pass
         return total
 

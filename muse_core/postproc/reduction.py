@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from muse_core.data.block import Block
 from muse_core.data.exposure import Exposure
@@ -223,6 +224,26 @@ class Reduction:
 
         def one(piece: tuple[int, int, int]) -> object:
             block = self.run(self.exposure.read_range(piece))
+            return work(block)
+
+        yield from in_order(one, iter(self.exposure.chunk_ranges(CHUNK_ROWS)), self.threads)
+
+    def map_selected(
+        self, select: Callable[[Block], npt.NDArray[np.bool_]], work: Callable[[Block], object]
+    ) -> Iterator:
+        """Yield ``work(block)`` for the reduced rows that ``select`` takes by their final positions.
+
+        Steps that move no rows are applied to the chosen rows only, and may still flag some of them.
+        """
+        n_moving = max((n for n, step in enumerate(self.steps, 1) if step.moves), default=0)
+
+        def one(piece: tuple[int, int, int]) -> object:
+            block = self.exposure.read_range(piece)
+            for step in self.steps[:n_moving]:
+                step.apply(block)
+            block = block.select(select(block))
+            for step in self.steps[n_moving:]:
+                step.apply(block)
             return work(block)
 
         yield from in_order(one, iter(self.exposure.chunk_ranges(CHUNK_ROWS)), self.threads)

@@ -47,13 +47,15 @@ def fit_rows_continuum(
     total = SkySpectrumSum(*reduction.limits().lam, sampling)
     sample = sky_sample(region)
 
-    def add(block: Block) -> None:
-        chosen = block.select(region.good(block) & sample.select(block.xpos, block.ypos))
-        subtract_lines(chosen.lam, chosen.data, chosen.origin, chosen.row, model)
-        finite = np.isfinite(chosen.data) & np.isfinite(chosen.stat)
-        total.add(chosen.lam, chosen.data, chosen.stat, finite)
+    def like_sky(block: Block) -> npt.NDArray[np.bool_]:
+        return region.white.good(block) & sample.select(block.xpos, block.ypos)
 
-    for _ in reduction.map_blocks(add):
+    def add(block: Block) -> None:
+        subtract_lines(block.lam, block.data, block.origin, block.row, model)
+        usable = (block.dq == 0) & np.isfinite(block.data) & np.isfinite(block.stat)
+        total.add(block.lam, block.data, block.stat, usable)
+
+    for _ in reduction.map_selected(like_sky, add):
         pass
     spectrum = total.spectrum()
     return spectrum.lam, spectrum.data
@@ -98,4 +100,4 @@ def _sorted_sky_rows(reduction: Reduction, region: SkyRegion) -> Iterator[Block]
         block = reduction.run(reduction.exposure.read_range(piece))
         places = region.mask.select(block.xpos, block.ypos)
         chosen = block.select(np.argsort(block.lam, kind="stable")[places])
-        yield chosen.select(region.good(chosen))
+        yield chosen.select(region.white.good(chosen))

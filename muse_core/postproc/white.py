@@ -47,6 +47,12 @@ class WhiteImage:
         """Coordinates of the first pixel."""
         return self.grid.crval[0], self.grid.crval[1]
 
+    def good(self, block: Block) -> npt.NDArray[np.bool_]:
+        """Say which rows are neither flagged nor cosmic rays."""
+        good = block.dq == 0
+        self.cosmics.drop_from(block.row, good)
+        return good
+
 
 def make_white_image(
     reduction: Reduction,
