@@ -24,17 +24,21 @@ from muse_core.framework.spec import ParamValues, RecipeSpec, value_text
 if TYPE_CHECKING:
     from astropy.io.fits import HDUList, Header, PrimaryHDU
 
-    from muse_core.framework.products import Card
+    from muse_core.framework.products import Card, DataSums
 
 T = TypeVar("T")
 
 
 @dataclass
 class StreamedProduct:
-    """A product being written piece by piece: the temporary path and the finished primary header."""
+    """A product being written piece by piece: the temporary path and the finished primary header.
+
+    A writer that knows the sums of its data leaves them in `sums`; else the file is read for them.
+    """
 
     path: Path
     header: Header
+    sums: DataSums | None = None
 
 
 @dataclass
@@ -152,9 +156,10 @@ class RunContext:
         target = self.workdir / name
         temporary = self.workdir / f".{name}.{os.getpid()}.part"
         try:
-            yield StreamedProduct(temporary, header)
+            product = StreamedProduct(temporary, header)
+            yield product
             if self.sign_products:
-                sign(temporary)
+                sign(temporary, product.sums)
             temporary.replace(target)
         except OSError as error:
             reason = error.strerror or str(error)

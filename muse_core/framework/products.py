@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import os
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -281,16 +281,26 @@ def encode_checksum(value: int) -> str:
     return text[-1] + text[:-1]
 
 
-def _hdu_layout(path: Path) -> list[tuple[int, int, int]]:
-    """Return (header start, data start, end) of every HDU in bytes."""
-    from astropy.io import fits
+@dataclass
+class DataSums:
+    """What the writer of a file knows of its data units, so that `sign` need not read them again.
 
-    with fits.open(path, memmap=True, lazy_load_hdus=False) as hdus:
-        spans = []
-        for hdu in hdus:
-            info = hdu.fileinfo()
-            spans.append((info["hdrLoc"], info["datLoc"], info["datLoc"] + info["datSpan"]))
-        return spans
+    Parameters
+    ----------
+    sums : list of int
+        DATASUM of the first units of the file (the primary one included)
+    hashed : int
+        that many bytes at the beginning of all data units went into the MD5, through `add`
+    """
+
+    sums: list[int] = field(default_factory=list)
+    hashed: int = 0
+    md5: hashlib._Hash = field(default_factory=lambda: hashlib.md5(usedforsecurity=False))
+
+    def add(self, piece: bytes) -> None:
+        """Take the next bytes of the data units into the MD5."""
+        self.md5.update(piece)
+        self.hashed += len(piece)
 
 
 def _replace_card(header: bytearray, keyword: str, text: str) -> None:
@@ -311,41 +321,45 @@ def add_checksum_placeholders(header: Header) -> None:
     header["DATASUM"] = (f"{0:10d}", "data unit checksum")
 
 
-def sign(path: Path, *, chunk: int = 1 << 24) -> None:
-    """Fill DATAMD5, DATASUM, CHECKSUM of a finished file, whose data are read once, `chunk` bytes each.
+def sign(path: Path, known: DataSums | None = None, *, chunk: int = 1 << 24) -> None:
+    """Fill DATAMD5, DATASUM, CHECKSUM of a finished file; data not `known` are read, `chunk` bytes each.
 
     DATAMD5 is the MD5 of all padded data units. (CPL 7.2.3 hashes the first 46080 bytes of a longer unit
     again and again; that is not copied.)
     """
-    layout = _hdu_layout(path)
-    md5 = hashlib.md5(usedforsecurity=False)
-    sums = []
+    known = known or DataSums()
+    units = fits_layout.units(path)
+    if path.stat().st_size != units[-1].end:
+        raise RecipeError(f"{path} has not the size that its headers say; was the disk full?")
+    before = 0
     with path.open("r+b") as stream:
-        for _, data_start, end in layout:
-            stream.seek(data_start)
-            total, left = 0, end - data_start
-            while left:
-                piece = stream.read(min(chunk, left))
-                if not piece:
-                    raise RecipeError(f"{path} is shorter than its headers say; was the disk full?")
-                md5.update(piece)
-                total = _ones_complement(total + word_sum(piece))
-                left -= len(piece)
-            sums.append(total)
-        for number, ((start, data_start, _), total) in enumerate(zip(layout, sums)):
-            stream.seek(start)
-            header = bytearray(stream.read(data_start - start))
+        for number, unit in enumerate(units):
+            size = unit.end - unit.data_start
+            done = min(max(known.hashed - before, 0), size)
+            is_new = number >= len(known.sums)
+            if is_new and done:
+                raise ValueError(f"part {number} of {path} was hashed but not summed")
+            stream.seek(unit.data_start + done)
+            total = 0
+            for start in range(done, size, chunk):
+                piece = stream.read(min(chunk, size - start))
+                known.add(piece)
+                total = _ones_complement(total + word_sum(piece)) if is_new else 0
+            if is_new:
+                known.sums.append(total)
+            before += size
+        for number, (unit, total) in enumerate(zip(units, known.sums, strict=True)):
+            stream.seek(unit.start)
+            header = bytearray(stream.read(unit.data_start - unit.start))
             if number == 0:
-                _replace_card(header, "DATAMD5", md5.hexdigest())
+                _replace_card(header, "DATAMD5", known.md5.hexdigest())
             _replace_card(header, "DATASUM", f"{total:10d}")
             _replace_card(header, "CHECKSUM", "0" * 16)
             _replace_card(
                 header, "CHECKSUM", encode_checksum(_ones_complement(word_sum(bytes(header)) + total))
             )
-            stream.seek(start)
+            stream.seek(unit.start)
             stream.write(header)
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def write_hdus(path: Path, hdus: HDUList, *, bitpix: int = 8) -> None:

@@ -33,7 +33,7 @@ from muse_core.resampling.grid import (
     override_grid,
     pixel_grid,
 )
-from muse_core.resampling.quality import pixel_steps_arcsec, qc_from_plane
+from muse_core.resampling.quality import pixel_steps_arcsec, qc_from_plane, quality_plane
 from muse_core.resampling.row_images import row_images_requested
 from muse_core.resampling.slabs import Contribution, CosmicRejection, CubePlan, cube_slabs
 
@@ -254,26 +254,30 @@ def make_cube(
     name = get_str(base, "OBJECT") or ""
     images = FilterSet(calib.filters, grid, euro3d=cube_products.is_euro3d(p.format))
     flagged = [RowSet(member.exposure.total_rows) for member in combination.members]
-    quality_plane, n_cosmics = None, 0
+    qc: list[tuple[str, object, str]] = []
+    n_cosmics = 0
     with ctx.stream("DATACUBE_FINAL", base=base, used=combination.image_frames) as product:
         with cube_products.open_cube(product.path, product.header, grid, unit, name, p.format) as writer:
+            is_product = writer.path == product.path
             slabs = cube_slabs(
                 contributions(combination), plan, threads=ctx.threads, memory_bytes=ctx.memory_bytes
             )
             for slab in ctx.progress(slabs, "cube"):
+                end = slab.first + len(slab.data)
                 writer.write_planes(slab.first, slab.data, slab.stat)
+                if is_product:
+                    writer.hash_rows(end)
                 images.add_planes(slab.first, slab.data, slab.stat)
                 n_cosmics += slab.cosmics
                 for rows, found in zip(flagged, slab.flagged):
                     rows.add(found)
-                if slab.first <= grid.nz // 2 < slab.first + len(slab.data):
-                    quality_plane = slab.data[grid.nz // 2 - slab.first].copy()
+                if slab.first <= quality_plane(grid.nz) < end:
+                    qc = measure_quality(slab.data[quality_plane(grid.nz) - slab.first], grid, ctx)
             if plan.cosmics:
                 ctx.log.info("  %d rows flagged as cosmic rays", n_cosmics)
                 combination.cosmics = flagged
             if row_images_requested():
                 images = cube_products.images_from_rows(combination, calib.filters, grid, settings, ctx)
-            qc = measure_quality(quality_plane, grid, ctx)
             if cube_products.is_euro3d(p.format):
                 qc = []
             if cube_products.writes_image_files(p.format):
@@ -281,19 +285,20 @@ def make_cube(
             cube_products.finish_cube(
                 writer, product.path, product.header, qc, images, combination, grid, name, p, ctx
             )
+            if is_product:
+                product.sums = writer.sums
 
 
 def measure_quality(plane, grid: OutputGrid, ctx: RunContext) -> list[tuple[str, object, str]]:  # type: ignore[no-untyped-def]
     """Return the QC keywords of the cube, from the sources in its central plane."""
     steps = pixel_steps_arcsec(grid)
-    cards = qc_from_plane(plane, float(grid.wavelength(grid.nz // 2)), steps)
+    number = quality_plane(grid.nz)
+    cards = qc_from_plane(plane, float(grid.wavelength(number)), steps)
     detected = next((value for key, value, _ in cards if key.endswith("NDET")), 0)
     if not detected:
-        ctx.log.warning("No sources found for FWHM measurement on plane %d", grid.nz // 2 + 1)
+        ctx.log.warning("No sources found for FWHM measurement on plane %d", number + 1)
     else:
-        ctx.log.info(
-            "Computed FWHM QC parameters of %s source(s) found on plane %d", detected, grid.nz // 2 + 1
-        )
+        ctx.log.info("Computed FWHM QC parameters of %s source(s) found on plane %d", detected, number + 1)
     return cards
 
 

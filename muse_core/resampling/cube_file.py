@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from astropy.io import fits
 
+from muse_core.framework.products import DataSums
 from muse_core.resampling.cube_cards import Card, cube_cards
 
 if TYPE_CHECKING:
@@ -164,6 +165,7 @@ class StreamedFile:
         self, path: Path | str, primary_header: fits.Header, extensions, reserve_cards: int = 0
     ) -> None:
         self.path = Path(path)
+        self.sums = DataSums()
         self._descriptor: int | None = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
         try:
             blocks = -(-(len(primary_header) + reserve_cards + 1) // CARDS_PER_BLOCK)
@@ -192,23 +194,33 @@ class StreamedFile:
             os.close(self._descriptor)
             self._descriptor = None
 
+    def hash_rows(self, stop: int) -> None:
+        """Take the rows of the first image below `stop`, all of them written, into the MD5 of the data."""
+        if self._descriptor is None:
+            raise ValueError(f"{self.path} is closed")
+        image = self.images[0]
+        end = 4 * image.row_size * stop
+        while (done := self.sums.hashed) < end:
+            self.sums.add(os.pread(self._descriptor, min(end - done, 1 << 22), image.data_start + done))
+
     def finish(self, primary_header: fits.Header | None = None, hdus: Iterable[fits.ImageHDU] = ()) -> None:
         """Complete the file: DATASUM of the extensions, further small HDUs, the final primary header."""
         if self._descriptor is None:
             raise ValueError(f"{self.path} is closed")
         for image in self.images:
             image.finish()
+        self.sums.sums = [0, *(image.datasum for image in self.images)]
         for hdu in hdus:
             self._append(hdu)
         if primary_header is not None:
             self._replace_primary(primary_header)
-        os.fsync(self._descriptor)
         self._close()
 
     def _append(self, hdu: fits.ImageHDU) -> None:
         data = np.ascontiguousarray(hdu.data)
         stored = data.astype(data.dtype.newbyteorder(">"))
-        add_sum_cards(hdu.header, fold_sum(int(stored.view(">u4").sum(dtype=np.uint64))))
+        self.sums.sums.append(fold_sum(int(stored.view(">u4").sum(dtype=np.uint64))))
+        add_sum_cards(hdu.header, self.sums.sums[-1])
         text = hdu.header.tostring().encode("ascii")
         write_all(self._descriptor, text, self._end)
         write_all(self._descriptor, stored, self._end + len(text))
