@@ -205,13 +205,9 @@ RECIPE = RecipeSpec(
 
 
 def run(frames, p, ctx):
-    from muse_core.postproc import final, steps
-    from muse_core.postproc.darcheck_step import check_refraction
+    from muse_core.postproc import final, optional, steps
     from muse_core.postproc.inputs import check_settings, load_calibrations, sort_exposures
-    from muse_core.postproc.night_sky import subtract_sky
-    from muse_core.postproc.raman_step import subtract_raman
     from muse_core.postproc.slice_inputs import load_slice_calibrations, warn_without_lasers
-    from muse_core.postproc.slice_steps import autocalibrate, flag_cosmic_rays, multiply_flat_spectrum
 
     settings = check_settings(p, ctx)
     calib = load_calibrations(frames, p, settings, ctx)
@@ -223,14 +219,14 @@ def run(frames, p, ctx):
     positions = []
     for exposure in exposures:
         steps.log_exposure(exposure, ctx.log)
-        multiply_flat_spectrum(exposure, calib, ctx)
+        optional.multiply_flat_spectrum(exposure, calib, ctx)
         steps.correct_refraction(exposure, p, ctx)
-        check_refraction(exposure, p, ctx)
+        optional.check_refraction(exposure, p, ctx)
         steps.calibrate_flux(exposure, calib, ctx)
-        subtract_raman(exposure, p, settings, extra.raman_lines, extra.lsf, ctx)
-        white = autocalibrate(exposure, p, settings, calib, extra.factors, ctx)
-        subtract_sky(exposure, p, settings, calib, ctx, white)
-        flag_cosmic_rays(exposure, white)
+        optional.subtract_raman(exposure, p, settings, extra, ctx)
+        white = optional.autocalibrate(exposure, p, settings, calib, extra, ctx)
+        optional.subtract_sky(exposure, p, settings, calib, ctx, white)
+        optional.flag_cosmic_rays(exposure, white)
         steps.correct_velocity(exposure, p.rvcorr, ctx)
         if p.astrometry:
             steps.apply_world_coordinates(exposure, calib, ctx)

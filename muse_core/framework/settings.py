@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 
@@ -35,10 +36,12 @@ def report_requested() -> bool:
 def own_process() -> None:
     """Adjust a process that does nothing but run a recipe; to be called before numpy is imported.
 
-    Half of a small run is imports, a tenth of those is the search for garbage that is not there yet. The
-    threads belong to the recipes: those of the linear-algebra library would only start and wait.
+    Half of a small run is imports, a tenth of those is the search for garbage that is not there yet, and a
+    last search at the end takes as long. The threads belong to the recipes: those of the linear-algebra
+    library would only start and wait.
     """
     gc.set_threshold(20_000, 20, 20)
+    atexit.register(gc.freeze)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Saving the final cube in each format, its images, and the image of all slices side by side."""
+"""Saving the final cube in each format, its images, and the image of all slices side by side.
+
+What a format needs is imported when it is asked for.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +17,8 @@ from muse_core.postproc.observation import airmass, parallactic_angle
 from muse_core.postproc.reduction import CHUNK_ROWS
 from muse_core.resampling.cosmics import COSMIC_RAY
 from muse_core.resampling.cube_file import CubeWriter
-from muse_core.resampling.formats import EURO3D_CARDS, Euro3DGroup, filter_extension, write_euro3d
-from muse_core.resampling.phase3 import apply_cards, covered_spaxels, pixel_noise, sdp_cards
 from muse_core.resampling.row_images import RowImages
 from muse_core.resampling.slabs import in_order
-from muse_core.resampling.stacked import (
-    SliceLimits,
-    StackedSource,
-    column_step,
-    stacked_layout,
-    write_stacked,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +32,7 @@ if TYPE_CHECKING:
     from muse_core.postproc.reduction import Reduction
     from muse_core.resampling.collapse import Filter, FilterSet
     from muse_core.resampling.grid import OutputGrid
+    from muse_core.resampling.stacked import SliceLimits
 
 Card = tuple[str, object, str]
 
@@ -101,6 +96,8 @@ def finish_cube(
     """
     unit = combination.members[0].data_unit
     if is_euro3d(p.format):
+        from muse_core.resampling.formats import Euro3DGroup, write_euro3d
+
         writer.finish(header)
         first = combination.members[0].header
         angle = parallactic_angle(first, compat=ctx.compat)
@@ -124,6 +121,8 @@ def finish_cube(
         _add_phase3_keywords(writer, header, images, combination, grid, unit, ctx)
     extensions = []
     if p.format == "xCube":
+        from muse_core.resampling.formats import filter_extension
+
         extensions = [filter_extension(image, grid, unit, name) for image in images]
     writer.finish(header, extensions)
 
@@ -137,6 +136,8 @@ def _add_phase3_keywords(
     unit: str,
     ctx: RunContext,
 ) -> None:
+    from muse_core.resampling.phase3 import apply_cards, covered_spaxels, pixel_noise, sdp_cards
+
     data, stat = (image.view() for image in writer.images)
     white = next((image for image in images if image.name == "white"), None)
     if white is None and len(images):
@@ -167,6 +168,8 @@ def image_keywords(cube_format: str) -> list[Card]:
     if cube_format == "sdpCube":
         return [("PRODCATG", "ANCILLARY.IMAGE", "Data product category")]
     if cube_format == "Euro3D":
+        from muse_core.resampling.formats import EURO3D_CARDS
+
         return list(EURO3D_CARDS)
     return []
 
@@ -191,6 +194,8 @@ def images_from_rows(
 
 def save_stacked(combination: Combination, base: Header, p: ParamValues, ctx: RunContext) -> None:
     """Write OBJECT_RESAMPLED."""
+    from muse_core.resampling.stacked import StackedSource, column_step, stacked_layout, write_stacked
+
     members = combination.members
     step = column_step(_column_scale(combination), p.dx, combination.celestial, ctx.compat)
     limits = _slice_limits(members)
@@ -224,6 +229,8 @@ def _column_scale(combination: Combination) -> float:
 
 def _slice_limits(members: list[Reduction]) -> SliceLimits:
     """Range of positions of each slice; only steps that move rows are run."""
+    from muse_core.resampling.stacked import SliceLimits
+
     limits = SliceLimits()
     for member in members:
         for block in _position_blocks(member):

@@ -31,7 +31,6 @@ from muse_core.postproc.flatfield import (
     response_wants_flat,
 )
 from muse_core.postproc.header_values import uses_laser_guide_stars
-from muse_core.postproc.night_sky import given_mask
 from muse_core.postproc.reduction import PIXTABLE, PendingProduct, Reduction, Step
 from muse_core.postproc.sky_mask import SkyMask
 from muse_core.postproc.sky_products import pixel_wcs_cards
@@ -143,6 +142,8 @@ def _deep_field(
     reduction: Reduction, settings: Settings, calib: Calibrations, ctx: RunContext
 ) -> tuple[AutocalModel, WhiteImage | None]:
     """Return the factors, and the white-light image (none if a SKY_MASK was given)."""
+    from muse_core.postproc.night_sky import given_mask  # brings in all of the sky steps
+
     white = None
     selected = given_mask(reduction, calib, ctx)
     header = without_pixtable_keys(reduction.header)
