@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from muse_core.postproc.sky_mask import SkyMask
+from muse_core.postproc.sky_means import MeanSpectrum
 from muse_core.postproc.sky_sample import fit_sky_sample
 from muse_core.postproc.sky_spectrum import SkySpectrumSum
 from muse_core.postproc.sky_subtract import LineWindows, line_model, subtract_lines
@@ -44,7 +45,7 @@ def fit_rows_continuum(
     The lower ends of the line windows, which the C recipe lets depend on the rows, do not matter here.
     """
     model = line_model(lines, lsf, LineWindows(lines.lam, lsf.reach))
-    total = SkySpectrumSum(*reduction.limits().lam, sampling)
+    total = MeanSpectrum(*reduction.limits().lam, sampling)
     sample = sky_sample(region)
 
     def like_sky(block: Block) -> npt.NDArray[np.bool_]:
@@ -52,13 +53,11 @@ def fit_rows_continuum(
 
     def add(block: Block) -> None:
         subtract_lines(block.lam, block.data, block.origin, block.row, model)
-        usable = (block.dq == 0) & np.isfinite(block.data) & np.isfinite(block.stat)
-        total.add(block.lam, block.data, block.stat, usable)
+        total.add(block.lam, block.data, (block.dq == 0) & np.isfinite(block.data))
 
     for _ in reduction.map_selected(like_sky, add):
         pass
-    spectrum = total.spectrum()
-    return spectrum.lam, spectrum.data
+    return total.spectrum()
 
 
 def sky_sample(region: SkyRegion) -> SkyMask:
