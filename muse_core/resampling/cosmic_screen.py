@@ -17,7 +17,7 @@ _TILE_X, _TILE_Y = 32, 16
 
 @njit(cache=True, nogil=True)
 def _place_pivots(values, good, nx, ny, k_low, k_high, y0, y1, x0, x1, sample, pivots, n_pivots):
-    """Spread pivots evenly over the middle of the distribution of a tile's rows; unused ones are infinite.
+    """Choose pivots that divide the rows of a tile about evenly; those not used are infinite.
 
     Returns
     -------
@@ -46,12 +46,14 @@ def _place_pivots(values, good, nx, ny, k_low, k_high, y0, y1, x0, x1, sample, p
             skip = max(i - end, 0)
     part = sample[:count]
     part.sort()
-    centre = part[count // 2]
-    # 0.27 of the noise of a normal distribution: about the best compromise between a fine and a long scale
-    step = (part[(3 * count) // 4] - part[count // 4]) * np.float32(0.2 * 7 / (n_pivots - 1))
-    for p in range(8):
-        pivots[p] = centre + step * np.float32(p - 0.5 * (n_pivots - 1)) if p < n_pivots else np.inf
-    return step > 0
+    # so far apart that the median of some twenty rows is seldom outside, and few enough rows between two
+    span = 0.7 if n_pivots == 8 else 0.5
+    pivots[:] = np.inf
+    for p in range(n_pivots):
+        at = int((0.5 + span * ((p + 0.5) / n_pivots - 0.5)) * (count - 1) + 0.5)
+        low, high = max(at - 4, 0), min(at + 5, count)
+        pivots[p] = part[low:high].mean()
+    return pivots[n_pivots - 1] > pivots[0]
 
 
 @njit(cache=True, nogil=True)
@@ -91,7 +93,7 @@ def _count_above(values, first, last, pivots, bits, total):
 
 
 @njit(cache=True, nogil=True)
-def _prove_harmless(highest, words, counts, pivots, bits, sigma, settled, lower, upper):
+def _prove_harmless(highest, words, counts, pivots, bits, sigma, settled):
     """Mark the voxels whose highest row the counts alone prove to be no cosmic ray.
 
     With more than half of the n rows above pivot a, the median is above it; with less than half above b, it
@@ -108,8 +110,6 @@ def _prove_harmless(highest, words, counts, pivots, bits, sigma, settled, lower,
         rows of the neighbourhood
     settled : uint8[m]
         filled
-    lower, upper : float32[m]
-        filled with bounds of the median (infinite where there are none)
     """
     n_pivots = 64 // bits
     if bits == 8:
@@ -128,8 +128,6 @@ def _prove_harmless(highest, words, counts, pivots, bits, sigma, settled, lower,
         reach = word + np.uint64(half_range - 1 - (n - 1) // 2) * ones
         a = np.int64((((above >> top) & ones) * ones) >> last_field) - 1
         b = np.int64((((reach >> top) & ones) * ones) >> last_field)
-        lower[x] = pivots[a] if a >= 0 else -np.inf
-        upper[x] = pivots[b] if b < n_pivots else np.inf
         value = np.float64(highest[x])
         harmless = False
         if n <= 2 * half_range - 1 and n >= 1 and a >= 0:
@@ -149,7 +147,7 @@ def _prove_harmless(highest, words, counts, pivots, bits, sigma, settled, lower,
 
 
 @njit(cache=True, nogil=True)
-def settle_plane(data, starts, values, good, nx, ny, n_planes, k, bits, sigma, rule, settled, lower, upper):
+def settle_plane(data, starts, values, good, nx, ny, n_planes, k, bits, sigma, rule, settled):
     """Mark the voxels of plane k that cannot hold a cosmic ray, without any median.
 
     The rows above eight (or, with many rows in a voxel, four) values chosen per tile are counted in bit
@@ -165,8 +163,6 @@ def settle_plane(data, starts, values, good, nx, ny, n_planes, k, bits, sigma, r
         width of a field, 8 or 16
     settled : uint8[ny * nx]
         set to 1 where nothing can be flagged, else to 0
-    lower, upper : float32[ny * nx]
-        set to bounds of the median
     """
     sample = np.empty(64, np.float32)
     pivots = np.empty(8, np.float32)
@@ -185,8 +181,6 @@ def settle_plane(data, starts, values, good, nx, ny, n_planes, k, bits, sigma, r
     k_low, k_high = max(k - 1, 0), min(k + 2, n_planes)
     n_pivots = 64 // bits
     settled[:] = 0
-    lower[:] = -np.inf
-    upper[:] = np.inf
     for y0 in range(0, ny, _TILE_Y):
         y1 = min(y0 + _TILE_Y, ny)
         for x0 in range(0, nx, _TILE_X):
@@ -255,29 +249,48 @@ def settle_plane(data, starts, values, good, nx, ny, n_planes, k, bits, sigma, r
                         count[x] += own_counts[row - 1, x]
                 for x in range(width):
                     highest[x] = highest_row(data, starts[voxel + x], starts[voxel + x + 1])
-                a, b = y * nx + x0, y * nx + x1
-                _prove_harmless(
-                    highest[:width], word, count, pivots, bits, sigma, settled[a:b], lower[a:b], upper[a:b]
-                )
+                here = settled[y * nx + x0 : y * nx + x1]
+                _prove_harmless(highest[:width], word, count, pivots, bits, sigma, here)
 
 
-@njit(cache=True, nogil=True)
-def is_harmless(highest, sample, n, lower, upper, sigma):
-    """Prove with bounds of the median alone that the highest row is no cosmic ray, if that is possible.
+# the order of the sums does not matter here: the proof holds for any interval
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "nsz"})
+def is_harmless(highest, sample, n, sigma):
+    """Prove without a median that the highest row is no cosmic ray, if that is easy.
 
-    If more than half of the sample is further than r from the median, so is its median absolute deviation; if
-    they are further than r + e from a point within e of the median, they are further than r from the median.
+    The median is looked for in an interval about the mean, which counting confirms or not. If more than half
+    of the sample is further than r + e from a point within e of the median, it is further than r from the
+    median, and r is less than the median absolute deviation.
     """
-    if not (lower > -np.inf and upper < np.inf):
-        return False
-    bottom = np.float64(lower)
-    centre = 0.5 * (bottom + np.float64(upper))
-    reach = (np.float64(highest) - bottom) / sigma + 0.5 * (np.float64(upper) - bottom)
-    reach += 1e-9 * (abs(centre) + abs(reach))  # far above any rounding of the statistics themselves
-    far = 0
+    mean = 0.0
     for i in range(n):
-        far += abs(np.float64(sample[i]) - centre) > reach
-    return 2 * far > n
+        mean += np.float64(sample[i])
+    mean /= n
+    if not mean - mean == 0.0:  # infinite or NaN
+        return False
+    spread = 0.0
+    for i in range(n):
+        spread += abs(np.float64(sample[i]) - mean)
+    spread /= n
+    top = np.float64(highest)
+    centre = mean
+    for _ in range(3):
+        lower, upper = centre - 0.3 * spread, centre + 0.3 * spread
+        above_lower, above_upper, far = 0, 0, 0
+        reach = (top - lower) / sigma + 0.3 * spread
+        reach += 1e-9 * (abs(centre) + abs(reach))  # far above any rounding of the statistics themselves
+        for i in range(n):
+            value = np.float64(sample[i])
+            above_lower += value > lower
+            above_upper += value > upper
+            far += abs(value - centre) > reach
+        if 2 * above_lower <= n:
+            centre -= 0.5 * spread
+        elif 2 * above_upper >= n:
+            centre += 0.5 * spread
+        else:
+            return 2 * far > n
+    return False
 
 
 @njit(cache=True, nogil=True, inline="always")

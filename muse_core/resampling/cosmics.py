@@ -93,17 +93,31 @@ def keep_good(column, dq, starts, kept, kept_starts):
 
 @njit(cache=True, nogil=True, inline="always")
 def _copy(source, first, last, target, at):
-    """Copy source[first:last] to target[at:], eight at a time.
+    """Copy source[first:last] to target[at:], eight at a time and eight at least.
 
-    Up to eight more are copied; both arrays must have room for them. The processor cannot foresee how few
-    rows a voxel has, so copying one at a time costs more.
+    Both arrays must have room for eight more. The processor cannot foresee how few rows a voxel has, so
+    copying just these costs more.
     """
-    for i in range(first, last, 8):
-        a, b, c, d = source[i], source[i + 1], source[i + 2], source[i + 3]
-        e, f, g, h = source[i + 4], source[i + 5], source[i + 6], source[i + 7]
-        j = at + i - first
-        target[j], target[j + 1], target[j + 2], target[j + 3] = a, b, c, d
-        target[j + 4], target[j + 5], target[j + 6], target[j + 7] = e, f, g, h
+    i, j = np.uint64(first), np.uint64(at)
+    while True:
+        a, b, c, d = source[i], source[i + np.uint64(1)], source[i + np.uint64(2)], source[i + np.uint64(3)]
+        e, f, g, h = (
+            source[i + np.uint64(4)],
+            source[i + np.uint64(5)],
+            source[i + np.uint64(6)],
+            source[i + np.uint64(7)],
+        )
+        target[j], target[j + np.uint64(1)], target[j + np.uint64(2)], target[j + np.uint64(3)] = a, b, c, d
+        (
+            target[j + np.uint64(4)],
+            target[j + np.uint64(5)],
+            target[j + np.uint64(6)],
+            target[j + np.uint64(7)],
+        ) = e, f, g, h
+        i += np.uint64(8)
+        j += np.uint64(8)
+        if i >= np.uint64(last):
+            break
 
 
 @njit(cache=True, nogil=True)
@@ -172,15 +186,11 @@ def flag_cosmics(data, stat, dq, starts, nx, ny, n_planes, first, last, method, 
     work = np.empty(size, np.float64)
     n_spaxels = nx * ny
     settled = np.zeros(n_spaxels, np.uint8)
-    lower = np.empty(n_spaxels, np.float32)
-    upper = np.empty(n_spaxels, np.float32)
     # counts of 27 voxels with up to nine rows fit into eight bits
     bits = 16 if good[starts.size - 1] > 7 * (starts.size - 1) else 8
     for k in range(first, last):
         if method == MEDIAN:
-            settle_plane(
-                data, starts, values, good, nx, ny, n_planes, k, bits, sigma, rule, settled, lower, upper
-            )
+            settle_plane(data, starts, values, good, nx, ny, n_planes, k, bits, sigma, rule, settled)
         k_low, k_high = max(k - 1, 0), min(k + 2, n_planes)
         for iy in range(ny):
             y_low, y_high = max(iy - 1, 0), min(iy + 2, ny)
@@ -225,9 +235,7 @@ def flag_cosmics(data, stat, dq, starts, nx, ny, n_planes, first, last, method, 
                                 variance += np.float64(variances[i])
                 if n < 2:
                     continue
-                if method == MEDIAN and is_harmless(
-                    highest, sample, n, lower[iy * nx + ix], upper[iy * nx + ix], sigma
-                ):
+                if method == MEDIAN and is_harmless(highest, sample, n, sigma):
                     continue
                 limit = _limit(sample, variance, work, n, highest, method, sigma)
                 for i in range(begin, end):
