@@ -62,7 +62,7 @@ class Filter:
 
 def white_filter() -> Filter:
     """Return the built-in box from 4650 to 9300 Angstrom, both ends included."""
-    edge = 0.001  # the C pipeline's box covers 4650 whole Angstrom; edges below 0.009 reproduce it
+    edge = 1e-5  # the C pipeline's box covers 4650 whole Angstrom; edges below 0.0004 reproduce it
     return Filter(
         WHITE,
         np.array([4650.0 - edge, 4650.0, 9300.0, 9300.0 + edge]),

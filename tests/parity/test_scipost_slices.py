@@ -34,6 +34,15 @@ SLICES = {
         "throughput_error": 0.01,
         "raman": 20.0,
     },
+    "deep-nitrogen": {
+        "n_ifu": 1,
+        "slices": 48,
+        "columns": 30,
+        "lambda_range": (6760.0, 6900.0),
+        "mode": "WFM-AO-N",
+        "throughput_error": 0.01,
+        "raman": 20.0,
+    },
     "flat": {"n_ifu": 2, "slices": 6, "columns": 40, "lambda_range": (6900.0, 7050.0), "flat_field": True},
     "laser": {"n_ifu": 2, "slices": 24, "lambda_range": (6465.0, 6503.0), "mode": "WFM-AO-N", "raman": 20.0},
 }
@@ -84,9 +93,12 @@ def test_products_equal_the_c_recipe(field, options, c_pipeline, compat, slice_o
         assert_same_product(path, ours[name], fraction=fraction)
 
 
-@pytest.mark.parametrize("width", [None, "2.5", "yes"])
-def test_rows_near_raman_peaks(width, c_pipeline, compat, slice_observation, tmp_path, monkeypatch):
-    simulation = slice_observation("deep-laser")
+@pytest.mark.parametrize(
+    ("field", "width"),
+    [("deep-laser", None), ("deep-laser", "2.5"), ("deep-laser", "yes"), ("deep-nitrogen", "2.5")],
+)
+def test_rows_near_raman_peaks(field, width, c_pipeline, compat, slice_observation, tmp_path, monkeypatch):
+    simulation = slice_observation(field)
     if width is not None:
         monkeypatch.setenv("MUSE_AUTOCAL_EXCLUDE_RAMAN", width)
     options = {"skymethod": "none", "autocalib": "deepfield", "save": "autocal,individual"}
