@@ -252,13 +252,15 @@ def test_unknown_filter_is_warned_about_once(observation, run, caplog):
     assert caplog.text.count("filter nothing not found") == 1
 
 
-def test_filter_without_data_is_warned_about_once(observation, run, tmp_path, caplog):
+@pytest.mark.parametrize("cube_format", ["Cube", "xCube", "Euro3D", "xEuro3D"])
+def test_filter_without_data_is_warned_about_once(cube_format, observation, run, tmp_path, caplog):
     columns = [fits.Column(n, "D", array=v) for n, v in (("lambda", [8e3, 9e3]), ("throughput", [1.0, 1.0]))]
     path = tmp_path / "filters.fits"
     fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns(columns, name="red")]).writeto(path)
     with fits.open(path, mode="update") as hdus:
         hdus[1].header["EXTNAME"] = "red"
-    assert run([*observation.frames(without=("FILTER_LIST",)), (path, "FILTER_LIST")], filter="white,red")
+    frames = [*observation.frames(without=("FILTER_LIST",)), (path, "FILTER_LIST")]
+    assert run(frames, filter="white,red", format=cube_format)
     assert caplog.text.count("filter red does not overlap") == 1
 
 
@@ -285,7 +287,7 @@ def test_unused_calibrations_are_warned_about_once(observation, run, tmp_path, c
     ("key", "value", "words"),
     [
         ("ESO INS MODE", "WFM-NOAO-E", "different instrument modes (WFM-NOAO-E, WFM-NOAO-N)"),
-        ("DEC", -30.0, "the fields of exposures 1, 2 overlap no other field"),
+        ("DEC", -30.0, "the exposures are of 2 fields without overlap: 1 | 2"),
         (None, None, ""),
     ],
 )
@@ -300,7 +302,7 @@ def test_odd_combinations_are_warned_about_once(key, value, words, observation, 
             hdus.writeto(tmp_path / path.name)
         frames.append((tmp_path / path.name, "PIXTABLE_OBJECT"))
     assert run(frames, dx=5.0, dy=5.0)
-    odd = ("different instrument modes", "overlap no other field")
+    odd = ("different instrument modes", "fields without overlap")
     found = [record.getMessage() for record in caplog.records if any(o in record.getMessage() for o in odd)]
     assert len(found) == bool(words)
     assert not words or words in found[0]

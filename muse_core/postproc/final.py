@@ -15,6 +15,7 @@ from muse_core.framework.products import header_without, set_card
 from muse_core.postproc import cube_products
 from muse_core.postproc.header_values import get_str, is_narrow_field
 from muse_core.postproc.inputs import Calibrations, Settings
+from muse_core.postproc.mixtures import warn_about_mixtures
 from muse_core.postproc.observation import position_angle
 from muse_core.postproc.positioning import PositionModel, shift_rows
 from muse_core.postproc.reduction import PIXTABLE, Reduction, RowLimits, Step, join_limits, limit_cards
@@ -100,17 +101,9 @@ def combine(
             shift_rows(block.xpos, block.ypos, *shift)
 
         member.add(Step("common reference", apply, moves=True))
-    units = {member.data_unit for member in members}
-    if len(units) > 1:
-        ctx.log.warning("the exposures have data in different units (%s)", ", ".join(sorted(units)))
-    modes = {get_str(t.header, "ESO INS MODE") or "" for member in members for t in member.exposure.files}
-    if len(modes) > 1:
-        ctx.log.warning("the exposures have different instrument modes (%s)", ", ".join(sorted(modes)))
     weights = fit_weights([member.header for member in members], p.weight, ctx.log, compat=ctx.compat)
-    if len(members) > 1:
-        _warn_about_velocities(members, ctx)
     parts = [table_limits(member, ctx) for member in members]
-    _warn_about_fields(parts, ctx)
+    warn_about_mixtures(members, parts, ctx)
     limits = join_limits(parts).shifted(*reference)
     several = len(members) > 1  # then slice offsets are kept under the number of each exposure
     combination = Combination(
@@ -125,26 +118,6 @@ def combine(
     )
     _combined_header(combination, frames, ctx)
     return combination
-
-
-def _warn_about_fields(parts: list[RowLimits], ctx: RunContext) -> None:
-    def overlap(a: RowLimits, b: RowLimits) -> bool:
-        pairs = ((a.x, b.x), (a.y, b.y))
-        return all(one[0] <= two[1] and two[0] <= one[1] for one, two in pairs)
-
-    alone = [f"{i + 1}" for i, a in enumerate(parts) if not any(overlap(a, b) for b in parts if b is not a)]
-    if len(parts) > 1 and alone:
-        ctx.log.warning("the fields of exposures %s overlap no other field", ", ".join(alone))
-
-
-def _warn_about_velocities(members: list[Reduction], ctx: RunContext) -> None:
-    for member in members:
-        if f"{PIXTABLE} RVCORR" not in member.header:
-            ctx.log.warning(
-                "Data of exposure %d (DATE-OBS=%s) was not radial-velocity corrected!",
-                member.number,
-                get_str(member.header, "DATE-OBS"),
-            )
 
 
 def _combined_header(combination: Combination, frames: tuple[Frame, ...], ctx: RunContext) -> None:
@@ -280,6 +253,9 @@ def make_cube(
                 images = cube_products.images_from_rows(combination, calib.filters, grid, settings, ctx)
             if cube_products.is_euro3d(p.format):
                 qc = []
+            for image in images:
+                if not image.covers_any_plane:
+                    ctx.log.warning("filter %s does not overlap the wavelength range of the cube", image.name)
             if cube_products.writes_image_files(p.format):
                 save_images(images, combination, base, qc, unit, name, p.format, ctx)
             cube_products.finish_cube(
@@ -320,8 +296,6 @@ def save_images(  # type: ignore[no-untyped-def]
     for key, value, comment in cube_products.image_keywords(cube_format):
         set_card(header, key, value, comment)
     for number, image in enumerate(images, 1):
-        if not image.covers_any_plane:
-            ctx.log.warning("filter %s does not overlap the wavelength range of the cube", image.name)
         header["OBJECT"] = image.object_name(name)
         ctx.save(
             "IMAGE_FOV",
