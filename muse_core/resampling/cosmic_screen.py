@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 ALL_NEIGHBOURS, NOT_SAME_Y, NOT_SAME_X = 0, 1, 2
-_TILE_X, _TILE_Y = 32, 16
+_TILE_X, _TILE_Y = 64, 32
 
 
 @njit(cache=True, nogil=True)
