@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What comes back of the truth: simulated fields reduced by the C recipe and by ours, measured alike.
 
-``python benchmarks/truth.py [stars] [sky] [autocal] [raman] [darcheck]`` prints tables in Markdown for
-docs/validation.md (all of them without an argument; about two minutes).
+``python benchmarks/truth.py [stars] [sky] [sky_fields] [autocal] [raman] [darcheck]`` prints tables in
+Markdown for docs/validation.md (all of them without an argument; about three minutes).
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from muse_core.simulate import recovery
 from muse_core.simulate.airglow import sky_line_list
 from muse_core.simulate.exposure import Detector
 from muse_core.simulate.physics import Weather
-from muse_core.simulate.scene import Galaxy, Scene, Star
+from muse_core.simulate.scene import Galaxy, Scene, Star, random_scene
 from muse_core.simulate.scipost import RAMAN_LINES, simulate_scipost
 
 
-def reduce_both(sim, params: dict, frames=None) -> dict[str, Path]:
-    """Run both recipes; a recipe that fails is left out (and said)."""
+def reduce_both(sim, params: dict, frames=None, only=None) -> dict[str, Path]:
+    """Run both recipes (or only one); a recipe that fails is left out (and said)."""
     frames = sim.frames() if frames is None else frames
     sof = sim.outdir / "run.sof"
     sof.write_text("".join(f"{path} {tag}\n" for path, tag in frames))
     results = {}
-    for who in ("C", "ours"):
+    for who in (only,) if only else ("C", "ours"):
         folder = Path(tempfile.mkdtemp(dir=sim.outdir, prefix=who))
         if who == "C":
             options = [f"--{key}={value}" for key, value in params.items()]
@@ -127,6 +127,55 @@ def sky(folder: Path) -> None:
                 )
 
 
+FIELDS = {
+    "empty": {},
+    "empty, 1.5 million rows": {"slices": 48, "n_ifu": 2, "columns": 25},
+    "empty, throughput errors 1 %": {"throughput_error": 0.01},
+    "empty, tilted continuum": {"sky_tilt": 0.4},
+    "10 stars, 5 galaxies": {"objects": (10, 5, 1.0)},
+    "crowded: 40 stars, 20 galaxies": {"objects": (40, 20, 2.0)},
+    "no dark spaxel: 400 stars": {"objects": (400, 20, 1.0)},
+}
+
+
+def sky_fields(folder: Path) -> None:
+    """Error of the subtracted sky, row by row against the truth, with and without objects in the field.
+
+    The truth of each row is that of the same observation without noise and objects.
+    """
+    print(
+        "| field | LSF | recipe | on lines | between | mean between [% of sky] |\n|---|---|---|---|---|---|"
+    )
+    common = {
+        "n_ifu": 2, "slices": 24, "columns": 25, "lambda_range": (6200.0, 7000.0), "line_error": 0.2,
+        "telluric": False, "seed": 31,
+    }  # fmt: skip
+    for name, changes in FIELDS.items():
+        settings = {**common, **changes}
+        stars, galaxies, brightness = settings.pop("objects", (0, 0, 1.0))
+        scene = random_scene(
+            np.random.default_rng(5), (5.0, 6.0), n_stars=stars, n_galaxies=galaxies,
+            lambda_range=common["lambda_range"], brightness=brightness,
+        ) if stars else Scene()  # fmt: skip
+        for lsf in ("table", "image"):
+            still = Detector(noise=False, cosmic_rate=0.0, bad_fraction=0.0)
+            truth = simulate_scipost(folder / "t", **settings, lsf=lsf, scene=Scene(), detector=still)
+            sim = simulate_scipost(folder / "f", **settings, lsf=lsf, scene=scene)
+            plain = {"skymethod": "none", "rvcorr": "none", "save": "individual"}
+            model = {**plain, "skymethod": "model"}
+            sky_rows, before = (reduce_both(s, plain, only="ours")["ours"] for s in (truth, sim))
+            frames = sim.frames(without=["SKY_CONTINUUM"])
+            results = reduce_both(sim, model, frames)
+            if lsf == "image":
+                os.environ["MUSE_SKY_CONTINUUM_FROM_ROWS"] = "1"
+                results |= {"ours, from rows": reduce_both(sim, model, frames, only="ours")["ours"]}
+                del os.environ["MUSE_SKY_CONTINUUM_FROM_ROWS"]
+            for who, after in results.items():
+                tables = (path / "PIXTABLE_REDUCED_0001.fits" for path in (sky_rows, before, after))
+                lines, between, offset = recovery.sky_errors(*tables)
+                print(f"| {name} | {lsf} | {who} | {lines:.2f} | {between:.2f} | {offset:.2f} |", flush=True)
+
+
 def autocal(folder: Path) -> None:
     """Slice pattern of a deep field with 1 % throughput errors."""
     sim = simulate_scipost(
@@ -181,7 +230,7 @@ def darcheck(folder: Path) -> None:
 
 def main() -> None:
     """Run the sections named on the command line."""
-    sections = {f.__name__: f for f in (stars, sky, autocal, raman, darcheck)}
+    sections = {f.__name__: f for f in (stars, sky, sky_fields, autocal, raman, darcheck)}
     np.seterr(invalid="ignore")
     with tempfile.TemporaryDirectory() as name:
         for section in sys.argv[1:] or sections:

@@ -158,3 +158,39 @@ def slice_pattern(table: Path | str) -> float:
     values = data[dq == 0].astype(float)
     level = np.array([np.median(values[index == k]) for k in range(labels.size)])
     return float(1.4826 * np.median(np.abs(level / np.median(level) - 1)))
+
+
+def sky_errors(truth: Path | str, before: Path | str, after: Path | str) -> tuple[float, float, float]:
+    """Compare the sky that a reduction has subtracted with the true one, row by row.
+
+    Parameters
+    ----------
+    truth, before, after : PIXTABLE_REDUCED of the noise-free sky alone, of the observation with its sky, and
+        without it; the order of the rows does not matter
+
+    Returns
+    -------
+    tuple
+        rms over bins of 1.25 A of the mean error in units of the noise of that mean, where the sky is bright
+        (lines) and elsewhere; mean error elsewhere in per cent of the sky
+    """
+    tables = []
+    for path in (truth, before, after):
+        with fits.open(path) as hdus:
+            tables.append({n: np.array(hdus[n].data).ravel() for n in ("lambda", "data", "stat", "origin")})
+    origins = [table["origin"].view(np.uint32) for table in tables]
+    common = np.intersect1d(origins[0], origins[2])
+    rows = [np.argsort(origin)[np.searchsorted(np.sort(origin), common)] for origin in origins]
+    sky, full, rest = (table["data"][index].astype(float) for table, index in zip(tables, rows))
+    lam, stat = (tables[1][name][rows[1]].astype(float) for name in ("lambda", "stat"))
+    bins = ((lam - lam.min()) / 1.25).astype(int)
+    count = np.bincount(bins)
+    error = np.bincount(bins, sky - (full - rest)) / count
+    noise = np.sqrt(np.bincount(bins, stat)) / count
+    level = np.bincount(bins, sky) / count
+    inside = slice(3, -3)  # the first and last bins have few rows
+    error, noise, level = error[inside], noise[inside], level[inside]
+    floor = np.percentile(level, 25)
+    bright = level > floor + 0.05 * (level.max() - floor)
+    lines, between = (float(np.sqrt(np.mean((error / noise)[part] ** 2))) for part in (bright, ~bright))
+    return lines, between, float(100 * error[~bright].mean() / level[~bright].mean())
