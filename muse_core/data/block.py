@@ -3,16 +3,44 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from muse_core.data.kernels import number_rows
+from muse_core.data.memory import borrow_words
+from muse_core.data.pixtable import COLUMNS
+
 F4 = npt.NDArray[np.float32]
 I4 = npt.NDArray[np.int32]
+I8 = npt.NDArray[np.int64]
 
 
-@dataclass
+@dataclass(frozen=True)
+class RowRuns:
+    """Numbers of the rows of a block, as runs of rows that follow each other in the file.
+
+    Parameters
+    ----------
+    places : int64[m]
+        place in the block of the first row of each run
+    firsts : int64[m]
+        number of that row in the exposure
+    """
+
+    places: npt.NDArray[np.int64]
+    firsts: npt.NDArray[np.int64]
+    start: int = 0
+
+    def numbers(self, count: int) -> npt.NDArray[np.int64]:
+        """Return the numbers of the rows at the places `start` .. `start + count - 1`."""
+        rows = np.empty(count, np.int64)
+        number_rows(self.places, self.firsts, self.start, rows)
+        return rows
+
+
 class Block:
     """Columns of some rows of one exposure, in the order of the table.
 
@@ -29,45 +57,99 @@ class Block:
     origin : int32[n]
         packed slice (bits 0-5), IFU (6-10), CCD y (11-23) and x offset (24-30)
     row : int64[n]
-        number of the row in the exposure (IFU files one behind the other, before any cut)
+        number of the row in the exposure (IFU files one behind the other, before any cut); worked out when it
+        is first asked for
     """
 
-    xpos: F4
-    ypos: F4
-    lam: F4
-    data: F4
-    dq: I4
-    stat: F4
-    origin: I4
-    row: npt.NDArray[np.int64]
+    __slots__ = ("_row", "data", "dq", "lam", "origin", "stat", "xpos", "ypos")
+
+    def __init__(
+        self, xpos: F4, ypos: F4, lam: F4, data: F4, dq: I4, stat: F4, origin: I4, row: I8 | RowRuns
+    ) -> None:
+        self.xpos = xpos
+        self.ypos = ypos
+        self.lam = lam
+        self.data = data
+        self.dq = dq
+        self.stat = stat
+        self.origin = origin
+        self._row = row
+
+    @property
+    def row(self) -> I8:
+        """Number of each row in the exposure."""
+        if isinstance(self._row, RowRuns):
+            self._row = self._row.numbers(len(self))
+        return self._row
+
+    @row.setter
+    def row(self, numbers: I8 | RowRuns) -> None:
+        self._row = numbers
 
     def __len__(self) -> int:
         return int(self.lam.size)
 
+    def _columns(self) -> tuple[Any, ...]:
+        return self.xpos, self.ypos, self.lam, self.data, self.dq, self.stat, self.origin
+
     def select(self, keep: npt.NDArray[np.bool_]) -> Block:
-        """Return a new block with the rows where `keep` is True."""
-        return Block(*(getattr(self, field.name)[keep] for field in fields(self)))
+        """Return a new block with the rows where `keep` is True (or, for numbers, with those rows)."""
+        return Block(*(column[keep] for column in (*self._columns(), self.row)))
+
+    def part(self, start: int, stop: int) -> Block:
+        """Return a range of rows as views; columns that were not read stay empty."""
+        row = self._row
+        if isinstance(row, RowRuns):
+            row = replace(row, start=row.start + start)
+        else:
+            row = row[start:stop]
+        return Block(*(column[start:stop] for column in self._columns()), row)
 
     def copy(self) -> Block:
         """Return an independent copy."""
-        return Block(*(getattr(self, field.name).copy() for field in fields(self)))
+        return Block(*(column.copy() for column in (*self._columns(), self.row)))
 
 
 def concatenate(blocks: list[Block]) -> Block:
     """Join blocks in the given order."""
     if len(blocks) == 1:
         return blocks[0]
-    return Block(
-        *(np.concatenate([getattr(block, field.name) for block in blocks]) for field in fields(Block))
+    columns = ("xpos", "ypos", "lam", "data", "dq", "stat", "origin", "row")
+    return Block(*(np.concatenate([getattr(block, name) for block in blocks]) for name in columns))
+
+
+def new_block(rows: int, columns: frozenset[str]) -> tuple[Block, tuple[npt.NDArray[np.uint32], ...]]:
+    """Return a block of unset rows, and its columns as words in the order of the file.
+
+    All columns share one piece of memory: large pieces are much cheaper to get than several smaller ones.
+
+    Parameters
+    ----------
+    columns : set of str
+        names in the file of the columns that are wanted; the others stay empty
+    """
+    padded = -(-rows // 16) * 16  # columns begin at multiples of 64 bytes
+    wanted = [name for name in COLUMNS if name in columns]
+    memory = borrow_words(len(wanted) * padded)
+    parts = {name: memory[i * padded : i * padded + rows] for i, name in enumerate(wanted)}
+    words = tuple(parts.get(name, memory[:0]) for name in COLUMNS)
+    xpos, ypos, lam, data, dq, stat, origin = words
+    block = Block(
+        xpos=xpos.view(np.float32),
+        ypos=ypos.view(np.float32),
+        lam=lam.view(np.float32),
+        data=data.view(np.float32),
+        dq=dq.view(np.int32),
+        stat=stat.view(np.float32),
+        origin=origin.view(np.int32),
+        row=np.empty(0, np.int64),
     )
+    return block, words
 
 
 def empty_block() -> Block:
     """Return a block without rows."""
-    f4 = [np.empty(0, np.float32) for _ in range(5)]
-    return Block(
-        f4[0], f4[1], f4[2], f4[3], np.empty(0, np.int32), f4[4], np.empty(0, np.int32), np.empty(0, np.int64)
-    )
+    return new_block(0, frozenset())[0]
 
 
 def slice_of(origin: I4) -> I4:

@@ -4,48 +4,62 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from muse_core.data.block import Block, concatenate, empty_block
-from muse_core.data.kernels import (
-    finite_limits,
-    scale_rows,
-    select_rows,
-    swap_words,
-    take_swapped,
-    zone_limits,
-)
-from muse_core.data.pixtable import INTEGER_COLUMNS, PixelTableFile
+from muse_core.data.block import Block, RowRuns, new_block
+from muse_core.data.file_kernels import BOX_ROWS, ZONE_ROWS, find_runs, read_rows, scan_boxes
+from muse_core.data.memory import borrow_words
+from muse_core.data.pixtable import COLUMNS, PixelTableFile
+from muse_core.framework import InputError
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-ROWS_PER_ZONE = 256
-_SCAN_ROWS = 1 << 20
-_ROW_COLUMNS = ("xpos", "ypos", "data", "dq", "stat", "origin")
+_CHUNK_ROWS = 1 << 20
+_PART_ROWS = 1 << 16
+ALL_COLUMNS = frozenset(COLUMNS)
+POSITIONS = frozenset(("xpos", "ypos", "lambda", "origin"))
+"""Columns that say where a row is."""
+PLACES = frozenset(("lambda", "origin"))
+"""Columns that say to which slice and wavelength a row belongs."""
+Work = Callable[[Block], object]
 
 
 @dataclass(frozen=True)
 class ZoneMap:
-    """Wavelength range of each group of `ROWS_PER_ZONE` rows of a file, and the limits of its columns.
+    """What is known of each group of rows of a file; only rows inside the wavelength cut count.
 
-    Zones without rows inside the wavelength cut have minimum > maximum.
+    A zone is a group of `ZONE_ROWS` rows, a box one of `BOX_ROWS`; those without rows have minimum > maximum.
+
+    Parameters
+    ----------
+    lam_min, lam_max : float32[zones]
+        wavelength range
+    limits : float32[boxes, 6]
+        smallest and largest xpos, ypos and wavelength, not counting NaN
+    numbers : int32[boxes, 4]
+        smallest and largest IFU, smallest and largest slice
+    found : int32[boxes]
+        number of rows
     """
 
     lam_min: npt.NDArray[np.float32]
     lam_max: npt.NDArray[np.float32]
-    rows: int
+    limits: npt.NDArray[np.float32]
+    numbers: npt.NDArray[np.int32]
+    found: npt.NDArray[np.int32]
 
     @property
-    def limits(self) -> tuple[float, float]:
-        """Smallest and largest wavelength inside the cut."""
-        return float(self.lam_min.min()), float(self.lam_max.max())
+    def rows(self) -> int:
+        """Number of rows inside the wavelength cut."""
+        return int(self.found.sum())
 
 
 @dataclass
@@ -88,14 +102,16 @@ class Exposure:
         return sum(file.rows for file in self.files)
 
     def scan(self, threads: int = 1) -> None:
-        """Build the zone maps in one pass over the wavelengths."""
+        """Build the zone maps in one pass over wavelengths, positions and origins."""
         with ThreadPoolExecutor(threads) as pool:
             self.zones = list(pool.map(lambda file: _scan_file(file, self.cut), self.files))
 
     def lambda_limits(self) -> tuple[float, float]:
         """Smallest and largest wavelength inside the cut, as in the files (float32 values)."""
-        lows, highs = zip(*(zone.limits for zone in self.zones))
-        return min(lows), max(highs)
+        return (
+            min(float(zone.lam_min.min()) for zone in self.zones),
+            max(float(zone.lam_max.max()) for zone in self.zones),
+        )
 
     def narrowed(self, low: float, high: float, threads: int = 1) -> Exposure:
         """Return the same exposure with a narrower wavelength cut."""
@@ -103,44 +119,45 @@ class Exposure:
         if cut == self.cut:
             return self
         other = Exposure(self.files, self.scales, cut)
-        other.scan(threads)
+        with ThreadPoolExecutor(threads) as pool:
+            other.zones = list(
+                pool.map(lambda file, zone: _cut_file(file, zone, cut), self.files, self.zones)
+            )
         return other
 
-    def limits(self, column: str, threads: int = 1) -> tuple[np.float32, np.float32]:
-        """Smallest and largest value of a column over the rows inside the cut."""
+    def rows_of_slices(self) -> npt.NDArray[np.int64]:
+        """Return the number of rows inside the cut by the last 11 bits of `origin` (IFU and slice)."""
+        rows = np.zeros(2048, np.int64)
+        for index, zone in enumerate(self.zones):
+            single = (zone.numbers[:, 0] == zone.numbers[:, 1]) & (zone.numbers[:, 2] == zone.numbers[:, 3])
+            keys = zone.numbers[single, 0] << 6 | zone.numbers[single, 2]
+            np.add.at(rows, keys, zone.found[single])
+            mixed = np.flatnonzero(~single & (zone.found > 0))
+            if mixed.size:
+                origin = self.read_boxes(index, mixed, PLACES).origin
+                rows += np.bincount(origin & 0x7FF, minlength=2048)
+        return rows
 
-        def one(index: int) -> tuple[np.float32, np.float32]:
-            low, high = np.float32(np.inf), np.float32(-np.inf)
-            for block in self._file_chunks(index, _SCAN_ROWS, (column,)):
-                a, b = finite_limits(block[column])
-                low, high = min(low, a), max(high, b)
-            return low, high
+    def gather(self, low: float, high: float, work: Work | None = None) -> Block:
+        """Return the rows with low <= wavelength <= high in table order, data scaled by the IFU factors.
 
-        with ThreadPoolExecutor(threads) as pool:
-            lows, highs = zip(*pool.map(one, range(len(self.files))))
-        return min(lows), max(highs)
-
-    def gather(self, low: float, high: float) -> Block:
-        """Return the rows with low <= wavelength <= high in table order, data scaled by the IFU factors."""
+        Parameters
+        ----------
+        work : callable (Block)
+            called for parts of the rows as soon as they are read, to change them in place: while they are in
+            the processor's cache
+        """
         low, high = max(low, self.cut[0]), min(high, self.cut[1])
-        blocks = []
-        for index in range(len(self.files)):
-            zone = self.zones[index]
-            hit = np.flatnonzero((zone.lam_min <= high) & (zone.lam_max >= low))
-            if hit.size:
-                blocks.append(self._read(index, _runs(hit, self.files[index].rows), low, high))
-        return concatenate(blocks) if blocks else empty_block()
+        limits = _float32_interval(low, high)
+        jobs = []
+        for index, zone in enumerate(self.zones):
+            found = np.empty((zone.lam_min.size, 2), np.int64)
+            n, total = find_runs(zone.lam_min, zone.lam_max, *limits, self.files[index].rows, found)
+            if n:
+                jobs.append((index, found[:n], total))
+        return self._read(jobs, low, high, work=work)
 
-    def chunks(self, rows: int = _SCAN_ROWS) -> Iterator[Block]:
-        """Yield all rows inside the cut in table order, about `rows` at a time."""
-        for index, file in enumerate(self.files):
-            for start in range(0, file.rows, rows):
-                stop = min(start + rows, file.rows)
-                block = self._read(index, [(start, stop)], *self.cut)
-                if len(block):
-                    yield block
-
-    def chunk_ranges(self, rows: int = _SCAN_ROWS) -> list[tuple[int, int, int]]:
+    def chunk_ranges(self, rows: int = _CHUNK_ROWS) -> list[tuple[int, int, int]]:
         """List (file, start, stop) of the pieces that `read_range` takes, in table order."""
         return [
             (index, start, min(start + rows, file.rows))
@@ -149,138 +166,170 @@ class Exposure:
         ]
 
     def slice_ranges(self) -> list[tuple[int, int, int]]:
-        """List (file, start, stop) of the runs of rows that belong to one slice, in table order."""
+        """List (file, start, stop) of the runs of rows that belong to one slice, in table order.
+
+        Rows outside of the cut do not count; they may be at the ends of a run.
+        """
         pieces = []
-        for index, file in enumerate(self.files):
-            descriptor = os.open(file.path, os.O_RDONLY)
-            try:
-                first, last = 0, -1
-                for start in range(0, file.rows, _SCAN_ROWS):
-                    stop = min(start + _SCAN_ROWS, file.rows)
-                    slices = _native(file, descriptor, "origin", start, stop).view(np.int32) & 0x7FF
-                    changes = np.flatnonzero(np.diff(slices, prepend=last if start else slices[0]))
-                    for change in changes:
-                        pieces.append((index, first, start + int(change)))
-                        first = start + int(change)
-                    last = int(slices[-1])
-                pieces.append((index, first, file.rows))
-            finally:
-                os.close(descriptor)
+        for index, (file, zone) in enumerate(zip(self.files, self.zones)):
+            first, last = 0, -1
+            for box in np.flatnonzero(zone.found):
+                low_ifu, high_ifu, low_slice, high_slice = zone.numbers[box]
+                if low_ifu == high_ifu and low_slice == high_slice:
+                    slices, rows = np.array([low_ifu << 6 | low_slice]), np.array([box * BOX_ROWS])
+                else:
+                    block = self.read_boxes(index, np.array([box]), PLACES)
+                    slices, rows = block.origin & 0x7FF, block.row - self.first_rows[index]
+                for change in np.flatnonzero(np.diff(slices, prepend=slices[0] if last < 0 else last)):
+                    pieces.append((index, first, int(rows[change])))
+                    first = int(rows[change])
+                last = int(slices[-1])
+            pieces.append((index, first, file.rows))
         return pieces
 
-    def read_range(self, piece: tuple[int, int, int], *, positions_only: bool = False) -> Block:
+    def read_range(
+        self,
+        piece: tuple[int, int, int],
+        *,
+        columns: frozenset[str] = ALL_COLUMNS,
+        work: Work | None = None,
+    ) -> Block:
         """Return the rows of one piece of `chunk_ranges` that lie inside the cut.
 
-        With `positions_only` the columns data, stat and dq stay empty.
+        Columns that are not in `columns` stay empty; for `work` see `gather`.
         """
         index, start, stop = piece
-        columns = ("xpos", "ypos", "origin") if positions_only else _ROW_COLUMNS
-        return self._read(index, [(start, stop)], *self.cut, columns)
+        jobs = [
+            (index, np.array([[a, min(a + _PART_ROWS, stop)]]), min(_PART_ROWS, stop - a))
+            for a in range(start, stop, _PART_ROWS)
+        ]
+        return self._read(jobs, *self.cut, columns, work)
 
-    def _file_chunks(
-        self, index: int, rows: int, columns: Sequence[str]
-    ) -> Iterator[dict[str, npt.NDArray[np.float32]]]:
-        file = self.files[index]
-        descriptor = os.open(file.path, os.O_RDONLY)
-        try:
-            for start in range(0, file.rows, rows):
-                stop = min(start + rows, file.rows)
-                lam = _native(file, descriptor, "lambda", start, stop)
-                selected = np.empty(lam.size, np.int64)
-                count = select_rows(lam, *self.cut, selected)
-                yield {
-                    name: _native(file, descriptor, name, start, stop)[selected[:count]] for name in columns
-                }
-        finally:
-            os.close(descriptor)
+    def read_boxes(
+        self,
+        index: int,
+        boxes: npt.NDArray[np.int64],
+        columns: frozenset[str] = POSITIONS,
+        work: Work | None = None,
+    ) -> Block:
+        """Return the rows of some boxes (increasing) of a file that lie inside the cut."""
+        runs = np.stack([boxes, boxes + 1], axis=1) * BOX_ROWS
+        runs = np.minimum(runs, self.files[index].rows)
+        per_part = _PART_ROWS // BOX_ROWS
+        jobs = [(index, runs[k : k + per_part], per_part * BOX_ROWS) for k in range(0, boxes.size, per_part)]
+        return self._read(jobs, *self.cut, columns, work)
 
     def _read(
         self,
-        index: int,
-        runs: list[tuple[int, int]],
+        jobs: list[tuple[int, npt.NDArray[np.int64], int]],
         low: float,
         high: float,
-        columns: Sequence[str] = _ROW_COLUMNS,
+        columns: frozenset[str] = ALL_COLUMNS,
+        work: Work | None = None,
     ) -> Block:
-        file = self.files[index]
-        lengths = [stop - start for start, stop in runs]
-        starts = np.concatenate([[0], np.cumsum(lengths)])
-        total = int(starts[-1])
-        raw = np.empty(total, np.uint32)
-        descriptor = os.open(file.path, os.O_RDONLY)
-        try:
-
-            def load(column: str) -> npt.NDArray[np.uint32]:
-                for (start, _), a, b in zip(runs, starts[:-1], starts[1:]):
-                    file.read_words(descriptor, column, start, raw[a:b])
-                return raw
-
-            lam_words = np.empty(total, np.uint32)
-            swap_words(load("lambda"), lam_words)
-            lam = lam_words.view(np.float32)
-            selected = np.empty(total, np.int64)
-            selected = selected[: select_rows(lam, low, high, selected)]
-            floats = {"lambda": lam[selected]}
-            integers: dict[str, npt.NDArray[np.int32]] = {}
-            for column in columns:
-                words = np.empty(selected.size, np.uint32)
-                take_swapped(load(column), selected, words)
-                if column in INTEGER_COLUMNS:
-                    integers[column] = words.view(np.int32)
-                else:
-                    floats[column] = words.view(np.float32)
-        finally:
-            os.close(descriptor)
-        run_of = np.searchsorted(starts, selected, side="right") - 1
-        row = selected - starts[run_of] + np.array([start for start, _ in runs], np.int64)[run_of]
-        if self.scales[index] != 1.0 and "data" in floats:
-            scale_rows(floats["data"], floats["stat"], self.scales[index])
-        nothing, no_flags = np.empty(0, np.float32), np.empty(0, np.int32)
-        return Block(
-            xpos=floats["xpos"],
-            ypos=floats["ypos"],
-            lam=floats["lambda"],
-            data=floats.get("data", nothing),
-            dq=integers.get("dq", no_flags),
-            stat=floats.get("stat", nothing),
-            origin=integers["origin"],
-            row=row + self.first_rows[index],
-        )
+        """Read the rows between `low` and `high` of jobs: file, runs of rows, and how many rows they are."""
+        limits = _float32_interval(low, high)
+        total = sum(length for _, _, length in jobs)
+        block, words = new_block(total, columns)
+        # in the worst case each row is a run; memory that is not written to costs nothing
+        places, firsts = borrow_words(2 * total).view(np.int64), borrow_words(2 * total).view(np.int64)
+        first_rows = self.first_rows
+        end, n = 0, 0
+        for index, runs, _ in jobs:
+            start = end
+            with _opened(self.files[index]) as source:
+                end, n = read_rows(
+                    *source,
+                    runs,
+                    *limits,
+                    float(self.scales[index]),
+                    words,
+                    places,
+                    firsts,
+                    int(first_rows[index]),
+                    start,
+                    n,
+                )
+            if end < 0:
+                raise _ended(self.files[index])
+            if work is not None:
+                block.row = RowRuns(places[:n], firsts[:n])
+                for first in range(start, end, _PART_ROWS):
+                    work(block.part(first, min(first + _PART_ROWS, end)))
+        block.row = RowRuns(places[:n].copy(), firsts[:n].copy())
+        return block.part(0, end)
 
 
-def _native(
-    file: PixelTableFile, descriptor: int, column: str, start: int, stop: int
-) -> npt.NDArray[np.float32]:
-    raw = np.empty(stop - start, np.uint32)
-    file.read_words(descriptor, column, start, raw)
-    words = np.empty_like(raw)
-    swap_words(raw, words)
-    return words.view(np.float32)
+@contextmanager
+def _opened(file: PixelTableFile) -> Iterator[tuple[int, npt.NDArray[np.int64], int]]:
+    """Open a file; yields the source of rows that the kernels take."""
+    descriptor = os.open(file.path, os.O_RDONLY)
+    try:
+        offsets = np.array([file.offsets[name] for name in COLUMNS], np.int64)
+        yield descriptor, offsets, file.stride
+    finally:
+        os.close(descriptor)
+
+
+def _ended(file: PixelTableFile) -> InputError:
+    return InputError(
+        file.source,
+        "columns",
+        expected=f"{file.rows} rows",
+        found="end of file",
+        remedy="Make the pixel table again, or leave it out of the set of frames.",
+    )
+
+
+def _float32_interval(low: float, high: float) -> tuple[np.float32, np.float32]:
+    """Return the smallest and the largest single-precision number between two limits."""
+    with np.errstate(over="ignore"):
+        first, last = np.float32(low), np.float32(high)
+    if float(first) < low:
+        first = np.nextafter(first, np.float32(np.inf))
+    if float(last) > high:
+        last = np.nextafter(last, np.float32(-np.inf))
+    return first, last
 
 
 def _scan_file(file: PixelTableFile, cut: tuple[float, float]) -> ZoneMap:
-    zones = -(-file.rows // ROWS_PER_ZONE)
-    low = np.empty(zones, np.float32)
-    high = np.empty(zones, np.float32)
-    count = 0
-    descriptor = os.open(file.path, os.O_RDONLY)
-    try:
-        for start in range(0, file.rows, _SCAN_ROWS):
-            stop = min(start + _SCAN_ROWS, file.rows)
-            part = slice(start // ROWS_PER_ZONE, -(-stop // ROWS_PER_ZONE))
-            lam = _native(file, descriptor, "lambda", start, stop)
-            count += zone_limits(lam, ROWS_PER_ZONE, *cut, low[part], high[part])
-    finally:
-        os.close(descriptor)
-    return ZoneMap(low, high, count)
+    zones, boxes = -(-file.rows // ZONE_ROWS), -(-file.rows // BOX_ROWS)
+    zone = ZoneMap(
+        np.empty(zones, np.float32),
+        np.empty(zones, np.float32),
+        np.empty((boxes, 6), np.float32),
+        np.empty((boxes, 4), np.int32),
+        np.empty(boxes, np.int32),
+    )
+    _scan(file, np.arange(boxes), cut, zone)
+    return zone
 
 
-def _runs(zones: npt.NDArray[np.int64], rows: int) -> list[tuple[int, int]]:
-    """Join neighbouring zones into row ranges (start, stop)."""
-    breaks = np.flatnonzero(np.diff(zones) > 1)
-    first = np.concatenate([[0], breaks + 1])
-    last = np.concatenate([breaks, [zones.size - 1]])
-    return [
-        (int(zones[a]) * ROWS_PER_ZONE, min((int(zones[b]) + 1) * ROWS_PER_ZONE, rows))
-        for a, b in zip(first, last)
-    ]
+def _cut_file(file: PixelTableFile, zone: ZoneMap, cut: tuple[float, float]) -> ZoneMap:
+    """Narrow a zone map: only boxes that reach across the new limits are read again."""
+    other = ZoneMap(
+        zone.lam_min.copy(), zone.lam_max.copy(), zone.limits.copy(), zone.numbers.copy(), zone.found.copy()
+    )
+    crossing = (zone.found > 0) & ((zone.limits[:, 4] < cut[0]) | (zone.limits[:, 5] > cut[1]))
+    _scan(file, np.flatnonzero(crossing), cut, other)
+    return other
+
+
+def _scan(
+    file: PixelTableFile, boxes: npt.NDArray[np.int64], cut: tuple[float, float], zone: ZoneMap
+) -> None:
+    limits = _float32_interval(*cut)
+    with _opened(file) as source:
+        complete = scan_boxes(
+            *source,
+            file.rows,
+            boxes,
+            *limits,
+            zone.lam_min,
+            zone.lam_max,
+            zone.limits,
+            zone.numbers,
+            zone.found,
+        )
+    if not complete:
+        raise _ended(file)

@@ -10,12 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from muse_core.data.functions import HALF_PI, HALF_PI_REST, SMALL, small_arctangent, turn_angle
 from muse_core.postproc.header_values import Header, get_float, is_narrow_field
 from muse_core.postproc.observation import position_angle
 
 Limits = tuple[float, float, float, float]
 """Smallest and largest xpos, smallest and largest ypos of an exposure."""
 
+_RAD = math.pi / 180.0
+_FAST_DEG = 0.9 * math.degrees(SMALL)
 _log = logging.getLogger(__name__)
 
 
@@ -131,18 +134,54 @@ def apply_astrometry(xpos, ypos, model: AstrometryModel) -> None:  # type: ignor
     project_rows(xpos, ypos, cd11, cd12, cd21, cd22, model.x0, model.y0)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def project_rows(xpos, ypos, cd11, cd12, cd21, cd22, x0, y0):  # type: ignore[no-untyped-def]
-    """Kernel of `apply_astrometry`: float32[n] arrays in place, the rest float64."""
-    deg = 180.0 / math.pi
-    for i in range(xpos.size):
-        dx, dy = float(xpos[i]) - x0, float(ypos[i]) - y0
-        x = cd11 * dx + cd12 * dy
-        y = cd21 * dx + cd22 * dy
-        phi = math.atan2(x, -y)
-        if phi < 0.0:
-            phi += 2.0 * math.pi
-        radius = math.sqrt(x * x + y * y)
-        theta = math.atan(deg / radius) if radius > 0.0 else math.pi / 2
-        xpos[i] = phi
-        ypos[i] = theta - math.pi / 2
+    """Kernel of `apply_astrometry`: float32[n] arrays in place, the rest float64.
+
+    Rows are first counted that the fast formula is not made for (at or far from the pole, on the line where
+    the angle jumps, not a number); where there are none, the loop has no branches and is vectorised.
+    """
+    step = 1024
+    for start in range(0, xpos.size, step):
+        x_part, y_part = xpos[start : start + step], ypos[start : start + step]
+        special = 0
+        for i in range(x_part.size):
+            x, y = _plane(x_part[i], y_part[i], cd11, cd12, cd21, cd22, x0, y0)
+            special += not ((x != 0.0) & (x * x + y * y < _FAST_DEG * _FAST_DEG))
+        if special == 0:
+            for i in range(x_part.size):
+                x, y = _plane(x_part[i], y_part[i], cd11, cd12, cd21, cd22, x0, y0)
+                x_part[i], y_part[i] = _native_near(x, y)
+            continue
+        for i in range(x_part.size):
+            x, y = _plane(x_part[i], y_part[i], cd11, cd12, cd21, cd22, x0, y0)
+            if (x != 0.0) & (x * x + y * y < _FAST_DEG * _FAST_DEG):
+                x_part[i], y_part[i] = _native_near(x, y)
+            else:
+                x_part[i], y_part[i] = _native(x, y)
+
+
+@njit(inline="always", error_model="numpy")
+def _plane(xpos, ypos, cd11, cd12, cd21, cd22, x0, y0):  # type: ignore[no-untyped-def]
+    """Return the coordinates of a row in the tangent plane [deg]."""
+    dx, dy = np.float64(xpos) - x0, np.float64(ypos) - y0
+    return cd11 * dx + cd12 * dy, cd21 * dx + cd22 * dy
+
+
+@njit(inline="always", error_model="numpy")
+def _native_near(x, y):  # type: ignore[no-untyped-def]
+    """Return phi and theta - pi/2 for x != 0 and a distance from the pole below `_FAST_DEG`."""
+    distance = small_arctangent(math.sqrt(x * x + y * y) * _RAD)
+    theta = HALF_PI + (HALF_PI_REST - distance)  # rounded as theta is when it is computed first
+    return turn_angle(x, -y), theta - HALF_PI
+
+
+@njit(nogil=True, error_model="numpy")
+def _native(x, y):  # type: ignore[no-untyped-def]
+    """Return phi and theta - pi/2 for any point."""
+    phi = math.atan2(x, -y)
+    if phi < 0.0:
+        phi += 2.0 * math.pi
+    radius = math.sqrt(x * x + y * y)
+    theta = math.atan(1.0 / _RAD / radius) if radius > 0.0 else math.pi / 2
+    return phi, theta - math.pi / 2

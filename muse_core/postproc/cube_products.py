@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from muse_core.data.exposure import POSITIONS
 from muse_core.framework.products import set_card
 from muse_core.postproc.header_values import is_narrow_field
 from muse_core.postproc.observation import airmass, parallactic_angle
@@ -242,7 +243,7 @@ def _position_blocks(member: Reduction) -> Iterator[Block]:
     moving = [step for step in member.steps if step.moves]
 
     def one(piece: tuple[int, int, int]) -> Block:
-        block = member.exposure.read_range(piece, positions_only=True)
+        block = member.exposure.read_range(piece, columns=POSITIONS)
         if len(block):
             for step in moving:
                 step.apply(block)

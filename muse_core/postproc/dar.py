@@ -8,6 +8,7 @@ import math
 import os
 from dataclasses import dataclass
 
+import numpy as np
 from numba import njit
 
 from muse_core.postproc.header_values import Header, get_float, is_narrow_field
@@ -206,7 +207,7 @@ def apply_dar(xpos, ypos, lam, model: DarModel) -> None:  # type: ignore[no-unty
     shift_rows(xpos, ypos, lam, coefficients, at_reference, model.x_scale, model.y_scale)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def shift_rows(xpos, ypos, lam, coefficients, at_reference, x_scale, y_scale):  # type: ignore[no-untyped-def]
     """Add (n(reference) - n(lambda)) * (x_scale, y_scale) to the positions.
 
@@ -222,6 +223,6 @@ def shift_rows(xpos, ypos, lam, coefficients, at_reference, x_scale, y_scale):  
         n - 1 at the reference wavelength and pixels per unit of refractive index.
     """
     for i in range(lam.size):
-        dn = at_reference - refractivity_at(float(lam[i]), coefficients)
-        xpos[i] = float(xpos[i]) + x_scale * dn
-        ypos[i] = float(ypos[i]) + y_scale * dn
+        dn = at_reference - refractivity_at(np.float64(lam[i]), coefficients)
+        xpos[i] = np.float64(xpos[i]) + x_scale * dn
+        ypos[i] = np.float64(ypos[i]) + y_scale * dn

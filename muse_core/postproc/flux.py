@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from muse_core.data.functions import exponential
 from muse_core.postproc.curves import Curve, Floats, cut_curve, make_curve
 from muse_core.postproc.header_values import Header, get_float
 
@@ -39,10 +40,8 @@ class FluxModel:
     exptime: float
     flag_outside: bool
     """Flag rows outside of the response curve and set them to NaN."""
-    starts: Floats
-    """float64[n] all nodes of the three curves: within a piece everything is a polynomial."""
     pieces: Floats
-    """float64[n, 10] see `_cut`."""
+    """float64[n, 11] the curves cut at all their nodes, see `_cut`."""
 
     def cards(self) -> list[tuple[str, object, str]]:
         """Header cards of the step."""
@@ -110,15 +109,16 @@ def fit_flux(
         make_curve([0.0], [0.0]) if extinction is None else make_curve(*extinction),
         _telluric_factor(telluric, extinction_airmass),
     )
-    starts, pieces = _cut(*curves, extinction_airmass)
-    return FluxModel(*curves, extinction_airmass, exptime, not compat, starts, pieces)
+    pieces = _cut(*curves, extinction_airmass)
+    return FluxModel(*curves, extinction_airmass, exptime, not compat, pieces)
 
 
-def _cut(response: Curve, extinction: Curve, telluric: Curve, airmass_value: float) -> tuple[Floats, Floats]:
+def _cut(response: Curve, extinction: Curve, telluric: Curve, airmass_value: float) -> Floats:
     """Cut the curves at all their nodes.
 
-    Columns of the pieces, all as functions of lambda - start: exponent of the factor (2 coefficients),
-    telluric factor (2), relative variance by the response (3), variance of the telluric factor (3).
+    Within a piece everything is a polynomial of lambda - start. Columns of the result: start; coefficients of
+    the exponent of the factor (2), the telluric factor (2), the relative variance by the response (3), the
+    variance of the telluric factor (3).
     """
     curves = response, extinction, telluric
     # the last node of a curve still belongs to it, the next number does not
@@ -130,7 +130,8 @@ def _cut(response: Curve, extinction: Curve, telluric: Curve, airmass_value: flo
     tell.value[before] = 1.0, 0.0
     tell.variance[before] = 0.0
     exponent = _MAG * (ext.value * airmass_value - resp.value)
-    return starts, np.hstack([exponent, tell.value, _MAG * _MAG * resp.variance, tell.variance])
+    columns = [starts[:, None], exponent, tell.value, _MAG * _MAG * resp.variance, tell.variance]
+    return np.hstack(columns)
 
 
 def _telluric_factor(telluric: tuple | None, airmass_value: float) -> Curve:
@@ -157,20 +158,21 @@ def apply_flux(lam, data, stat, dq, model: FluxModel) -> None:  # type: ignore[n
         Result of `fit_flux`.
     """
     scale = 1e20 / (model.exptime * BIN_WIDTH)
-    calibrate_rows(
-        lam, data, stat, dq, model.starts, model.pieces, *model.response.covers, scale, model.flag_outside
-    )
+    calibrate_rows(lam, data, stat, dq, model.pieces, *model.response.covers, scale, model.flag_outside)
 
 
 @njit(cache=True, nogil=True)
-def calibrate_rows(lam, data, stat, dq, starts, pieces, first, last, scale, flag_outside):  # type: ignore[no-untyped-def]
+def calibrate_rows(lam, data, stat, dq, pieces, first, last, scale, flag_outside):  # type: ignore[no-untyped-def]
     """Kernel of `apply_flux`.
+
+    Rows come in an order in which the next one mostly lies in the same piece of the curves: they are
+    calibrated a run of rows of one piece at a time.
 
     Parameters
     ----------
     lam, data, stat : float32[n], dq : int32[n]
         Columns; all but lam are updated.
-    starts, pieces : float64[m], float64[m, 10]
+    pieces : float64[m, 11]
         See `_cut`.
     first, last : float
         Range of the response curve.
@@ -179,32 +181,54 @@ def calibrate_rows(lam, data, stat, dq, starts, pieces, first, last, scale, flag
     flag_outside : bool
         Whether rows outside of first..last are flagged.
     """
-    width_error = _WIDTH_ERROR / BIN_WIDTH
-    n = starts.size
-    k = 0
+    starts = pieces[:, 0]
+    start, k = 0, 0
+    while start < lam.size:
+        k = _find_piece(np.float64(lam[start]), starts, k)
+        low = starts[k]
+        high = starts[k + 1] if k + 1 < starts.size else np.inf
+        stop = start + 1
+        while stop < lam.size and lam[stop] >= low and lam[stop] < high:
+            stop += 1
+        if flag_outside and not (first <= np.float64(lam[start]) <= last):  # then the whole piece is outside
+            for i in range(start, stop):
+                data[i] = np.nan
+                stat[i] = np.nan
+                dq[i] |= DQ_MISSING
+        else:
+            _calibrate_run(lam[start:stop], data[start:stop], stat[start:stop], pieces[k], scale)
+        start = stop
+
+
+@njit(cache=True, nogil=True)
+def _find_piece(wavelength, starts, guess):  # type: ignore[no-untyped-def]
+    """Return the last piece that starts at or below a wavelength (the first one if there is none)."""
+    low, high = 0, starts.size
+    # mostly a neighbour of the last one
+    if guess > 0 and starts[guess - 1] <= wavelength:
+        low = guess - 1
+    if guess + 2 < high and wavelength < starts[guess + 2]:
+        high = guess + 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        if wavelength >= starts[middle]:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _calibrate_run(lam, data, stat, piece, scale):  # type: ignore[no-untyped-def]
+    """Calibrate rows of the same piece of the curves (float64[11])."""
+    start, a0, a1, t0, t1 = piece[0], piece[1], piece[2], piece[3], piece[4]
+    r0, r1, r2, v0, v1, v2 = piece[5], piece[6], piece[7], piece[8], piece[9], piece[10]
+    r0 += (_WIDTH_ERROR / BIN_WIDTH) * (_WIDTH_ERROR / BIN_WIDTH)
     for i in range(lam.size):
-        wavelength = float(lam[i])
-        if flag_outside and not (first <= wavelength <= last):
-            data[i] = np.nan
-            stat[i] = np.nan
-            dq[i] |= DQ_MISSING
-            continue
-        # rows come in an order in which the next one mostly lies in the same piece
-        if wavelength < starts[k] or (k + 1 < n and wavelength >= starts[k + 1]):
-            low, high = 0, n
-            while high - low > 1:
-                middle = (low + high) // 2
-                if wavelength >= starts[middle]:
-                    low = middle
-                else:
-                    high = middle
-            k = low
-        x = wavelength - starts[k]
-        tell = pieces[k, 2] + pieces[k, 3] * x
-        factor = math.exp(pieces[k, 0] + pieces[k, 1] * x) * scale * tell
-        resp_var = pieces[k, 4] + (pieces[k, 5] + pieces[k, 6] * x) * x
-        tell_var = pieces[k, 7] + (pieces[k, 8] + pieces[k, 9] * x) * x
-        relative_var = resp_var + width_error * width_error + tell_var / (tell * tell)
-        value = float(data[i]) * factor
+        x = np.float64(lam[i]) - start
+        tell = t0 + t1 * x
+        factor = exponential(a0 + a1 * x) * scale * tell
+        relative_var = (r0 + (r1 + r2 * x) * x) + (v0 + (v1 + v2 * x) * x) / (tell * tell)
+        value = np.float64(data[i]) * factor
         data[i] = value
-        stat[i] = float(stat[i]) * factor * factor + value * value * relative_var
+        stat[i] = np.float64(stat[i]) * factor * factor + value * value * relative_var

@@ -8,10 +8,24 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from numba import njit
 
+from muse_core.data.functions import (
+    HALF_PI,
+    HALF_PI_REST,
+    SMALL,
+    arctangent,
+    sine_cosine,
+    small_arcsine,
+    small_cosine,
+    small_sine,
+)
 from muse_core.postproc.header_values import Header, get_float, get_str
 
+_DEG = 180.0 / math.pi
+_FAST_RAD = np.float32(0.9 * SMALL)
+_FAST_DEC_DEG = 80.0
 _log = logging.getLogger(__name__)
 
 
@@ -117,23 +131,69 @@ def apply_position(xpos, ypos, model: PositionModel) -> None:  # type: ignore[no
     rotate_rows(xpos, ypos, model.crval2)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def rotate_rows(xpos, ypos, pole_dec_deg):  # type: ignore[no-untyped-def]
-    """Kernel of `apply_position` for a native pole at declination `pole_dec_deg` and LONPOLE = 180 deg."""
-    deg = 180.0 / math.pi
+    """Kernel of `apply_position` for a native pole at declination `pole_dec_deg` and LONPOLE = 180 deg.
+
+    Rows near the native pole, with this pole not too near to the celestial one, have formulas without
+    branches, so that their loop is vectorised.
+    """
     pole_dec = math.radians(pole_dec_deg)
     sin_pole, cos_pole = math.sin(pole_dec), math.cos(pole_dec)
-    for i in range(xpos.size):
-        phi, theta = float(xpos[i]), float(ypos[i]) + math.pi / 2
-        sin_theta, cos_theta = math.sin(theta), math.cos(theta)
-        # native longitude of the celestial pole is 180 deg: phi - pi
-        dphi = phi - math.pi
-        sin_phi, cos_phi = math.sin(dphi), math.cos(dphi)
-        ra = math.atan2(-cos_theta * sin_phi, sin_theta * cos_pole - cos_theta * sin_pole * cos_phi)
-        dec = math.asin(sin_theta * sin_pole + cos_theta * cos_pole * cos_phi)
-        xpos[i] = ra * deg
-        # in degrees before the difference is taken: the rounding of the C pipeline (half as many rows differ)
-        ypos[i] = dec * deg - pole_dec_deg
+    far_from_pole = abs(pole_dec_deg) <= _FAST_DEC_DEG
+    step = 1024
+    for start in range(0, xpos.size, step):
+        x, y = xpos[start : start + step], ypos[start : start + step]
+        special = 0
+        for i in range(x.size):
+            special += not _is_near(x[i], y[i])
+        if special == 0 and far_from_pole:
+            for i in range(x.size):
+                x[i], y[i] = _celestial_near(x[i], y[i], pole_dec, pole_dec_deg, sin_pole, cos_pole)
+            continue
+        for i in range(x.size):
+            if far_from_pole and _is_near(x[i], y[i]):
+                x[i], y[i] = _celestial_near(x[i], y[i], pole_dec, pole_dec_deg, sin_pole, cos_pole)
+            else:
+                x[i], y[i] = _celestial(x[i], y[i], pole_dec_deg, sin_pole, cos_pole)
+
+
+@njit(inline="always", error_model="numpy")
+def _is_near(phi, theta):  # type: ignore[no-untyped-def]
+    return (abs(theta) < _FAST_RAD) & (phi >= np.float32(0.0)) & (phi < np.float32(6.2832))
+
+
+@njit(inline="always", error_model="numpy")
+def _celestial_near(phi, theta, pole_dec, pole_dec_deg, sin_pole, cos_pole):  # type: ignore[no-untyped-def]
+    """Return celestial minus polar coordinates [deg] of a row near the native pole.
+
+    The vector to the row has the components `ahead` (to the native pole), `north` and `east`. Its declination
+    minus that of the pole is found as a small angle itself: sin(difference) = north - sin(pole) * (cos(dec) -
+    component towards RA = 0 in the plane of the equator).
+    """
+    # theta as a number near pi/2 is rounded: this much of it is left
+    distance = HALF_PI_REST - ((np.float64(theta) + HALF_PI) - HALF_PI)
+    ahead, aside = small_cosine(distance), small_sine(distance)
+    sine, cosine = sine_cosine(np.float64(phi) - math.pi)
+    north, east = aside * cosine, -(aside * sine)
+    outwards = ahead * cos_pole - north * sin_pole
+    cos_dec = math.sqrt(outwards * outwards + east * east)
+    bulge = east * east / (cos_dec + outwards)
+    difference = small_arcsine(north - bulge * sin_pole)
+    # in degrees before the difference is taken: the rounding of the C pipeline
+    return arctangent(east / outwards) * _DEG, (pole_dec + difference) * _DEG - pole_dec_deg
+
+
+@njit(nogil=True, error_model="numpy")
+def _celestial(phi, theta, pole_dec_deg, sin_pole, cos_pole):  # type: ignore[no-untyped-def]
+    """Return celestial minus polar coordinates [deg] of any row."""
+    theta = np.float64(theta) + math.pi / 2
+    sin_theta, cos_theta = math.sin(theta), math.cos(theta)
+    dphi = np.float64(phi) - math.pi  # the native longitude of the celestial pole is 180 deg
+    sin_phi, cos_phi = math.sin(dphi), math.cos(dphi)
+    ra = math.atan2(-cos_theta * sin_phi, sin_theta * cos_pole - cos_theta * sin_pole * cos_phi)
+    dec = math.asin(sin_theta * sin_pole + cos_theta * cos_pole * cos_phi)
+    return ra * _DEG, dec * _DEG - pole_dec_deg
 
 
 def apply_flux_scale(data, stat, model: PositionModel) -> None:  # type: ignore[no-untyped-def]

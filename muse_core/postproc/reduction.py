@@ -8,15 +8,17 @@ chain. No step sees more than one block, so memory does not grow with the exposu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from muse_core.data.block import Block
-from muse_core.data.exposure import Exposure
-from muse_core.data.kernels import finite_limits
+from muse_core.data.exposure import PLACES, Exposure
+from muse_core.postproc.row_limits import RowLimits as RowLimits
+from muse_core.postproc.row_limits import find_limits
+from muse_core.postproc.row_limits import join_limits as join_limits
 from muse_core.resampling.slabs import in_order
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ class Step:
     moves : bool
         it changes positions or wavelengths (only such steps matter for the limits of the data)
     stretch : float
-        factor it applies to wavelengths
+        factor it applies to wavelengths, the only way in which a step may change them
     """
 
     name: str
@@ -71,40 +73,6 @@ class PendingProduct:
     qc: list
     base: Header | None = None
     with_wcs: bool = False
-
-
-@dataclass(frozen=True)
-class RowLimits:
-    """Smallest and largest coordinates of all rows, as stored (float32)."""
-
-    x: tuple[float, float]
-    y: tuple[float, float]
-    lam: tuple[float, float]
-    ifu: tuple[int, int]
-    slices: tuple[int, int]
-
-    def shifted(self, dx: float, dy: float) -> RowLimits:
-        """Return the limits in full coordinates, rounded to float32 as the C recipe stores them."""
-
-        def full(pair: tuple[float, float], shift: float) -> tuple[float, float]:
-            return float(np.float32(pair[0] + shift)), float(np.float32(pair[1] + shift))
-
-        return replace(self, x=full(self.x, dx), y=full(self.y, dy))
-
-
-def join_limits(parts: list[RowLimits]) -> RowLimits:
-    """Return the limits of several tables together."""
-
-    def span(pairs: list) -> tuple:
-        return min(low for low, _ in pairs), max(high for _, high in pairs)
-
-    return RowLimits(
-        span([p.x for p in parts]),
-        span([p.y for p in parts]),
-        span([p.lam for p in parts]),
-        span([p.ifu for p in parts]),
-        span([p.slices for p in parts]),
-    )
 
 
 @dataclass(frozen=True)
@@ -159,6 +127,10 @@ class Reduction:
     _limits: tuple[tuple, RowLimits] | None = field(default=None, repr=False)
     tables: list[BinTableHDU] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        state = str(self.header.get(f"{PIXTABLE} WCS", ""))
+        self._polar = self.position_unit == "rad" or state.startswith("projected")
+
     def append_tables(self, path: Path) -> None:
         """Append the extra table extensions of the exposure to a pixel-table file."""
         from io import BytesIO
@@ -201,16 +173,18 @@ class Reduction:
         """Return the reduced rows of a wavelength interval (given in present wavelengths)."""
         factor = self.stretch
         margin = _ROUNDING_A if factor != 1.0 else 0.0
-        return self.run(self.exposure.gather(low / factor - margin, high / factor + margin))
+        return self.exposure.gather(low / factor - margin, high / factor + margin, self.run)
 
     def blocks(self) -> Iterator[Block]:
         """Yield all reduced rows in table order (or in the order of `sorted_slices`)."""
 
         def work(piece: tuple[int, int, int]) -> Block:
+            if not self.sorted_slices:
+                return self.exposure.read_range(piece, work=self.run)
             block = self.exposure.read_range(piece)
-            if self.sorted_slices:
-                block = block.select(np.argsort(block.lam, kind="stable"))
-            return self.run(block)
+            block = block.select(np.argsort(block.lam, kind="stable"))
+            self.run(block)
+            return block
 
         pieces = (
             self.exposure.slice_ranges() if self.sorted_slices else self.exposure.chunk_ranges(CHUNK_ROWS)
@@ -223,8 +197,7 @@ class Reduction:
         """Yield ``work(block)`` for all reduced rows, computed on threads, in table order."""
 
         def one(piece: tuple[int, int, int]) -> object:
-            block = self.run(self.exposure.read_range(piece))
-            return work(block)
+            return work(self.exposure.read_range(piece, work=self.run))
 
         yield from in_order(one, iter(self.exposure.chunk_ranges(CHUNK_ROWS)), self.threads)
 
@@ -237,10 +210,12 @@ class Reduction:
         """
         n_moving = max((n for n, step in enumerate(self.steps, 1) if step.moves), default=0)
 
-        def one(piece: tuple[int, int, int]) -> object:
-            block = self.exposure.read_range(piece)
+        def move(block: Block) -> None:
             for step in self.steps[:n_moving]:
                 step.apply(block)
+
+        def one(piece: tuple[int, int, int]) -> object:
+            block = self.exposure.read_range(piece, work=move)
             block = block.select(select(block))
             for step in self.steps[n_moving:]:
                 step.apply(block)
@@ -248,11 +223,11 @@ class Reduction:
 
         yield from in_order(one, iter(self.exposure.chunk_ranges(CHUNK_ROWS)), self.threads)
 
-    def scan(self, work: Callable[[Block], None]) -> None:
-        """Call ``work(block)`` on threads for all rows as in the files (no data, stat, dq), in any order."""
+    def scan(self, work: Callable[[Block], None], columns: frozenset[str] = PLACES) -> None:
+        """Call ``work(block)`` on threads for all rows as in the files (some columns), in any order."""
 
         def one(piece: tuple[int, int, int]) -> None:
-            work(self.exposure.read_range(piece, positions_only=True))
+            work(self.exposure.read_range(piece, columns=columns))
 
         for _ in in_order(one, iter(self.exposure.chunk_ranges(CHUNK_ROWS)), self.threads):
             pass
@@ -260,33 +235,15 @@ class Reduction:
     def limits(self) -> RowLimits:
         """Return the present limits of the rows; only steps that move rows are run.
 
-        Several steps ask between two moves; the pass over the rows is made once.
+        Several steps ask between two moves; the limits are found once.
         """
-        moving = [step for step in self.steps if step.moves]
+        moving = [step.apply for step in self.steps if step.moves]
         state = (len(moving), self.exposure.cut)
         if self._limits is None or self._limits[0] != state:
-            self._limits = (state, self._find_limits(moving))
+            smooth = not self._polar and self.position_unit != "rad"
+            limits = find_limits(self.exposure, moving, self.threads, smooth=smooth)
+            self._limits = (state, limits)
         return self._limits[1]
-
-    def _find_limits(self, moving: list[Step]) -> RowLimits:
-
-        def one(piece: tuple[int, int, int]) -> RowLimits | None:
-            block = self.exposure.read_range(piece, positions_only=True)
-            if not len(block):
-                return None
-            for step in moving:
-                step.apply(block)
-            slices = block.origin & 0x3F
-            ifus = (block.origin >> 6) & 0x1F
-            x, y, lam = (
-                tuple(map(float, finite_limits(values))) for values in (block.xpos, block.ypos, block.lam)
-            )
-            return RowLimits(
-                x, y, lam, (int(ifus.min()), int(ifus.max())), (int(slices.min()), int(slices.max()))
-            )
-
-        parts = in_order(one, iter(self.exposure.chunk_ranges(CHUNK_ROWS)), self.threads)
-        return join_limits([part for part in parts if part is not None])
 
     def narrow(self, low: float, high: float) -> None:
         """Remove the rows outside a wavelength range given in the wavelengths of the files."""

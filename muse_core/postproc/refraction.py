@@ -50,7 +50,7 @@ class RefractiveIndex:
         return (self.a1, self.b1, self.a2, self.b2, self.p0, self.p1, self.p2, self.p3)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def refractivity_at(wavelength, coefficients):  # type: ignore[no-untyped-def]
     """Return n - 1 at a wavelength [Angstrom] for the eight coefficients of a :class:`RefractiveIndex`."""
     a1, b1, a2, b2, p0, p1, p2, p3 = coefficients
