@@ -103,7 +103,7 @@ class Block:
             row = replace(row, start=row.start + start)
         else:
             row = row[start:stop]
-        return Block(*(column[start:stop] for column in self._columns()), row)
+        return Block(*(*(column[start:stop] for column in self._columns()), row))
 
     def copy(self) -> Block:
         """Return an independent copy."""
