@@ -2,9 +2,9 @@
 """Quality control of a cube: sources and their widths in its middle plane (ESO QC SCIPOST ...).
 
 Detection and widths follow the C pipeline 2.8.7, established by comparing with its products and by
-calling the detection and width functions of the CPL library (NDET and positions the same in 90 of 91
-cubes, NDET in all, 241 of 242 widths the same; what differs comes from bad values that the resampler
-"nearest" keeps in the C pipeline's memory).  Voxels without data count as zero there, and so they do here.
+calling the detection and width functions of the CPL library (NDET the same in 91 of 91 cubes, positions in
+90; what differs comes from bad values that the resampler "nearest" keeps in the C pipeline's memory).  Voxels
+without data count as zero there, and so they do here.
 """
 
 from __future__ import annotations
@@ -118,33 +118,37 @@ def detect_sources(plane: npt.NDArray[np.float64], threshold: float) -> tuple[li
 def local_background(profile: npt.NDArray[np.float64], centre: int) -> float | None:
     """Mean level of the profile's feet left and right of ``centre``.
 
-    The profile is smoothed over three pixels (its ends repeated) and followed downhill from the
-    neighbours of the centre to the first minimum on each side.
+    The profile is smoothed over three pixels (its ends repeated) and followed downhill from the centre on
+    both sides. Where the centre is not the top, one walk starts from its higher neighbour (the right one if
+    both are). Established with the CPL library: the same widths in 20000 of 20000 random profiles.
     """
+    if not 0 < centre < profile.size - 1:
+        return None
     padded = np.pad(profile, 1, mode="edge")
     smooth = (padded[:-2] + padded[1:-1] + padded[2:]) / 3.0
-    feet = []
-    for step in (-1, 1):
-        i = centre + step
-        if not 0 <= i < profile.size:
-            return None
-        while 0 <= i + step < profile.size and smooth[i + step] < smooth[i]:
-            i += step
-        feet.append(smooth[i])
-    return 0.5 * (feet[0] + feet[1])
+    left = right = centre
+    if smooth[centre + 1] > smooth[centre]:
+        right += 1
+    elif smooth[centre - 1] > smooth[centre]:
+        left -= 1
+    while left > 0 and smooth[left - 1] < smooth[left]:
+        left -= 1
+    while right + 1 < profile.size and smooth[right + 1] < smooth[right]:
+        right += 1
+    return 0.5 * (smooth[left] + smooth[right])
 
 
 def profile_width(profile: npt.NDArray[np.float64], centre: int) -> float:
     """Full width at half maximum of a profile about one of its pixels, in pixels; -1 if it has none.
 
-    Half maximum lies half-way between the pixel ``centre`` and the local background; the crossings
-    are interpolated linearly.
+    Half maximum lies half-way between the pixel ``centre``, which must be positive, and the local
+    background; the crossings are interpolated linearly.
 
     >>> profile_width(np.array([0.0, 0.0, 4.0, 8.0, 4.0, 0.0, 0.0]), 3)
     2.0
     """
     background = local_background(profile, centre) if profile.size >= 5 else None
-    if background is None:
+    if background is None or not profile[centre] > 0.0:
         return -1.0
     half = 0.5 * (profile[centre] + background)
     if not profile[centre] > half:
@@ -207,7 +211,7 @@ def source_cards(
                 cards.append((f"{prefix} {key} {axis}", -1.0, text))
         return cards
     widths = np.array([sources.width_x * steps_arcsec[0], sources.width_y * steps_arcsec[1]])
-    widths[np.array([sources.width_x, sources.width_y]) < 0.0] = -1.0
+    widths[:, ~sources.valid] = -1.0  # measured against 2.8.7: both are given up if one cannot be measured
     for k in range(len(sources)):
         for axis, position in (("X", sources.x[k]), ("Y", sources.y[k])):
             text = f"[pix] Position of source k in {axis.lower()}-direction"

@@ -5,12 +5,14 @@ from product_helpers import Grid, golden_folder, grid_of, open_golden, pixel_gri
 
 from muse_core.resampling.cube_cards import plane_wavelengths
 from muse_core.resampling.quality import (
+    SourceWidths,
     detection_message,
     measure_sources,
     pixel_steps_arcsec,
     profile_width,
     qc_from_plane,
     quality_plane,
+    source_cards,
     source_mask,
 )
 
@@ -98,25 +100,39 @@ def test_lower_thresholds_are_tried():
 
 
 @pytest.mark.parametrize(
-    ("profile", "expected"),
+    ("profile", "centre", "expected"),
     [
-        # values returned by the CPL library for these profiles about the pixel of value 100
-        ([0, 0, 0, 0, 0, 10, 45, 80, 100, 80, 45, 10, 0, 0, 0, 0, 0], 2 * 1.8571428571),
-        ([0, 0, 0, 10, 60, 45, 100, 45, 60, 10, 0, 0, 0], None),
-        ([0, 0, 0, 0, -10, 30, 80, 100, 80, 30, -10, 0, 0, 0, 0], 2 * 1.6333333333),
-        ([0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 90, 80, 70, 60, 50, 40, 30, 20, 10, -10], 10.0),
-        ([0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 90, 80, 70, 60, 50, 40, 30, 20, 10, 20], 9.0),
-        ([0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 90, 80, 70, 60, 50, 40, 30, 20, 10, 40], 8.8333333333),
-        ([0, 100, 0, 0], -1.0),
+        # values returned by the CPL library
+        ([0, 0, 0, 0, 0, 10, 45, 80, 100, 80, 45, 10, 0, 0, 0, 0, 0], 8, 2 * 1.8571428571),
+        ([0, 0, 0, 0, -10, 30, 80, 100, 80, 30, -10, 0, 0, 0, 0], 7, 2 * 1.6333333333),
+        ([0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 90, 80, 70, 60, 50, 40, 30, 20, 10, -10], 10, 10.0),
+        ([0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 90, 80, 70, 60, 50, 40, 30, 20, 10, 20], 10, 9.0),
+        ([0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 90, 80, 70, 60, 50, 40, 30, 20, 10, 40], 10, 8.8333333),
+        ([0, 100, 0, 0], 1, -1.0),
+        # the centre is not the top of the smoothed profile, or level with a neighbour
+        ([0, 4, 0, 0, 0], 1, 0.666667),
+        ([0, 3, 4, 0, 0], 1, 1.638889),
+        ([0, 0, 2, 3, 0, 0], 2, 1.819444),
+        ([5, 7, 4, 6, 3], 1, 0.972222),
+        ([1, 4, 3, 5, 0, 2], 2, 3.088889),
+        ([6, 2, 3, 2, 6, 1], 2, 0.5),
+        ([0, 2, 9, 4, 6, 1, 0], 4, 3.371429),
+        ([0, 0, 5, 8, 3, 2, 4, 0], 3, 1.866667),
+        ([-4, -7, -2, -6, -7], 2, -1.0),
+        ([3, 9, 2, 1, 0, 0], 0, -1.0),
     ],
 )
-def test_widths_as_the_library_gives_them(profile, expected):
-    profile = np.array(profile, dtype=float)
-    width = profile_width(profile, int(np.argmax(profile)))
-    if expected is None:
-        assert width > 0.0  # a dip beside the peak: only that it is measured
-    else:
-        assert width == pytest.approx(expected, abs=1e-6)
+def test_widths_as_the_library_gives_them(profile, centre, expected):
+    assert profile_width(np.array(profile, dtype=float), centre) == pytest.approx(expected, abs=1e-6)
+
+
+def test_both_widths_are_given_up_together():
+    places, widths = np.array([10, 20]), np.array([[3.0, -1.0], [4.0, 5.0]])
+    sources = SourceWidths(5.0, places, places, *widths)
+    cards = {key: value for key, value, _ in source_cards(sources, 5000.0, (0.2, 0.5))}
+    found = [cards[f"ESO QC SCIPOST FWHM{k} {axis}"] for k in (1, 2) for axis in "XY"]
+    assert found == pytest.approx([0.6, 2.0, -1.0, -1.0])
+    assert cards["ESO QC SCIPOST FWHM NVALID"] == 1
 
 
 def test_steps():
