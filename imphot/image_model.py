@@ -60,7 +60,7 @@ class ForwardModel:
         otf = self._hst_transfer(radius, hst_moffat, hst_otf)
         self.inverse = np.where(self.band, 1.0 / otf, 0.0)
         self.spectrum = fft.rfft2(fine - level) * self.inverse
-        self.otf = MoffatOtf(radius)
+        self.otf = MoffatOtf(radius[: fine.shape[0] // 2 + 1])  # negative frequencies mirror the others
         self._memory = {}
 
     def _hst_transfer(self, radius, hst_moffat, hst_otf):
@@ -71,13 +71,16 @@ class ForwardModel:
         table = np.linspace(0.0, float(radius.max()) * 1.0001, 8192)
         return np.maximum(np.interp(radius, table, otf_closed(table, *hst_moffat)), OTF_FLOOR)
 
-    def psf(self, fwhm, beta):
-        """Transfer function of the MUSE PSF and its derivatives by fwhm and beta (remembered for one
-        point).
+    def psf(self, what, fwhm, beta):
+        """Transfer function of the MUSE PSF: its "value", or its derivative "by_fwhm" or "by_beta"
+        (remembered for one point).
         """
         if self._memory.get("psf_at") != (fwhm, beta):
-            self._memory = {"psf_at": (fwhm, beta), "psf": self.otf.value_and_derivatives(fwhm, beta)}
-        return self._memory["psf"]
+            self._memory = {"psf_at": (fwhm, beta)}
+        if what not in self._memory:
+            half = getattr(self.otf, what)(fwhm, beta)
+            self._memory[what] = np.concatenate([half, half[-2:0:-1]])
+        return self._memory[what]
 
     def forget(self):
         """Drop what is remembered."""
@@ -93,15 +96,16 @@ class ForwardModel:
 
         ny, nx = self.shape
         rows = spectrum[:ny] + spectrum[ny:]
-        half = nx // 2 + 1
-        mirrored = rows[(-np.arange(ny)) % ny][:, nx - np.arange(half)]
-        folded = rows[:, :half] + np.conj(mirrored)
+        folded = rows[:, : nx // 2 + 1].copy()
+        mirrored = np.conj(rows[:, : nx // 2 - 1 : -1])  # column k of it is the column nx - k
+        folded[0] += mirrored[0]
+        folded[1:] += mirrored[:0:-1]
         return fft.irfft2(folded, self.shape, overwrite_x=True)[self.window] / OVERSAMPLE**2
 
     def moved_spectrum(self, dx, dy, fwhm, beta):
         """Spectrum of the model for scale one (remembered for one point)."""
         key = (dx, dy, fwhm, beta)
-        otf = self.psf(fwhm, beta)[0]
+        otf = self.psf("value", fwhm, beta)
         if self._memory.get("at") != key:
             self._memory["at"] = key
             self._memory["turned"] = self.spectrum * self.turn(dx, dy)
@@ -123,14 +127,13 @@ class ForwardModel:
             return self.fold(product * (-2j * np.pi * self.u))
         if name == "dy":
             return self.fold(product * (-2j * np.pi * self.v))
-        by = self.psf(fwhm, beta)[1 if name == "fwhm" else 2]
-        return self.fold(self._memory["turned"] * by)
+        return self.fold(self._memory["turned"] * self.psf(f"by_{name}", fwhm, beta))
 
     # the filter that takes noise of the HST image to the model
 
     def noise_filter(self, dx, dy, fwhm, beta):
         """Transfer function from the HST image to the model."""
-        return self.inverse * self.turn(dx, dy) * self.psf(fwhm, beta)[0]
+        return self.inverse * self.turn(dx, dy) * self.psf("value", fwhm, beta)
 
     def noise_power(self, filter_a, filter_b):
         """Mean of Re(a conj(b)) over the whole fine frequency plane."""

@@ -186,11 +186,10 @@ def _attenuation(model, point, scale, names, noise_filter, variance, weight, inv
     """
     gradient = np.zeros(len(names))
     turned = model.inverse * model.turn(point[0], point[1])
-    _, by_fwhm, by_beta = model.psf(point[2], point[3])
     for i, name in enumerate(names):
         if name == "scale":
             gradient[i] = scale * model.noise_power(noise_filter, noise_filter)
         elif name in ("fwhm", "beta"):
-            other = turned * (by_fwhm if name == "fwhm" else by_beta)
+            other = turned * model.psf(f"by_{name}", point[2], point[3])
             gradient[i] = scale**2 * model.noise_power(other, noise_filter)
     return -inverse @ (gradient * variance * weight)

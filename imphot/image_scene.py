@@ -52,20 +52,21 @@ def prepare_scene(hst, muse, crop, steps, aligned, shift, hst_moffat, hst_psf=No
     map_y, map_x = target_map(muse.wcs, hst.wcs, axes[0], axes[1])
     hst_steps = pixel_steps(hst.wcs)
     cutout = cut_out(hst, map_y, map_x, int(np.ceil(1.0 / min(hst_steps))))
-    limit = 1.0 / max(steps)  # cut-off of the fine grid: twice that of the MUSE pixels
     if aligned:
         factor = 1.0
+        cutoff = 0.5 / steps[1]
 
         def transfer(radius):
-            window = lowpass_window(radius, 0.5 / steps[1])
+            window = lowpass_window(radius, cutoff)
             return np.where(window > 0.02, 1.0 / np.maximum(window, 0.02), 0.0)
     else:
         factor = flux_factor(hst, muse) * (steps[0] * steps[1]) / (hst_steps[0] * hst_steps[1])
+        cutoff = 1.0 / max(steps)  # that of the fine grid: twice that of the MUSE pixels
 
         def transfer(radius):
-            return (radius < limit).astype(float)
+            return (radius < cutoff).astype(float)
 
-    fine = resample(cutout, cutout.values, map_y, map_x, transfer) * factor
+    fine = resample(cutout, cutout.values, map_y, map_x, transfer, cutoff) * factor
     level = cutout.level * factor
     window = tuple(slice(size[1], size[1] + s.stop - s.start) for size, s in zip(sizes, crop, strict=True))
     otf = None if hst_psf is None else _image_transfer(np.asarray(hst_psf, float), hst_steps)
@@ -84,7 +85,7 @@ def _share_of_missing(model, gaps):
     """Share of the light of each MUSE pixel that comes from gaps, for a seeing of 0.7 arcsec."""
     from scipy import fft
 
-    return model.fold(fft.rfft2(gaps.astype(float)) * model.otf.value(0.7, 2.5))
+    return model.fold(fft.rfft2(gaps.astype(float)) * model.psf("value", 0.7, 2.5))
 
 
 def _image_transfer(psf, steps):

@@ -105,45 +105,47 @@ class MoffatOtf:
     """
 
     def __init__(self, radius, knots=1536):
+        from scipy import sparse
+
         top = float(radius.max()) * 1.000001
-        self.step = top / (knots - 4)
-        place = radius / self.step
+        step = top / (knots - 4)
+        place = radius.ravel() / step
         cell = np.minimum(place.astype(np.int32), knots - 4)
         t = place - cell
-        self.index = cell.ravel()
         # cubic Lagrange weights for the knots cell-1 .. cell+2; the table starts one knot below zero
-        self.weights = np.stack(
+        weights = np.stack(
             [
                 -t * (t - 1.0) * (t - 2.0) / 6.0,
                 (t + 1.0) * (t - 1.0) * (t - 2.0) / 2.0,
                 -(t + 1.0) * t * (t - 2.0) / 2.0,
                 (t + 1.0) * t * (t - 1.0) / 6.0,
-            ]
-        ).reshape(4, -1)
+            ],
+            axis=1,
+        )
+        columns = cell[:, None] + np.arange(4, dtype=np.int32)
+        rows = np.arange(0, 4 * place.size + 1, 4, dtype=np.int32)
+        self.interpolate = sparse.csr_array(
+            (weights.ravel(), columns.ravel(), rows), shape=(place.size, knots)
+        )
         self.shape = radius.shape
-        self.knots = (
-            np.abs(np.arange(-1, knots - 1)) * self.step
-        )  # even function: the knot below zero mirrors the first
+        # even function: the knot below zero mirrors the first
+        self.knots = np.abs(np.arange(-1, knots - 1)) * step
 
     def _spread(self, table):
-        out = self.weights[0] * table[self.index]
-        for shift in (1, 2, 3):
-            out += self.weights[shift] * table[self.index + shift]
-        return out.reshape(self.shape)
+        return (self.interpolate @ table).reshape(self.shape)
 
     def value(self, fwhm, beta):
         """The transfer function."""
         return self._spread(otf_closed(self.knots, fwhm, beta))
 
-    def value_and_derivatives(self, fwhm, beta):
-        """The transfer function, its derivative by fwhm and its derivative by beta."""
-        step_f = 1e-4 * fwhm
-        step_b = 1e-4 * (beta - 1.0)
-        table = otf_closed(self.knots, fwhm, beta)
-        by_fwhm = (
-            otf_closed(self.knots, fwhm + step_f, beta) - otf_closed(self.knots, fwhm - step_f, beta)
-        ) / (2 * step_f)
-        by_beta = (
-            otf_closed(self.knots, fwhm, beta + step_b) - otf_closed(self.knots, fwhm, beta - step_b)
-        ) / (2 * step_b)
-        return self._spread(table), self._spread(by_fwhm), self._spread(by_beta)
+    def by_fwhm(self, fwhm, beta):
+        """Its derivative by fwhm."""
+        step = 1e-4 * fwhm
+        high, low = (otf_closed(self.knots, f, beta) for f in (fwhm + step, fwhm - step))
+        return self._spread((high - low) / (2 * step))
+
+    def by_beta(self, fwhm, beta):
+        """Its derivative by beta."""
+        step = 1e-4 * (beta - 1.0)
+        high, low = (otf_closed(self.knots, fwhm, b) for b in (beta + step, beta - step))
+        return self._spread((high - low) / (2 * step))

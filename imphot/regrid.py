@@ -98,7 +98,7 @@ def regrid_hst_like_muse(hst, muse, inplace=True):
         return lowpass_window(radius, cutoff)
 
     area = (sy * sx) / (hy * hx)
-    values = resample(cutout, cutout.values, map_y, map_x, transfer) * area
+    values = resample(cutout, cutout.values, map_y, map_x, transfer, cutoff) * area
     mask = footprint_mask(cutout, map_y, map_x, sx)
     if mask.all():
         raise UserError("The HST image does not overlap the MUSE image: check the coordinates of both")
@@ -110,7 +110,7 @@ def regrid_hst_like_muse(hst, muse, inplace=True):
             return lowpass_window(radius, 2.0 * cutoff)
 
         var = (
-            np.maximum(resample(cutout, cutout.var, map_y, map_x, spread, level=0.0), 0.0)
+            np.maximum(resample(cutout, cutout.var, map_y, map_x, spread, 2.0 * cutoff, level=0.0), 0.0)
             * area**2
             * _noise_gain(cutoff, hy, hx)
         )
