@@ -24,6 +24,7 @@ PIECE_ROWS = 8192
 ZONE_ROWS = 256
 BOX_ROWS = 1024
 _LANES = 64
+_GROUP = 64
 
 if config.DISABLE_JIT:  # to step through kernels in Python
 
@@ -156,19 +157,33 @@ def find_segments(lam, count, low, high, segments):
         number of segments
     """
     n, inside = 0, False
-    for i in range(count):
-        hit = (lam[i] >= low) & (lam[i] <= high)
-        if hit != inside:
-            if hit:
-                segments[n, 0] = i
-            else:
-                segments[n, 1] = i
-                n += 1
-            inside = hit
+    for start in range(0, count, _GROUP):
+        stop = min(start + _GROUP, count)
+        hits = count_inside(lam[start:stop], low, high)
+        if hits == (stop - start if inside else 0):
+            continue  # the whole group is as the row before
+        for i in range(start, stop):
+            hit = (lam[i] >= low) & (lam[i] <= high)
+            if hit != inside:
+                if hit:
+                    segments[n, 0] = i
+                else:
+                    segments[n, 1] = i
+                    n += 1
+                inside = hit
     if inside:
         segments[n, 1] = count
         n += 1
     return n
+
+
+@njit(cache=True, nogil=True)
+def count_inside(lam, low, high):
+    """Count the rows with low <= lam <= high (float32[n])."""
+    count = 0
+    for i in range(lam.size):
+        count += (lam[i] >= low) & (lam[i] <= high)
+    return count
 
 
 @njit(cache=True, nogil=True)
@@ -345,15 +360,6 @@ def scan_boxes(
             origin_limits(origin[a:b], part, low, high, numbers[box])
         k += n
     return True
-
-
-@njit(cache=True, nogil=True)
-def count_inside(lam, low, high):
-    """Count the rows with low <= lam <= high (float32[n])."""
-    count = 0
-    for i in range(lam.size):
-        count += (lam[i] >= low) & (lam[i] <= high)
-    return count
 
 
 @njit(cache=True, nogil=True)

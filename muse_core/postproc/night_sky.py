@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -29,7 +28,7 @@ from muse_core.postproc.sky_fit import RESTARTS, fit_continuum, fit_image_lines,
 from muse_core.postproc.sky_lines import SkyLines
 from muse_core.postproc.sky_mask import SkyMask, fit_sky_mask
 from muse_core.postproc.sky_spectrum import Curve, SkySpectrum, SkySpectrumSum, subtract_curve
-from muse_core.postproc.sky_subtract import LineWindows, count_slices, line_model, subtract_lines
+from muse_core.postproc.sky_subtract import LineWindows, line_model, subtract_lines
 from muse_core.postproc.steps import astrometry_model
 from muse_core.postproc.white import WhiteImage, make_white_image
 from muse_core.resampling.cube_cards import variance_unit_text
@@ -235,12 +234,13 @@ def fit_model(
     rows without their lines.
     """
     lines = _lines_in_range(calib.sky_lines, region.spectrum, ctx)
-    rows_of_slice = _count_rows(reduction)
+    # from packed IFU and slice numbers to the index of a slice
+    rows_of_slice = reduction.exposure.rows_of_slices().reshape(32, 64)[1 : N_IFU + 1, 1 : N_SLICE + 1].ravel()
     _check_profiles(calib, rows_of_slice, ctx)
     if isinstance(calib.lsf, LsfImage):
         restarts = 0 if ctx.compat else RESTARTS
         average = average_lsf(calib.lsf, rows_of_slice, p.skymodel_sampling)
-        fit = fit_image_lines(region.spectrum, lines, average, restarts=restarts)
+        fit = fit_image_lines(region.spectrum, lines, average, restarts=restarts, threads=ctx.threads)
         continuum = fit_continuum(region.spectrum, fit.lines, average, p.skymodel_csampling)
     else:
         fit = fit_table_lines(region.spectrum, lines)
@@ -260,19 +260,6 @@ def _lines_in_range(lines: SkyLines | None, spectrum: SkySpectrum, ctx: RunConte
     chosen = lines.in_range(float(spectrum.lam[0]), float(spectrum.lam[-1]))
     ctx.log.info("fitting %d sky lines in %d groups", len(chosen), len(np.unique(chosen.group)))
     return chosen
-
-
-def _count_rows(reduction: Reduction) -> npt.NDArray[np.int64]:
-    """Return the number of rows of each of the 1152 slices."""
-    total = np.zeros(N_IFU * N_SLICE, np.int64)
-    lock = threading.Lock()
-
-    def count(block: Block) -> None:
-        with lock:
-            count_slices(block.origin, total)
-
-    reduction.scan(count)
-    return total
 
 
 def _check_profiles(calib: Calibrations, rows_of_slice: npt.NDArray[np.int64], ctx: RunContext) -> None:
