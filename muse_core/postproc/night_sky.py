@@ -234,13 +234,13 @@ def fit_model(
     rows without their lines.
     """
     lines = _lines_in_range(calib.sky_lines, region.spectrum, ctx)
-    # from packed IFU and slice numbers to the index of a slice
-    rows_of_slice = reduction.exposure.rows_of_slices().reshape(32, 64)[1 : N_IFU + 1, 1 : N_SLICE + 1].ravel()
+    by_number = reduction.exposure.rows_of_slices().reshape(32, 64)
+    rows_of_slice = by_number[1 : N_IFU + 1, 1 : N_SLICE + 1].ravel()
     _check_profiles(calib, rows_of_slice, ctx)
     if isinstance(calib.lsf, LsfImage):
         restarts = 0 if ctx.compat else RESTARTS
         average = average_lsf(calib.lsf, rows_of_slice, p.skymodel_sampling)
-        fit = fit_image_lines(region.spectrum, lines, average, restarts=restarts, threads=ctx.threads)
+        fit = fit_image_lines(region.spectrum, lines, average, restarts=restarts)
         continuum = fit_continuum(region.spectrum, fit.lines, average, p.skymodel_csampling)
     else:
         fit = fit_table_lines(region.spectrum, lines)

@@ -205,11 +205,29 @@ def shifted_lines(lines: SkyLines, p: Vector) -> tuple[Vector, Vector]:
     return lam, p[:n_group][lines.group] ** 2 * lines.flux
 
 
-def image_residuals(p: Vector, spectrum: SkySpectrum, lines: SkyLines, lsf: LsfImage) -> Vector:
-    """Return the residuals of the image flavour, one less than there are bins."""
-    lam, flux = shifted_lines(lines, p)
-    model = line_spectrum(spectrum.lam, lam, flux, lsf, FAINT_IN_FIT)
-    return (np.diff(model) - np.diff(spectrum.data)) / np.sqrt(spectrum.stat[1:] + spectrum.stat[:-1])
+def image_objective(spectrum: SkySpectrum, lines: SkyLines, lsf: LsfImage) -> Callable[[Vector], Vector]:
+    """Return the function that gives the residuals of the image flavour, one less than there are bins."""
+    seen = neighbour_differences(spectrum)
+
+    def residuals(p: Vector) -> Vector:
+        lam, flux = shifted_lines(lines, p)
+        return difference_residuals(line_spectrum(spectrum.lam, lam, flux, lsf, FAINT_IN_FIT), *seen)
+
+    return residuals
+
+
+def neighbour_differences(spectrum: SkySpectrum) -> tuple[Vector, Vector]:
+    """Return the differences between neighbouring bins, and their standard deviations."""
+    return np.diff(spectrum.data), np.sqrt(spectrum.stat[1:] + spectrum.stat[:-1])
+
+
+@njit(cache=True, nogil=True)
+def difference_residuals(model, seen, sigma):
+    """Return ``(model[k + 1] - model[k] - seen[k]) / sigma[k]``; float64[n_bin], twice float64[n_bin - 1]."""
+    out = np.empty(seen.size)
+    for k in range(seen.size):
+        out[k] = ((model[k + 1] - model[k]) - seen[k]) / sigma[k]
+    return out
 
 
 def fit_image_lines(
@@ -232,7 +250,7 @@ def fit_image_lines(
     if start is None:
         model = line_spectrum(spectrum.lam, lines.lam, lines.flux, lsf, FAINT_AT_START)
         start = np.append(start_factors(spectrum, lines, model, 3.0, background=True), [0.0, 0.0])
-    result = best_fit(lambda p: image_residuals(p, spectrum, lines, lsf), start, restarts)
+    result = best_fit(image_objective(spectrum, lines, lsf), start, restarts)
     lam, flux = shifted_lines(lines, result.p)
     return _line_fit(replace(lines, lam=lam, flux=flux), lines, result, result.p[:-2])
 
@@ -246,10 +264,10 @@ def best_fit(residuals: Callable[[Vector], Vector], start: Vector, restarts: int
     same in every run.
     """
     limit = EVALUATIONS_PER_PARAMETER * (start.size + 1)
+    spread = np.cos(np.arange(1, start.size + 1) * np.arange(1.0, restarts + 1)[:, np.newaxis])
     best = fit_least_squares(residuals, start, limit)
-    for k in range(restarts):
-        spread = np.cos(np.arange(1, start.size + 1) * (k + 1.0))
-        other = fit_least_squares(residuals, start * (1.0 + RESTART_SPREAD * spread), limit)
+    for factor in 1.0 + RESTART_SPREAD * spread:
+        other = fit_least_squares(residuals, start * factor, limit)
         if other.converged and other.chi2 < best.chi2 * (1.0 - CLEARLY_BETTER):
             best = other
     return best
@@ -266,14 +284,18 @@ def hermite_parameters(p: Vector, lines: SkyLines) -> npt.NDArray[np.float64]:
     return out
 
 
-def table_residuals(p: Vector, spectrum: SkySpectrum, lines: SkyLines) -> Vector:
-    """Return the residuals of the table flavour."""
-    model = np.zeros(spectrum.lam.size)
-    flux = p[:-9][lines.group] ** 2 * lines.flux
-    add_hermite_lines(
-        spectrum.lam, lines.lam, flux, hermite_parameters(p, lines), TABLE_REACH, FAINT_IN_FIT, model
-    )
-    return (np.diff(model) - np.diff(spectrum.data)) / np.sqrt(spectrum.stat[1:] + spectrum.stat[:-1])
+def table_objective(spectrum: SkySpectrum, lines: SkyLines) -> Callable[[Vector], Vector]:
+    """Return the function that gives the residuals of the table flavour."""
+    seen = neighbour_differences(spectrum)
+
+    def residuals(p: Vector) -> Vector:
+        model = np.zeros(spectrum.lam.size)
+        flux = p[:-9][lines.group] ** 2 * lines.flux
+        shape = hermite_parameters(p, lines)
+        add_hermite_lines(spectrum.lam, lines.lam, flux, shape, TABLE_REACH, FAINT_IN_FIT, model)
+        return difference_residuals(model, *seen)
+
+    return residuals
 
 
 def fit_table_lines(
@@ -299,7 +321,7 @@ def fit_table_lines(
             model,
         )
         start = np.append(start_factors(spectrum, lines, model, 2.0, background=False), shape)
-    result = best_fit(lambda p: table_residuals(p, spectrum, lines), start, restarts)
+    result = best_fit(table_objective(spectrum, lines), start, restarts)
     flux = result.p[:-9][lines.group] ** 2 * lines.flux
     return _line_fit(replace(lines, flux=flux), lines, result, result.p[:-9])
 
