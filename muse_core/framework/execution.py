@@ -52,6 +52,7 @@ class RunContext:
     compat: bool = False
     threads: int = 1
     memory_bytes: int = 1_000_000_000
+    cluster: str = ""
     report_requested: bool = False
     show_progress: bool = False
     sign_products: bool = True
@@ -266,6 +267,7 @@ def run_recipe(
         compat=settings.compat_mode(),
         threads=threads or settings.thread_count(),
         memory_bytes=settings.memory_budget(),
+        cluster=settings.cluster_scheduler(),
         report_requested=settings.report_requested() if report is None else report,
         show_progress=show_progress,
         sign_products=sign_products,

@@ -28,6 +28,11 @@ def memory_budget() -> int:
     return megabytes * 1_000_000
 
 
+def cluster_scheduler() -> str:
+    """Return the Dask scheduler that is to do the work (MUSE_RECIPES_CLUSTER: address or file), else ""."""
+    return os.environ.get("MUSE_RECIPES_CLUSTER", "").strip()
+
+
 def report_requested() -> bool:
     """Tell whether quality pages are wanted (MUSE_RECIPES_REPORT=1, or muserun --report)."""
     return os.environ.get("MUSE_RECIPES_REPORT", "0").strip().lower() in ("1", "true", "yes", "on")

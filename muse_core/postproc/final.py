@@ -233,7 +233,11 @@ def make_cube(
         with cube_products.open_cube(product.path, product.header, grid, unit, name, p.format) as writer:
             is_product = writer.path == product.path
             slabs = cube_slabs(
-                contributions(combination), plan, threads=ctx.threads, memory_bytes=ctx.memory_bytes
+                contributions(combination),
+                plan,
+                threads=ctx.threads,
+                memory_bytes=ctx.memory_bytes,
+                cluster=ctx.cluster,
             )
             for slab in ctx.progress(slabs, "cube"):
                 end = slab.first + len(slab.data)

@@ -135,6 +135,7 @@ def cube_slabs(
     threads: int,
     memory_bytes: int,
     planes: int | None = None,
+    cluster: str = "",
 ) -> Iterator[Slab]:
     """Make the cube, slab by slab, in order.
 
@@ -142,17 +143,35 @@ def cube_slabs(
     ----------
     planes : int or None
         slab height (at least `plan.reach`); None = as the memory budget allows
+    cluster : str
+        scheduler of a Dask cluster that does the work instead of local threads (see `resampling.cluster`)
     """
     height = planes or planes_per_slab(plan, sum(c.rows for c in contributions), memory_bytes, threads)
     height = max(height, plan.reach)
+    if cluster:
+        from muse_core.resampling.cluster import slabs_on_cluster
+
+        yield from slabs_on_cluster(cluster, contributions, plan, height)
+    else:
+        yield from slabs_between(contributions, plan, 0, plan.grid.nz, height, threads)
+
+
+def slabs_between(
+    contributions: Sequence[Contribution], plan: CubePlan, first: int, last: int, height: int, threads: int
+) -> Iterator[Slab]:
+    """Make the planes first .. last - 1, slab by slab; nothing but the files is shared with other planes."""
     geometry = _Geometry(plan)
     nz = plan.grid.nz
+    edges = [*range(first, last, height), last]
+    # beyond a border inside the cube there is a layer that only lends its rows
+    edges = [*([max(first - plan.reach, 0)] if first > 0 else []), *edges]
+    edges = [*edges, *([min(last + plan.reach, nz)] if last < nz else [])]
 
     def gather(number: int) -> Layer:
-        first, last = number * height, min((number + 1) * height, nz)
-        limits = _wavelength_limits(plan, first, last)
+        low, high = edges[number], edges[number + 1]
+        limits = _wavelength_limits(plan, low, high)
         return make_layer(
-            contributions, plan.grid, plan.reference, limits, first, last, keep_rows=plan.report_flags
+            contributions, plan.grid, plan.reference, limits, low, high, keep_rows=plan.report_flags
         )
 
     def reject(below: Layer | None, layer: Layer, above: Layer | None) -> Layer:
@@ -160,10 +179,13 @@ def cube_slabs(
             find_cosmics(below, layer, above, plan.grid.ny, plan.grid.nx, plan.cosmics)
         return layer
 
-    def resample(below: Layer | None, layer: Layer, above: Layer | None) -> Slab:
+    def resample(below: Layer | None, layer: Layer, above: Layer | None) -> Slab | None:
+        if not first <= layer.first < last:
+            return None
         return _resample(below, layer, above, plan, geometry, len(contributions))
 
-    yield from in_stages(gather, (reject, resample), -(-nz // height), threads)
+    slabs = in_stages(gather, (reject, resample), len(edges) - 1, threads)
+    yield from (slab for slab in slabs if slab is not None)
 
 
 def _wavelength_limits(plan: CubePlan, first: int, last: int) -> tuple[float, float]:
