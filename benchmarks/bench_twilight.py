@@ -48,10 +48,17 @@ def main() -> None:
     parser.add_argument("--ifus", type=int, default=2)
     parser.add_argument("--nx", type=int, default=2048)
     parser.add_argument("--ny", type=int, default=2056)
+    parser.add_argument("--vignetting", type=float, default=0.0, help="excess in the corner, e.g. 0.2")
     parser.add_argument("--threads", type=int, default=4)
     parser.add_argument("--only-ours", action="store_true")
     args = parser.parse_args()
-    setup = RawSetup(nx=args.nx, ny=args.ny, ifus=tuple(range(1, args.ifus + 1)), cosmics=2000)
+    setup = RawSetup(
+        nx=args.nx,
+        ny=args.ny,
+        ifus=tuple(range(1, args.ifus + 1)),
+        cosmics=2000,
+        vignetting=args.vignetting,
+    )
     inputs = args.folder.resolve() / "inputs"
     if not (inputs / "twilight.sof").exists():
         started = time.perf_counter()
@@ -72,7 +79,8 @@ def main() -> None:
         check = check_truth(out / "TWILIGHT_CUBE.fits", setup)
         print(
             f"{name:5s} {times[name]:7.1f} s  {memory:7.0f} MB  "
-            f"truth: field {100 * check.field:.3f} %, edge {100 * check.edge:.3f} % rms"
+            f"truth: field {100 * check.field:.3f} %, edge {100 * check.edge:.3f} %, "
+            f"vignetted {100 * check.vignetted:.3f} % rms"
         )
     if "C" in times:
         print(f"ratio {times['ours'] / times['C']:.2f} with {args.threads} threads")

@@ -2,7 +2,7 @@
 """Drizzle on the plain grid of the sky-flat cube.
 
 The shared kernel `muse_core.resampling.weights.add_rows` serves any projection and method; here voxels are
-one pixel wide, rows have the size of a pixel, and three quarters of the neighbours get nothing. The same weights
+one pixel wide, rows have the size of a pixel, and most neighbours get nothing. The same weights
 in the same order, three times faster.
 """
 

@@ -33,6 +33,8 @@ class TwilightModel:
     vignetting : Vignetting or None
     filled : tuple of int
         Planes without data, interpolated between their neighbours.
+    vignetted : bool[ny, nx] or None
+        Area of the edge correction.
     """
 
     planes: npt.NDArray[np.float32]
@@ -43,6 +45,7 @@ class TwilightModel:
     good: npt.NDArray[np.bool_]
     vignetting: Vignetting | None
     filled: tuple[int, ...] = ()
+    vignetted: npt.NDArray[np.bool_] | None = None
 
 
 def white_image(cube: np.ndarray) -> np.ndarray:
@@ -87,6 +90,7 @@ def fit_twilight(
     xorder: int = 2,
     yorder: int = 2,
     narrow_field: bool = False,
+    level_outside: bool = True,
     **vignetting,
 ) -> TwilightModel:
     """Smooth the cube of a sky flat.
@@ -100,6 +104,10 @@ def fit_twilight(
     xorder, yorder : int
         Orders of the polynomial.
     narrow_field : bool
+    level_outside : bool
+        Compare the white image with its fit relative to the mean outside the vignetted area, where the fit
+        was made; else relative to the mean of everything, as the C pipeline does (which makes the correction
+        of a dark edge too weak by the part of the light that is missing).
     **vignetting
         Parameters of `fit_vignetting`.
     """
@@ -114,6 +122,9 @@ def fit_twilight(
     global_fit = planes.mean(axis=0, dtype=np.float64).astype(np.float32)
     mean = white[good].mean(dtype=np.float64)
     ratio = ((white / mean).astype(np.float32) / global_fit).astype(np.float32)
+    inside = good & ~outside
+    if vignetted is not None and level_outside and inside.any():
+        ratio = (ratio / ratio[inside].mean(dtype=np.float64)).astype(np.float32)
     if vignetted is None:
         return TwilightModel(planes, white, global_fit, ratio, ratio, good, None, tuple(empty))
     edge = fit_vignetting(ratio, good, vignetted, narrow_field=narrow_field, **vignetting)
@@ -121,4 +132,4 @@ def fit_twilight(
         plane *= edge.correction
         plane /= plane.mean(dtype=np.float64)
     corrected = (ratio / edge.correction).astype(np.float32)
-    return TwilightModel(planes, white, global_fit, ratio, corrected, good, edge, tuple(empty))
+    return TwilightModel(planes, white, global_fit, ratio, corrected, good, edge, tuple(empty), vignetted)

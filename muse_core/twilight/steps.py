@@ -7,13 +7,17 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import numpy as np
 
+from .cube import build_cube
 from .inputs import TwilightInputs, parse_detector
-from .model import TwilightModel, fit_twilight
+from .levels import field_map, fit_levels
+from .model import TwilightModel, fit_twilight, white_image
 from .prepare import PreparedIfu, memory_per_ifu, prepare_ifu, rounded
 from .store import RowStore
 from .vignetting import align_mask, nfm_mask
 
 PREPARE_BYTES = 3_500_000_000  # IFUs worked on at the same time fit in this, whatever the budget
+LEVEL_PASSES = 2
+LEVEL_TOLERANCE = 1e-3
 ROWS_PER_DETECTOR = 0.9  # part of the pixels of a detector that lie inside slices
 
 
@@ -85,7 +89,9 @@ def vignetted_area(inputs: TwilightInputs, shape: tuple[int, int], rows: int) ->
     return None if inputs.vignetting_mask is None else align_mask(inputs.vignetting_mask, shape)
 
 
-def smooth_cube(cube: np.ndarray, white: np.ndarray, inputs: TwilightInputs, p) -> TwilightModel:
+def smooth_cube(
+    cube: np.ndarray, white: np.ndarray, inputs: TwilightInputs, p, compat: bool = False
+) -> TwilightModel:
     """Fit the smooth illumination with the recipe's parameters."""
     return fit_twilight(
         cube,
@@ -98,7 +104,46 @@ def smooth_cube(cube: np.ndarray, white: np.ndarray, inputs: TwilightInputs, p) 
         xpar=p.vignxpar,
         ypar=p.vignypar,
         edge_limit=p.vignmaskedges,
+        level_outside=not compat,
     )
+
+
+def level_changes(model: TwilightModel, grid, store: RowStore) -> dict[int, float]:
+    """Levels of the IFUs (see `fit_levels`) if the field has a vignetted area."""
+    if model.vignetted is None:
+        return {}
+    x, y = (grid.crval[axis] + np.arange(size) for axis, size in enumerate((grid.nx, grid.ny)))
+    ifus = field_map(store.geometries, x, y)
+    return fit_levels(model.ratio, model.good, model.vignetted, ifus)
+
+
+def cube_and_model(store, prepared, fluxes, plan, inputs, p, ctx):
+    """Resample the rows and fit the illumination; with a vignetted area, settle the levels of the IFUs, too.
+
+    Returns
+    -------
+    cube : SkyCube
+    model : TwilightModel
+    fluxes : dict of int to float
+        What the data of each IFU were divided with (in units of the first one).
+    """
+    for attempt in range(LEVEL_PASSES + 1):
+        merge(store, prepared, fluxes)
+        cube = build_cube(store, plan, ctx.memory_bytes, ctx.threads)
+        model = smooth_cube(cube.data, white_image(cube.data), inputs, p, ctx.compat)
+        if ctx.compat or attempt == LEVEL_PASSES:
+            break
+        levels = level_changes(model, cube.grid, store)
+        largest = max(levels, key=lambda ifu: abs(levels[ifu] - 1), default=0)
+        if not largest or abs(levels[largest] - 1) < LEVEL_TOLERANCE:
+            break
+        ctx.log.info(
+            "outside of the vignetted area the IFUs differ by up to %.2f %% (IFU %d): levels changed",
+            100 * (levels[largest] - 1),
+            largest,
+        )
+        fluxes = {ifu: flux * levels.get(ifu, 1.0) for ifu, flux in fluxes.items()}
+    return cube, model, fluxes
 
 
 def report_failures(inputs: TwilightInputs, log) -> None:

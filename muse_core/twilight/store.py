@@ -19,7 +19,7 @@ import numpy as np
 from numba import njit
 
 from muse_core.detector.pixels import PixelMap, field_position, slice_place, wavelength_at
-from muse_core.detector.tables import NSLICE
+from muse_core.detector.tables import NSLICE, SliceGeometry
 
 BYTES_PER_ROW = 9
 
@@ -221,6 +221,11 @@ class RowStore:
     def rows(self) -> int:
         """Number of rows stored."""
         return sum(s.rows for s in self._slices)
+
+    @property
+    def geometries(self) -> dict[int, SliceGeometry]:
+        """Places of the slices of the IFUs in the field."""
+        return {ifu: pixels.geometry for ifu, pixels in sorted(self._maps.items()) if ifu in self._scales}
 
     def add(self, pixels: PixelMap, data, stat, dq, factors) -> StoredIfu:
         """Keep the rows of one IFU.

@@ -14,7 +14,7 @@ from muse_core.simulate.raw import RawSetup, simulate_raw
 from tests.parity.compare import assert_same_product
 from tests.parity.conftest import need_c_recipe
 
-pytestmark = pytest.mark.parity
+pytestmark = [pytest.mark.parity, pytest.mark.usefixtures("compat")]
 
 SETS = {
     "wide": (RawSetup(nx=256, ny=48, ifus=(1, 2, 3), vignetting=0.2), {}),
