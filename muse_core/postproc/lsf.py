@@ -25,6 +25,11 @@ def slice_key(ifu: int, slice_number: int) -> int:
     return (ifu - 1) * N_SLICE + slice_number - 1
 
 
+def rows_by_slice(rows_by_number: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return the rows of each slice, int64[1152], from those by the last 11 bits of `origin`, int64[2048]."""
+    return rows_by_number.reshape(32, 64)[1 : N_IFU + 1, 1 : N_SLICE + 1].ravel()
+
+
 @dataclass(frozen=True)
 class LsfImage:
     """Profiles of one or several slices on a common grid.

@@ -14,7 +14,7 @@ from muse_core.data.block import Block
 from muse_core.framework import InputError, RecipeError
 from muse_core.postproc import sky_products
 from muse_core.postproc.inputs import Calibrations, Settings
-from muse_core.postproc.lsf import N_IFU, N_SLICE, LsfImage, average_lsf
+from muse_core.postproc.lsf import LsfImage, average_lsf, rows_by_slice
 from muse_core.postproc.lsf_load import check_lsf_covers
 from muse_core.postproc.lsf_table import LsfTable
 from muse_core.postproc.positioning import apply_position, fit_position
@@ -234,8 +234,7 @@ def fit_model(
     rows without their lines.
     """
     lines = _lines_in_range(calib.sky_lines, region.spectrum, ctx)
-    by_number = reduction.exposure.rows_of_slices().reshape(32, 64)
-    rows_of_slice = by_number[1 : N_IFU + 1, 1 : N_SLICE + 1].ravel()
+    rows_of_slice = rows_by_slice(reduction.exposure.rows_of_slices())
     _check_profiles(calib, rows_of_slice, ctx)
     if isinstance(calib.lsf, LsfImage):
         restarts = 0 if ctx.compat else RESTARTS

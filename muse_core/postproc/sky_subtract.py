@@ -189,15 +189,6 @@ def slice_of(origin):
     return -1
 
 
-@njit(cache=True, nogil=True)
-def count_slices(origin, rows):
-    """Add the number of rows of each slice to ``rows`` (int64[1152])."""
-    for i in range(origin.size):
-        key = slice_of(origin[i])
-        if key >= 0:
-            rows[key] += 1
-
-
 @dataclass(frozen=True)
 class LineModel:
     """All that is needed to subtract lines from a row; lines are sorted by wavelength.

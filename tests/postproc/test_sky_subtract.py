@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from muse_core.postproc.lsf import LsfImage, pad_samples, slice_key
+from muse_core.postproc.lsf import LsfImage, pad_samples, rows_by_slice, slice_key
 from muse_core.postproc.lsf_table import LsfTable
 from muse_core.postproc.sky_lines import SkyLines
-from muse_core.postproc.sky_subtract import LineWindows, count_slices, line_model, subtract_lines
+from muse_core.postproc.sky_subtract import LineWindows, line_model, subtract_lines
 
 IFU = 7
 
@@ -149,8 +149,8 @@ def test_all_the_flux_of_a_line_is_taken():
 
 @pytest.mark.unit
 def test_rows_of_a_slice_are_counted():
-    rows = np.zeros(1152, np.int64)
     _, _, origin, _ = exposure()
-    count_slices(np.append(origin, np.int32(0)), rows)  # the last one has no valid slice
+    numbers = np.append(origin, np.int32(0)) & 0x7FF  # the last one has no valid slice
+    rows = rows_by_slice(np.bincount(numbers, minlength=2048))
     assert rows[slice_key(IFU, 1)] == 225
     assert rows.sum() == origin.size
