@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,12 +37,15 @@ from muse_core.resampling.grid import (
 )
 from muse_core.resampling.quality import pixel_steps_arcsec, qc_from_plane, quality_plane
 from muse_core.resampling.row_images import row_images_requested
-from muse_core.resampling.slabs import Contribution, CosmicRejection, CubePlan, cube_slabs
+from muse_core.resampling.slabs import Contribution, CosmicRejection, CubePlan, Slab, cube_slabs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from astropy.io.fits import Header
 
     from muse_core.framework import Frame, ParamValues, RunContext
+    from muse_core.resampling.cube_file import CubeWriter
 
 
 @dataclass
@@ -239,11 +243,8 @@ def make_cube(
                 memory_bytes=ctx.memory_bytes,
                 cluster=ctx.cluster,
             )
-            for slab in ctx.progress(slabs, "cube"):
+            for slab in ctx.progress(written(slabs, writer, is_product, ctx.threads), "cube"):
                 end = slab.first + len(slab.data)
-                writer.write_planes(slab.first, slab.data, slab.stat)
-                if is_product:
-                    writer.hash_rows(end)
                 images.add_planes(slab.first, slab.data, slab.stat)
                 n_cosmics += slab.cosmics
                 for rows, found in zip(flagged, slab.flagged):
@@ -267,6 +268,37 @@ def make_cube(
             )
             if is_product:
                 product.sums = writer.sums
+
+
+def written(slabs: Iterator[Slab], writer: CubeWriter, is_product: bool, threads: int) -> Iterator[Slab]:
+    """Yield the slabs while a thread writes their planes in order (none with `threads` = 1).
+
+    Parameters
+    ----------
+    is_product : bool
+        the planes go into the MD5 of the file's data
+    """
+
+    def write(slab: Slab) -> None:
+        writer.write_planes(slab.first, slab.data, slab.stat)
+        if is_product:
+            writer.hash_rows(slab.first + len(slab.data))
+
+    if threads <= 1:
+        for slab in slabs:
+            write(slab)
+            yield slab
+        return
+    with ThreadPoolExecutor(1) as pool:
+        before: Future[None] | None = None
+        for slab in slabs:
+            now = pool.submit(write, slab)
+            if before:
+                before.result()
+            before = now
+            yield slab
+        if before:
+            before.result()
 
 
 def measure_quality(plane, grid: OutputGrid, ctx: RunContext) -> list[tuple[str, object, str]]:  # type: ignore[no-untyped-def]
