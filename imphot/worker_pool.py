@@ -19,6 +19,7 @@ __all__ = [
     "IDLE_SECONDS",
     "Worker",
     "close_workers",
+    "living_workers",
     "read_message",
     "return_worker",
     "take_worker",
@@ -84,6 +85,11 @@ def close_workers():
         _spare.clear()
     for worker in list(_alive):
         worker.close()
+
+
+def living_workers():
+    """All workers whose process runs, waiting or not."""
+    return [worker for worker in list(_alive) if worker.process.poll() is None]
 
 
 class Worker:
