@@ -17,6 +17,7 @@ from product_helpers import (
     random_cube,
 )
 
+from muse_core.framework.products import sign
 from muse_core.resampling.cube_cards import data_unit_text, variance_unit_text
 from muse_core.resampling.cube_file import CubeReader, CubeWriter
 
@@ -42,6 +43,26 @@ def test_planes_in_any_order_give_the_same_file(tmp_path):
         np.testing.assert_array_equal(hdus["STAT"].data, stat)
         for hdu in hdus[1:]:
             assert hdu.verify_datasum() == 1
+
+
+@pytest.mark.parametrize("hashed", [0, 3, 7])
+def test_sums_of_the_writer_are_those_of_the_file(hashed, tmp_path):
+    grid = Grid(nz=7)
+    data, stat = random_cube(grid)
+    header = primary()
+    header["DATAMD5"] = ("0" * 32, "MD5 checksum")
+    for name in ("a.fits", "b.fits"):
+        with CubeWriter(tmp_path / name, header, grid, FLUX, "FIELD") as cube:
+            cube.write_planes(0, data[:4], stat[:4])
+            cube.hash_rows(min(hashed, 4))
+            cube.write_planes(4, data[4:], stat[4:])
+            cube.hash_rows(hashed)
+            more = fits.ImageHDU(np.arange(12.0, dtype=np.float32).reshape(3, 4), name="white")
+            cube.finish(header, [more])
+        sign(tmp_path / name, cube.sums if name == "a.fits" else None)
+    assert (tmp_path / "a.fits").read_bytes() == (tmp_path / "b.fits").read_bytes()
+    with pytest.raises(ValueError, match="closed"):
+        cube.hash_rows(7)
 
 
 def test_threads_may_share_the_writer(tmp_path):
