@@ -9,16 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from muse_core.data.block import Block
+from muse_core.data.block import Block, RowRuns
 from muse_core.resampling.grid import OutputGrid
-from muse_core.resampling.voxels import (
-    count_rows,
-    locate_celestial,
-    locate_pixel,
-    locate_plane,
-    number_voxels,
-    place_rows,
-)
+from muse_core.resampling.voxels import count_rows, find_spaxels, locate_plane, number_voxels, place_rows
 
 
 @dataclass(frozen=True)
@@ -54,8 +47,9 @@ class Layer:
         as in the table
     weight : float32[n] or float32[0]
         exposure weights; empty = 1
-    row, source : int64[n], int32[n] or None
-        number of each row in its exposure, and number of the contribution
+    numbered : list of (int32 array, numbering)
+        per contribution: place in this layer of each row that was gathered (-1: none), and what its number in the
+        exposure comes from; empty if the numbers are not wanted
     judged : int32[n]
         `dq` with the cosmic rays of these planes flagged
     cosmics : int64 array
@@ -72,8 +66,7 @@ class Layer:
     stat: npt.NDArray[np.float32]
     dq: npt.NDArray[np.int32]
     weight: npt.NDArray[np.float32]
-    row: npt.NDArray[np.int64] | None
-    source: npt.NDArray[np.int32] | None
+    numbered: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.int64] | RowRuns]]
     judged: npt.NDArray[np.int32]
     cosmics: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
@@ -81,6 +74,12 @@ class Layer:
         """Return the rows of the planes first .. last - 1 of the cube."""
         a, b = ((plane - self.first) * spaxels for plane in (first, last))
         return slice(int(self.starts[a]), int(self.starts[b]))
+
+    def row_numbers(self, places: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
+        """Return, per contribution, the numbers in the exposure of the rows at some places."""
+        wanted = np.zeros(self.dq.size + 1, np.bool_)  # one more for the place -1
+        wanted[places] = True
+        return [numbers[np.flatnonzero(wanted[target])] for target, numbers in self.numbered]
 
 
 def make_layer(
@@ -116,56 +115,26 @@ def make_layer(
     floats = [np.empty(total, np.float32) for _ in range(5)]
     dq = np.empty(total, np.int32)
     weight = np.empty(total if weighted else 0, np.float32)
-    row = np.empty(total, np.int64) if keep_rows else None
-    source = np.empty(total, np.int32) if keep_rows else None
-    target = np.empty(max((voxel.size for voxel in voxels), default=0), np.int32)
-    for number, (block, voxel) in enumerate(zip(blocks, voxels)):
+    numbered = []
+    target = np.empty(0, np.int32)
+    for contribution, block, voxel in zip(contributions, blocks, voxels):
+        if keep_rows or target.size < voxel.size:
+            target = np.empty(voxel.size, np.int32)
         columns = (block.xpos, block.ypos, block.lam, block.data, block.stat)
         place_rows(voxel, starts[1:], *columns, block.dq, *floats, dq, target)
-        if weighted or keep_rows:
+        if weighted:
             placed = target[: voxel.size]
-            inside = placed >= 0
-            placed = placed[inside]
-            if weighted:
-                factor = contributions[number].weight
-                weight[placed] = 1.0 if factor is None else factor
-            if row is not None and source is not None:
-                row[placed] = block.row[inside]
-                source[placed] = number
-    return Layer(first, last, starts[:-1], *floats, dq, weight, row, source, judged=dq)
+            weight[placed[placed >= 0]] = 1.0 if contribution.weight is None else contribution.weight
+        if keep_rows:
+            numbered.append((target, block.numbering))
+    return Layer(first, last, starts[:-1], *floats, dq, weight, numbered, judged=dq)
 
 
 def _locate(
     block: Block, grid: OutputGrid, reference: tuple[float, float], first: int, last: int
 ) -> npt.NDArray[np.int32]:
     """Return the voxel of each row, counted from plane `first`; -1 for rows of other planes."""
-    spaxel = np.empty(len(block), np.int32)
-    if grid.celestial:
-        locate_celestial(
-            block.xpos,
-            block.ypos,
-            *map(float, reference),
-            grid.crval[0],
-            grid.crval[1],
-            np.linalg.inv(np.array(grid.matrix)),
-            grid.crpix[0],
-            grid.crpix[1],
-            grid.nx,
-            grid.ny,
-            spaxel,
-        )
-    else:
-        locate_pixel(
-            block.xpos,
-            block.ypos,
-            grid.crval[0],
-            grid.crval[1],
-            grid.matrix[0][0],
-            grid.matrix[1][1],
-            grid.nx,
-            grid.ny,
-            spaxel,
-        )
+    spaxel = find_spaxels(grid, reference, block.xpos, block.ypos)
     voxel = np.empty(len(block), np.int32)
     locate_plane(block.lam, grid.crval[2], grid.crpix[2], grid.dlambda, grid.log_wavelength, grid.nz, voxel)
     number_voxels(spaxel, first, last - first, grid.nx * grid.ny, voxel)

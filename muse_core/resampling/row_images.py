@@ -21,7 +21,7 @@ from numba import njit
 
 from muse_core.resampling.collapse import Filter, FilterImage
 from muse_core.resampling.cube_cards import image_pair_cards
-from muse_core.resampling.voxels import locate_celestial, locate_pixel
+from muse_core.resampling.voxels import find_spaxels
 from muse_core.resampling.weights import (
     DRIZZLE,
     LANCZOS,
@@ -108,10 +108,7 @@ class RowImages:
         if self._method == NEAREST:
             self._method = LINEAR
         self._centre1, self._centre2 = grid.voxel_centres()
-        celestial = not str(grid.ctype[0]).startswith("PIXEL")
-        self._cosine = np.cos(np.radians(self._centre2)) if celestial else np.ones_like(self._centre1)
-        self._celestial = celestial
-        self._inverse = np.linalg.inv(np.array(grid.matrix))
+        self._cosine = np.cos(np.radians(self._centre2)) if grid.celestial else np.ones_like(self._centre1)
         # the C pipeline measures both output steps with the scale of the first axis here
         steps = (abs(grid.matrix[0][0]) / grid.scale[0], abs(grid.matrix[1][1]) / grid.scale[0])
         self._radius = resampling.rc * math.hypot(*steps)
@@ -125,33 +122,7 @@ class RowImages:
     def add_block(self, block: Block, weight: float = 1.0) -> None:
         """Add rows of an exposure of some weight; bad ones and cosmic rays (dq != 0) are left out."""
         grid = self._grid
-        spaxel = np.empty(len(block), np.int32)
-        if self._celestial:
-            locate_celestial(
-                block.xpos,
-                block.ypos,
-                *map(float, self._reference),
-                grid.crval[0],
-                grid.crval[1],
-                self._inverse,
-                grid.crpix[0],
-                grid.crpix[1],
-                grid.nx,
-                grid.ny,
-                spaxel,
-            )
-        else:
-            locate_pixel(
-                block.xpos,
-                block.ypos,
-                grid.crval[0],
-                grid.crval[1],
-                grid.matrix[0][0],
-                grid.matrix[1][1],
-                grid.nx,
-                grid.ny,
-                spaxel,
-            )
+        spaxel = find_spaxels(grid, self._reference, block.xpos, block.ypos)
         for image in self.images:
             add_rows_to_image(
                 block.xpos,

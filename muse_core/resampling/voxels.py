@@ -6,9 +6,37 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
+from muse_core.resampling.grid import OutputGrid
+
 _SMALL_ANGLE = 0.1  # rad; the series below are good to 1e-17 there
+
+
+def find_spaxels(
+    grid: OutputGrid,
+    reference: tuple[float, float],
+    xpos: npt.NDArray[np.float32],
+    ypos: npt.NDArray[np.float32],
+) -> npt.NDArray[np.int32]:
+    """Return the spaxel (iy * nx + ix) of each row; rows outside of the grid go to its border.
+
+    Parameters
+    ----------
+    reference : (float, float)
+        coordinates to which the positions are relative (celestial grids)
+    """
+    spaxel = np.empty(xpos.size, np.int32)
+    crval1, crval2 = grid.crval[:2]
+    if grid.celestial:
+        inverse = np.linalg.inv(np.array(grid.matrix))
+        pole = (*map(float, reference), crval1, crval2, inverse, grid.crpix[0], grid.crpix[1])
+        locate_celestial(xpos, ypos, *pole, grid.nx, grid.ny, spaxel)
+    else:
+        steps = (grid.matrix[0][0], grid.matrix[1][1])
+        locate_pixel(xpos, ypos, crval1, crval2, *steps, grid.nx, grid.ny, spaxel)
+    return spaxel
 
 
 @njit(cache=True, nogil=True)
