@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -41,6 +40,8 @@ SAVE_OPTIONS = (
     "combined",
     "stacked",
 )
+MADE_FROM_VOXELS = frozenset(("cube", "stacked"))
+"""Products without the keywords of pixel tables."""
 DEFAULT_PIXFRAC = 0.6
 DEFAULT_SKY_SIGMA = (15.0, 0.0)
 
@@ -302,10 +303,11 @@ def sort_exposures(frames: Iterable[Frame], p: ParamValues, ctx: RunContext) -> 
     except ValueError as error:
         raise RecipeError(str(error)) from error
     cut = (p.lambdamin, p.lambdamax)
+    slice_offsets = not parse_save(p.save) <= MADE_FROM_VOXELS
     reductions = []
     for number, date in enumerate(sorted(groups), 1):
         members = _one_per_ifu(groups[date], number, date, ctx)
-        reductions.append(_merge(number, members, cut, ctx))
+        reductions.append(_merge(number, members, cut, slice_offsets, ctx))
         reductions[-1].overrides = overrides
     return reductions
 
@@ -340,7 +342,11 @@ def _one_per_ifu(
 
 
 def _merge(
-    number: int, members: list[tuple[Frame, PixelTableFile]], cut: tuple[float, float], ctx: RunContext
+    number: int,
+    members: list[tuple[Frame, PixelTableFile]],
+    cut: tuple[float, float],
+    slice_offsets: bool,
+    ctx: RunContext,
 ) -> Reduction:
     tables = [table for _, table in members]
     scales = fit_ifu_scales([table.header for table in tables], ctx.log, compat=ctx.compat)
@@ -351,7 +357,7 @@ def _merge(
             f"Pixel table {tables[0].source} contains no entries after cutting to {cut[0]:.3f}..{cut[1]:.3f} "
             "Angstrom; widen lambdamin and lambdamax"
         )
-    header = merged_header(tables)
+    header = merged_header(tables, slice_offsets=slice_offsets)
     present = {table.ifu for table in tables}
     if 0 not in present and len(present) < 24:
         missing = ", ".join(str(ifu) for ifu in range(1, 25) if ifu not in present)
@@ -365,23 +371,30 @@ def _merge(
     )  # fmt: skip
 
 
-def merged_header(tables: list[PixelTableFile]) -> Header:
-    """Return the header of a merged exposure: that of the first IFU with the slice offsets of all."""
+def merged_header(tables: list[PixelTableFile], *, slice_offsets: bool) -> Header:
+    """Return the header of a merged exposure: that of the first IFU.
+
+    Parameters
+    ----------
+    slice_offsets : bool
+        with the 48 slice offsets of each IFU, which cubes and their images do not need
+    """
     from muse_core.framework.products import header_without, make_card, set_card
 
-    own = ("ESO DRS MUSE FLAT FLUX", f"{PIXTABLE} LIMITS", "ESO QC ")
-    header = header_without(tables[0].header, lambda key: key.startswith(own) or key == "EXTNAME")
+    offsets = f"{PIXTABLE} EXP"
+    dropped = ["ESO DRS MUSE FLAT FLUX", f"{PIXTABLE} LIMITS", "ESO QC "]
+    if not slice_offsets:
+        dropped.append(offsets)
+    header = header_without(tables[0].header, lambda key: key.startswith(tuple(dropped)) or key == "EXTNAME")
     if "RADECSYS" in header:
         header.rename_keyword("RADECSYS", "RADESYS")
-    known, text = set(header), "x-offset of given slice"
-    for table in tables[1:]:
-        for card in table.header.cards:
-            if card.keyword.startswith(f"{PIXTABLE} EXP") and card.keyword not in known:
+    if slice_offsets:
+        known, text = set(header), "x-offset of given slice"
+        for card in (card for table in tables[1:] for card in table.header.cards):
+            if card.keyword.startswith(offsets) and card.keyword not in known:
                 known.add(card.keyword)
-                if card.comment != text:
-                    card = make_card(card.keyword, card.value, text)  # noqa: PLW2901
-                header.append(copy.copy(card), end=True)
-    if f"{PIXTABLE} MERGED" not in known:
+                header.append(make_card(card.keyword, card.value, text), end=True)
+    if f"{PIXTABLE} MERGED" not in header:
         text = "Merged IFUs that went into this pixel table"
         set_card(header, f"{PIXTABLE} MERGED", len(tables), text)
     return header
