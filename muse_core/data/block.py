@@ -40,6 +40,13 @@ class RowRuns:
         number_rows(self.places, self.firsts, self.start, rows)
         return rows
 
+    def __getitem__(self, index: I8) -> I8:
+        """Return the numbers of some rows, counted from `start`."""
+        places = index + self.start
+        run = np.searchsorted(self.places, places, side="right") - 1
+        numbers: I8 = self.firsts[run] + (places - self.places[run])
+        return numbers
+
 
 class Block:
     """Columns of some rows of one exposure, in the order of the table.
@@ -80,6 +87,11 @@ class Block:
         """Number of each row in the exposure."""
         if isinstance(self._row, RowRuns):
             self._row = self._row.numbers(len(self))
+        return self._row
+
+    @property
+    def numbering(self) -> I8 | RowRuns:
+        """What `row` comes from: gives the number of a row by its index, without the memory of a column."""
         return self._row
 
     @row.setter

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from muse_core.data.block import Block, RowRuns, new_block
-from muse_core.data.file_kernels import BOX_ROWS, ZONE_ROWS, find_runs, read_rows, scan_boxes
+from muse_core.data.file_kernels import BOX_ROWS, PIECE_ROWS, ZONE_ROWS, find_runs, read_rows, scan_boxes
 from muse_core.data.memory import borrow_words
 from muse_core.data.pixtable import COLUMNS, PixelTableFile
 from muse_core.framework import InputError
@@ -233,6 +233,8 @@ class Exposure:
         block, words = new_block(total, columns)
         # in the worst case each row is a run; memory that is not written to costs nothing
         places, firsts = borrow_words(2 * total).view(np.int64), borrow_words(2 * total).view(np.int64)
+        piece = np.empty(PIECE_ROWS, np.uint32)
+        scratch = piece, piece.view(np.float32), np.empty((PIECE_ROWS // 2 + 1, 2), np.int32)
         first_rows = self.first_rows
         end, n = 0, 0
         for index, runs, _ in jobs:
@@ -240,13 +242,16 @@ class Exposure:
             with _opened(self.files[index]) as source:
                 end, n = read_rows(
                     *source,
+                    *scratch,
                     runs,
                     *limits,
+                    int(first_rows[index]),
                     float(self.scales[index]),
                     words,
+                    block.data,
+                    block.stat,
                     places,
                     firsts,
-                    int(first_rows[index]),
                     start,
                     n,
                 )
@@ -261,12 +266,16 @@ class Exposure:
 
 
 @contextmanager
-def _opened(file: PixelTableFile) -> Iterator[tuple[int, npt.NDArray[np.int64], int]]:
+def _opened(
+    file: PixelTableFile,
+) -> Iterator[tuple[int, npt.NDArray[np.int64], int, npt.NDArray[np.uint8]]]:
     """Open a file; yields the source of rows that the kernels take."""
     descriptor = os.open(file.path, os.O_RDONLY)
     try:
-        offsets = np.array([file.offsets[name] for name in COLUMNS], np.int64)
-        yield descriptor, offsets, file.stride
+        offsets = [file.offsets[name] for name in COLUMNS]
+        offsets += [min(offsets), max(offsets) + 4]
+        raw = np.empty(0 if file.stride == 4 else PIECE_ROWS * file.stride, np.uint8)
+        yield descriptor, np.array(offsets), file.stride, raw
     finally:
         os.close(descriptor)
 
@@ -318,13 +327,20 @@ def _cut_file(file: PixelTableFile, zone: ZoneMap, cut: tuple[float, float]) -> 
 def _scan(
     file: PixelTableFile, boxes: npt.NDArray[np.int64], cut: tuple[float, float], zone: ZoneMap
 ) -> None:
-    limits = _float32_interval(*cut)
+    words = np.empty((4, PIECE_ROWS), np.uint32)
+    x, y, lam, origin = words
     with _opened(file) as source:
         complete = scan_boxes(
             *source,
+            (x, y, lam, origin),
+            x.view(np.float32),
+            y.view(np.float32),
+            lam.view(np.float32),
+            origin.view(np.int32),
+            np.empty((2, 64), np.float32),
             file.rows,
             boxes,
-            *limits,
+            *_float32_interval(*cut),
             zone.lam_min,
             zone.lam_max,
             zone.limits,

@@ -6,9 +6,10 @@ They are the one place where a kernel does input: it calls ``pread`` of the C li
 cube takes some thousand runs of about a thousand rows from each file; read from Python, each of them would
 cost more than its bytes, and would need the interpreter lock.
 
-A source of rows is described by (descriptor, offsets, stride): the byte offset in the file of the first value
-of each column in the order of `pixtable.COLUMNS`, and the bytes from one row to the next (4 for image
-columns, the row length for a binary table). Words are big-endian.
+A source of rows is described by (descriptor, offsets, stride, raw): the byte offsets in the file of the first
+value of each column in the order of `pixtable.COLUMNS`, of the first of all, and of what is behind a row; the
+bytes from one row to the next (4 for image columns, the row length for a binary table); and, for a binary
+table, scratch memory for `PIECE_ROWS` rows. Words in the file are big-endian.
 """
 
 from __future__ import annotations
@@ -41,11 +42,11 @@ else:
 
 
 @njit(cache=True, nogil=True)
-def load_bytes(descriptor, offset, count, raw):
-    """Fill raw[:count] (uint8) from the file; False if the file ends before."""
+def load_bytes(descriptor, offset, count, address):
+    """Read `count` bytes to a memory address; False if the file ends before."""
     done = 0
     while done < count:
-        got = pread(descriptor, raw.ctypes.data + done, count - done, offset + done)
+        got = pread(descriptor, address + done, count - done, offset + done)
         if got <= 0:
             return False
         done += got
@@ -53,54 +54,37 @@ def load_bytes(descriptor, offset, count, raw):
 
 
 @njit(cache=True, nogil=True)
-def load_column(descriptor, offsets, stride, column, first, last, held, raw, words):
+def load_table(descriptor, offsets, stride, raw, first, last):
+    """Read the rows first .. last - 1 of a binary table as they are; nothing to do for image columns."""
+    if stride == 4:
+        return True
+    count = (last - first - 1) * stride + offsets[8] - offsets[7]
+    return load_bytes(descriptor, offsets[7] + first * stride, count, raw.ctypes.data)
+
+
+@njit(cache=True, nogil=True)
+def load_column(descriptor, offsets, stride, raw, column, first, last, held, words):
     """Read one column of the rows first .. last - 1 into words[:last - first] (uint32), native.
 
     Parameters
     ----------
-    raw : uint8[PIECE_ROWS * stride]
-        scratch memory; for a binary table (stride > 4) it holds the rows already, from row `held` on
+    held : int
+        for a binary table: the first row that `load_table` has read
     """
     count = last - first
     if stride == 4:
-        if not load_bytes(descriptor, offsets[column] + 4 * first, 4 * count, raw):
+        if not load_bytes(descriptor, offsets[column] + 4 * first, 4 * count, words.ctypes.data):
             return False
-        swap_words(raw.view(np.uint32), count, words)
+        for i in range(count):
+            v = words[i]
+            words[i] = ((v & 0xFF) << 24) | ((v & 0xFF00) << 8) | ((v >> 8) & 0xFF00) | (v >> 24)
     else:
-        swap_strided(raw, offsets[column] - offsets.min() + (first - held) * stride, stride, count, words)
+        at = offsets[column] - offsets[7] + (first - held) * stride
+        for i in range(count):
+            high = (np.uint32(raw[at]) << 8) | np.uint32(raw[at + 1])
+            words[i] = (high << 16) | (np.uint32(raw[at + 2]) << 8) | np.uint32(raw[at + 3])
+            at += stride
     return True
-
-
-@njit(cache=True, nogil=True)
-def load_table(descriptor, offsets, stride, first, last, raw):
-    """Read rows of a binary table as they are; nothing to do for image columns."""
-    if stride == 4:
-        return True
-    start = offsets.min()
-    count = (last - first - 1) * stride + offsets.max() + 4 - start
-    return load_bytes(descriptor, start + first * stride, count, raw)
-
-
-@njit(cache=True, nogil=True)
-def swap_words(source, count, target):
-    """Turn `count` big-endian words (uint32) into native ones."""
-    for i in range(count):
-        v = source[i]
-        target[i] = ((v & 0xFF) << 24) | ((v & 0xFF00) << 8) | ((v >> 8) & 0xFF00) | (v >> 24)
-
-
-@njit(cache=True, nogil=True)
-def swap_strided(source, lead, stride, count, target):
-    """Take big-endian words `stride` bytes apart, from byte `lead` on, out of `source` (uint8)."""
-    at = lead
-    for i in range(count):
-        target[i] = (
-            np.uint32(source[at]) << 24
-            | np.uint32(source[at + 1]) << 16
-            | np.uint32(source[at + 2]) << 8
-            | np.uint32(source[at + 3])
-        )
-        at += stride
 
 
 @njit(cache=True, nogil=True)
@@ -190,50 +174,54 @@ def count_inside(lam, low, high):
 def pack_segments(words, lead, segments, n, target, at):
     """Copy the rows of `n` segments one behind the other into target[at:], from words[row - lead]."""
     for k in range(n):
-        first = segments[k, 0] - lead
-        for i in range(segments[k, 1] - segments[k, 0]):
-            target[at + i] = words[first + i]
-        at += segments[k, 1] - segments[k, 0]
+        count = segments[k, 1] - segments[k, 0]
+        # slices instead of sums as indices: those might be negative, which the compiler has to look after
+        source, place = words[segments[k, 0] - lead :], target[at : at + count]
+        for i in range(count):
+            place[i] = source[i]
+        at += count
 
 
 @njit(cache=True, nogil=True)
 def read_rows(
-    descriptor, offsets, stride, runs, low, high, scale, columns, places, firsts, first_row, at, run
-):
+    descriptor, offsets, stride, raw, words, lam, segments, runs, low, high, first_row, scale, columns, data,
+    stat, places, firsts, at, run,
+):  # fmt: skip
     """Read the rows of some runs with low <= wavelength <= high, one behind the other.
 
     Parameters
     ----------
+    words : uint32[PIECE_ROWS], lam : float32[PIECE_ROWS], segments : int32[PIECE_ROWS // 2 + 1, 2]
+        scratch memory, the first two the same
     runs : int64[m, 2]
         first row of each run and the one behind its last
     low, high : float32
+    first_row : int
+        number of the first row of the file
     scale : float
         factor on data (stat: its square; float64 arithmetic)
     columns : 7 arrays uint32[n] or uint32[0]
         filled from place `at` on, as bits; empty arrays are columns that are not wanted
+    data, stat : float32[n]
+        two of these columns as numbers
     places, firsts : int64[n]
         filled from number `run` on with the place of the first row of each run of rows that follow each
-        other, and with its number, counted from `first_row`
+        other, and with its number
 
     Returns
     -------
     int, int
-        the place behind the last row, the number of the next run; -1 if the file ended too early
+        the place behind the last row (-1 if the file ended too early), the number of the next run
     """
-    raw = np.empty(PIECE_ROWS * stride, np.uint8)
-    words = np.empty(PIECE_ROWS, np.uint32)
-    segments = np.empty((PIECE_ROWS // 2 + 1, 2), np.int32)
-    data, stat = columns[DATA].view(np.float32), columns[STAT].view(np.float32)
     for k in range(runs.shape[0]):
         start = runs[k, 0]
         while start < runs[k, 1]:
             stop = min(start + PIECE_ROWS, runs[k, 1])
-            if not (
-                load_table(descriptor, offsets, stride, start, stop, raw)
-                and load_column(descriptor, offsets, stride, LAM, start, stop, start, raw, words)
-            ):
+            if not load_table(descriptor, offsets, stride, raw, start, stop):
                 return -1, run
-            n = find_segments(words.view(np.float32), stop - start, low, high, segments)
+            if not load_column(descriptor, offsets, stride, raw, LAM, start, stop, start, words):
+                return -1, run
+            n = find_segments(lam, stop - start, low, high, segments)
             if n > 0:
                 pack_segments(words, 0, segments, n, columns[LAM], at)
                 behind = at
@@ -247,18 +235,24 @@ def read_rows(
                         continue
                     target = columns[column][at:] if n == 1 else words
                     if not load_column(
-                        descriptor, offsets, stride, column, start + lead, start + tail, start, raw, target
+                        descriptor, offsets, stride, raw, column, start + lead, start + tail, start, target
                     ):
                         return -1, run
                     if n > 1:
                         pack_segments(words, lead, segments, n, columns[column], at)
                 if scale != 1.0 and data.size > 0:
-                    for i in range(at, behind):
-                        data[i] = np.float32(np.float64(data[i]) * scale)
-                        stat[i] = np.float32(np.float64(stat[i]) * scale * scale)
+                    scale_rows(data[at:behind], stat[at:behind], scale)
                 at = behind
             start = stop
     return at, run
+
+
+@njit(cache=True, nogil=True)
+def scale_rows(data, stat, scale):
+    """Multiply data (float32[n]) by a factor and stat by its square, in place."""
+    for i in range(data.size):
+        data[i] = np.float64(data[i]) * scale
+        stat[i] = np.float64(stat[i]) * scale * scale
 
 
 @njit(cache=True, nogil=True)
@@ -277,21 +271,21 @@ def lane_limits(values, lam, low, high, lowest, highest):
     float32, float32
         smallest and largest value; (inf, -inf) if there is none
     """
-    lowest[:] = np.inf
-    highest[:] = -np.inf
-    count = values.size
-    whole = count - count % _LANES
-    for start in range(0, whole, _LANES):
-        for k in range(_LANES):
-            v = values[start + k]
-            inside = (lam[start + k] >= low) & (lam[start + k] <= high)
-            lowest[k] = v if inside & (v < lowest[k]) else lowest[k]
-            highest[k] = v if inside & (v > highest[k]) else highest[k]
     smallest, largest = np.float32(np.inf), np.float32(-np.inf)
     for k in range(_LANES):
-        smallest = min(smallest, lowest[k])
-        largest = max(largest, highest[k])
-    for i in range(whole, count):
+        lowest[k], highest[k] = smallest, largest
+    whole = values.size - values.size % _LANES
+    for start in range(0, whole, _LANES):
+        value, wavelength = values[start : start + _LANES], lam[start : start + _LANES]
+        for k in range(_LANES):
+            v = value[k]
+            inside = (wavelength[k] >= low) & (wavelength[k] <= high)
+            lowest[k] = v if inside & (v < lowest[k]) else lowest[k]
+            highest[k] = v if inside & (v > highest[k]) else highest[k]
+    for k in range(_LANES):
+        smallest = lowest[k] if lowest[k] < smallest else smallest
+        largest = highest[k] if highest[k] > largest else largest
+    for i in range(whole, values.size):
         v = values[i]
         if (lam[i] >= low) & (lam[i] <= high):
             smallest = v if v < smallest else smallest
@@ -301,12 +295,17 @@ def lane_limits(values, lam, low, high, lowest, highest):
 
 @njit(cache=True, nogil=True)
 def scan_boxes(
-    descriptor, offsets, stride, rows, boxes, low, high, zone_low, zone_high, limits, numbers, found
-):
+    descriptor, offsets, stride, raw, words, x, y, lam, origin, lanes, rows, boxes, low, high, zone_low,
+    zone_high, limits, numbers, found,
+):  # fmt: skip
     """Find the limits of groups of rows with low <= wavelength <= high.
 
     Parameters
     ----------
+    words : 4 arrays uint32[PIECE_ROWS]; x, y, lam : float32[PIECE_ROWS]; origin : int32[PIECE_ROWS]
+        scratch memory, and the same as numbers
+    lanes : float32[2, 64]
+        scratch memory
     rows : int
         number of rows of the file
     boxes : int64[m]
@@ -326,11 +325,7 @@ def scan_boxes(
     bool
         False if the file ended too early
     """
-    raw = np.empty(PIECE_ROWS * stride, np.uint8)
-    words = np.empty((4, PIECE_ROWS), np.uint32)
-    x, y, lam = words[0].view(np.float32), words[1].view(np.float32), words[2].view(np.float32)
-    origin = words[3].view(np.int32)
-    lowest, highest = np.empty(_LANES, np.float32), np.empty(_LANES, np.float32)
+    lowest, highest = lanes[0], lanes[1]
     k = 0
     while k < boxes.size:
         n = 1  # neighbouring boxes are read together
@@ -338,10 +333,10 @@ def scan_boxes(
             n += 1
         start = boxes[k] * BOX_ROWS
         stop = min(start + n * BOX_ROWS, rows)
-        complete = load_table(descriptor, offsets, stride, start, stop, raw)
+        complete = load_table(descriptor, offsets, stride, raw, start, stop)
         for i, column in enumerate((XPOS, YPOS, LAM, ORIGIN)):
             complete = complete and load_column(
-                descriptor, offsets, stride, column, start, stop, start, raw, words[i]
+                descriptor, offsets, stride, raw, column, start, stop, start, words[i]
             )
         if not complete:
             return False
@@ -378,8 +373,10 @@ def origin_limits(origin, lam, low, high, numbers):
     numbers[0], numbers[1], numbers[2], numbers[3] = 99, -1, 99, -1
     for i in range(origin.size):
         if lam[i] >= low and lam[i] <= high:
-            ifu, number = (origin[i] >> 6) & 0x1F, origin[i] & 0x3F
-            numbers[0], numbers[1] = min(numbers[0], ifu), max(numbers[1], ifu)
-            numbers[2], numbers[3] = min(numbers[2], number), max(numbers[3], number)
+            for k, number in enumerate(((origin[i] >> 6) & 0x1F, origin[i] & 0x3F)):
+                if number < numbers[2 * k]:
+                    numbers[2 * k] = number
+                if number > numbers[2 * k + 1]:
+                    numbers[2 * k + 1] = number
             if not different & 0x7FF:
                 break

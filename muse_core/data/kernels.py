@@ -40,8 +40,9 @@ def number_rows(places, firsts, start, rows):
     i = 0
     while i < rows.size:
         stop = places[low + 1] - start if low + 1 < places.size else rows.size
-        first = firsts[low] - places[low] + start
-        for k in range(i, min(stop, rows.size)):
-            rows[k] = first + k
+        first = firsts[low] - places[low] + start + i
+        part = rows[i : max(i, stop)]
+        for k in range(part.size):
+            part[k] = first + k
         i = max(i, stop)
         low += 1

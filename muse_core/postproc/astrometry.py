@@ -19,6 +19,7 @@ Limits = tuple[float, float, float, float]
 
 _RAD = math.pi / 180.0
 _FAST_DEG = 0.9 * math.degrees(SMALL)
+_ROWS = 1024
 _log = logging.getLogger(__name__)
 
 
@@ -138,37 +139,49 @@ def apply_astrometry(xpos, ypos, model: AstrometryModel) -> None:  # type: ignor
 def project_rows(xpos, ypos, cd11, cd12, cd21, cd22, x0, y0):  # type: ignore[no-untyped-def]
     """Kernel of `apply_astrometry`: float32[n] arrays in place, the rest float64.
 
-    Rows are first counted that the fast formula is not made for (at or far from the pole, on the line where
-    the angle jumps, not a number); where there are none, the loop has no branches and is vectorised.
+    Near the pole, but not on it nor on the line where the angle jumps, there is a formula without branches,
+    so that the loop is vectorised.
     """
-    step = 1024
-    for start in range(0, xpos.size, step):
-        x_part, y_part = xpos[start : start + step], ypos[start : start + step]
+    for start in range(0, xpos.size, _ROWS):
+        stop = min(start + _ROWS, xpos.size)
         special = 0
-        for i in range(x_part.size):
-            x, y = _plane(x_part[i], y_part[i], cd11, cd12, cd21, cd22, x0, y0)
-            special += not ((x != 0.0) & (x * x + y * y < _FAST_DEG * _FAST_DEG))
-        if special == 0:
-            for i in range(x_part.size):
-                x, y = _plane(x_part[i], y_part[i], cd11, cd12, cd21, cd22, x0, y0)
-                x_part[i], y_part[i] = _native_near(x, y)
-            continue
-        for i in range(x_part.size):
-            x, y = _plane(x_part[i], y_part[i], cd11, cd12, cd21, cd22, x0, y0)
-            if (x != 0.0) & (x * x + y * y < _FAST_DEG * _FAST_DEG):
-                x_part[i], y_part[i] = _native_near(x, y)
-            else:
-                x_part[i], y_part[i] = _native(x, y)
+        a, b = xpos[start:stop], ypos[start:stop]
+        for i in range(a.size):
+            x, y = _plane(a[i], b[i], cd11, cd12, cd21, cd22, x0, y0)
+            special += not _is_near(x, y)
+        while start < stop:
+            end = stop
+            if special:  # up to the next special row
+                end = start
+                x, y = _plane(xpos[end], ypos[end], cd11, cd12, cd21, cd22, x0, y0)
+                while end < stop and _is_near(x, y):
+                    end += 1
+                    if end < stop:
+                        x, y = _plane(xpos[end], ypos[end], cd11, cd12, cd21, cd22, x0, y0)
+            a, b = xpos[start:end], ypos[start:end]
+            for i in range(a.size):
+                x, y = _plane(a[i], b[i], cd11, cd12, cd21, cd22, x0, y0)
+                a[i], b[i] = _native_near(x, y)
+            if end < stop:
+                x, y = _plane(xpos[end], ypos[end], cd11, cd12, cd21, cd22, x0, y0)
+                xpos[end], ypos[end] = _native(x, y)
+            start = end + 1
 
 
-@njit(inline="always", error_model="numpy")
+@njit(nogil=True, error_model="numpy")
+def _is_near(x, y):  # type: ignore[no-untyped-def]
+    """Say whether `_native_near` is made for a point."""
+    return (x != 0.0) & (x * x + y * y < _FAST_DEG * _FAST_DEG)
+
+
+@njit(nogil=True, error_model="numpy")
 def _plane(xpos, ypos, cd11, cd12, cd21, cd22, x0, y0):  # type: ignore[no-untyped-def]
     """Return the coordinates of a row in the tangent plane [deg]."""
     dx, dy = np.float64(xpos) - x0, np.float64(ypos) - y0
     return cd11 * dx + cd12 * dy, cd21 * dx + cd22 * dy
 
 
-@njit(inline="always", error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _native_near(x, y):  # type: ignore[no-untyped-def]
     """Return phi and theta - pi/2 for x != 0 and a distance from the pole below `_FAST_DEG`."""
     distance = small_arctangent(math.sqrt(x * x + y * y) * _RAD)

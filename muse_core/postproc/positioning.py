@@ -26,6 +26,7 @@ from muse_core.postproc.header_values import Header, get_float, get_str
 _DEG = 180.0 / math.pi
 _FAST_RAD = np.float32(0.9 * SMALL)
 _FAST_DEC_DEG = 80.0
+_ROWS = 1024
 _log = logging.getLogger(__name__)
 
 
@@ -141,24 +142,28 @@ def rotate_rows(xpos, ypos, pole_dec_deg):  # type: ignore[no-untyped-def]
     pole_dec = math.radians(pole_dec_deg)
     sin_pole, cos_pole = math.sin(pole_dec), math.cos(pole_dec)
     far_from_pole = abs(pole_dec_deg) <= _FAST_DEC_DEG
-    step = 1024
-    for start in range(0, xpos.size, step):
-        x, y = xpos[start : start + step], ypos[start : start + step]
-        special = 0
-        for i in range(x.size):
-            special += not _is_near(x[i], y[i])
-        if special == 0 and far_from_pole:
-            for i in range(x.size):
-                x[i], y[i] = _celestial_near(x[i], y[i], pole_dec, pole_dec_deg, sin_pole, cos_pole)
-            continue
-        for i in range(x.size):
-            if far_from_pole and _is_near(x[i], y[i]):
-                x[i], y[i] = _celestial_near(x[i], y[i], pole_dec, pole_dec_deg, sin_pole, cos_pole)
-            else:
-                x[i], y[i] = _celestial(x[i], y[i], pole_dec_deg, sin_pole, cos_pole)
+    x, y = xpos, ypos
+    for start in range(0, x.size, _ROWS):
+        stop = min(start + _ROWS, x.size)
+        special = 0 if far_from_pole else 1
+        a, b = x[start:stop], y[start:stop]
+        for i in range(a.size):
+            special += not _is_near(a[i], b[i])
+        while start < stop:
+            end = stop
+            if special:  # up to the next special row
+                end = start
+                while end < stop and far_from_pole and _is_near(x[end], y[end]):
+                    end += 1
+            a, b = x[start:end], y[start:end]
+            for i in range(a.size):
+                a[i], b[i] = _celestial_near(a[i], b[i], pole_dec, pole_dec_deg, sin_pole, cos_pole)
+            if end < stop:
+                x[end], y[end] = _celestial(x[end], y[end], pole_dec_deg, sin_pole, cos_pole)
+            start = end + 1
 
 
-@njit(inline="always", error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _is_near(phi, theta):  # type: ignore[no-untyped-def]
     return (abs(theta) < _FAST_RAD) & (phi >= np.float32(0.0)) & (phi < np.float32(6.2832))
 

@@ -91,7 +91,7 @@ MATRICES = [(-PIXELS, 0.0, 0.0, PIXELS), (-3e-5, 4e-5, 5e-5, 3e-5), (-0.02, 0.01
 
 
 def pixel_rows(n=30000):
-    x, y = RNG.uniform(-160, 160, (2, n)).astype("f4")
+    x, y = np.random.default_rng(2).uniform(-160, 160, (2, n)).astype("f4")
     x[100:110], y[100:110] = 0.5, 0.25  # the pole itself
     x[200:210] = 0.5  # where the angle jumps
     y[300:310] = 0.25
