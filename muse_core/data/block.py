@@ -89,14 +89,14 @@ class Block:
             self._row = self._row.numbers(len(self))
         return self._row
 
+    @row.setter
+    def row(self, numbers: I8 | RowRuns) -> None:
+        self._row = numbers
+
     @property
     def numbering(self) -> I8 | RowRuns:
         """What `row` comes from: gives the number of a row by its index, without the memory of a column."""
         return self._row
-
-    @row.setter
-    def row(self, numbers: I8 | RowRuns) -> None:
-        self._row = numbers
 
     def __len__(self) -> int:
         return int(self.lam.size)

@@ -48,8 +48,8 @@ class Layer:
     weight : float32[n] or float32[0]
         exposure weights; empty = 1
     numbered : list of (int32 array, numbering)
-        per contribution: place in this layer of each row that was gathered (-1: none), and what its number in the
-        exposure comes from; empty if the numbers are not wanted
+        per contribution: place in this layer of each row that was gathered (-1: none), and what its number
+        in the exposure comes from; empty if the numbers are not wanted
     judged : int32[n]
         `dq` with the cosmic rays of these planes flagged
     cosmics : int64 array

@@ -182,7 +182,7 @@ def slabs_between(
     def resample(below: Layer | None, layer: Layer, above: Layer | None) -> Slab | None:
         if not first <= layer.first < last:
             return None
-        return _resample(below, layer, above, plan, geometry, len(contributions))
+        return _resample(below, layer, above, plan, geometry)
 
     slabs = in_stages(gather, (reject, resample), len(edges) - 1, threads)
     yield from (slab for slab in slabs if slab is not None)
@@ -251,7 +251,6 @@ def _resample(
     above: Layer | None,
     plan: CubePlan,
     geometry: _Geometry,
-    contributions: int,
 ) -> Slab:
     """Make the planes of a layer from its rows and those of its neighbours."""
     grid = plan.grid
@@ -259,8 +258,8 @@ def _resample(
     slab = Slab(layer.first, np.empty(shape, np.float32), np.empty(shape, np.float32))
     hit = layer.cosmics
     slab.cosmics = hit.size
-    if layer.row is not None and layer.source is not None:
-        slab.flagged = [layer.row[hit[layer.source[hit] == number]] for number in range(contributions)]
+    if plan.report_flags:
+        slab.flagged = layer.row_numbers(hit)
     method = METHODS[plan.resampling.method]
     if method == NEAREST:
         nearest_rows(
