@@ -123,16 +123,19 @@ RECIPE = RecipeSpec(
 
 
 def run(frames, p, ctx):
-    from muse_core.twilight.cube import CubePlan
+    from muse_core.twilight.cube import CubePlan, build_cube
     from muse_core.twilight.inputs import open_inputs
+    from muse_core.twilight.model import white_image
     from muse_core.twilight.products import base_header, datacube_hdus, flux_cards, twilight_hdus
     from muse_core.twilight.steps import (
-        cube_and_model,
         integrated_fluxes,
+        merge,
         open_store,
         prepare_all,
         quality_cards,
         report_failures,
+        settle_levels,
+        smooth_cube,
     )
 
     paths = {tag.tag: [frame.path for frame in frames[tag.tag]] for tag in RECIPE.inputs}
@@ -154,11 +157,18 @@ def run(frames, p, ctx):
         ctx.log.info("%d IFUs, %d pixel-table rows", len(prepared), store.rows)
         plan = CubePlan(p.resample, p.crtype, p.crsigma, p.dlambda)
         try:
-            cube, model, fluxes = cube_and_model(store, prepared, measured, plan, inputs, p, ctx)
+            merge(store, prepared, measured)
+            fluxes = settle_levels(store, prepared, measured, plan, inputs, p, ctx)
+            cube = build_cube(store, plan, ctx.memory_bytes, ctx.threads)
         except ValueError as error:
             raise RecipeError(str(error)) from None
     ctx.log.info("cube of %d x %d x %d, %d cosmic rays", *cube.data.shape[::-1], cube.rejected)
 
+    white = white_image(cube.data)
+    try:
+        model = smooth_cube(cube.data, white, inputs, p, ctx.compat)
+    except ValueError as error:
+        raise RecipeError(str(error)) from None
     if model.filled:
         planes = ", ".join(f"{cube.grid.wavelength(k):.0f}" for k in model.filled)
         ctx.log.warning("no data in the planes at %s Angstrom, interpolated between neighbours", planes)
@@ -171,10 +181,10 @@ def run(frames, p, ctx):
     target = str(primary.get("OBJECT", ""))
     cube_inputs = [f for f in frames if f.tag != "VIGNETTING_MASK"]
     model_inputs = cube_inputs if inputs.narrow_field else list(frames)
-    sky_hdus, model_hdus = datacube_hdus(cube, model.white, target), twilight_hdus(model, cube.grid, target)
+    sky_hdus, model_hdus = datacube_hdus(cube, white, target), twilight_hdus(model, cube.grid, target)
     ctx.save("DATACUBE_SKYFLAT", sky_hdus, base=base, used=cube_inputs, qc=qc, extra=extra)
     ctx.save("TWILIGHT_CUBE", model_hdus, base=base, used=model_inputs, extra=extra)
     if ctx.report_requested:
         from muse_core.report.twilight import twilight_report
 
-        ctx.report(twilight_report(cube, model.white, model, prepared, fluxes, inputs.failed))
+        ctx.report(twilight_report(cube, white, model, prepared, fluxes, inputs.failed))

@@ -33,8 +33,6 @@ class TwilightModel:
     vignetting : Vignetting or None
     filled : tuple of int
         Planes without data, interpolated between their neighbours.
-    vignetted : bool[ny, nx] or None
-        Area of the edge correction.
     """
 
     planes: npt.NDArray[np.float32]
@@ -45,7 +43,6 @@ class TwilightModel:
     good: npt.NDArray[np.bool_]
     vignetting: Vignetting | None
     filled: tuple[int, ...] = ()
-    vignetted: npt.NDArray[np.bool_] | None = None
 
 
 def white_image(cube: np.ndarray) -> np.ndarray:
@@ -132,4 +129,4 @@ def fit_twilight(
         plane *= edge.correction
         plane /= plane.mean(dtype=np.float64)
     corrected = (ratio / edge.correction).astype(np.float32)
-    return TwilightModel(planes, white, global_fit, ratio, corrected, good, edge, tuple(empty), vignetted)
+    return TwilightModel(planes, white, global_fit, ratio, corrected, good, edge, tuple(empty))

@@ -7,17 +7,18 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import numpy as np
 
-from .cube import build_cube
+from .cube import cube_grid
 from .inputs import TwilightInputs, parse_detector
 from .levels import field_map, fit_levels
 from .model import TwilightModel, fit_twilight, white_image
 from .prepare import PreparedIfu, memory_per_ifu, prepare_ifu, rounded
+from .preview import quick_cube
 from .store import RowStore
 from .vignetting import align_mask, nfm_mask
 
 PREPARE_BYTES = 3_500_000_000  # IFUs worked on at the same time fit in this, whatever the budget
-LEVEL_PASSES = 2
-LEVEL_TOLERANCE = 1e-3
+LEVEL_PASSES = 4
+LEVEL_TOLERANCE = 1e-4
 ROWS_PER_DETECTOR = 0.9  # part of the pixels of a detector that lie inside slices
 
 
@@ -108,42 +109,35 @@ def smooth_cube(
     )
 
 
-def level_changes(model: TwilightModel, grid, store: RowStore) -> dict[int, float]:
-    """Levels of the IFUs (see `fit_levels`) if the field has a vignetted area."""
-    if model.vignetted is None:
-        return {}
-    x, y = (grid.crval[axis] + np.arange(size) for axis, size in enumerate((grid.nx, grid.ny)))
-    ifus = field_map(store.geometries, x, y)
-    return fit_levels(model.ratio, model.good, model.vignetted, ifus)
+def settle_levels(store, prepared, fluxes, plan, inputs, p, ctx) -> dict[int, float]:
+    """Fluxes that put all IFUs on one level outside of the vignetted area (see `fit_levels`).
 
-
-def cube_and_model(store, prepared, fluxes, plan, inputs, p, ctx):
-    """Resample the rows and fit the illumination; with a vignetted area, settle the levels of the IFUs, too.
-
-    Returns
-    -------
-    cube : SkyCube
-    model : TwilightModel
-    fluxes : dict of int to float
-        What the data of each IFU were divided with (in units of the first one).
+    Found from quick cubes; without a vignetted area, or with compat, the fluxes are those measured.
     """
-    for attempt in range(LEVEL_PASSES + 1):
-        merge(store, prepared, fluxes)
-        cube = build_cube(store, plan, ctx.memory_bytes, ctx.threads)
-        model = smooth_cube(cube.data, white_image(cube.data), inputs, p, ctx.compat)
-        if ctx.compat or attempt == LEVEL_PASSES:
+    if ctx.compat or not (inputs.narrow_field or inputs.vignetting_mask is not None):
+        return fluxes
+    grid = cube_grid(store.limits, plan.dlambda)
+    ifus = field_map(
+        store.geometries, *(grid.crval[i] + np.arange(n) for i, n in enumerate((grid.nx, grid.ny)))
+    )
+    settled = fluxes
+    for _ in range(LEVEL_PASSES):
+        cube = quick_cube(store, grid, ctx.threads)
+        white = white_image(cube)
+        model = smooth_cube(cube, white, inputs, p)
+        levels = fit_levels(model.ratio, model.good, vignetted_area(inputs, white.shape, p.vignnfmmask), ifus)
+        settled = {ifu: flux * levels.get(ifu, 1.0) for ifu, flux in settled.items()}
+        merge(store, prepared, settled)
+        if all(abs(level - 1) < LEVEL_TOLERANCE for level in levels.values()):
             break
-        levels = level_changes(model, cube.grid, store)
-        largest = max(levels, key=lambda ifu: abs(levels[ifu] - 1), default=0)
-        if not largest or abs(levels[largest] - 1) < LEVEL_TOLERANCE:
-            break
-        ctx.log.info(
-            "outside of the vignetted area the IFUs differ by up to %.2f %% (IFU %d): levels changed",
-            100 * (levels[largest] - 1),
-            largest,
-        )
-        fluxes = {ifu: flux * levels.get(ifu, 1.0) for ifu, flux in fluxes.items()}
-    return cube, model, fluxes
+    changed = {ifu: 100 * (settled[ifu] / fluxes[ifu] - 1) for ifu in fluxes}
+    largest = max(changed, key=lambda ifu: abs(changed[ifu]))
+    ctx.log.info(
+        "levels of the IFUs settled outside of the vignetted area: fluxes changed by up to %.2f %% (IFU %d)",
+        changed[largest],
+        largest,
+    )
+    return settled
 
 
 def report_failures(inputs: TwilightInputs, log) -> None:

@@ -77,7 +77,8 @@ def _pack(
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _cell(position, size):
+def cell_of(position, size):
+    """Number of the cell that holds a position, counted from the centre of the first one; never outside."""
     cell = math.floor(position + 0.5)
     return int(min(max(cell, 0.0), size - 1.0))
 
@@ -110,10 +111,10 @@ def _locate(
             if lam < low or lam > high:
                 continue
             px, py = field_position(x, left[y], right[y], place)
-            iy = _cell(np.float64(py) - origin[1], ny) - row0
+            iy = cell_of(np.float64(py) - origin[1], ny) - row0
             if iy >= 0 and iy < height:
-                ix = _cell(np.float64(px) - origin[0], nx)
-                k = _cell((np.float64(lam) - origin[2]) / dlambda, nz)
+                ix = cell_of(np.float64(px) - origin[0], nx)
+                k = cell_of((np.float64(lam) - origin[2]) / dlambda, nz)
                 v = (k * height + iy) * nx + ix
                 voxel[n] = v
                 counts[v] += 1
@@ -285,6 +286,14 @@ class RowStore:
                 start += len(part)
         return StoredIfu(pixels.ifu, flux, used, tuple(limits))
 
+    def slices(self, ifu: int) -> list[StoredSlice]:
+        """Slices of one IFU that have rows."""
+        return [s for s in self._slices if s.ifu == ifu]
+
+    def scale(self, ifu: int) -> float:
+        """What the values of an IFU are divided with."""
+        return self._scales[ifu]
+
     def freeze(self, scales: dict[int, float], limits) -> None:
         """Set the scale of each IFU (values are divided by it) and the limits of all rows.
 
@@ -296,7 +305,7 @@ class RowStore:
         )
         self.limits = np.asarray(limits, float)
 
-    def _read(self, entry: StoredSlice) -> tuple[np.ndarray, ...]:
+    def read(self, entry: StoredSlice) -> tuple[np.ndarray, ...]:
         """Values, variances and flags of one slice."""
         part = slice(entry.first, entry.first + entry.rows)
         if self._descriptor is None:
@@ -347,7 +356,7 @@ class RowStore:
         begin = 0
         for entry in chosen:
             _locate(
-                *self._geometry(entry), origin, dlambda, size, row0, row1,
+                *self.places(entry), origin, dlambda, size, row0, row1,
                 voxel[begin : begin + entry.rows], counts,
             )  # fmt: skip
             begin += entry.rows
@@ -359,13 +368,13 @@ class RowStore:
         following, begin = starts[:-1].copy(), 0
         for entry in chosen:
             _place(
-                *self._read(entry), self._scales[entry.ifu], *self._geometry(entry),
+                *self.read(entry), self._scales[entry.ifu], *self.places(entry),
                 voxel[begin : begin + entry.rows], following, *out.values(),
             )  # fmt: skip
             begin += entry.rows
         return out, starts
 
-    def _geometry(self, entry: StoredSlice) -> tuple:
+    def places(self, entry: StoredSlice) -> tuple:
         """Arguments of the kernels that tell where the pixels of a slice lie."""
         pixels, s = self._maps[entry.ifu], entry.slice_index
         return (

@@ -12,6 +12,7 @@ from muse_core.simulate.raw import RawSetup
 from muse_core.twilight import cube as cubes
 from muse_core.twilight.cube import CubePlan, build_cube
 from muse_core.twilight.drizzle import drizzle_rows
+from muse_core.twilight.preview import quick_cube
 from muse_core.twilight.store import RowStore
 
 SETUP = RawSetup(nx=192, ny=30, ifus=(1, 2))
@@ -171,3 +172,22 @@ def test_absurd_field_is_refused():
         cubes.cube_grid((0, 1e7, 0, 10, 5000, 9000), 250.0)
     with pytest.raises(ValueError, match="dlambda"):
         cubes.cube_grid((0, 10, 0, 10, 5000, 9000), 0.01)
+
+
+@pytest.mark.law
+def test_quick_cube_is_the_mean_of_the_rows(tmp_path):
+    cubes_found = []
+    for threads, memory in ((1, 10**9), (3, 0)):
+        with filled(tmp_path, memory)[0] as store:
+            grid = cubes.cube_grid(store.limits, 250.0)
+            size = grid.nz, grid.ny, grid.nx
+            rows, starts = store.strip(0, grid.ny, size, 250.0)
+            cubes_found.append(quick_cube(store, grid, threads))
+    voxel = np.repeat(np.arange(starts.size - 1), np.diff(starts))
+    good = rows["dq"] == 0
+    sums = np.bincount(voxel[good], rows["data"][good], starts.size - 1)
+    counts = np.bincount(voxel[good], minlength=starts.size - 1)
+    expected = np.where(counts, sums / np.maximum(counts, 1), np.nan).reshape(size)
+    assert np.isfinite(expected).mean() > 0.5
+    assert np.allclose(cubes_found[0], expected, rtol=1e-6, equal_nan=True)
+    assert np.array_equal(cubes_found[0], cubes_found[1], equal_nan=True)
