@@ -8,7 +8,9 @@ import inspect
 import logging
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from .errors import UserError, WorkerError
 
@@ -56,7 +58,7 @@ class ImphotArgumentParser(argparse.ArgumentParser):
     def __init__(self, functions, *args, **kwargs):
         super().__init__(*args, **kwargs)
         image = bool(functions & FIT_IMAGE)
-        number = {"type": optional_number, "metavar": "VALUE"}
+        number: dict[str, Any] = {"type": optional_number, "metavar": "VALUE"}
         add = self.add_argument
         if image:
             add("--regions", default="star", help="none, star, notstar or a ds9 region file (default: star)")
@@ -193,7 +195,7 @@ def _fit_photometry():
     function = fitboth.fit_image_and_star_photometry if star else fitimage.fit_image_photometry
     kwargs = extract_function_args(options, function)
     if len(options.muse_image) == 1 or options.display:
-        results = (function(options.hst_image, name, **kwargs) for name in options.muse_image)
+        results: Iterable = (function(options.hst_image, name, **kwargs) for name in options.muse_image)
     else:
         pool = workers.FitImageAndStarPhotometryMP if star else workers.FitImagePhotometryMP
         results = pool(options.hst_image, options.muse_image, kwargs, options.nworker)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from .fitimage import fit_image_photometry
+from .fitimage import arguments_of, fit_image_photometry
 from .fitstar import fit_star_photometry
 from .painting import load_pair
 
@@ -48,48 +48,8 @@ def fit_image_and_star_photometry(
     -------
     (FittedImagePhotometry, FittedStarPhotometry)
     """
-    hst, muse = load_pair(hst, muse)
-    image = fit_image_photometry(
-        hst,
-        muse,
-        regions=regions,
-        fix_scale=fix_scale,
-        fix_bg=fix_bg,
-        fix_dx=fix_dx,
-        fix_dy=fix_dy,
-        fix_fwhm=fix_fwhm,
-        fix_beta=fix_beta,
-        min_scale=min_scale,
-        hst_fwhm=hst_fwhm,
-        hst_beta=hst_beta,
-        margin=margin,
-        segment=segment,
-        display=display,
-        nowait=nowait,
-        hardcopy=hardcopy,
-        title=title,
-        star=star,
-        save=save,
-        fig=fig,
-        taper=taper,
-        apply=apply,
-        resample=resample,
-        extramask=extramask,
-        init_dx=init_dx,
-        init_dy=init_dy,
-        method=method,
-    )
-    stars = fit_star_photometry(
-        hst,
-        muse,
-        star,
-        fix_fwhm=fix_fwhm,
-        fix_beta=fix_beta,
-        display=display,
-        nowait=nowait,
-        hardcopy=hardcopy,
-        title=title,
-        fig=fig,
-        method=method,
-    )
+    given = dict(locals())  # all arguments, and nothing else yet
+    given["hst"], given["muse"] = load_pair(hst, muse)
+    image = fit_image_photometry(**given)
+    stars = fit_star_photometry(**arguments_of(fit_star_photometry, given) | {"apply": False})
     return image, stars

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 
 from .errors import UserError
@@ -13,6 +15,10 @@ from .results import FittedImagePhotometry
 
 __all__ = ["fit_image_photometry", "fit_with_pictures"]
 
+NOT_ALIGNED = (
+    "The pixels of the HST and MUSE images are not aligned. Bring the HST image to the MUSE pixels with "
+    "regrid_hst_like_muse (or the script regrid_hst_to_muse), or use method='image'"
+)
 PARAMETERS = ("scale", "bg", "dx", "dy", "fwhm", "beta")
 
 
@@ -98,30 +104,8 @@ def fit_image_photometry(
     -------
     FittedImagePhotometry
     """
-    result, muse, pictures = fit_with_pictures(
-        hst,
-        muse,
-        regions=regions,
-        fix_scale=fix_scale,
-        fix_bg=fix_bg,
-        fix_dx=fix_dx,
-        fix_dy=fix_dy,
-        fix_fwhm=fix_fwhm,
-        fix_beta=fix_beta,
-        min_scale=min_scale,
-        hst_fwhm=hst_fwhm,
-        hst_beta=hst_beta,
-        margin=margin,
-        segment=segment,
-        star=star,
-        taper=taper,
-        extramask=extramask,
-        init_dx=init_dx,
-        init_dy=init_dy,
-        method=method,
-        hst_psf=hst_psf,
-        mask_points=mask_points,
-    )
+    given = dict(locals())  # all arguments, and nothing else yet
+    result, muse, pictures = fit_with_pictures(**arguments_of(fit_with_pictures, given))
     _outputs(result, muse, pictures, display, nowait, hardcopy, title, fig, save, apply, resample)
     return result
 
@@ -160,13 +144,11 @@ def fit_with_pictures(
     """
     method = check_method(method)
     hst, muse = load_pair(hst, muse)
-    given = (fix_scale, fix_bg, fix_dx, fix_dy, fix_fwhm, fix_beta)
-    fixed = {name: _number(value, f"fix_{name}") for name, value in zip(PARAMETERS, given, strict=True)}
-    starts = _number(init_dx, "init_dx"), _number(init_dy, "init_dy")
-    margin, hst_moffat = (
-        _number(margin, "margin"),
-        (_number(hst_fwhm, "hst_fwhm"), _number(hst_beta, "hst_beta")),
-    )
+    held = (fix_scale, fix_bg, fix_dx, fix_dy, fix_fwhm, fix_beta)
+    fixed = {n: optional_float(value, f"fix_{n}") for n, value in zip(PARAMETERS, held, strict=True)}
+    starts = optional_float(init_dx, "init_dx"), optional_float(init_dy, "init_dy")
+    margin = optional_float(margin, "margin")
+    hst_moffat = optional_float(hst_fwhm, "hst_fwhm"), optional_float(hst_beta, "hst_beta")
     if not (margin >= 0 and hst_moffat[0] > 0 and hst_moffat[1] > 1):
         raise UserError("margin must not be negative, hst_fwhm must be positive and hst_beta larger than one")
     if star is not None:
@@ -177,11 +159,7 @@ def fit_with_pictures(
         raise UserError("All pixels of the MUSE image are masked or not a number: nothing is left to fit")
     if method == "fourier":
         if not aligned:
-            raise UserError(
-                "The pixels of the HST and MUSE images are not aligned. Bring the HST image to the "
-                "MUSE pixels with "
-                "regrid_hst_like_muse (or the script regrid_hst_to_muse), or use method='image'"
-            )
+            raise UserError(NOT_ALIGNED)
         result, pictures = _fourier(
             hst, muse, regions, star, segment, extra, fixed, starts, hst_moffat, min_scale, margin, taper
         )
@@ -206,6 +184,12 @@ def fit_with_pictures(
     return result, muse, pictures
 
 
+def arguments_of(function, given):
+    """The entries of a dictionary that are arguments of a function."""
+    names = inspect.signature(function).parameters
+    return {name: value for name, value in given.items() if name in names}
+
+
 def check_method(method):
     """Name of the engine, checked."""
     if method is None:
@@ -215,7 +199,8 @@ def check_method(method):
     return method
 
 
-def _number(value, name):
+def optional_float(value, name):
+    """A number or None; name says which argument it is."""
     if value is None:
         return None
     try:

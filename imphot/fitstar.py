@@ -9,6 +9,7 @@ import numpy as np
 
 from .ds9regions import Ds9Circle
 from .errors import UserError
+from .fitimage import NOT_ALIGNED, check_method, optional_float
 from .fourier_engine import hold_parameters
 from .grids import image_grids_aligned
 from .images import pixel_steps
@@ -65,19 +66,13 @@ def fit_star_photometry(
     -------
     FittedStarPhotometry
     """
-    from .fitimage import _number, check_method
-
     matched = check_method(method) == "image"
     hst, muse = load_pair(hst, muse)
     ra, dec, radius = check_star(star)
-    fixed = {"fwhm": _number(fix_fwhm, "fix_fwhm"), "beta": _number(fix_beta, "fix_beta")}
+    fixed = {"fwhm": optional_float(fix_fwhm, "fix_fwhm"), "beta": optional_float(fix_beta, "fix_beta")}
     if not image_grids_aligned(hst, muse):
         if not matched:
-            raise UserError(
-                "The pixels of the HST and MUSE images are not aligned. Bring the HST image to the "
-                "MUSE pixels with "
-                "regrid_hst_like_muse (or the script regrid_hst_to_muse), or use method='image'"
-            )
+            raise UserError(NOT_ALIGNED)
         from .regrid import regrid_hst_like_muse, rescale_hst_like_muse
 
         hst = regrid_hst_like_muse(rescale_hst_like_muse(hst, muse, inplace=False), muse, inplace=False)

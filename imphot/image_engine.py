@@ -123,10 +123,9 @@ def _enough(usable, used):
         )
 
 
-def _linear(model_image, data, weight, fixed, free_level):
-    """Scale and background that fit best for a given model, and the chi squared."""
+def _linear(m, d, weight, fixed):
+    """Scale and background with which the model m fits the data d best, and the chi squared."""
     scale, bg = fixed.get("scale"), fixed.get("bg")
-    m, d = model_image, data
     if scale is None and bg is None:
         s0, s1, s2 = weight.sum(), weight @ m, weight @ (m * m)
         d0, d1 = weight @ d, weight @ (m * d)
@@ -136,7 +135,7 @@ def _linear(model_image, data, weight, fixed, free_level):
     elif scale is None:
         scale = (weight @ (m * (d - bg))) / max(weight @ (m * m), 1e-300)
     elif bg is None:
-        bg = (weight @ (d - scale * m)) / weight.sum() if free_level else 0.0
+        bg = (weight @ (d - scale * m)) / weight.sum()
     residual = d - scale * m - bg
     return scale, bg, float(weight @ (residual * residual))
 
@@ -194,13 +193,12 @@ def _solve(scene, data, usable, sigma, local, fixed, steps, min_scale):
 
     beta = fixed.get("beta") if fixed.get("beta") is not None else 2.5
     trials = [fixed["fwhm"]] if fixed.get("fwhm") is not None else [0.45, 0.65, 0.9, 1.3]
-    best = None
+    starts = []
     for fwhm in trials:
         m = model.image(local[0], local[1], fwhm, beta)[usable]
-        scale, bg, chi = _linear(m, d, square, fixed, True)
-        if best is None or chi < best[0]:
-            best = (chi, fwhm, scale, bg)
-    _, fwhm, scale, bg = best
+        scale, bg, chi = _linear(m, d, square, fixed)
+        starts.append((chi, fwhm, scale, bg))
+    _, fwhm, scale, bg = min(starts)
 
     def moffat_seen_hst(plane, dx, dy, bg, scale, fwhm, beta):  # noqa: ARG001 - lmfit wants an independent variable
         return scale * model.image(dx - nx, dy - ny, fwhm, beta)[usable] + bg

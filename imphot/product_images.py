@@ -9,7 +9,8 @@ import html
 import numpy as np
 
 from .outputs import full_modulus
-from .recipe_steps import on_muse_grid, png_bytes, qc_cards
+from .recipe_steps import on_muse_grid, png_bytes
+from .recipe_tables import qc_cards
 
 __all__ = ["html_page", "picture", "qc_of", "regridded"]
 

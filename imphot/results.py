@@ -186,6 +186,21 @@ class FittedStarPhotometry(FittedPhotometry):
         the fit of the star in the MUSE image; and the same with ``hst_``
     """
 
+    muse_fwhm: FittedValue
+    muse_beta: FittedValue
+    muse_dx: FittedValue
+    muse_dy: FittedValue
+    muse_bg: FittedValue
+    muse_flux: FittedValue
+    muse_rchi: float
+    hst_fwhm: FittedValue
+    hst_beta: FittedValue
+    hst_dx: FittedValue
+    hst_dy: FittedValue
+    hst_bg: FittedValue
+    hst_flux: FittedValue
+    hst_rchi: float
+
     def __init__(self, muse, muse_results, hst_results, rms_error, ra, dec, **details):
         for which, results in (("muse", muse_results), ("hst", hst_results)):
             for name in ("fwhm", "beta", "dx", "dy", "bg", "flux"):

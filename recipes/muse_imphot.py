@@ -266,15 +266,15 @@ def save(exposures, options, frames, p, ctx):
     """Write all products."""
     from astropy.io import fits
 
-    from imphot import recipe_steps
+    from imphot import recipe_tables
 
     first = exposures[0].image.primary_header
     calibrations = [f for f in frames if f.tag not in ("IMAGE_FOV", "DATACUBE_FINAL")]
     used = [*(e.frame for e in exposures), *calibrations]
-    qc = recipe_steps.qc_cards([e.best for e in exposures])
-    table = fits.HDUList([fits.PrimaryHDU(), recipe_steps.imphot_table(exposures)])
+    qc = recipe_tables.qc_cards([e.best for e in exposures])
+    table = fits.HDUList([fits.PrimaryHDU(), recipe_tables.imphot_table(exposures)])
     ctx.save("IMPHOT_TABLE", table, base=first, used=used, qc=qc, keep="standard")
-    offsets, good = recipe_steps.offset_rows(exposures, ctx.log.warning)
+    offsets, good = recipe_tables.offset_rows(exposures, ctx.log.warning)
     if good:
         ctx.save(
             "OFFSET_LIST",
