@@ -124,17 +124,17 @@ RECIPE = RecipeSpec(
 
 def run(frames, p, ctx):
     from muse_core.twilight.cube import CubePlan, build_cube
+    from muse_core.twilight.environment import cube_to_reuse
     from muse_core.twilight.inputs import open_inputs
     from muse_core.twilight.model import white_image
     from muse_core.twilight.products import base_header, datacube_hdus, flux_cards, twilight_hdus
     from muse_core.twilight.steps import (
         integrated_fluxes,
-        merge,
+        merge_on_one_level,
         open_store,
         prepare_all,
         quality_cards,
         report_failures,
-        settle_levels,
         smooth_cube,
     )
 
@@ -143,6 +143,14 @@ def run(frames, p, ctx):
     ctx.problems.raise_if_any()
     for warning in inputs.warnings:
         ctx.log.warning("%s", warning)
+
+    try:
+        reused = cube_to_reuse()
+    except ValueError as error:
+        raise RecipeError(str(error)) from None
+    if reused is not None:
+        from_stored_cube(reused, inputs, frames, p, ctx)
+        return
 
     with open_store(inputs, ctx.workdir, p, ctx.memory_bytes) as store:
         prepared = prepare_all(inputs, p, store, ctx.threads, ctx.memory_bytes, ctx.progress, ctx.log)
@@ -157,8 +165,7 @@ def run(frames, p, ctx):
         ctx.log.info("%d IFUs, %d pixel-table rows", len(prepared), store.rows)
         plan = CubePlan(p.resample, p.crtype, p.crsigma, p.dlambda)
         try:
-            merge(store, prepared, measured)
-            fluxes = settle_levels(store, prepared, measured, plan, inputs, p, ctx)
+            measured, fluxes = merge_on_one_level(store, prepared, measured, plan, inputs, p, ctx)
             cube = build_cube(store, plan, ctx.memory_bytes, ctx.threads)
         except ValueError as error:
             raise RecipeError(str(error)) from None
@@ -188,3 +195,23 @@ def run(frames, p, ctx):
         from muse_core.report.twilight import twilight_report
 
         ctx.report(twilight_report(cube, white, model, prepared, fluxes, inputs.failed))
+
+
+def from_stored_cube(cube, inputs, frames, p, ctx):
+    """Only the last part: the model from the DATACUBE_SKYFLAT that MUSE_TWILIGHT_SKIP names."""
+    from muse_core.twilight.products import twilight_hdus
+    from muse_core.twilight.steps import smooth_cube
+
+    ctx.log.warning("MUSE_TWILIGHT_SKIP: nothing reduced, model from the cube it names")
+    try:
+        model = smooth_cube(cube.data, cube.white, inputs, p, ctx.compat)
+    except ValueError as error:
+        raise RecipeError(str(error)) from None
+    tags = ("SKYFLAT", "ILLUM") if inputs.narrow_field else ("SKYFLAT", "ILLUM", "VIGNETTING_MASK")
+    key = "ESO DRS MUSE FLAT FLUX "
+    extra = [(name, cube.header[name], "") for name in cube.header if name.startswith(key)]
+    hdus = twilight_hdus(model, cube.grid, str(cube.header.get("OBJECT", "")))
+    base = cube.header.copy()
+    for name in [name for name in base if name.startswith(("ESO PRO ", "ESO QC "))]:
+        del base[name]
+    ctx.save("TWILIGHT_CUBE", hdus, base=base, used=[f for f in frames if f.tag in tags], extra=extra)

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 import numpy as np
 
 from .cube import cube_grid
+from .environment import external_scales, scaled_fluxes
 from .inputs import TwilightInputs, parse_detector
 from .levels import field_map, fit_levels
 from .model import TwilightModel, fit_twilight, white_image
@@ -73,12 +74,17 @@ def quality_cards(prepared: dict[int, PreparedIfu], fluxes: dict[int, float]) ->
     return cards
 
 
-def merge(store: RowStore, prepared: dict[int, PreparedIfu], fluxes: dict[int, float]) -> None:
-    """Put all IFUs on the flux of the first one and settle the extent of the data."""
+def merge(
+    store: RowStore,
+    prepared: dict[int, PreparedIfu],
+    fluxes: dict[int, float],
+    scales: dict[int, float] | None = None,
+) -> None:
+    """Put all IFUs on the flux of the first one (or divide by the scales given) and settle the extent."""
     reference = fluxes[min(fluxes)]
     limits = np.array([part.stored.limits for part in prepared.values()])
     store.freeze(
-        {ifu: flux / reference for ifu, flux in fluxes.items()},
+        scales or {ifu: flux / reference for ifu, flux in fluxes.items()},
         [f(limits[:, i]) for i, f in enumerate((np.min, np.max) * 3)],
     )
 
@@ -107,6 +113,18 @@ def smooth_cube(
         edge_limit=p.vignmaskedges,
         level_outside=not compat,
     )
+
+
+def merge_on_one_level(store, prepared, measured, plan, inputs, p, ctx) -> tuple[dict, dict]:
+    """Scale the IFUs to each other; returns the fluxes for ``QC INTFLUX`` and those for ``FLAT FLUX SKY``."""
+    scales = external_scales(ctx.log)
+    if scales is None:
+        merge(store, prepared, measured)
+        return measured, settle_levels(store, prepared, measured, plan, inputs, p, ctx)
+    own = {ifu: scales[ifu - 1] for ifu in measured}
+    fluxes = scaled_fluxes(measured, scales, ctx.compat)
+    merge(store, prepared, fluxes, own)
+    return fluxes, fluxes
 
 
 def settle_levels(store, prepared, fluxes, plan, inputs, p, ctx) -> dict[int, float]:

@@ -95,6 +95,50 @@ def test_same_products(c_pipeline, sets, tmp_path, name):
             assert b == pytest.approx(a, rel=1e-6)
 
 
+SCALES = ",".join(f"{2 - 0.05 * i:.2f}" for i in range(24))
+
+
+@pytest.mark.parametrize("field", ["wide", "narrow"])
+def test_external_scales(c_pipeline, sets, tmp_path, monkeypatch, field):
+    """MUSE_TWILIGHT_SCALES: the same cubes and keywords."""
+    need_c_recipe("muse_twilight")
+    monkeypatch.setenv("MUSE_TWILIGHT_SCALES", SCALES)
+    sof, frames = sets(field)
+    variables = {"MUSE_TWILIGHT_SCALES": SCALES}
+    c_pipeline.run("muse_twilight", sof, tmp_path / "c", "--overscan=vpoly:6", env=variables)
+    (tmp_path / "ours").mkdir()
+    for product in run_recipe("muse_twilight", frames, LOW_ORDER, workdir=tmp_path / "ours", threads=2):
+        expected = tmp_path / "c" / product.path.name
+        assert_same_product(expected, product.path, rtol=1e-5, fraction=1e-3)
+        a, b = fits.getheader(expected), fits.getheader(product.path)
+        for key in (k for k in a if k.startswith("ESO DRS MUSE FLAT FLUX SKY")):
+            assert b[key] == pytest.approx(a[key], rel=1e-6)
+
+
+def test_stored_cube_is_used_again(c_pipeline, sets, tmp_path, monkeypatch):
+    """MUSE_TWILIGHT_SKIP: the same model from the cube it names, nothing else."""
+    need_c_recipe("muse_twilight")
+    sof, frames = sets("wide")
+    c_pipeline.run("muse_twilight", sof, tmp_path / "first", "--overscan=vpoly:6")
+    variables = {"MUSE_TWILIGHT_SKIP": str(tmp_path / "first" / "DATACUBE_SKYFLAT.fits")}
+    monkeypatch.setenv(*next(iter(variables.items())))
+    c_pipeline.run("muse_twilight", sof, tmp_path / "c", "--overscan=vpoly:6", "--xorder=3", env=variables)
+    (tmp_path / "ours").mkdir()
+    options = LOW_ORDER | {"xorder": 3}
+    products = run_recipe("muse_twilight", frames, options, workdir=tmp_path / "ours", threads=2)
+    assert [p.path.name for p in products] == ["TWILIGHT_CUBE.fits"]
+    assert [p.name for p in (tmp_path / "c").glob("*.fits")] == ["TWILIGHT_CUBE.fits"]
+    names = []
+    with fits.open(tmp_path / "c" / "TWILIGHT_CUBE.fits") as a, fits.open(products[0].path) as b:
+        for one, other in zip(a[1:], b[1:], strict=True):
+            names.append(one.name)
+            assert np.allclose(one.data, other.data, rtol=1e-6, equal_nan=True), one.name
+        for key in ("ESO DRS MUSE FLAT FLUX SKY2", "ESO PRO REC1 RAW1 NAME", "ESO PRO REC1 CAL1 NAME"):
+            assert b[0].header[key] == a[0].header[key]
+        assert "ESO PRO REC1 CAL2 NAME" not in b[0].header
+    assert "VIGN_FIT" in [n.upper() for n in names]
+
+
 def test_c_scibasic_reads_our_twilight_cube(c_pipeline, sets, tmp_path):
     """C muse_scibasic divides a pixel table by our cube as by its own."""
     need_c_recipe("muse_scibasic")

@@ -207,6 +207,40 @@ def test_exposures_that_do_not_match_are_skipped(tiny, tmp_path, caplog):
     assert "ESO QC TWILIGHT2 INPUT4 MEAN" in names
 
 
+# --- environment ---
+
+
+@pytest.mark.unit
+def test_external_scales_belong_to_the_data(tiny, tmp_path, monkeypatch, caplog):
+    frames = frames_of(tiny)
+    plain = run(frames, tmp_path)["DATACUBE_SKYFLAT"]
+    words, data = keywords(plain), data_of(plain)["data"].copy()
+    monkeypatch.setenv("MUSE_TWILIGHT_SCALES", "1.5,1.4")
+    with caplog.at_level("WARNING"):
+        assert np.array_equal(
+            data_of(run(frames, tmp_path)["DATACUBE_SKYFLAT"])["data"], data, equal_nan=True
+        )
+    assert "2 values found instead of 24" in caplog.text
+    fluxes = [words.get(f"ESO DRS MUSE FLAT FLUX SKY{i}", 0) for i in range(1, 25)]
+    monkeypatch.setenv("MUSE_TWILIGHT_SCALES", ",".join(repr((f or 1) / fluxes[0] * 2) for f in fluxes))
+    doubled = run(frames, tmp_path)["DATACUBE_SKYFLAT"]
+    assert np.allclose(data_of(doubled)["data"] * 2, data, rtol=1e-6, equal_nan=True)
+    for i, flux in enumerate(fluxes, 1):
+        if flux:
+            assert keywords(doubled)[f"ESO DRS MUSE FLAT FLUX SKY{i}"] == pytest.approx(flux)
+    monkeypatch.setenv("MUSE_TWILIGHT_SCALES", ",".join(["1.0"] * 23 + ["x"]))
+    with pytest.raises(RecipeError, match="value 24"):
+        run(frames, tmp_path)
+
+
+@pytest.mark.unit
+def test_cube_to_use_again_must_be_one(tiny, tmp_path, monkeypatch):
+    for name, text in ((tiny / "sky0.fits", "no data, white"), (tmp_path / "none.fits", "existing file")):
+        monkeypatch.setenv("MUSE_TWILIGHT_SKIP", str(name))
+        with pytest.raises(RecipeError, match=text):
+            run(frames_of(tiny), tmp_path)
+
+
 # --- bad input ---
 
 
