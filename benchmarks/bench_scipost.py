@@ -4,8 +4,8 @@
     python benchmarks/bench_scipost.py --rows 1e6 1e7 5e7 --threads 4
         [--runs 3] [--skymethod none] [--folder F]
 
-Kernels are warmed by a small run first. The two commands run in turn; medians and ratios of each pair are
-printed as a Markdown table. The machine should be quiet.
+A run that is not counted fills the caches (modules, kernels, pages of the files). Then the two commands run
+in turn; medians and ratios of each pair are printed as a Markdown table. The machine should be quiet.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class Cost:
 def measure(command: list[str], folder: Path, threads: int) -> Cost:
     """Run a command with the operating system's accounting."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # with it every run would compile our modules again
     started = time.monotonic()
     with (folder / "output.txt").open("wb") as output:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output)
@@ -71,6 +72,7 @@ def bench(rows: float, args: argparse.Namespace, folder: Path) -> str:
     sof = simulation.write_sof()
     options = [f"--skymethod={args.skymethod}", "--save=cube"]
     costs: dict[str, list[Cost]] = {"ours": [], "C": []}
+    measure(commands(sof, folder, options)["ours"], folder, args.threads)
     for _ in range(args.runs):
         for name, command in commands(sof, folder, options).items():
             if name == "C" and args.no_c:
