@@ -173,7 +173,7 @@ def run(frames, p, ctx):
 
     white = white_image(cube.data)
     try:
-        model = smooth_cube(cube.data, white, inputs, p, ctx.compat)
+        model = smooth_cube(cube.data, white, inputs, p, ctx.threads, ctx.compat)
     except ValueError as error:
         raise RecipeError(str(error)) from None
     if model.filled:
@@ -204,7 +204,7 @@ def from_stored_cube(cube, inputs, frames, p, ctx):
 
     ctx.log.warning("MUSE_TWILIGHT_SKIP: nothing reduced, model from the cube it names")
     try:
-        model = smooth_cube(cube.data, cube.white, inputs, p, ctx.compat)
+        model = smooth_cube(cube.data, cube.white, inputs, p, ctx.threads, ctx.compat)
     except ValueError as error:
         raise RecipeError(str(error)) from None
     tags = ("SKYFLAT", "ILLUM") if inputs.narrow_field else ("SKYFLAT", "ILLUM", "VIGNETTING_MASK")

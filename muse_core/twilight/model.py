@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,6 +89,7 @@ def fit_twilight(
     yorder: int = 2,
     narrow_field: bool = False,
     level_outside: bool = True,
+    threads: int = 1,
     **vignetting,
 ) -> TwilightModel:
     """Smooth the cube of a sky flat.
@@ -105,6 +107,8 @@ def fit_twilight(
         Compare the white image with its fit relative to the mean outside the vignetted area, where the fit
         was made; else relative to the mean of everything, as the C pipeline does (which makes the correction
         of a dark edge too weak by the part of the light that is missing).
+    threads : int
+        Planes worked on at the same time; the result does not depend on it.
     **vignetting
         Parameters of `fit_vignetting`.
     """
@@ -112,9 +116,11 @@ def fit_twilight(
     outside = np.zeros(white.shape, bool) if vignetted is None else vignetted
     planes = np.empty(cube.shape, np.float32)
     empty = [k for k, plane in enumerate(cube) if not np.isfinite(plane[good]).any()]
-    for k, plane in enumerate(cube):
-        if k not in empty:
-            planes[k] = smooth_plane(plane, good, outside, xorder, yorder).image
+    seen = [k for k in range(len(cube)) if k not in empty]
+    with ThreadPoolExecutor(threads) as pool:
+        fits = pool.map(lambda k: smooth_plane(cube[k], good, outside, xorder, yorder).image, seen)
+        for k, fit in zip(seen, fits, strict=True):
+            planes[k] = fit
     fill_planes(planes, empty)
     global_fit = planes.mean(axis=0, dtype=np.float64).astype(np.float32)
     mean = white[good].mean(dtype=np.float64)

@@ -97,7 +97,7 @@ def vignetted_area(inputs: TwilightInputs, shape: tuple[int, int], rows: int) ->
 
 
 def smooth_cube(
-    cube: np.ndarray, white: np.ndarray, inputs: TwilightInputs, p, compat: bool = False
+    cube: np.ndarray, white: np.ndarray, inputs: TwilightInputs, p, threads: int = 1, compat: bool = False
 ) -> TwilightModel:
     """Fit the smooth illumination with the recipe's parameters."""
     return fit_twilight(
@@ -112,6 +112,7 @@ def smooth_cube(
         ypar=p.vignypar,
         edge_limit=p.vignmaskedges,
         level_outside=not compat,
+        threads=threads,
     )
 
 
@@ -142,7 +143,7 @@ def settle_levels(store, prepared, fluxes, plan, inputs, p, ctx) -> dict[int, fl
     for _ in range(LEVEL_PASSES):
         cube = quick_cube(store, grid, ctx.threads)
         white = white_image(cube)
-        model = smooth_cube(cube, white, inputs, p)
+        model = smooth_cube(cube, white, inputs, p, ctx.threads)
         levels = fit_levels(model.ratio, model.good, vignetted_area(inputs, white.shape, p.vignnfmmask), ifus)
         settled = {ifu: flux * levels.get(ifu, 1.0) for ifu, flux in settled.items()}
         merge(store, prepared, settled)
