@@ -188,7 +188,7 @@ def _fit_once(
         filters = filters * lowpass_window(np.hypot(v, u), 0.5 / sx)
     muse_fft *= filters
 
-    memory = {}
+    memory: dict = {}
 
     def offset_moffat(plane, dx, dy, bg, scale, fwhm, beta):  # noqa: ARG001 - lmfit wants an independent variable
         if memory.get("psf") != (fwhm, beta):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .images import unit_text
 from .outputs import full_modulus, output_prefix
 
 __all__ = ["plot_image_fit", "plot_star_fit"]
@@ -74,7 +75,9 @@ def plot_image_fit(result, muse, pictures, display=False, nowait=False, hardcopy
             cmap="viridis" if i < 2 else "RdBu_r",
         )
         axes.set_title(name)
-        fig.colorbar(drawn, ax=axes, shrink=0.75)
+        axes.set_xlabel("pixel")
+        bar = fig.colorbar(drawn, ax=axes, shrink=0.75)
+        bar.set_label(unit_text(muse.unit) or "flux", fontsize=7)
     shape = pictures["padded_shape"]
     halves = (pictures["muse_fft"], pictures["model_fft"], pictures["muse_fft"] - pictures["model_fft"])
     moduli = [np.log10(np.maximum(full_modulus(half, shape), 1e-3)) for half in halves]

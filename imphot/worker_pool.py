@@ -40,8 +40,8 @@ ENVIRONMENT = {
 }
 
 _HEAD = struct.Struct("<Q")
-_spare = []
-_alive = set()  # none is forgotten before it is closed
+_spare: list[Worker] = []
+_alive: set[Worker] = set()  # none is forgotten before it is closed
 _lock = threading.Lock()
 
 
@@ -96,6 +96,9 @@ class Worker:
     """One worker process."""
 
     def __init__(self):
+        self._start()
+
+    def _start(self):
         env = dict(os.environ)
         here = str(Path(__file__).resolve().parent.parent)
         env["PYTHONPATH"] = os.pathsep.join(p for p in (here, env.get("PYTHONPATH")) if p)
@@ -114,7 +117,7 @@ class Worker:
             self.broken = True
             if not self.fresh:  # it may have ended by itself just now
                 self.close()
-                self.__init__()
+                self._start()
                 return self.call(job)
             code = self.process.poll()
             return "error", f"A worker process ended unexpectedly (exit status {code})", repr(err), []
