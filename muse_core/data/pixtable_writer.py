@@ -119,7 +119,7 @@ class PixelTableWriter:
         return values
 
     def _put(self, values: npt.NDArray[np.uint32], offset: int) -> None:
-        view = memoryview(values.tobytes())
+        view = values.reshape(-1).view(np.uint8).data
         while view:
             written = os.pwrite(self._stream.fileno(), view, offset)
             view = view[written:]
