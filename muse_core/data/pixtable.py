@@ -8,7 +8,6 @@ Rows are read with positioned reads, so several threads can share a file and not
 from __future__ import annotations
 
 import gzip
-import os
 import re
 import shutil
 import tempfile
@@ -78,46 +77,6 @@ class PixelTableFile:
     def date_obs(self) -> str:
         """Start of the exposure, "" if the header has none."""
         return str(self.header.get("DATE-OBS", "")).strip()
-
-    def read_words(self, descriptor: int, column: str, start: int, target: npt.NDArray[np.uint32]) -> None:
-        """Read rows from `start` on into `target` as big-endian 32-bit words.
-
-        Raises
-        ------
-        InputError
-            if the file ends too early
-        """
-        count = target.size
-        if self.stride == 4:
-            got = _read_fully(descriptor, target, self.offsets[column] + 4 * start)
-            wanted = 4 * count
-        else:
-            first = min(self.offsets.values())
-            table = np.empty(count * self.stride, np.uint8)
-            got = _read_fully(descriptor, table, first + start * self.stride)
-            wanted = table.size
-            lead = self.offsets[column] - first
-            words = np.ndarray((count,), np.uint32, table.data, lead, (self.stride,)) if count else target
-            target[:] = words
-        if got != wanted:
-            raise InputError(
-                self.source,
-                f"column {column}",
-                expected=f"{self.rows} rows",
-                found="end of file",
-                remedy=_REMEDY,
-            )
-
-
-def _read_fully(descriptor: int, target: npt.NDArray[np.generic], offset: int) -> int:
-    view = memoryview(target.data).cast("B") if target.size else memoryview(b"")
-    done = 0
-    while done < len(view):
-        got = os.preadv(descriptor, [view[done:]], offset + done)
-        if got == 0:
-            break
-        done += got
-    return done
 
 
 def _unpacked(path: Path) -> Path:
