@@ -147,42 +147,19 @@ def _next_rows(starts, dq, nx, ny, border, at, spaxel, base, rows, place, edge):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def drizzle_rows(
-    xpos,
-    ypos,
-    lam,
-    data,
-    stat,
-    dq,
-    weight,
-    starts,
-    nx,
-    ny,
-    first_plane,
-    n_planes,
-    out_first,
-    centre1,
-    centre2,
-    cosine,
-    plane_lam,
-    plane_step,
-    ref1,
-    ref2,
-    per,
-    step,
-    pixfrac,
-    ld,
-    sums,
-):
+def drizzle_rows(rows, grid, first_plane, n_planes, out_first, pixfrac, ld, sums):
     """Add rows to the voxels that their dropped pixels fall on; see `weights.add_rows`.
 
     Parameters
     ----------
-    per : (float, float)
-        one over the nominal pixel in world units
     sums : float64[n_out * ny * nx, 3]
-        the others as in `add_rows`
+        the others as in `weights.add_rows`
     """
+    starts, xpos, ypos, lam, data, stat, dq, weight = rows
+    plane_lam, plane_step, (ref1, ref2), step = grid.plane_lam, grid.plane_step, grid.reference, grid.step
+    centre1, centre2, cosine = grid.centre1.ravel(), grid.centre2.ravel(), grid.cosine.ravel()
+    per = (1.0 / grid.scale[0], 1.0 / grid.scale[1])
+    ny, nx = grid.centre1.shape
     n_spaxels = nx * ny
     n_out = sums.shape[0] // n_spaxels
     width = 2 * ld + 1
@@ -193,7 +170,7 @@ def drizzle_rows(
     overlap = np.empty((n_near, _ROWS_AT_ONCE), np.float64)
     hit = np.empty(((n_near + 8) // 9, _ROWS_AT_ONCE), np.int64)
     along = np.empty((width, _ROWS_AT_ONCE), np.float64)
-    rows = np.empty(_ROWS_AT_ONCE, np.int32)
+    listed = np.empty(_ROWS_AT_ONCE, np.int32)
     place = np.empty(_ROWS_AT_ONCE, np.int64)
     edge = np.empty(_ROWS_AT_ONCE, np.bool_)
     x = np.empty(_ROWS_AT_ONCE, np.float64)
@@ -213,12 +190,13 @@ def drizzle_rows(
         at, spaxel = starts[k * n_spaxels], 0
         while at < starts[(k + 1) * n_spaxels]:
             count, at, spaxel = _next_rows(
-                starts, dq, nx, ny, ld, at, spaxel, k * n_spaxels, rows, place, edge
+                starts, dq, nx, ny, ld, at, spaxel, k * n_spaxels, listed, place, edge
             )
             for m in range(count):
-                x[m] = np.float64(xpos[np.uint64(rows[m])]) + ref1
-                y[m] = np.float64(ypos[np.uint64(rows[m])]) + ref2
-                wave[m] = np.float64(lam[np.uint64(rows[m])])
+                row = np.uint64(listed[m])
+                x[m] = np.float64(xpos[row]) + ref1
+                y[m] = np.float64(ypos[row]) + ref2
+                wave[m] = np.float64(lam[row])
             hit[:] = 0
             for near in range(n_near):
                 _drop_on_spaxels(
@@ -242,7 +220,7 @@ def drizzle_rows(
             planes = slice(k_low, k_high + 1)
             _drop_on_planes(wave, count, plane_lam[planes], plane_step[planes], pixfrac[2], along)
             for m in range(count):
-                row = np.uint64(rows[m])
+                row = np.uint64(listed[m])
                 value = np.float64(data[row])
                 variance = np.float64(stat[row])
                 own_weight = np.float64(weight[row]) if weight.size else 1.0

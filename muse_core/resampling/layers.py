@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from muse_core.data.block import Block, RowRuns
 from muse_core.resampling.grid import OutputGrid
+from muse_core.resampling.voxel_types import VoxelRows
 from muse_core.resampling.voxels import count_rows, find_spaxels, locate_plane, number_voxels, place_rows
 
 
@@ -69,6 +70,12 @@ class Layer:
     numbered: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.int64] | RowRuns]]
     judged: npt.NDArray[np.int32]
     cosmics: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+
+    def rows(self) -> VoxelRows:
+        """Return the rows as they are resampled, without the cosmic rays found in them."""
+        return VoxelRows(
+            self.starts, self.xpos, self.ypos, self.lam, self.data, self.stat, self.judged, self.weight
+        )
 
     def rows_of(self, first: int, last: int, spaxels: int) -> slice:
         """Return the rows of the planes first .. last - 1 of the cube."""

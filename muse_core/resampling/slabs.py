@@ -17,10 +17,11 @@ import numpy.typing as npt
 
 from muse_core.resampling.cosmics import COSMIC_RAY, flag_cosmics
 from muse_core.resampling.cosmics import METHODS as COSMIC_METHODS
-from muse_core.resampling.grid import OutputGrid
+from muse_core.resampling.grid import NOMINAL_STEP_A, OutputGrid
 from muse_core.resampling.layers import Contribution, Layer, make_layer
 from muse_core.resampling.pipeline import in_order, in_stages, layers_in_flight
-from muse_core.resampling.weights import METHODS, NEAREST, Resampling, add_rows, finish_voxels, nearest_rows
+from muse_core.resampling.voxel_types import VoxelGrid
+from muse_core.resampling.weights import METHODS, Resampling, add_rows, finish_voxels, nearest_rows
 
 __all__ = ["Contribution", "CosmicRejection", "CubePlan", "Slab", "cube_slabs", "in_order"]
 
@@ -110,22 +111,23 @@ def planes_per_slab(plan: CubePlan, rows: int, memory_bytes: int, threads: int) 
     return max(plan.reach, min(fit, MAX_PLANES, even))
 
 
-class _Geometry:
-    """Arrays of the grid that all slabs share."""
-
-    def __init__(self, plan: CubePlan) -> None:
-        grid = plan.grid
-        self.centre1, self.centre2 = grid.voxel_centres()
-        self.cosine = np.cos(np.radians(self.centre2)) if grid.celestial else np.ones_like(self.centre1)
-        self.plane_lam = grid.wavelength(np.arange(grid.nz))
-        self.plane_step = np.abs(grid.plane_width(np.arange(grid.nz))) / 1.25
-        self.step1 = abs(grid.matrix[0][0]) / grid.scale[0]
-        self.step2 = abs(grid.matrix[1][1]) / grid.scale[1]
-        self.target1, self.target2, self.target_cosine = self.centre1, self.centre2, self.cosine
-        if plan.shifted_nearest:
-            shifted = replace(grid, crpix=(grid.crpix[0] + 1.0, grid.crpix[1] + 1.0, grid.crpix[2]))
-            self.target1, self.target2 = shifted.voxel_centres()
-            self.target_cosine = np.full_like(self.centre1, _NEAREST_STRETCH)
+def voxel_grid(plan: CubePlan) -> VoxelGrid:
+    """Return the geometry that all slabs of a cube share."""
+    grid = plan.grid
+    shifted = plan.shifted_nearest and plan.resampling.method == "nearest"
+    seen = grid
+    if shifted:
+        seen = replace(grid, crpix=(grid.crpix[0] + 1.0, grid.crpix[1] + 1.0, grid.crpix[2]))
+    centre1, centre2 = seen.voxel_centres()
+    cosine = np.cos(np.radians(centre2)) if grid.celestial else np.ones_like(centre1)
+    if shifted:
+        cosine = np.full_like(centre1, _NEAREST_STRETCH)
+    reference = (float(plan.reference[0]), float(plan.reference[1]))
+    scale = (float(grid.scale[0]), float(grid.scale[1]))
+    step = (abs(float(grid.matrix[0][0])) / scale[0], abs(float(grid.matrix[1][1])) / scale[1])
+    planes = np.arange(grid.nz)
+    widths = np.abs(grid.plane_width(planes)) / NOMINAL_STEP_A
+    return VoxelGrid(centre1, centre2, cosine, grid.wavelength(planes), widths, reference, scale, step)
 
 
 def cube_slabs(
@@ -160,7 +162,7 @@ def slabs_between(
     contributions: Sequence[Contribution], plan: CubePlan, first: int, last: int, height: int, threads: int
 ) -> Iterator[Slab]:
     """Make the planes first .. last - 1, slab by slab; nothing but the files is shared with other planes."""
-    geometry = _Geometry(plan)
+    geometry = voxel_grid(plan)
     nz = plan.grid.nz
     edges = [*range(first, last, height), last]
     # beyond a border inside the cube there is a layer that only lends its rows
@@ -250,7 +252,7 @@ def _resample(
     layer: Layer,
     above: Layer | None,
     plan: CubePlan,
-    geometry: _Geometry,
+    geometry: VoxelGrid,
 ) -> Slab:
     """Make the planes of a layer from its rows and those of its neighbours."""
     grid = plan.grid
@@ -260,62 +262,24 @@ def _resample(
     slab.cosmics = hit.size
     if plan.report_flags:
         slab.flagged = layer.row_numbers(hit)
-    method = METHODS[plan.resampling.method]
-    if method == NEAREST:
-        nearest_rows(
-            layer.xpos,
-            layer.ypos,
-            layer.lam,
-            layer.data,
-            layer.stat,
-            layer.judged,
-            layer.starts,
-            grid.nx,
-            grid.ny,
-            0,
-            layer.first,
-            geometry.target1,
-            geometry.target2,
-            geometry.target_cosine,
-            geometry.plane_lam,
-            *map(float, plan.reference),
-            *grid.scale,
-            slab.data,
-            slab.stat,
-        )
+    resampling = plan.resampling
+    if resampling.method == "nearest":
+        nearest_rows(layer.rows(), geometry, layer.first, slab.data, slab.stat)
         return slab
     sums = np.zeros((*shape, 3))
     for piece in (below, layer, above):
-        if piece is None:
-            continue
-        add_rows(
-            piece.xpos,
-            piece.ypos,
-            piece.lam,
-            piece.data,
-            piece.stat,
-            piece.judged,
-            piece.weight,
-            piece.starts,
-            grid.nx,
-            grid.ny,
-            piece.first,
-            piece.last - piece.first,
-            layer.first,
-            geometry.centre1,
-            geometry.centre2,
-            geometry.cosine,
-            geometry.plane_lam,
-            geometry.plane_step,
-            *map(float, plan.reference),
-            *grid.scale,
-            geometry.step1,
-            geometry.step2,
-            method,
-            np.array(plan.resampling.pixfrac, np.float64),
-            float(plan.resampling.rc),
-            max(int(plan.resampling.ld), 1),
-            sums,
-        )
+        if piece is not None:
+            add_rows(
+                piece.rows(),
+                geometry,
+                piece.first,
+                piece.last - piece.first,
+                layer.first,
+                METHODS[resampling.method],
+                tuple(map(float, resampling.pixfrac)),
+                float(resampling.rc),
+                max(int(resampling.ld), 1),
+                sums,
+            )
     finish_voxels(sums, slab.data, slab.stat)
     return slab

@@ -60,91 +60,29 @@ def _lanczos(u, ld):
 
 
 @njit(cache=True, nogil=True)
-def add_rows(
-    xpos,
-    ypos,
-    lam,
-    data,
-    stat,
-    dq,
-    weight,
-    starts,
-    nx,
-    ny,
-    first_plane,
-    n_planes,
-    out_first,
-    centre1,
-    centre2,
-    cosine,
-    plane_lam,
-    plane_step,
-    ref1,
-    ref2,
-    scale1,
-    scale2,
-    step1,
-    step2,
-    method,
-    pixfrac,
-    rc,
-    ld,
-    sums,
-):
+def add_rows(rows, grid, first_plane, n_planes, out_first, method, pixfrac, rc, ld, sums):
     """Add rows in voxel order to the voxels within +- ld of their own.
 
     Parameters
     ----------
-    xpos, ypos, lam, data, stat : float32[n]
-        rows in voxel order; world coordinates are ref + xpos and so on
-    dq : int32[n]
-        rows with dq != 0 are left out
-    weight : float32[n] or float32[0]
-        exposure weights; empty = 1
-    starts : int32[n_planes * ny * nx + 1]
-        first row of each voxel of the planes first_plane .. first_plane + n_planes - 1
+    rows : VoxelRows
+        of the planes first_plane .. first_plane + n_planes - 1 of the cube
+    grid : VoxelGrid
     out_first : int
         cube plane of sums[0]
-    centre1, centre2, cosine : float64[ny, nx]
-        world coordinates of the spaxel centres and the factor of the first axis
-    plane_lam, plane_step : float64[nz]
-        wavelength of each cube plane, and its width in units of 1.25 Angstrom
-    scale1, scale2, step1, step2 : float
-        nominal pixel in world units; output step in nominal pixels
-    pixfrac : float64[3]
+    method : int
+        one of `METHODS`
+    pixfrac : (float, float, float)
     sums : float64[n_out, ny, nx, 3]
         sum of w d, of w, of w^2 s; updated in place. A row that is not finite makes its whole
         neighbourhood NaN.
     """
     if method == DRIZZLE:
-        drizzle_rows(
-            xpos,
-            ypos,
-            lam,
-            data,
-            stat,
-            dq,
-            weight,
-            starts,
-            nx,
-            ny,
-            first_plane,
-            n_planes,
-            out_first,
-            centre1.ravel(),
-            centre2.ravel(),
-            cosine.ravel(),
-            plane_lam,
-            plane_step,
-            ref1,
-            ref2,
-            (1.0 / scale1, 1.0 / scale2),
-            (step1, step2),
-            (pixfrac[0], pixfrac[1], pixfrac[2]),
-            ld,
-            sums.reshape(-1, 3),
-        )
+        drizzle_rows(rows, grid, first_plane, n_planes, out_first, pixfrac, ld, sums.reshape(-1, 3))
         return
+    starts, xpos, ypos, lam, data, stat, dq, weight = rows
+    centre1, centre2, cosine, plane_lam, plane_step, (ref1, ref2), (scale1, scale2), (step1, step2) = grid
+    ny, nx = centre1.shape
     n_out = sums.shape[0]
     n_spaxels = nx * ny
     width = 2 * ld + 1
@@ -251,40 +189,23 @@ def finish_voxels(sums, data, stat):
 
 
 @njit(cache=True, nogil=True)
-def nearest_rows(
-    xpos,
-    ypos,
-    lam,
-    data,
-    stat,
-    dq,
-    starts,
-    nx,
-    ny,
-    offset_planes,
-    out_first,
-    target1,
-    target2,
-    cosine,
-    plane_lam,
-    ref1,
-    ref2,
-    scale1,
-    scale2,
-    data_out,
-    stat_out,
-):
+def nearest_rows(rows, grid, out_first, data_out, stat_out):
     """Give each voxel its own row nearest to the target point; NaN if that is bad or there is none.
 
     Parameters
     ----------
-    starts : int32
-        first row of each voxel; plane `offset_planes` of it is cube plane `out_first`
-    target1, target2, cosine : float64[ny, nx]
-        world coordinates of the point distances are measured from (see `add_rows`)
+    rows : VoxelRows
+        of the planes wanted
+    grid : VoxelGrid
+        its centres are the target points
+    out_first : int
+        cube plane of the first of them
     data_out, stat_out : float32[n_out, ny, nx]
         filled
     """
+    starts, xpos, ypos, lam, data, stat, dq, _ = rows
+    target1, target2, cosine, plane_lam, _, (ref1, ref2), (scale1, scale2), _ = grid
+    ny, nx = target1.shape
     n_spaxels = nx * ny
     for k in range(data_out.shape[0]):
         for s in range(n_spaxels):
@@ -292,7 +213,7 @@ def nearest_rows(
             ix = s - iy * nx
             best = -1
             smallest = np.inf
-            voxel = (k + offset_planes) * n_spaxels + s
+            voxel = k * n_spaxels + s
             for i in range(starts[voxel], starts[voxel + 1]):
                 ux = (target1[iy, ix] - (np.float64(xpos[i]) + ref1)) * cosine[iy, ix] / scale1
                 uy = (target2[iy, ix] - (np.float64(ypos[i]) + ref2)) / scale2

@@ -18,8 +18,8 @@ from numba import njit
 
 from muse_core.resampling import cosmics, weights
 from muse_core.resampling.grid import NOMINAL_STEP_A, OutputGrid, pixel_grid
+from muse_core.resampling.voxel_types import VoxelGrid, VoxelRows
 
-from .drizzle import drizzle_rows
 from .store import RowStore
 
 BYTES_PER_ROW = 40  # of a strip: columns in voxel order, voxel numbers, work space of the kernels
@@ -102,82 +102,28 @@ def _strip(store: RowStore, grid: OutputGrid, plan: CubePlan, row0: int, row1: i
         )
         rejected = _mark(flags, starts, ny, nx, nz, row0 - low, row1 - low, rows["dq"])
     data, stat = np.empty((nz, ny, nx), np.float32), np.empty((nz, ny, nx), np.float32)
-    centre1, centre2 = part.voxel_centres()
-    cosine = np.ones((ny, nx))
     plane_lam = grid.wavelength(np.arange(nz))
+    centre1, centre2 = part.voxel_centres()
+    # measured against 2.8.7: for the nearest row wavelength counts in Angstrom, not in units of 1.25
+    stretch = NOMINAL_STEP_A if plan.method == "nearest" else 1.0
+    geometry = VoxelGrid(
+        centre1,
+        centre2,
+        np.ones((ny, nx)),
+        plane_lam * stretch,
+        np.full(nz, grid.dlambda / NOMINAL_STEP_A),
+        (0.0, 0.0),
+        (1.0, 1.0),
+        (1.0, 1.0),
+    )
+    voxel_rows = VoxelRows(starts, **rows, weight=np.empty(0, np.float32))
     if plan.method == "nearest":
-        # measured against 2.8.7: here wavelength counts in Angstrom, the shared kernel takes units of 1.25
-        weights.nearest_rows(
-            rows["xpos"],
-            rows["ypos"],
-            rows["lam"].astype(np.float64) * NOMINAL_STEP_A,
-            rows["data"],
-            rows["stat"],
-            rows["dq"],
-            starts,
-            nx,
-            ny,
-            0,
-            0,
-            centre1,
-            centre2,
-            cosine,
-            plane_lam * NOMINAL_STEP_A,
-            0.0,
-            0.0,
-            1.0,
-            1.0,
-            data,
-            stat,
-        )
-    elif plan.method == "drizzle":
-        sums = np.zeros((nz, ny, nx, 3))
-        drizzle_rows(
-            *rows.values(),
-            starts,
-            grid.crval[0],
-            grid.crval[1],
-            low,
-            plane_lam,
-            grid.dlambda / NOMINAL_STEP_A,
-            row0 - low,
-            row1 - low,
-            sums,
-        )
-        weights.finish_voxels(sums, data, stat)
+        stretched = voxel_rows._replace(lam=rows["lam"].astype(np.float64) * stretch)
+        weights.nearest_rows(stretched, geometry, 0, data, stat)
     else:
         sums = np.zeros((nz, ny, nx, 3))
-        weights.add_rows(
-            rows["xpos"],
-            rows["ypos"],
-            rows["lam"],
-            rows["data"],
-            rows["stat"],
-            rows["dq"],
-            np.empty(0, np.float32),
-            starts,
-            nx,
-            ny,
-            0,
-            nz,
-            0,
-            centre1,
-            centre2,
-            cosine,
-            plane_lam,
-            np.full(nz, grid.dlambda / NOMINAL_STEP_A),
-            0.0,
-            0.0,
-            1.0,
-            1.0,
-            1.0,
-            1.0,
-            weights.METHODS[plan.method],
-            np.ones(3),
-            1.25,
-            1,
-            sums,
-        )
+        method = weights.METHODS[plan.method]
+        weights.add_rows(voxel_rows, geometry, 0, nz, 0, method, (1.0, 1.0, 1.0), 1.25, 1, sums)
         weights.finish_voxels(sums, data, stat)
     own = slice(row0 - low, row1 - low)
     return row0, data[:, own], stat[:, own], rejected

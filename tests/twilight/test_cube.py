@@ -6,12 +6,10 @@ import pytest
 
 from muse_core.detector.pixels import build_pixel_map, image_to_rows
 from muse_core.detector.tables import SliceGeometry
-from muse_core.resampling import weights
 from muse_core.simulate import raw_instrument as instrument
 from muse_core.simulate.raw import RawSetup
 from muse_core.twilight import cube as cubes
 from muse_core.twilight.cube import CubePlan, build_cube
-from muse_core.twilight.drizzle import drizzle_rows
 from muse_core.twilight.preview import quick_cube
 from muse_core.twilight.store import RowStore
 
@@ -86,24 +84,6 @@ def test_strips_hold_the_rows_of_the_whole(tmp_path):
         row = np.repeat(np.arange(inside.size) // size[2] % size[1], inside.ravel())
         for name, column in whole.items():
             assert np.array_equal(part[name], column[(row >= 5) & (row < 9)]), name
-
-
-@pytest.mark.law
-def test_drizzle_gives_the_sums_of_the_shared_kernel(tmp_path):
-    with filled(tmp_path)[0] as store:
-        grid = cubes.cube_grid(store.limits, 250.0)
-        size = grid.nz, grid.ny, grid.nx
-        rows, starts = store.strip(0, grid.ny, size, 250.0)
-        planes, origin = grid.wavelength(np.arange(grid.nz)), grid.crval
-    sums, expected = np.zeros((*size, 3)), np.zeros((*size, 3))
-    drizzle_rows(*rows.values(), starts, origin[0], origin[1], 0, planes, 200.0, 0, grid.ny, sums)
-    weights.add_rows(
-        *rows.values(), np.empty(0, np.float32), starts, grid.nx, grid.ny, 0, grid.nz, 0,
-        *grid.voxel_centres(), np.ones(size[1:]), planes, np.full(grid.nz, 200.0), 0.0, 0.0, 1.0, 1.0, 1.0,
-        1.0, weights.DRIZZLE, np.ones(3), 1.25, 1, expected,
-    )  # fmt: skip
-    assert (expected[..., 1] > 0).mean() > 0.5
-    assert np.array_equal(sums, expected)
 
 
 @pytest.mark.law
