@@ -169,7 +169,7 @@ def _subtract_dark(signal, variance, scale, dark, dark_var):
 @njit(cache=True, nogil=True, error_model="numpy")
 def _divide_flat(signal, variance, flat, flat_var):
     for i in range(signal.size):
-        f = np.float64(flat[i])
+        f = np.float64(flat[i]) if flat[i] != 0 else np.nan
         before = np.float64(signal[i])
         signal[i] = np.float32(before / f)
         variance[i] = np.float32((variance[i] + before * before * flat_var[i] / (f * f)) / (f * f))

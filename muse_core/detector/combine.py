@@ -68,8 +68,9 @@ def _clip_three(data, stat, dq, lsigma, hsigma, out, out_stat, out_dq):
             total = use_a * a + use_b * b + use_c * c
             variance = use_a * np.float64(stat[0, y, x]) + use_b * np.float64(stat[1, y, x])
             variance += use_c * np.float64(stat[2, y, x])
-            out[y, x] = np.float32(total / used)
-            out_stat[y, x] = np.float32(variance / (used * used))
+            divisor = max(used, 1.0)
+            out[y, x] = np.float32(total / divisor)
+            out_stat[y, x] = np.float32(variance / (divisor * divisor))
             clean = ((dq[0, y, x] | dq[1, y, x] | dq[2, y, x]) == 0) & (used > 0)
             out_dq[y, x] = 0 if clean else -1
 

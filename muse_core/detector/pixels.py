@@ -117,7 +117,7 @@ def integrate_kernel(data, first, last, wave, low, high, sums, counts):
             for x in range(first[s, y], last[s, y] + 1):
                 lam = wavelength_at(wave[s, y], x)
                 if lam >= low and lam <= high:
-                    total += data[y, x - 1]
+                    total += np.float64(data[y, x - 1])
                     n += 1
         sums[s] = total
         counts[s] = n

@@ -71,7 +71,7 @@ def _pack(
             value[n] = v
             variance[n] = np.float32(stat[y, x - 1] * (factor * factor))
             flag[n] = 1 if dq[y, x - 1] != 0 or (lam >= notch[0] and lam <= notch[1]) else 0
-            total += v
+            total += np.float64(v)
             n += 1
     return n, total
 
