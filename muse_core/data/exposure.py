@@ -173,10 +173,17 @@ class Exposure:
         pieces = []
         for index, (file, zone) in enumerate(zip(self.files, self.zones)):
             first, last = 0, -1
-            for box in np.flatnonzero(zone.found):
-                low_ifu, high_ifu, low_slice, high_slice = zone.numbers[box]
-                if low_ifu == high_ifu and low_slice == high_slice:
-                    slices, rows = np.array([low_ifu << 6 | low_slice]), np.array([box * BOX_ROWS])
+            boxes = np.flatnonzero(zone.found)
+            low_ifu, high_ifu, low_slice, high_slice = zone.numbers[boxes].T
+            one_slice = (low_ifu == high_ifu) & (low_slice == high_slice)
+            number = np.where(one_slice, low_ifu << 6 | low_slice, -1)
+            # most boxes are of the same slice as the one before
+            for k in np.flatnonzero(~one_slice | (np.diff(number, prepend=-1) != 0)):
+                box = boxes[k]
+                if k and one_slice[k - 1]:
+                    last = int(number[k - 1])
+                if one_slice[k]:
+                    slices, rows = number[k : k + 1], np.array([box * BOX_ROWS])
                 else:
                     block = self.read_boxes(index, np.array([box]), PLACES)
                     slices, rows = block.origin & 0x7FF, block.row - self.first_rows[index]

@@ -16,6 +16,18 @@ _TILE_X, _TILE_Y = 64, 32
 
 
 @njit(cache=True, nogil=True)
+def _sort(values, n):
+    """Sort values[:n] in place, for some tens of them; NaN ends anywhere."""
+    for i in range(1, n):
+        value = values[i]
+        j = i
+        while j > 0 and values[j - 1] > value:
+            values[j] = values[j - 1]
+            j -= 1
+        values[j] = value
+
+
+@njit(cache=True, nogil=True)
 def _place_pivots(values, good, nx, ny, k_low, k_high, y0, y1, x0, x1, sample, pivots, n_pivots):
     """Choose pivots that divide the rows of a tile about evenly; those not used are infinite.
 
@@ -44,15 +56,17 @@ def _place_pivots(values, good, nx, ny, k_low, k_high, y0, y1, x0, x1, sample, p
                 count += 1
                 i += stride
             skip = max(i - end, 0)
-    part = sample[:count]
-    part.sort()
+    _sort(sample, count)
     # so far apart that the median of some twenty rows is seldom outside, and few enough rows between two
     span = 0.7 if n_pivots == 8 else 0.5
     pivots[:] = np.inf
     for p in range(n_pivots):
         at = int((0.5 + span * ((p + 0.5) / n_pivots - 0.5)) * (count - 1) + 0.5)
         low, high = max(at - 4, 0), min(at + 5, count)
-        pivots[p] = part[low:high].mean()
+        total_near = np.float32(0.0)
+        for i in range(low, high):
+            total_near += sample[i]
+        pivots[p] = total_near / np.float32(high - low)
     return pivots[n_pivots - 1] > pivots[0]
 
 

@@ -104,18 +104,16 @@ def _drop_on_planes(lam, count, plane_lam, plane_step, pixfrac, along):
 
 
 @njit(cache=True, nogil=True)
-def _next_rows(starts, dq, nx, ny, border, at, spaxel, base, rows, place, edge):
+def _next_rows(starts, dq, at, spaxel, first, last, listed, place):
     """List the next good rows of a plane with their spaxels.
 
     Parameters
     ----------
     at, spaxel : int
         row to begin with, and a spaxel not behind it
-    base : int
-        number of the first voxel of the plane
-    border : int
-        spaxels so near to the border of the grid are marked in `edge`
-    rows, place, edge : int32[m], int64[m], bool[m]
+    first, last : int
+        numbers of the first voxel of the plane and of that behind the last
+    listed, place : int32[m], int64[m]
         filled
 
     Returns
@@ -123,27 +121,27 @@ def _next_rows(starts, dq, nx, ny, border, at, spaxel, base, rows, place, edge):
     (int, int, int)
         number of rows listed, the row and the spaxel to go on with
     """
-    end = starts[base + nx * ny]
+    end = starts[last]
     count = 0
-    y = spaxel // nx
-    x = spaxel - y * nx
-    while at < end and count < rows.size:
-        stop = starts[base + spaxel + 1]
-        if stop <= at:
+    while at < end and count < listed.size:
+        if starts[first + spaxel + 1] <= at:
             spaxel += 1
-            x += 1
-            if x == nx:
-                x = 0
-                y += 1
-            continue
-        near_edge = x < border or y < border or x >= nx - border or y >= ny - border
-        while at < stop and count < rows.size:
-            rows[count] = at
+        else:
+            listed[count] = at
             place[count] = spaxel
-            edge[count] = near_edge
             count += dq[at] == 0
             at += 1
     return count, at, spaxel
+
+
+@njit(cache=True, nogil=True)
+def _border(nx, ny, width):
+    """Mark (bool[ny * nx]) the spaxels less than `width` from the border of the grid."""
+    near = np.ones((ny, nx), np.bool_)
+    for y in range(width, ny - width):
+        for x in range(width, nx - width):
+            near[y, x] = False
+    return near.ravel()
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -172,11 +170,11 @@ def drizzle_rows(rows, grid, first_plane, n_planes, out_first, pixfrac, ld, sums
     along = np.empty((width, _ROWS_AT_ONCE), np.float64)
     listed = np.empty(_ROWS_AT_ONCE, np.int32)
     place = np.empty(_ROWS_AT_ONCE, np.int64)
-    edge = np.empty(_ROWS_AT_ONCE, np.bool_)
     x = np.empty(_ROWS_AT_ONCE, np.float64)
     y = np.empty(_ROWS_AT_ONCE, np.float64)
     wave = np.empty(_ROWS_AT_ONCE, np.float64)
     centres = np.empty((3, _ROWS_AT_ONCE), np.float64)
+    edge = _border(nx, ny, ld)
     offset = np.empty(n_near, np.int64)
     for near in range(n_near):
         offset[near] = (near // width - ld) * nx + near % width - ld
@@ -190,7 +188,7 @@ def drizzle_rows(rows, grid, first_plane, n_planes, out_first, pixfrac, ld, sums
         at, spaxel = starts[k * n_spaxels], 0
         while at < starts[(k + 1) * n_spaxels]:
             count, at, spaxel = _next_rows(
-                starts, dq, nx, ny, ld, at, spaxel, k * n_spaxels, listed, place, edge
+                starts, dq, at, spaxel, k * n_spaxels, (k + 1) * n_spaxels, listed, place
             )
             for m in range(count):
                 row = np.uint64(listed[m])
@@ -237,7 +235,9 @@ def drizzle_rows(rows, grid, first_plane, n_planes, out_first, pixfrac, ld, sums
                     bits = hit[group, m]
                     for number in range(1, _BITS[bits, 0] + 1):
                         near = 9 * group + _BITS[bits, number]
-                        if near >= n_near or (edge[m] and not _is_inside(place[m], near, width, ld, nx, ny)):
+                        if near >= n_near or (
+                            edge[place[m]] and not _is_inside(place[m], near, width, ld, nx, ny)
+                        ):
                             continue
                         spatial = overlap[near, m]
                         voxel = (k_low + low - out_first) * n_spaxels + place[m] + offset[near]

@@ -21,7 +21,7 @@ from muse_core.resampling.grid import NOMINAL_STEP_A, OutputGrid
 from muse_core.resampling.layers import Contribution, Layer, make_layer
 from muse_core.resampling.pipeline import in_order, in_stages, layers_in_flight
 from muse_core.resampling.voxel_types import VoxelGrid
-from muse_core.resampling.weights import METHODS, Resampling, add_rows, finish_voxels, nearest_rows
+from muse_core.resampling.weights import Resampling, add_rows, finish_voxels, nearest_rows
 
 __all__ = ["Contribution", "CosmicRejection", "CubePlan", "Slab", "cube_slabs", "in_order"]
 
@@ -269,17 +269,7 @@ def _resample(
     sums = np.zeros((*shape, 3))
     for piece in (below, layer, above):
         if piece is not None:
-            add_rows(
-                piece.rows(),
-                geometry,
-                piece.first,
-                piece.last - piece.first,
-                layer.first,
-                METHODS[resampling.method],
-                tuple(map(float, resampling.pixfrac)),
-                float(resampling.rc),
-                max(int(resampling.ld), 1),
-                sums,
-            )
+            planes = piece.last - piece.first
+            add_rows(piece.rows(), geometry, piece.first, planes, layer.first, resampling, sums)
     finish_voxels(sums, slab.data, slab.stat)
     return slab

@@ -12,9 +12,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
 from muse_core.resampling.drizzle import drizzle_rows
+from muse_core.resampling.voxel_types import VoxelGrid, VoxelRows
 
 NEAREST, LINEAR, QUADRATIC, RENKA, DRIZZLE, LANCZOS = range(6)
 METHODS = {
@@ -59,27 +61,41 @@ def _lanczos(u, ld):
     return math.sin(x) / x * math.sin(x / ld) / (x / ld)
 
 
-@njit(cache=True, nogil=True)
-def add_rows(rows, grid, first_plane, n_planes, out_first, method, pixfrac, rc, ld, sums):
-    """Add rows in voxel order to the voxels within +- ld of their own.
+def add_rows(
+    rows: VoxelRows,
+    grid: VoxelGrid,
+    first_plane: int,
+    n_planes: int,
+    out_first: int,
+    resampling: Resampling,
+    sums: npt.NDArray[np.float64],
+) -> None:
+    """Add rows in voxel order to the voxels within the loop distance of their own.
 
     Parameters
     ----------
     rows : VoxelRows
         of the planes first_plane .. first_plane + n_planes - 1 of the cube
-    grid : VoxelGrid
     out_first : int
         cube plane of sums[0]
-    method : int
-        one of `METHODS`
-    pixfrac : (float, float, float)
+    resampling : Resampling
+        any method but nearest
     sums : float64[n_out, ny, nx, 3]
         sum of w d, of w, of w^2 s; updated in place. A row that is not finite makes its whole
         neighbourhood NaN.
     """
-    if method == DRIZZLE:
-        drizzle_rows(rows, grid, first_plane, n_planes, out_first, pixfrac, ld, sums.reshape(-1, 3))
-        return
+    ld = max(int(resampling.ld), 1)
+    place = (rows, grid, first_plane, n_planes, out_first)
+    if resampling.method == "drizzle":
+        x, y, z = map(float, resampling.pixfrac)
+        drizzle_rows(*place, (x, y, z), ld, sums.reshape(-1, 3))
+    else:
+        add_weighted_rows(*place, METHODS[resampling.method], float(resampling.rc), ld, sums)
+
+
+@njit(cache=True, nogil=True)
+def add_weighted_rows(rows, grid, first_plane, n_planes, out_first, method, rc, ld, sums):
+    """Do the work of `add_rows` for weights that are functions of the distance from the voxel's centre."""
     starts, xpos, ypos, lam, data, stat, dq, weight = rows
     centre1, centre2, cosine, plane_lam, plane_step, (ref1, ref2), (scale1, scale2), (step1, step2) = grid
     ny, nx = centre1.shape

@@ -122,8 +122,8 @@ def _strip(store: RowStore, grid: OutputGrid, plan: CubePlan, row0: int, row1: i
         weights.nearest_rows(stretched, geometry, 0, data, stat)
     else:
         sums = np.zeros((nz, ny, nx, 3))
-        method = weights.METHODS[plan.method]
-        weights.add_rows(voxel_rows, geometry, 0, nz, 0, method, (1.0, 1.0, 1.0), 1.25, 1, sums)
+        resampling = weights.Resampling(plan.method, pixfrac=(1.0, 1.0, 1.0))
+        weights.add_rows(voxel_rows, geometry, 0, nz, 0, resampling, sums)
         weights.finish_voxels(sums, data, stat)
     own = slice(row0 - low, row1 - low)
     return row0, data[:, own], stat[:, own], rejected
