@@ -120,7 +120,7 @@ def _prove_harmless(highest, words, counts, pivots, bits, sigma, settled):
         highest row of each voxel
     words : uint64[m]
         rows of the neighbourhood above each pivot (8 fields of 8 bits or 4 of 16)
-    counts : int32[m]
+    counts : uint64[m]
         rows of the neighbourhood
     settled : uint8[m]
         filled
@@ -180,18 +180,19 @@ def settle_plane(data, starts, values, good, nx, ny, n_planes, k, bits, sigma, r
     """
     sample = np.empty(64, np.float32)
     pivots = np.empty(8, np.float32)
-    words = np.empty((_TILE_Y + 2, _TILE_X), np.uint64)
-    own = np.empty((_TILE_Y, _TILE_X), np.uint64)
-    counts = np.empty((_TILE_Y + 2, _TILE_X), np.int32)
-    own_counts = np.empty((_TILE_Y, _TILE_X), np.int32)
-    word = np.empty(_TILE_X, np.uint64)
-    count = np.empty(_TILE_X, np.int32)
+    # counts above the pivots (0) and of rows (1): before the voxels of a line, in the three voxels along x,
+    # in the voxels themselves, and in whole neighbourhoods
+    before = np.empty((2, _TILE_X + 3), np.uint64)
+    own_before = np.empty((2, _TILE_X + 3), np.uint64)
+    three = np.empty((2, _TILE_Y + 2, _TILE_X), np.uint64)
+    own = np.empty((2, _TILE_Y + 2, _TILE_X), np.uint64)
+    around = np.empty((2, _TILE_X), np.uint64)
     highest = np.empty(_TILE_X, np.float32)
-    edge = np.empty(_TILE_X + 3, np.uint64)
-    edge_row = np.empty(_TILE_X + 3, np.int64)
-    own_edge = np.empty(_TILE_X + 3, np.uint64)
-    own_row = np.empty(_TILE_X + 3, np.int32)
     total = np.empty(1024, np.uint64)
+    nothing, everything = np.uint64(0), ~np.uint64(0)
+    without_centre = everything if rule == NOT_SAME_X else nothing
+    own_line = nothing if rule == NOT_SAME_Y else everything
+    own_voxel = nothing if rule == ALL_NEIGHBOURS else everything
     k_low, k_high = max(k - 1, 0), min(k + 2, n_planes)
     n_pivots = 64 // bits
     settled[:] = 0
@@ -204,16 +205,16 @@ def settle_plane(data, starts, values, good, nx, ny, n_planes, k, bits, sigma, r
                 values, good, nx, ny, k_low, k_high, y0, y1, x0, x1, sample, pivots, n_pivots
             ):
                 continue
-            words[:, :] = np.uint64(0)
-            counts[:, :] = 0
+            three[:] = nothing
+            own[:] = nothing
             unordered = False
+            # places in `before` of the voxels x_first .. x_last; outside of the cube there is nothing
             x_first, x_last = max(x0 - 1, 0), min(x1 + 1, nx)
-            # places in `edge` of the voxels at the border of the cube, whose outer neighbours are empty
             lead, tail = x_first - (x0 - 1), x_last - (x0 - 1)
             for y in range(max(y0 - 1, 0), min(y1 + 1, ny)):
-                row = y - y0 + 1
-                edge[:] = np.uint64(0)
-                edge_row[:] = 0
+                line = y - y0 + 1
+                before[:] = nothing
+                own_before[:] = nothing
                 for kk in range(k_low, k_high):
                     base = (kk * ny + y) * nx
                     first = good[base + x_first]
@@ -223,48 +224,33 @@ def settle_plane(data, starts, values, good, nx, ny, n_planes, k, bits, sigma, r
                     unordered |= _count_above(values, first, last, pivots, bits, total)
                     for x in range(lead, tail + 1):
                         at = good[base + x0 - 1 + x]
-                        edge_row[x] += at
-                        edge[x] += total[at - first]
-                    if kk == k:
-                        for x in range(lead, tail + 1):
-                            at = good[base + x0 - 1 + x]
-                            own_row[x] = at
-                            own_edge[x] = total[at - first]
-                if lead == 1:
-                    edge[0], edge_row[0] = edge[1], edge_row[1]
-                for x in range(tail + 1, width + 3):
-                    edge[x], edge_row[x] = edge[tail], edge_row[tail]
-                for x in range(width):
-                    words[row, x] = edge[x + 3] - edge[x]
-                    counts[row, x] = edge_row[x + 3] - edge_row[x]
-                if rule == NOT_SAME_X:
+                        before[0, x] += total[at - first]
+                        before[1, x] += np.uint64(at)
+                        if kk == k:
+                            own_before[0, x] = total[at - first]
+                            own_before[1, x] = np.uint64(at)
+                for c in range(2):
+                    if lead == 1:
+                        before[c, 0] = before[c, 1]
+                    for x in range(tail + 1, width + 3):
+                        before[c, x] = before[c, tail]
                     for x in range(width):
-                        words[row, x] -= edge[x + 2] - edge[x + 1]
-                        counts[row, x] -= edge_row[x + 2] - edge_row[x + 1]
-                if rule != ALL_NEIGHBOURS and y >= y0 and y < y1:
-                    for x in range(width):
-                        own[row - 1, x] = own_edge[x + 2] - own_edge[x + 1]
-                        own_counts[row - 1, x] = own_row[x + 2] - own_row[x + 1]
+                        centre = before[c, x + 2] - before[c, x + 1]
+                        three[c, line, x] = before[c, x + 3] - before[c, x] - (centre & without_centre)
+                        own[c, line, x] = own_before[c, x + 2] - own_before[c, x + 1]
             if unordered:
                 continue
             for y in range(y0, y1):
-                row = y - y0 + 1
+                line = y - y0 + 1
+                for c in range(2):
+                    for x in range(width):
+                        around[c, x] = three[c, line - 1, x] + three[c, line + 1, x]
+                        around[c, x] += (three[c, line, x] & own_line) + (own[c, line, x] & own_voxel)
                 voxel = (k * ny + y) * nx + x0
-                for x in range(width):
-                    word[x] = words[row - 1, x] + words[row + 1, x]
-                    count[x] = counts[row - 1, x] + counts[row + 1, x]
-                if rule != NOT_SAME_Y:
-                    for x in range(width):
-                        word[x] += words[row, x]
-                        count[x] += counts[row, x]
-                if rule != ALL_NEIGHBOURS:
-                    for x in range(width):
-                        word[x] += own[row - 1, x]
-                        count[x] += own_counts[row - 1, x]
                 for x in range(width):
                     highest[x] = highest_row(data, starts[voxel + x], starts[voxel + x + 1])
                 here = settled[y * nx + x0 : y * nx + x1]
-                _prove_harmless(highest[:width], word, count, pivots, bits, sigma, here)
+                _prove_harmless(highest[:width], around[0], around[1], pivots, bits, sigma, here)
 
 
 # the order of the sums does not matter here: the proof holds for any interval

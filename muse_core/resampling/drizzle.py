@@ -80,27 +80,28 @@ def _drop_on_spaxels(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _drop_on_planes(lam, count, plane_lam, plane_step, pixfrac, along):
+def _drop_on_planes(lam, count, plane_lam, plane_step, first, last, pixfrac, along):
     """Compute how much of each row's dropped pixel falls on some planes.
 
     Parameters
     ----------
     lam : float64[m]
         wavelengths; the first `count` are used
-    plane_lam, plane_step : float64[p]
+    plane_lam, plane_step : float64[nz]
         centre, and width in units of 1.25 Angstrom
-    along : float64[p, m]
+    first, last : int
+        planes wanted, both included
+    along : float64[>= last - first + 1, m]
         filled
     """
-    for p in range(plane_lam.size):
+    for p in range(first, last + 1):
         reach = 0.5 * (pixfrac + plane_step[p])
         most = min(pixfrac, plane_step[p])
         centre = plane_lam[p]
-        one = along[p]
         for m in range(count):
             t = reach - abs(centre - lam[m]) / 1.25
             t = most if t > most else t
-            one[m] = 0.0 if t <= 0.0 else t / pixfrac
+            along[p - first, m] = 0.0 if t <= 0.0 else t / pixfrac
 
 
 @njit(cache=True, nogil=True)
@@ -137,28 +138,33 @@ def _next_rows(starts, dq, at, spaxel, first, last, listed, place):
 @njit(cache=True, nogil=True)
 def _border(nx, ny, width):
     """Mark (bool[ny * nx]) the spaxels less than `width` from the border of the grid."""
-    near = np.ones((ny, nx), np.bool_)
-    for y in range(width, ny - width):
-        for x in range(width, nx - width):
-            near[y, x] = False
-    return near.ravel()
+    near = np.empty(ny * nx, np.bool_)
+    for y in range(ny):
+        outer = y < width or y >= ny - width
+        for x in range(nx):
+            near[y * nx + x] = outer or x < width or x >= nx - width
+    return near
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def drizzle_rows(rows, grid, first_plane, n_planes, out_first, pixfrac, ld, sums):
+def drizzle_rows(rows, grid, nx, first_plane, n_planes, out_first, pixfrac, ld, sums):
     """Add rows to the voxels that their dropped pixels fall on; see `weights.add_rows`.
 
     Parameters
     ----------
+    grid : VoxelGrid
+        with one-dimensional arrays of spaxels
+    nx : int
+        spaxels of a line
     sums : float64[n_out * ny * nx, 3]
         the others as in `weights.add_rows`
     """
     starts, xpos, ypos, lam, data, stat, dq, weight = rows
     plane_lam, plane_step, (ref1, ref2), step = grid.plane_lam, grid.plane_step, grid.reference, grid.step
-    centre1, centre2, cosine = grid.centre1.ravel(), grid.centre2.ravel(), grid.cosine.ravel()
+    centre1, centre2, cosine = grid.centre1, grid.centre2, grid.cosine
     per = (1.0 / grid.scale[0], 1.0 / grid.scale[1])
-    ny, nx = grid.centre1.shape
-    n_spaxels = nx * ny
+    n_spaxels = centre1.size
+    ny = n_spaxels // nx
     n_out = sums.shape[0] // n_spaxels
     width = 2 * ld + 1
     n_near = width * width
@@ -195,7 +201,9 @@ def drizzle_rows(rows, grid, first_plane, n_planes, out_first, pixfrac, ld, sums
                 x[m] = np.float64(xpos[row]) + ref1
                 y[m] = np.float64(ypos[row]) + ref2
                 wave[m] = np.float64(lam[row])
-            hit[:] = 0
+            for group in range(hit.shape[0]):
+                for m in range(count):
+                    hit[group, m] = 0
             for near in range(n_near):
                 _drop_on_spaxels(
                     x,
@@ -215,8 +223,7 @@ def drizzle_rows(rows, grid, first_plane, n_planes, out_first, pixfrac, ld, sums
                     1 << (near % 9),
                     centres,
                 )
-            planes = slice(k_low, k_high + 1)
-            _drop_on_planes(wave, count, plane_lam[planes], plane_step[planes], pixfrac[2], along)
+            _drop_on_planes(wave, count, plane_lam, plane_step, k_low, k_high, pixfrac[2], along)
             for m in range(count):
                 row = np.uint64(listed[m])
                 value = np.float64(data[row])
@@ -229,10 +236,9 @@ def drizzle_rows(rows, grid, first_plane, n_planes, out_first, pixfrac, ld, sums
                         low += 1
                     while high > low and along[high - 1, m] == 0.0:
                         high -= 1
-                else:
-                    hit[:, m] = 511  # weights of zero spoil the neighbourhood, too
                 for group in range(hit.shape[0]):
-                    bits = hit[group, m]
+                    # weights of zero spoil the neighbourhood, too
+                    bits = hit[group, m] if finite else 511
                     for number in range(1, _BITS[bits, 0] + 1):
                         near = 9 * group + _BITS[bits, number]
                         if near >= n_near or (

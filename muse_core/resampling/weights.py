@@ -85,12 +85,14 @@ def add_rows(
         neighbourhood NaN.
     """
     ld = max(int(resampling.ld), 1)
-    place = (rows, grid, first_plane, n_planes, out_first)
+    planes = (first_plane, n_planes, out_first)
     if resampling.method == "drizzle":
         x, y, z = map(float, resampling.pixfrac)
-        drizzle_rows(*place, (x, y, z), ld, sums.reshape(-1, 3))
+        spaxels = {name: getattr(grid, name).ravel() for name in ("centre1", "centre2", "cosine")}
+        nx = grid.centre1.shape[1]
+        drizzle_rows(rows, grid._replace(**spaxels), nx, *planes, (x, y, z), ld, sums.reshape(-1, 3))
     else:
-        add_weighted_rows(*place, METHODS[resampling.method], float(resampling.rc), ld, sums)
+        add_weighted_rows(rows, grid, *planes, METHODS[resampling.method], float(resampling.rc), ld, sums)
 
 
 @njit(cache=True, nogil=True)
