@@ -24,6 +24,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
 import numpy as np  # noqa: E402
+import scipy.fft  # noqa: E402
 
 import imphot  # noqa: E402
 from imphot import worker_pool  # noqa: E402
@@ -241,6 +242,29 @@ def batch(files, rounds=3):
     )
 
 
+def machine_limit(processes=4, rounds=5):
+    """Print how well independent work that fits into the cache scales here: what a batch can reach.
+
+    Cores that share their arithmetic units in pairs do not give 100 %.
+    """
+    with ProcessPoolExecutor(processes) as pool:
+        list(pool.map(_transforms, range(4 * processes)))  # all workers are awake
+        alone = min(pool.submit(_transforms, 0).result() for _ in range(rounds))
+        together = min(max(pool.map(_transforms, range(processes))) for _ in range(rounds))
+    sys.stdout.write(
+        f"the machine itself: small transforms in {processes} processes reach {alone / together:.0%}\n"
+    )
+
+
+def _transforms(_):
+    """Seconds of transforms of an image that stays in the cache of a core."""
+    image = np.random.default_rng(0).normal(size=(256, 256))
+    started = time.perf_counter()
+    for _ in range(700):
+        scipy.fft.rfft2(image)
+    return time.perf_counter() - started
+
+
 def _fit_all(names, processes):
     """Wall and CPU seconds of a batch; workers started for it count from their start."""
     before = _cpu_of_workers()
@@ -286,6 +310,7 @@ def main():
         speed()
     else:
         batch(options.files, options.rounds)
+        machine_limit()
 
 
 if __name__ == "__main__":
