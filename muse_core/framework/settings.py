@@ -7,10 +7,17 @@ import atexit
 import gc
 import os
 
+CLUSTER_VARIABLE = "MUSE_RECIPES_CLUSTER"
+
+
+def switched_on(variable: str) -> bool:
+    """Tell whether an environment variable is 1, true, yes or on."""
+    return os.environ.get(variable, "0").strip().lower() in ("1", "true", "yes", "on")
+
 
 def compat_mode() -> bool:
     """Tell whether the C pipeline's defects are wanted (MUSE_RECIPES_COMPAT=1)."""
-    return os.environ.get("MUSE_RECIPES_COMPAT", "0").strip().lower() in ("1", "true", "yes", "on")
+    return switched_on("MUSE_RECIPES_COMPAT")
 
 
 def thread_count() -> int:
@@ -30,12 +37,12 @@ def memory_budget() -> int:
 
 def cluster_scheduler() -> str:
     """Return the Dask scheduler that is to do the work (MUSE_RECIPES_CLUSTER: address or file), else ""."""
-    return os.environ.get("MUSE_RECIPES_CLUSTER", "").strip()
+    return os.environ.get(CLUSTER_VARIABLE, "").strip()
 
 
 def report_requested() -> bool:
     """Tell whether quality pages are wanted (MUSE_RECIPES_REPORT=1, or muserun --report)."""
-    return os.environ.get("MUSE_RECIPES_REPORT", "0").strip().lower() in ("1", "true", "yes", "on")
+    return switched_on("MUSE_RECIPES_REPORT")
 
 
 def own_process() -> None:

@@ -18,8 +18,8 @@ from muse_core.postproc.observation import airmass, parallactic_angle
 from muse_core.postproc.reduction import CHUNK_ROWS
 from muse_core.resampling.cosmics import COSMIC_RAY
 from muse_core.resampling.cube_file import CubeWriter
+from muse_core.resampling.pipeline import in_order
 from muse_core.resampling.row_images import RowImages
-from muse_core.resampling.slabs import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,7 +19,7 @@ from muse_core.data.exposure import PLACES, Exposure
 from muse_core.postproc.row_limits import RowLimits as RowLimits
 from muse_core.postproc.row_limits import find_limits
 from muse_core.postproc.row_limits import join_limits as join_limits
-from muse_core.resampling.slabs import in_order
+from muse_core.resampling.pipeline import in_order
 
 if TYPE_CHECKING:
     import logging

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from muse_core.framework.settings import switched_on
 from muse_core.postproc.sky_mask import SkyMask
 from muse_core.postproc.sky_means import MeanSpectrum
 from muse_core.postproc.sky_sample import fit_sky_sample
@@ -30,7 +30,7 @@ Vector = npt.NDArray[np.float64]
 
 def continuum_from_rows() -> bool:
     """Tell whether MUSE_SKY_CONTINUUM_FROM_ROWS asks for this continuum also with LSF images."""
-    return os.environ.get(ROWS_VARIABLE, "0").strip().lower() in ("1", "true", "yes", "on")
+    return switched_on(ROWS_VARIABLE)
 
 
 def fit_rows_continuum(

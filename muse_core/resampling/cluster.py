@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import muse_core
 from muse_core.framework import RecipeError
+from muse_core.framework.settings import CLUSTER_VARIABLE as VARIABLE
 from muse_core.resampling.layers import Contribution
 
 if TYPE_CHECKING:
     from muse_core.resampling.slabs import CubePlan, Slab
 
 SLABS_PER_TASK = 4
-VARIABLE = "MUSE_RECIPES_CLUSTER"
 
 
 def slabs_on_cluster(

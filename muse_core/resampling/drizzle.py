@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from muse_core.resampling.grid import NOMINAL_STEP_A
+
 _ROWS_AT_ONCE = 256
 
 
@@ -99,7 +101,7 @@ def _drop_on_planes(lam, count, plane_lam, plane_step, first, last, pixfrac, alo
         most = min(pixfrac, plane_step[p])
         centre = plane_lam[p]
         for m in range(count):
-            t = reach - abs(centre - lam[m]) / 1.25
+            t = reach - abs(centre - lam[m]) / NOMINAL_STEP_A
             t = most if t > most else t
             along[p - first, m] = 0.0 if t <= 0.0 else t / pixfrac
 

@@ -41,50 +41,36 @@ class Layer:
 
     Parameters
     ----------
-    starts : int32[(last - first) * ny * nx + 1]
-        first row of each voxel
-    xpos, ypos, lam, data, stat : float32[n]
-    dq : int32[n]
-        as in the table
-    weight : float32[n] or float32[0]
-        exposure weights; empty = 1
+    rows : VoxelRows
+        with the flags of the table
     numbered : list of (int32 array, numbering)
         per contribution: place in this layer of each row that was gathered (-1: none), and what its number
         in the exposure comes from; empty if the numbers are not wanted
     judged : int32[n]
-        `dq` with the cosmic rays of these planes flagged
+        flags with the cosmic rays of these planes
     cosmics : int64 array
         which rows these are
     """
 
     first: int
     last: int
-    starts: npt.NDArray[np.int32]
-    xpos: npt.NDArray[np.float32]
-    ypos: npt.NDArray[np.float32]
-    lam: npt.NDArray[np.float32]
-    data: npt.NDArray[np.float32]
-    stat: npt.NDArray[np.float32]
-    dq: npt.NDArray[np.int32]
-    weight: npt.NDArray[np.float32]
+    rows: VoxelRows
     numbered: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.int64] | RowRuns]]
     judged: npt.NDArray[np.int32]
     cosmics: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
-    def rows(self) -> VoxelRows:
+    def judged_rows(self) -> VoxelRows:
         """Return the rows as they are resampled, without the cosmic rays found in them."""
-        return VoxelRows(
-            self.starts, self.xpos, self.ypos, self.lam, self.data, self.stat, self.judged, self.weight
-        )
+        return self.rows._replace(dq=self.judged)
 
     def rows_of(self, first: int, last: int, spaxels: int) -> slice:
         """Return the rows of the planes first .. last - 1 of the cube."""
         a, b = ((plane - self.first) * spaxels for plane in (first, last))
-        return slice(int(self.starts[a]), int(self.starts[b]))
+        return slice(int(self.rows.starts[a]), int(self.rows.starts[b]))
 
     def row_numbers(self, places: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
         """Return, per contribution, the numbers in the exposure of the rows at some places."""
-        wanted = np.zeros(self.dq.size + 1, np.bool_)  # one more for the place -1
+        wanted = np.zeros(self.judged.size + 1, np.bool_)  # one more for the place -1
         wanted[places] = True
         return [numbers[np.flatnonzero(wanted[target])] for target, numbers in self.numbered]
 
@@ -134,7 +120,8 @@ def make_layer(
             weight[placed[placed >= 0]] = 1.0 if contribution.weight is None else contribution.weight
         if keep_rows:
             numbered.append((target, block.numbering))
-    return Layer(first, last, starts[:-1], *floats, dq, weight, numbered, judged=dq)
+    rows = VoxelRows(starts[:-1], *floats, dq, weight)
+    return Layer(first, last, rows, numbered, judged=dq)
 
 
 def _locate(

@@ -19,11 +19,11 @@ from muse_core.resampling.cosmics import COSMIC_RAY, flag_cosmics
 from muse_core.resampling.cosmics import METHODS as COSMIC_METHODS
 from muse_core.resampling.grid import NOMINAL_STEP_A, OutputGrid
 from muse_core.resampling.layers import Contribution, Layer, make_layer
-from muse_core.resampling.pipeline import in_order, in_stages, layers_in_flight
+from muse_core.resampling.pipeline import in_stages, layers_in_flight
 from muse_core.resampling.voxel_types import VoxelGrid
 from muse_core.resampling.weights import Resampling, add_rows, finish_voxels, nearest_rows
 
-__all__ = ["Contribution", "CosmicRejection", "CubePlan", "Slab", "cube_slabs", "in_order"]
+__all__ = ["Contribution", "CosmicRejection", "CubePlan", "Slab", "cube_slabs"]
 
 BYTES_PER_ROW_AT_WORK = 95
 BYTES_PER_ROW = 32
@@ -216,12 +216,13 @@ def find_cosmics(
     rows = [piece.rows_of(first, last, spaxels) for piece, first, last in pieces]
     starts, total = [np.zeros(1, np.int32)], 0
     for (piece, first, last), chosen in zip(pieces, rows):
-        own = piece.starts[(first - piece.first) * spaxels + 1 : (last - piece.first) * spaxels + 1]
+        own = piece.rows.starts[(first - piece.first) * spaxels + 1 : (last - piece.first) * spaxels + 1]
         starts.append(own - np.int32(chosen.start - total))
         total += chosen.stop - chosen.start
 
     def column(name: str) -> npt.NDArray:
-        return np.concatenate([getattr(piece, name)[chosen] for (piece, _, _), chosen in zip(pieces, rows)])
+        parts = (getattr(piece.rows, name) for piece, _, _ in pieces)
+        return np.concatenate([part[chosen] for part, chosen in zip(parts, rows)])
 
     offset = 0 if below is None else 1
     flags = np.zeros(total, np.uint8)
@@ -241,9 +242,9 @@ def find_cosmics(
         flags,
     )
     before = 0 if below is None else rows[0].stop - rows[0].start
-    layer.cosmics = np.flatnonzero(flags[before : before + layer.dq.size])
+    layer.cosmics = np.flatnonzero(flags[before : before + layer.judged.size])
     if layer.cosmics.size:
-        layer.judged = layer.dq.copy()  # the threads at work on the neighbours still read the other one
+        layer.judged = layer.rows.dq.copy()  # the threads at work on the neighbours still read the other one
         layer.judged[layer.cosmics] |= COSMIC_RAY
 
 
@@ -264,12 +265,12 @@ def _resample(
         slab.flagged = layer.row_numbers(hit)
     resampling = plan.resampling
     if resampling.method == "nearest":
-        nearest_rows(layer.rows(), geometry, layer.first, slab.data, slab.stat)
+        nearest_rows(layer.judged_rows(), geometry, layer.first, slab.data, slab.stat)
         return slab
     sums = np.zeros((*shape, 3))
     for piece in (below, layer, above):
         if piece is not None:
             planes = piece.last - piece.first
-            add_rows(piece.rows(), geometry, piece.first, planes, layer.first, resampling, sums)
+            add_rows(piece.judged_rows(), geometry, piece.first, planes, layer.first, resampling, sums)
     finish_voxels(sums, slab.data, slab.stat)
     return slab

@@ -24,7 +24,7 @@ from muse_core.data.block import Block, concatenate
 from muse_core.resampling.cosmics import COSMIC_RAY
 from muse_core.resampling.cube_cards import DATA_CLASS, HDU_CLASS, Card, data_unit_text
 from muse_core.resampling.cube_file import StreamedFile, image_extension_header
-from muse_core.resampling.slabs import in_order
+from muse_core.resampling.pipeline import in_order
 
 if TYPE_CHECKING:
     from pathlib import Path

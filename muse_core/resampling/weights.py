@@ -16,6 +16,7 @@ import numpy.typing as npt
 from numba import njit
 
 from muse_core.resampling.drizzle import drizzle_rows
+from muse_core.resampling.grid import NOMINAL_STEP_A
 from muse_core.resampling.voxel_types import VoxelGrid, VoxelRows
 
 NEAREST, LINEAR, QUADRATIC, RENKA, DRIZZLE, LANCZOS = range(6)
@@ -142,7 +143,7 @@ def add_weighted_rows(rows, grid, first_plane, n_planes, out_first, method, rc, 
                             wx[jy - y_low, jx - x_low] = ux * ux
                             wy[jy - y_low, jx - x_low] = uy * uy
                 for kk in range(k_low, k_high + 1):
-                    ul = abs(plane_lam[kk] - np.float64(lam[i])) / 1.25
+                    ul = abs(plane_lam[kk] - np.float64(lam[i])) / NOMINAL_STEP_A
                     step3 = plane_step[kk]
                     w3 = 0.0
                     radius = 0.0
@@ -235,7 +236,7 @@ def nearest_rows(rows, grid, out_first, data_out, stat_out):
             for i in range(starts[voxel], starts[voxel + 1]):
                 ux = (target1[iy, ix] - (np.float64(xpos[i]) + ref1)) * cosine[iy, ix] / scale1
                 uy = (target2[iy, ix] - (np.float64(ypos[i]) + ref2)) / scale2
-                ul = (plane_lam[out_first + k] - np.float64(lam[i])) / 1.25
+                ul = (plane_lam[out_first + k] - np.float64(lam[i])) / NOMINAL_STEP_A
                 distance = ux * ux + uy * uy + ul * ul
                 if distance < smallest:
                     smallest = distance

@@ -22,6 +22,11 @@ COORDINATES = ("XPOS", "YPOS", "LAMBDA")
 COORDINATE_RTOL = 5e-7  # a few float32 roundings
 
 
+def option_text(options: dict) -> list[str]:
+    """Options as esorex takes them."""
+    return [f"--{k}={str(v).upper() if isinstance(v, bool) else v}" for k, v in options.items()]
+
+
 def assert_same_product(
     reference: Path,
     new: Path,

@@ -9,7 +9,7 @@ import pytest
 
 from muse_core.framework import run_recipe
 from muse_core.simulate.scipost import simulate_scipost
-from tests.parity.compare import assert_same_product
+from tests.parity.compare import assert_same_product, option_text
 
 pytestmark = pytest.mark.parity
 
@@ -133,11 +133,6 @@ def observation(tmp_path_factory):
         return made[field]
 
     return get
-
-
-def option_text(options: dict) -> list[str]:
-    """Options as esorex takes them."""
-    return [f"--{k}={str(v).upper() if isinstance(v, bool) else v}" for k, v in options.items()]
 
 
 @pytest.mark.parametrize("name", CASES)
