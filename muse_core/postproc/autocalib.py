@@ -235,7 +235,10 @@ def fit_autocal(sums: SliceSums, log: logging.Logger = _log) -> AutocalModel:
 
 
 MAX_STEP = 0.03
-"""A factor that differs by more than this from both neighbouring ranges is replaced by their mean."""
+MAX_SLOPE = 3.0
+"""A factor is replaced by the mean of its two neighbours along wavelength if it differs from that mean by more
+than MAX_STEP and by more than MAX_SLOPE times the difference of the neighbours (measured with 768 factors of
+the C pipeline 2.8.7)."""
 
 
 def _clean_along_wavelength(factors: Floats, rows: npt.NDArray[np.int64]) -> Floats:
@@ -243,9 +246,10 @@ def _clean_along_wavelength(factors: Floats, rows: npt.NDArray[np.int64]) -> Flo
     original = np.full_like(factors, np.nan)
     for k in range(1, factors.shape[0] - 1):
         before, here, after = factors[k - 1], factors[k], factors[k + 1]
-        bad = (np.abs(here - before) > MAX_STEP) & (np.abs(here - after) > MAX_STEP) & (rows[k] > 0)
+        mean, slope = (before + after) / 2, np.abs(before - after)
+        bad = (np.abs(here - mean) > np.maximum(MAX_STEP, MAX_SLOPE * slope))
         original[k][bad] = here[bad]
-        here[bad] = (before[bad] + after[bad]) / 2
+        here[bad] = mean[bad]
     return original
 
 

@@ -14,6 +14,7 @@ from muse_core.data.pixtable_writer import PixelTableWriter, column_units
 from muse_core.framework import RecipeError
 from muse_core.framework.products import header_without, set_card
 from muse_core.postproc import cube_products
+from muse_core.postproc.flatfield import FLAT_CORRECTED
 from muse_core.postproc.header_values import get_str, is_narrow_field
 from muse_core.postproc.inputs import Calibrations, Settings
 from muse_core.postproc.mixtures import warn_about_mixtures
@@ -216,7 +217,7 @@ def product_base(combination: Combination) -> Header:
     """Return the header that cubes and images inherit: without pixel-table and WCS keywords."""
     header = header_without(combination.header, lambda key: key.startswith((PIXTABLE, *WCS_KEYS)))
     if f"{PIXTABLE} FFCORR" in combination.header:
-        set_card(header, "ESO DRS MUSE FLUX FFCORR", True, "Data was flat-field spectrum corrected")
+        set_card(header, *FLAT_CORRECTED)
     return header
 
 

@@ -28,6 +28,10 @@ STEP = 1.25
 """Step of the mean spectrum [Angstrom]."""
 HALF_WINDOW = 150.0
 HALF_MEAN = 15.0
+FLAT_CORRECTED = ("ESO DRS MUSE FLUX FFCORR", True, "Data was flat-field spectrum corrected")
+"""Keyword of cubes and images made from corrected tables."""
+CUT_MARGIN = 2.5
+"""Spectra are cut with the data, this much [Angstrom] farther out on both sides (as in the C pipeline)."""
 _ORDER = 3
 _CLIP = 3.0
 _WINDOW_TOLERANCE = 1e-6
@@ -142,6 +146,19 @@ def fit_flat_spectrum(
         lam, mean = lam[1:], mean[1:]
     smooth = smooth_spectrum(lam, mean, smoothing)
     return FlatSpectrum(make_curve(lam, smooth), mean, len(found), compat)
+
+
+def cut_table(table, low: float, high: float):  # type: ignore[no-untyped-def]
+    """Cut a spectrum (extension or structured array with a column lambda) to the range of the data.
+
+    The C pipeline cuts it when rows are removed by lambdamin and lambdamax, before the smoothing, and by
+    skymethod=simple, but not where a sky continuum ends.
+    """
+    values = table if isinstance(table, np.ndarray) else table.data
+    inside = (values["lambda"] >= low - CUT_MARGIN) & (values["lambda"] <= high + CUT_MARGIN)
+    if values is table:
+        return values[inside]
+    return type(table)(values[inside], table.header)
 
 
 def smooth_spectrum(lam: Floats, values: Floats, smoothing: SmoothingRange) -> Floats:

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from muse_core.postproc.lsf_cells import INV_SQRT_2PI, NORM_3, NORM_4, NORM_5, NORM_6, profile_terms
+from muse_core.postproc.lsf_profile import INV_SQRT_2PI, NORM_3, NORM_4, NORM_5, NORM_6, profile_terms
 
 N_IFU = 24
 N_SLICE = 48
@@ -78,7 +78,7 @@ class LsfTable:
         return out
 
     def terms(self, lam: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Return what `lsf_cells.profile_at` takes at line wavelengths, float64[n_slice, n_line, 9]."""
+        """Return what `lsf_profile.profile_at` takes at line wavelengths, float64[n_slice, n_line, 9]."""
         return profile_terms(self.parameters(lam))
 
     def profile(self, key: int, lam_line: float, x: npt.ArrayLike) -> npt.NDArray[np.float64]:

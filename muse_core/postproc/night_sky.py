@@ -11,8 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from muse_core.data.block import Block
+from muse_core.data.pixtable_writer import column_units
 from muse_core.framework import InputError, RecipeError
+from muse_core.framework.products import header_without, set_card
 from muse_core.postproc import sky_products
+from muse_core.postproc.flatfield import FLAT_CORRECTED, cut_table
 from muse_core.postproc.inputs import Calibrations, Settings
 from muse_core.postproc.lsf import LsfImage, average_lsf, rows_by_slice
 from muse_core.postproc.lsf_load import check_lsf_covers
@@ -31,7 +34,6 @@ from muse_core.postproc.sky_spectrum import Curve, SkySpectrum, SkySpectrumSum, 
 from muse_core.postproc.sky_subtract import LineWindows, line_model, subtract_lines
 from muse_core.postproc.steps import astrometry_model
 from muse_core.postproc.white import WhiteImage, make_white_image
-from muse_core.resampling.cube_cards import variance_unit_text
 
 if TYPE_CHECKING:
     from muse_core.framework import ParamValues, RunContext
@@ -166,11 +168,13 @@ def keep_region(region: SkyRegion, reduction: Reduction, settings: Settings) -> 
         return
     unit = reduction.data_unit
     fraction = float(f"{region.white.fraction:.7g}")
-    header = reduction.header.copy()
+    header = header_without(reduction.header, lambda key: key.startswith(PIXTABLE))
     image = sky_products.sky_image(region.white.image, *region.white.corner, unit, fraction)
+    if f"{PIXTABLE} FFCORR" in reduction.header:
+        set_card(image[0][0].header, *FLAT_CORRECTED)
     reduction.pending.append(PendingProduct("SKY_IMAGE", *image, base=header))
     reduction.pending.append(PendingProduct("SKY_MASK", *sky_products.sky_mask(region.mask), base=header))
-    spectrum = sky_products.sky_spectrum(region.spectrum, unit, variance_unit_text(unit))
+    spectrum = sky_products.sky_spectrum(region.spectrum, unit, column_units("pix", unit)["stat"])
     reduction.pending.append(PendingProduct("SKY_SPECTRUM", *spectrum))
 
 
@@ -197,7 +201,9 @@ def subtract_sky(
     region = find_sky(reduction, p, settings, calib, ctx, white)
     keep_region(region, reduction, settings)
     if p.skymethod == "simple":
-        _subtract_curve(reduction, region.spectrum.curve())
+        curve = region.spectrum.curve()
+        _subtract_curve(reduction, curve)
+        reduction.tables = [cut_table(table, *curve.range) for table in reduction.tables]
         reduction.sorted_slices = True
         return
     lines, continuum = fit_model(reduction, region, p, calib, ctx)
@@ -249,7 +255,7 @@ def fit_model(
         return fit.lines, calib.sky_continuum
     if continuum is None or (continuum_from_rows() and not ctx.compat):
         from_rows = fit_sorted_rows_continuum if ctx.compat else fit_rows_continuum
-        continuum = from_rows(reduction, region, fit.lines, calib.lsf, p.skymodel_sampling)
+        continuum = from_rows(reduction, region, fit.lines, calib.lsf, p.skymodel_csampling)
     return fit.lines, continuum
 
 

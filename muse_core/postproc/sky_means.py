@@ -9,11 +9,12 @@ only appear where a calibration has exploded.)
 from __future__ import annotations
 
 import math
-import threading
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
+
+from muse_core.data.per_thread import PerThread
 
 UNIT_HIGH, UNIT_LOW = 2.0**-8, 2.0**-40
 BIG = 2.0**22
@@ -40,10 +41,7 @@ class MeanSpectrum:
     def __init__(self, lam_min: float, lam_max: float, step: float) -> None:
         self._lam_min, self._step = float(lam_min), float(step)
         self._n = math.floor((lam_max - lam_min) / step) + 1
-        self._limbs = np.zeros((self._n, 6), np.int64)
-        self._large = np.zeros((self._n, 2))
-        self._count = np.zeros(self._n, np.int64)
-        self._lock = threading.Lock()
+        self._sums = PerThread(lambda: _empty_sums(self._n))
 
     def add(
         self,
@@ -52,22 +50,27 @@ class MeanSpectrum:
         selected: npt.NDArray[np.bool_],
     ) -> None:
         """Add the selected rows of a block."""
-        sums = (np.zeros_like(self._limbs), np.zeros_like(self._large), np.zeros_like(self._count))
-        add_to_means(lam, data, selected, self._lam_min, self._step, *sums)
-        with self._lock:
-            for mine, new in zip((self._limbs, self._large, self._count), sums):
-                mine += new
+        add_to_means(lam, data, selected, self._lam_min, self._step, *self._sums.mine())
 
     def spectrum(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Return wavelength and mean of the bins that received something."""
-        sums = self._limbs[:, :3] * UNIT_HIGH + self._limbs[:, 3:] * UNIT_LOW
-        data, upper, weight = sums.T
+        limbs, large, count = self._sums.joined(_add_sums)
+        data, upper, weight = (limbs[:, :3] * UNIT_HIGH + limbs[:, 3:] * UNIT_LOW).T
         with np.errstate(invalid="ignore"):
-            data, upper = data + self._large[:, 0], upper + self._large[:, 1]
+            data, upper = data + large[:, 0], upper + large[:, 1]
             total = np.append(data - upper, 0.0) + np.append(0.0, upper)
-        weights = np.append(self._count - weight, 0.0) + np.append(0.0, weight)
+        weights = np.append(count - weight, 0.0) + np.append(0.0, weight)
         filled = np.flatnonzero(weights > 0)
         return self._lam_min + filled * self._step, total[filled] / weights[filled]
+
+
+def _empty_sums(n: int) -> tuple[npt.NDArray, npt.NDArray, npt.NDArray]:
+    return np.zeros((n, 6), np.int64), np.zeros((n, 2)), np.zeros(n, np.int64)
+
+
+def _add_sums(total: tuple[npt.NDArray, ...], other: tuple[npt.NDArray, ...]) -> None:
+    for mine, new in zip(total, other):
+        mine += new
 
 
 @njit(cache=True, nogil=True)

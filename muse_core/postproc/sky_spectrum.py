@@ -25,13 +25,13 @@ from __future__ import annotations
 
 import copy
 import math
-import threading
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from muse_core.data.per_thread import PerThread
 from muse_core.framework import RecipeError
 from muse_core.postproc import sky_sums
 
@@ -152,13 +152,12 @@ class SkySpectrumSum:
         self.limits = (
             np.full(self.n_interval, np.inf) if limits is None else np.asarray(limits, dtype=np.float64)
         )
-        self._threads: dict[int, _Sums] = {}
-        self._lock = threading.Lock()
+        self._sums = PerThread(lambda: _Sums(self.n_interval))
 
     @property
     def n_rows(self) -> int:
         """Number of rows added so far."""
-        return sum(int(sums.count.sum()) for sums in self._threads.values())
+        return sum(int(sums.count.sum()) for sums in self._sums.objects())
 
     def add(
         self,
@@ -168,10 +167,7 @@ class SkySpectrumSum:
         selected: npt.NDArray[np.bool_],
     ) -> None:
         """Add the selected rows of a block (on the sky mask, dq = 0, no cosmic ray)."""
-        sums = self._threads.get(threading.get_ident())
-        if sums is None:
-            with self._lock:
-                sums = self._threads.setdefault(threading.get_ident(), _Sums(self.n_interval))
+        sums = self._sums.mine()
         sums.n_left_out += sky_sums.add_rows(
             lam, data, stat, selected, self.lam_min, self.step, self.limits, sums.limbs, sums.floats,
             sums.count, sums.top_n, sums.top_low, *sums.top,
@@ -189,12 +185,7 @@ class SkySpectrumSum:
 
     def _collected(self) -> _Sums:
         """Return the sums of all threads as one."""
-        with self._lock:
-            parts = list(self._threads.values()) or [_Sums(self.n_interval)]
-            for part in parts[1:]:
-                parts[0].merge(part)
-            self._threads = {threading.get_ident(): parts[0]}
-            return parts[0]
+        return self._sums.joined(_Sums.merge)
 
     def spectrum(self) -> SkySpectrum:
         """Return the spectrum of the rows added so far."""

@@ -22,20 +22,22 @@ limit, and the row that has it.  After that every row can be treated alone::
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from muse_core.data.per_thread import PerThread
 from muse_core.postproc.lsf import N_IFU, N_SLICE, LsfImage, place_line, sample
-from muse_core.postproc.lsf_cells import profile_at
+from muse_core.postproc.lsf_profile import profile_at
 from muse_core.postproc.lsf_table import LsfTable
 from muse_core.postproc.sky_lines import SkyLines
 
 N_KEY = N_IFU * N_SLICE
 CELL = 0.5  # Angstrom; look-up cells of the sorted line list
+GROUP_ROWS = 32
+SLICE_BITS = 0x7FF  # of the origin: IFU and slice
 TABLE_MARGIN = 8.0  # Angstrom below the window, where a Gauss-Hermite profile has vanished
 
 
@@ -79,6 +81,27 @@ def index_at_or_above(x, value, first, start):
     return j
 
 
+class _Bounds:
+    """What one thread knows of the rows between the lower limits of the lines; see `collect_bounds`."""
+
+    def __init__(self, n: int) -> None:
+        self.high = np.full((N_KEY, n + 1), -np.inf, dtype=np.float32)
+        self.low = np.full((N_KEY, n + 1), np.inf, dtype=np.float32)
+        self.place = np.full((N_KEY, n + 1), -1, dtype=np.int64)
+        self.lowest = np.full((N_KEY, 2), np.inf, dtype=np.float32)
+        self.rows = np.zeros(N_KEY, dtype=np.int64)
+
+    def merge(self, other: _Bounds) -> None:
+        """Take over what another thread has seen."""
+        last = np.maximum(self.place, other.place)
+        chosen = np.where(self.high > other.high, self.place, other.place)
+        self.place = np.where(self.high == other.high, last, chosen)
+        np.maximum(self.high, other.high, out=self.high)
+        np.minimum(self.low, other.low, out=self.low)
+        self.lowest = np.sort(np.hstack([self.lowest, other.lowest]), axis=1)[:, :2]
+        self.rows += other.rows
+
+
 class LineWindows:
     """Collects, for each slice, the rows at the lower window limits of the lines.
 
@@ -89,17 +112,10 @@ class LineWindows:
     """
 
     def __init__(self, lam_lines: npt.NDArray[np.float64], reach: tuple[float, float]) -> None:
-        lam = np.sort(lam_lines)
-        n = lam.size
-        self._lam = lam
+        self._lam = np.sort(lam_lines)
         self.reach = reach
-        self.lower = LineIndex.from_values(lam + reach[0])
-        self.rows = np.zeros(N_KEY, dtype=np.int64)
-        self._high = np.full((N_KEY, n + 1), -np.inf, dtype=np.float32)
-        self._low = np.full((N_KEY, n + 1), np.inf, dtype=np.float32)
-        self._place = np.full((N_KEY, n + 1), -1, dtype=np.int64)
-        self._lowest = np.full((N_KEY, 2), np.inf, dtype=np.float32)
-        self._lock = threading.Lock()
+        self.lower = LineIndex.from_values(self._lam + reach[0])
+        self._bounds = PerThread(lambda: _Bounds(self._lam.size))
 
     def add(
         self, lam: npt.NDArray[np.float32], origin: npt.NDArray[np.int32], row: npt.NDArray[np.int64]
@@ -110,17 +126,24 @@ class LineWindows:
         ----------
         row : int64[n]   numbers of the rows in the exposure
         """
-        lower = self.lower
-        with self._lock:  # the reading of the rows takes much longer than this
-            collect_bounds(
-                lam, origin, row, lower.value, lower.first, lower.start, self._high, self._low, self._place,
-                self._lowest, self.rows,
-            )  # fmt: skip
+        lower, mine = self.lower, self._bounds.mine()
+        collect_bounds(
+            lam, origin, row, lower.value, lower.first, lower.start, mine.high, mine.low, mine.place,
+            mine.lowest, mine.rows,
+        )  # fmt: skip
+
+    def _collected(self) -> _Bounds:
+        return self._bounds.joined(_Bounds.merge)
+
+    @property
+    def rows(self) -> npt.NDArray[np.int64]:
+        """Number of rows of each slice."""
+        return self._collected().rows
 
     @property
     def lowest_row(self) -> npt.NDArray[np.float32]:
         """Smallest wavelength of each slice."""
-        return self._lowest[:, 0]
+        return self._collected().lowest[:, 0]
 
     def bounds(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         """Return where each line begins to act in each slice.
@@ -130,17 +153,17 @@ class LineWindows:
         bound : float32[1152, n]   wavelength of the lowest row that is hit; infinity if none is
         place : int64[1152, n]   number of the only row with that wavelength that is hit; -1: all
         """
-        n = self._lam.size
-        bound, place = self._high[:, :n].copy(), self._place[:, :n].copy()
+        n, seen = self._lam.size, self._collected()
+        bound, place = seen.high[:, :n].copy(), seen.place[:, :n].copy()
         for j in range(1, n):
             take = ~(bound[:, j] > bound[:, j - 1])  # nothing between the two limits
             bound[take, j] = bound[take, j - 1]
             place[take, j] = place[take, j - 1]
-        next_row = np.minimum.accumulate(self._low[:, ::-1], axis=1)[:, ::-1][:, 1:]
+        next_row = np.minimum.accumulate(seen.low[:, ::-1], axis=1)[:, ::-1][:, 1:]
         upper = self._lam + self.reach[1]
         below_slice = bound == -np.inf
-        bound = np.where(below_slice, self._lowest[:, :1], bound)
-        hit = np.where(below_slice, self._lowest[:, 1:].astype(np.float64) <= upper, next_row <= upper)
+        bound = np.where(below_slice, seen.lowest[:, :1], bound)
+        hit = np.where(below_slice, seen.lowest[:, 1:].astype(np.float64) <= upper, next_row <= upper)
         return np.where(hit, bound, np.float32(np.inf)), np.where(below_slice, -1, place)
 
 
@@ -203,7 +226,7 @@ class LineModel:
     first_row, weight : int32[n] and float64[n]; image row of each line, weight of the next row (image
         flavour)
     scale, shift : float64[n_slice, n]   factor and centre of each profile (image flavour)
-    terms : float64[n_slice, n, 9]   each profile, see `lsf_cells.profile_terms` (table flavour)
+    terms : float64[n_slice, n, 9]   each profile, see `lsf_profile.profile_terms` (table flavour)
     """
 
     lam: npt.NDArray[np.float64]
@@ -322,31 +345,53 @@ def subtract_image_lines(
         data[i] = np.float32(np.float64(data[i]) - total)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def subtract_table_lines(
     lam, data, origin, row, line_lam, line_flux, limit, first, start, bound, place, lowest, terms_of_slice,
     x_first, terms,
 ):  # fmt: skip
     """Subtract lines with Gauss-Hermite profiles; arguments as in `subtract_image_lines`.
 
+    Neighbouring rows of a slice, which differ little in wavelength, are treated together.
+
     Parameters
     ----------
-    terms_of_slice : int32[1152]; terms : float64[n_table_row, n_line, 9]   see `lsf_cells.profile_terms`
+    terms_of_slice : int32[1152]; terms : float64[n_table_row, n_line, 9]   see `lsf_profile.profile_terms`
     """
-    n_line = line_lam.size
-    for i in range(lam.size):
-        key = slice_of(origin[i])
+    n = lam.size
+    x, total = np.empty(GROUP_ROWS), np.empty(GROUP_ROWS)
+    end = 0
+    while end < n:
+        begin = end
+        key = slice_of(origin[begin])
+        x_low = x_high = lam[begin]
+        while end < n and end - begin < GROUP_ROWS and (origin[end] ^ origin[begin]) & SLICE_BITS == 0:
+            x_low, x_high = min(x_low, lam[end]), max(x_high, lam[end])
+            x[end - begin] = lam[end]
+            total[end - begin] = 0.0
+            end += 1
         if key < 0 or terms_of_slice[key] < 0:
             continue
         profile = terms_of_slice[key]
-        x = np.float64(lam[i])
-        total = 0.0
-        for j in range(index_at_or_above(x, limit, first, start), n_line):
-            offset = x - line_lam[j]
-            if offset < x_first - TABLE_MARGIN:
+        m = end - begin
+        for j in range(index_at_or_above(np.float64(x_low), limit, first, start), line_lam.size):
+            if x_high - line_lam[j] < x_first - TABLE_MARGIN:
                 break
-            if is_hit(lam[i], row[i], offset, x_first, bound[key, j], place[key, j], lowest[key]):
-                t = terms[profile, j]
-                value = profile_at(offset, t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8])
-                total += line_flux[j] * value
-        data[i] = np.float32(np.float64(data[i]) - total)
+            if x_high - line_lam[j] <= x_first and x_high < bound[key, j]:
+                continue
+            t = terms[profile, j]
+            term = (t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8])
+            flux, centre = line_flux[j], line_lam[j]
+            if x_low - centre > x_first and x_high <= limit[j] and x_low > lowest[key]:
+                for k in range(m):  # all rows are hit: several at a time
+                    total[k] += flux * profile_at(x[k] - centre, term)
+                continue
+            for k in range(m):
+                offset = x[k] - centre
+                i = begin + k
+                if x[k] > limit[j] or offset < x_first - TABLE_MARGIN:
+                    continue
+                if is_hit(lam[i], row[i], offset, x_first, bound[key, j], place[key, j], lowest[key]):
+                    total[k] += flux * profile_at(offset, term)
+        for k in range(m):
+            data[begin + k] = np.float32(np.float64(data[begin + k]) - total[k])

@@ -87,6 +87,8 @@ class SliceLevels:
     """float64[24, 2] mean level of slices 1-24 and 25-48, NaN if there is none."""
     total: float
     """Level of the whole field, NaN if there is none."""
+    present: npt.NDArray[np.bool_]
+    """bool[24, 48] slices with rows on sky, measured or not."""
 
     @property
     def valid(self) -> npt.NDArray[np.bool_]:
@@ -104,7 +106,7 @@ class SliceLevels:
             if number > MIN_COLUMNS:
                 levels[ifu, sli] = mean
         total = clipped_total(levels[np.isfinite(levels)])
-        return cls(levels, _half_means(levels, log), total)
+        return cls(levels, _half_means(levels, log), total, counts.any(axis=2))
 
 
 def _half_means(levels: Floats, log: logging.Logger) -> Floats:
@@ -138,9 +140,9 @@ def correct_slices(levels: SliceLevels, log: logging.Logger = _log) -> Floats:
             part = slice(side * n_slice // 2, (side + 1) * n_slice // 2)
             if not np.isfinite(levels.halves[ifu, side]):
                 continue
-            mean, sigma, _ = clipped_mean(factors[ifu, part], SLICES_KEPT)
-            bad = np.flatnonzero(np.abs(factors[ifu, part] - mean) > OUTLIER * sigma)
-            for sli in bad + part.start:
+            present = np.flatnonzero(levels.present[ifu, part]) + part.start
+            mean, sigma, _ = clipped_mean(factors[ifu, present], SLICES_KEPT)
+            for sli in present[np.abs(factors[ifu, present] - mean) > OUTLIER * sigma]:
                 log.info(
                     "IFU %d slice %d : %f -> using IFU mean : %f",
                     ifu + 1,

@@ -27,6 +27,7 @@ from muse_core.postproc.flatfield import (
     EXTENSION,
     FlatSpectrum,
     apply_flat_spectrum,
+    cut_table,
     fit_flat_spectrum,
     response_wants_flat,
 )
@@ -49,9 +50,10 @@ def multiply_flat_spectrum(reduction: Reduction, calib: Calibrations, ctx: RunCo
     if f"{PIXTABLE} FFCORR" in reduction.header:
         ctx.log.info("pixel table is already corrected for the flat-field spectrum")
         return
-    spectra = [table.flat_field for table in reduction.exposure.files]
-    if all(spectrum is None for spectrum in spectra):
+    tables = [table.flat_field for table in reduction.exposure.files]
+    if all(table is None for table in tables):
         return
+    spectra = [None if table is None else cut_table(table, *reduction.exposure.cut) for table in tables]
     try:
         model = fit_flat_spectrum(
             [None if s is None else (s["lambda"], s["data"]) for s in spectra],

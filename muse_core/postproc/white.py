@@ -80,7 +80,7 @@ def make_white_image(
         block = reduction.gather(low, high)
         return block if select is None else block.select(select(block))
 
-    filters = FilterSet([white_filter()], grid, use_variance=False)
+    filters = FilterSet([white_filter()], grid)
     flagged = RowSet(reduction.exposure.total_rows)
     slabs = cube_slabs(
         [Contribution(gather, reduction.exposure.rows)],
