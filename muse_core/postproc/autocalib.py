@@ -230,24 +230,24 @@ def fit_autocal(sums: SliceSums, log: logging.Logger = _log) -> AutocalModel:
     empty = [f"{k + 1}" for k in range(n) if not sums.rows[k].any()]
     if empty:
         log.warning("No values in the lambda ranges %s of the autocalibration", ", ".join(empty))
-    original = _clean_along_wavelength(factors, sums.rows)
+    original = _clean_along_wavelength(factors)
     return AutocalModel(sums.edges.copy(), factors, sums.rows.copy(), original)
 
 
 MAX_STEP = 0.03
 MAX_SLOPE = 3.0
-"""A factor is replaced by the mean of its two neighbours along wavelength if it differs from that mean by more
-than MAX_STEP and by more than MAX_SLOPE times the difference of the neighbours (measured with 768 factors of
-the C pipeline 2.8.7)."""
+"""A factor is replaced by the mean of its two neighbours along wavelength if it differs from that mean by
+more than MAX_STEP and by more than MAX_SLOPE times the difference of the neighbours (measured with 768
+factors of the C pipeline 2.8.7)."""
 
 
-def _clean_along_wavelength(factors: Floats, rows: npt.NDArray[np.int64]) -> Floats:
+def _clean_along_wavelength(factors: Floats) -> Floats:
     """Replace single factors that stick out along wavelength, in place; returns the values before."""
     original = np.full_like(factors, np.nan)
     for k in range(1, factors.shape[0] - 1):
         before, here, after = factors[k - 1], factors[k], factors[k + 1]
         mean, slope = (before + after) / 2, np.abs(before - after)
-        bad = (np.abs(here - mean) > np.maximum(MAX_STEP, MAX_SLOPE * slope))
+        bad = np.abs(here - mean) > np.maximum(MAX_STEP, MAX_SLOPE * slope)
         original[k][bad] = here[bad]
         here[bad] = mean[bad]
     return original

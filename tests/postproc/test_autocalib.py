@@ -93,7 +93,7 @@ def test_missing_slice_takes_the_mean_of_its_half():
     levels[4, 7] = np.nan
     halves = np.full((24, 2), np.nan)
     halves[4] = 110.0, 90.0
-    factors = correct_slices(SliceLevels(levels, halves, 100.0))
+    factors = correct_slices(SliceLevels(levels, halves, 100.0, np.isfinite(levels)))
     np.testing.assert_allclose(factors[4, :24], 100 / 110)
     np.testing.assert_allclose(factors[4, 24:], 100 / 90)
     assert (factors[3] == 1.0).all()
@@ -117,7 +117,7 @@ def test_outlying_factor_is_replaced():
     levels[0, 5] = 200.0
     halves = np.full((24, 2), np.nan)
     halves[0] = 100.0
-    factors = correct_slices(SliceLevels(levels, halves, 100.0))
+    factors = correct_slices(SliceLevels(levels, halves, 100.0, np.isfinite(levels)))
     assert factors[0, 5] == 1.0
     assert factors[0, 0] == pytest.approx(100 / 99.9)
 
