@@ -20,7 +20,8 @@ from muse_core.postproc.inputs import Calibrations, Settings
 from muse_core.postproc.mixtures import warn_about_mixtures
 from muse_core.postproc.observation import position_angle
 from muse_core.postproc.positioning import PositionModel, shift_rows
-from muse_core.postproc.reduction import PIXTABLE, Reduction, RowLimits, Step, join_limits, limit_cards
+from muse_core.postproc.reduction import PIXTABLE, Reduction, Step, limit_cards
+from muse_core.postproc.row_limits import RowLimits, join_limits
 from muse_core.postproc.rowset import RowSet
 from muse_core.postproc.steps import WCS_KEYS, offset_cards, table_limits
 from muse_core.postproc.weights import fit_weights, mean_strehl

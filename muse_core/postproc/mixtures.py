@@ -6,7 +6,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from muse_core.postproc.header_values import get_str
-from muse_core.postproc.reduction import PIXTABLE, Reduction, RowLimits
+from muse_core.postproc.reduction import PIXTABLE, Reduction
+from muse_core.postproc.row_limits import RowLimits
 
 if TYPE_CHECKING:
     from muse_core.framework import RunContext

@@ -21,7 +21,8 @@ from muse_core.postproc.lsf import LsfImage, average_lsf, rows_by_slice
 from muse_core.postproc.lsf_load import check_lsf_covers
 from muse_core.postproc.lsf_table import LsfTable
 from muse_core.postproc.positioning import apply_position, fit_position
-from muse_core.postproc.reduction import PIXTABLE, PendingProduct, Reduction, RowLimits, Step
+from muse_core.postproc.reduction import PIXTABLE, PendingProduct, Reduction, Step
+from muse_core.postproc.row_limits import RowLimits
 from muse_core.postproc.sky_continuum import (
     continuum_from_rows,
     fit_rows_continuum,

@@ -21,7 +21,8 @@ from muse_core.postproc.raman import (
     raman_bands,
     raman_shapes,
 )
-from muse_core.postproc.reduction import PendingProduct, Reduction, RowLimits, Step
+from muse_core.postproc.reduction import PendingProduct, Reduction, Step
+from muse_core.postproc.row_limits import RowLimits
 from muse_core.postproc.sky_mask import SkyMask, fit_sky_mask
 from muse_core.postproc.sky_products import pixel_wcs_cards
 from muse_core.postproc.slice_steps import without_pixtable_keys

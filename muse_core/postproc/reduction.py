@@ -16,9 +16,7 @@ import numpy.typing as npt
 
 from muse_core.data.block import Block
 from muse_core.data.exposure import PLACES, Exposure
-from muse_core.postproc.row_limits import RowLimits as RowLimits
-from muse_core.postproc.row_limits import find_limits
-from muse_core.postproc.row_limits import join_limits as join_limits
+from muse_core.postproc.row_limits import RowLimits, find_limits
 from muse_core.resampling.pipeline import in_order
 
 if TYPE_CHECKING:

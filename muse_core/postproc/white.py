@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from muse_core.data.block import Block
-from muse_core.postproc.reduction import Reduction, RowLimits
+from muse_core.postproc.reduction import Reduction
+from muse_core.postproc.row_limits import RowLimits
 from muse_core.postproc.rowset import RowSet
 from muse_core.resampling.collapse import FilterSet, white_filter
 from muse_core.resampling.cosmics import NOT_SAME_Y

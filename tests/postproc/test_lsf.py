@@ -9,8 +9,8 @@ from astropy.io import fits
 
 from muse_core.framework import InputError
 from muse_core.postproc.lsf import LsfImage, average_image, average_lsf, fold_with_box, pad_samples, slice_key
-from muse_core.postproc.lsf_profile import profile_at, profile_terms
 from muse_core.postproc.lsf_load import check_lsf_covers, load_lsf
+from muse_core.postproc.lsf_profile import profile_at, profile_terms
 from muse_core.postproc.lsf_table import LsfTable, hermite_profile
 
 pytestmark = pytest.mark.unit

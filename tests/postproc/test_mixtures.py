@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from muse_core.postproc.mixtures import separate_fields
-from muse_core.postproc.reduction import RowLimits
+from muse_core.postproc.row_limits import RowLimits
 
 pytestmark = pytest.mark.unit
 
