@@ -98,5 +98,7 @@ def _sorted_sky_rows(reduction: Reduction, region: SkyRegion) -> Iterator[Block]
     for piece in reduction.exposure.slice_ranges():
         block = reduction.run(reduction.exposure.read_range(piece))
         places = region.mask.select(block.xpos, block.ypos)
-        chosen = block.select(np.argsort(block.lam, kind="stable")[places])
+        order = np.argsort(block.lam, kind="stable")
+        # tables that an earlier step (flat-field spectrum, Raman) has sorted keep their rows
+        chosen = block.select(order[places[order] if reduction.sorted_slices else places])
         yield chosen.select(region.white.good(chosen))

@@ -21,15 +21,8 @@ from muse_core.postproc.inputs import Calibrations, Settings
 from muse_core.postproc.observation import airmass
 from muse_core.postproc.positioning import PositionModel, apply_flux_scale, apply_position, fit_position
 from muse_core.postproc.radial_velocity import apply_radial_velocity, fit_radial_velocity
-from muse_core.postproc.reduction import (
-    PIXTABLE,
-    Reduction,
-    RowLimits,
-    Step,
-    join_limits,
-    limit_cards,
-    seven_digits,
-)
+from muse_core.postproc.reduction import PIXTABLE, Reduction, Step, limit_cards, seven_digits
+from muse_core.postproc.row_limits import RowLimits, join_limits
 from muse_core.resampling.cube_cards import FLUX_UNIT
 
 if TYPE_CHECKING:
