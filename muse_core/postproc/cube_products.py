@@ -97,7 +97,7 @@ def finish_cube(
     """
     unit = combination.members[0].data_unit
     if is_euro3d(p.format):
-        from muse_core.resampling.formats import Euro3DGroup, write_euro3d
+        from muse_core.resampling.euro3d import Euro3DGroup, write_euro3d
 
         writer.finish(header)
         first = combination.members[0].header
@@ -122,7 +122,7 @@ def finish_cube(
         _add_phase3_keywords(writer, header, images, combination, grid, unit, ctx)
     extensions = []
     if p.format == "xCube":
-        from muse_core.resampling.formats import filter_extension
+        from muse_core.resampling.filter_extensions import filter_extension
 
         extensions = [filter_extension(image, grid, unit, name) for image in images]
     writer.finish(header, extensions)
@@ -169,7 +169,7 @@ def image_keywords(cube_format: str) -> list[Card]:
     if cube_format == "sdpCube":
         return [("PRODCATG", "ANCILLARY.IMAGE", "Data product category")]
     if cube_format == "Euro3D":
-        from muse_core.resampling.formats import EURO3D_CARDS
+        from muse_core.resampling.euro3d import EURO3D_CARDS
 
         return list(EURO3D_CARDS)
     return []

@@ -17,14 +17,8 @@ from product_helpers import (
 
 from muse_core.resampling.collapse import Filter, FilterSet, load_filters, white_filter
 from muse_core.resampling.cube_file import CubeReader, CubeWriter
-from muse_core.resampling.formats import (
-    MISSING,
-    ByteSum,
-    Euro3DGroup,
-    filter_extension,
-    first_finite_planes,
-    write_euro3d,
-)
+from muse_core.resampling.euro3d import ByteSum, Euro3DGroup, first_finite_planes, write_euro3d
+from muse_core.resampling.filter_extensions import MISSING, filter_extension
 from muse_core.resampling.grid import OutputGrid
 
 pytestmark = pytest.mark.unit

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Cube formats beside plain cubes: xCube and xEuro3D images, and Euro3D tables.
+"""Euro3D files: a cube as a table of spectra.
 
 A Euro3D file is made from a finished cube, a few image columns at a time, so its memory is bounded by
 ``memory_bytes`` however large the cube is.  Layout and values are those of the C pipeline 2.8.7 (equal
@@ -19,11 +19,8 @@ from astropy.io import fits
 from numba import njit
 
 from muse_core.resampling.cube_cards import (
-    DATA_CLASS,
-    HDU_CLASS,
     Card,
     data_unit_text,
-    spatial_cards,
     variance_unit_text,
 )
 from muse_core.resampling.cube_file import (
@@ -31,9 +28,9 @@ from muse_core.resampling.cube_file import (
     CubeReader,
     add_sum_cards,
     fold_sum,
-    header_card,
     primary_bytes,
 )
+from muse_core.resampling.filter_extensions import MISSING, filter_extension_pair
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -42,8 +39,6 @@ if TYPE_CHECKING:
 
     from muse_core.resampling.collapse import FilterImage
 
-#: Euro3D quality flag of a voxel without data
-MISSING = 0x40000000
 #: wavelength in E3D_GRP, Angstrom
 GROUP_WAVELENGTH = 6975.0
 EURO3D_CARDS: tuple[Card, ...] = (
@@ -51,56 +46,6 @@ EURO3D_CARDS: tuple[Card, ...] = (
     ("E3D_VERS", "1.0", "version number of the Euro3D format"),
     ("E3D_ADC", "F", "data not corrected for atmospheric dispersion"),
 )
-
-
-# --- images inside cube files ---
-
-
-def filter_extension(image: FilterImage, grid, unit: str, object_name: str) -> fits.ImageHDU:
-    """Image extension of an xCube: named like the filter, NaN where empty."""
-    cards = _filter_cards(image, grid, object_name, f"{image.name}", "reconstructed image (data values)")
-    cards += [DATA_CLASS, ("BUNIT", data_unit_text(unit), ""), *image.drs_cards()]
-    return fits.ImageHDU(image.image(), _header(cards))
-
-
-def filter_extension_pair(image: FilterImage, grid, unit: str, object_name: str) -> list[fits.ImageHDU]:
-    """Image (0 where empty) and quality extensions of an xEuro3D file."""
-    values = image.image()
-    empty = ~np.isfinite(values)
-    flags = f"{image.name}_DQ"
-    data = _filter_cards(image, grid, object_name, image.name, "reconstructed image (data values)")
-    data += [
-        DATA_CLASS,
-        ("QUALDATA", flags, "pointer to the bad pixel mask extension"),
-        ("BUNIT", data_unit_text(unit), ""),
-        *image.drs_cards(),
-    ]
-    quality = _filter_cards(
-        image, grid, object_name, flags, "reconstructed image (bad pixel status values)", ", DQ"
-    )
-    quality += [
-        ("HDUCLAS2", "QUALITY", "this extension contains bad pixel mask"),
-        ("HDUCLAS3", "FLAG32BIT", "extension contains 32bit Euro3D bad pixel info"),
-        ("QUALMASK", 4294967295, "all non-zero values are bad"),
-        ("SCIDATA", image.name, "pointer to the data extension"),
-        *image.drs_cards(),
-    ]
-    return [
-        fits.ImageHDU(np.where(empty, np.float32(0.0), values), _header(data)),
-        fits.ImageHDU(np.where(empty, np.int32(MISSING), np.int32(0)), _header(quality)),
-    ]
-
-
-def _filter_cards(image, grid, object_name: str, extname: str, comment: str, suffix: str = "") -> list[Card]:
-    title = f"{object_name} ({image.name}{suffix})" if object_name else f"({image.name}{suffix})"
-    return [("OBJECT", title, ""), *spatial_cards(grid), ("EXTNAME", extname, comment), *HDU_CLASS]
-
-
-def _header(cards: Iterable[Card]) -> fits.Header:
-    return fits.Header([fits.Card(*header_card(key, value, comment)) for key, value, comment in cards])
-
-
-# --- Euro3D ---
 
 
 @dataclass(frozen=True)
