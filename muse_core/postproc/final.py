@@ -231,6 +231,7 @@ def make_cube(
     base = product_base(combination)
     unit = combination.members[0].data_unit
     name = get_str(base, "OBJECT") or ""
+    nominal = NFM_STEP if is_narrow_field(base) else WFM_STEP
     images = FilterSet(calib.filters, grid, euro3d=cube_products.is_euro3d(p.format))
     flagged = [RowSet(member.exposure.total_rows) for member in combination.members]
     qc: list[tuple[str, object, str]] = []
@@ -252,7 +253,7 @@ def make_cube(
                 for rows, found in zip(flagged, slab.flagged):
                     rows.add(found)
                 if slab.first <= quality_plane(grid.nz) < end:
-                    qc = measure_quality(slab.data[quality_plane(grid.nz) - slab.first], grid, ctx)
+                    qc = measure_quality(slab.data[quality_plane(grid.nz) - slab.first], grid, nominal, ctx)
             if plan.cosmics:
                 ctx.log.info("  %d rows flagged as cosmic rays", n_cosmics)
                 combination.cosmics = flagged
@@ -303,9 +304,18 @@ def written(slabs: Iterator[Slab], writer: CubeWriter, is_product: bool, threads
             before.result()
 
 
-def measure_quality(plane, grid: OutputGrid, ctx: RunContext) -> list[tuple[str, object, str]]:  # type: ignore[no-untyped-def]
-    """Return the QC keywords of the cube, from the sources in its central plane."""
-    steps = pixel_steps_arcsec(grid)
+def measure_quality(  # type: ignore[no-untyped-def]
+    plane, grid: OutputGrid, nominal: tuple[float, float], ctx: RunContext
+) -> list[tuple[str, object, str]]:
+    """Return the QC keywords of the cube, from the sources in its central plane.
+
+    Parameters
+    ----------
+    nominal : (float, float)
+        size of a detector pixel [arcsec], for grids in pixel coordinates
+    """
+    # the C recipe takes the nominal size for pixels of any step (measured)
+    steps = nominal if ctx.compat and not grid.celestial else pixel_steps_arcsec(grid, nominal)
     number = quality_plane(grid.nz)
     cards = qc_from_plane(plane, float(grid.wavelength(number)), steps)
     detected = next((value for key, value, _ in cards if key.endswith("NDET")), 0)

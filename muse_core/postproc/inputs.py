@@ -246,7 +246,8 @@ def load_header(frame: Frame | None) -> Header | None:
 
 
 def _load_filters(frames: Frames, p: ParamValues, ctx: RunContext, used: list[Frame]) -> list[Filter]:
-    names = split_filter_names(p.filter)
+    # the C recipe takes blanks for parts of the names
+    names = p.filter.split(",") if ctx.compat else split_filter_names(p.filter)
     frame = frames.first("FILTER_LIST")
     try:
         found, missing = load_filters(names, None if frame is None else frame.path)
@@ -309,7 +310,18 @@ def sort_exposures(frames: Iterable[Frame], p: ParamValues, ctx: RunContext) -> 
         members = _one_per_ifu(groups[date], number, date, ctx)
         reductions.append(_merge(number, members, cut, slice_offsets, ctx))
         reductions[-1].overrides = overrides
+    _check_combination(reductions, p, ctx)
     return reductions
+
+
+def _check_combination(exposures: list[Reduction], p: ParamValues, ctx: RunContext) -> None:
+    """Refuse to combine exposures in pixel coordinates, in which they do not lie on each other."""
+    combined = parse_save(p.save) & {"cube", "combined", "stacked"}
+    if len(exposures) > 1 and not p.astrometry and (combined or ctx.compat):
+        raise RecipeError(
+            f"{len(exposures)} exposures cannot be combined with astrometry=false: their pixel coordinates "
+            "have nothing in common; leave astrometry on, or reduce one exposure at a time"
+        )
 
 
 def _one_per_ifu(

@@ -52,7 +52,7 @@ def subtract_raman(
     bands = raman_bands(reduction.header, limits.lam, p.raman_width, ctx.log)
     if not bands:
         return
-    if lsf is None:
+    if lsf is None or (ctx.compat and isinstance(lsf, LsfTable)):  # the C recipe only knows images here
         ctx.log.error("Raman signal modelling not done, LSF_PROFILE missing!")
         return
     shapes = raman_shapes(*lines, lsf)

@@ -220,7 +220,7 @@ def simulate_scipost(
     moment = mjd
     for k in range(n_exposures):
         pole = tuple(float(v) for v in deproject(*dithers[k], *center))
-        shown = (pole[0] + offsets[k][0] / 3600, pole[1] + offsets[k][1] / 3600)
+        shown = ((pole[0] + offsets[k][0] / 3600) % 360.0, pole[1] + offsets[k][1] / 3600)
         lst = ((pole[0] + 15 * hour_angle + (moment - mjd) * 360.98565) % 360) * 240
         pointing = Pointing(*shown, lst, float(exptimes[k]))
         info = ExposureInfo(
