@@ -89,8 +89,7 @@ def integral_at(t, per_sigma, even_0, even_2, even_4, odd_1, odd_3):
 def profile_at(x, terms):
     """Return the profile at an offset from the line, per Angstrom, for a tuple of its terms."""
     outer, inner, per_sigma, even_0, even_2, even_4, odd_1, odd_3, factor = terms
-    value = integral_at(x + outer, per_sigma, even_0, even_2, even_4, odd_1, odd_3)
-    value -= integral_at(x + inner, per_sigma, even_0, even_2, even_4, odd_1, odd_3)
-    value -= integral_at(x - inner, per_sigma, even_0, even_2, even_4, odd_1, odd_3)
-    value += integral_at(x - outer, per_sigma, even_0, even_2, even_4, odd_1, odd_3)
+    value = 0.0
+    for at, sign in ((outer, 1.0), (inner, -1.0), (-inner, -1.0), (-outer, 1.0)):
+        value += sign * integral_at(x + at, per_sigma, even_0, even_2, even_4, odd_1, odd_3)
     return value * factor

@@ -359,7 +359,7 @@ def subtract_table_lines(
     terms_of_slice : int32[1152]; terms : float64[n_table_row, n_line, 9]   see `lsf_profile.profile_terms`
     """
     n = lam.size
-    x, total = np.empty(GROUP_ROWS), np.empty(GROUP_ROWS)
+    x, factor, total = np.empty(GROUP_ROWS), np.empty(GROUP_ROWS), np.empty(GROUP_ROWS)
     end = 0
     while end < n:
         begin = end
@@ -375,23 +375,22 @@ def subtract_table_lines(
         profile = terms_of_slice[key]
         m = end - begin
         for j in range(index_at_or_above(np.float64(x_low), limit, first, start), line_lam.size):
-            if x_high - line_lam[j] < x_first - TABLE_MARGIN:
+            flux, centre = line_flux[j], line_lam[j]
+            if x_high - centre < x_first - TABLE_MARGIN:
                 break
-            if x_high - line_lam[j] <= x_first and x_high < bound[key, j]:
+            if x_high - centre <= x_first and x_high < bound[key, j]:
                 continue
+            all_hit = x_low - centre > x_first and x_high <= limit[j] and x_low > lowest[key]
+            for k in range(m):
+                factor[k] = flux
+                if not all_hit:
+                    i, offset = begin + k, x[k] - centre
+                    near = x[k] <= limit[j] and offset >= x_first - TABLE_MARGIN
+                    hit = is_hit(lam[i], row[i], offset, x_first, bound[key, j], place[key, j], lowest[key])
+                    factor[k] = flux if near and hit else 0.0
             t = terms[profile, j]
             term = (t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8])
-            flux, centre = line_flux[j], line_lam[j]
-            if x_low - centre > x_first and x_high <= limit[j] and x_low > lowest[key]:
-                for k in range(m):  # all rows are hit: several at a time
-                    total[k] += flux * profile_at(x[k] - centre, term)
-                continue
             for k in range(m):
-                offset = x[k] - centre
-                i = begin + k
-                if x[k] > limit[j] or offset < x_first - TABLE_MARGIN:
-                    continue
-                if is_hit(lam[i], row[i], offset, x_first, bound[key, j], place[key, j], lowest[key]):
-                    total[k] += flux * profile_at(offset, term)
+                total[k] += factor[k] * profile_at(x[k] - centre, term)
         for k in range(m):
             data[begin + k] = np.float32(np.float64(data[begin + k]) - total[k])

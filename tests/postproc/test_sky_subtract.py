@@ -126,9 +126,11 @@ def test_same_rows_as_with_sorted_slices(case, make_lsf):
 
 
 @pytest.mark.law
-def test_same_bits_for_any_blocks_order_and_threads():
-    lam, data, origin, row = exposure(rounding=0.5)
-    sky, lsf = lines(np.linspace(6001.3, 6028.9, 17)), image_lsf()
+@pytest.mark.parametrize("make_lsf", [image_lsf, table_lsf])
+@pytest.mark.parametrize("options", [{"rounding": 0.5}, {"gap": (6008.0, 6023.0)}])
+def test_same_bits_for_any_blocks_order_and_threads(options, make_lsf):
+    lam, data, origin, row = exposure(**options)
+    sky, lsf = lines(np.linspace(6001.3, 6028.9, 17)), make_lsf()
     reference = ours(lam, data, origin, row, sky, lsf)
     shuffled = np.random.default_rng(1).permutation(lam.size)
     np.testing.assert_array_equal(ours(lam, data, origin, row, sky, lsf, blocks=13, threads=3), reference)
