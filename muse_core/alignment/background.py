@@ -23,8 +23,8 @@ def fit_background(values, ignore: float, fraction: float) -> Background:
     """Measure the sky level from a slice of the sorted pixel values.
 
     The faintest ``ignore`` of all pixels is left out and the next ``fraction`` of the remaining ones is
-    taken. Measured against 2.8.7: the limits themselves do not belong to the sky pixels and the deviation is
-    not scaled to a standard deviation.
+    taken. Measured against 2.8.7: the limits themselves do not belong to the sky pixels, the median is one of
+    float32, and the deviation is not scaled to a standard deviation.
 
     Parameters
     ----------
@@ -45,6 +45,6 @@ def fit_background(values, ignore: float, fraction: float) -> Background:
     sky = values[(values > low) & (values < high)].astype(np.float64)
     if sky.size == 0:
         return Background(0.0, 0.0, float(low), float(high), 0)
-    median = float(np.median(sky))
+    median = float(np.float32(np.median(sky)))
     mad = float(np.median(np.abs(sky - median)))
     return Background(median, mad, float(low), float(high), int(sky.size))

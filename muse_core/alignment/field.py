@@ -383,12 +383,18 @@ def read_pixels(info: FieldInfo):
 
 
 def read_header(info: FieldInfo, *, merged: bool = True):
-    """Primary header of an image for its products, with the ESO keywords of its extension if ``merged``."""
+    """Primary header of an image for its products, with the ESO keywords of its extension if ``merged``.
+
+    Of a keyword in both, QC and DRS are those of the extension and others those of the primary header, as in
+    the products of 2.8.7.
+    """
     with open_fits(info.path) as hdus:
         header = hdus[0].header.copy()
         if info.hdu and merged:
             for card in hdus[info.hdu].header.cards:
-                if card.keyword.startswith("ESO "):
-                    key = card.keyword if card.keyword in header else f"HIERARCH {card.keyword}"
+                key = card.keyword
+                if key.startswith(("ESO QC ", "ESO DRS ")) and key in header:
                     header[key] = (card.value, card.comment)
+                elif key.startswith("ESO ") and key not in header:
+                    header[f"HIERARCH {key}"] = (card.value, card.comment)
     return header

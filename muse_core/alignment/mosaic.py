@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .native import native_pixel, native_sky
 from .tan import TanWcs
 
 KEPT_PIXELS = 2_000_000  # grids up to this size keep their directions, 24 bytes per pixel
@@ -39,20 +40,17 @@ def plan_mosaic(projections, shapes, *, compat: bool) -> MosaicGrid:
         small if the first exposure is rotated, and pixels below the first row or column are lost. Otherwise
         that grid is extended by whole pixels until it holds every input pixel.
     """
-    ra, dec = [], []
-    for wcs, (ny, nx) in zip(projections, shapes, strict=True):
-        corner = wcs.sky(np.array([1.0, nx, 1.0, nx]), np.array([1.0, 1.0, ny, ny]))
-        ra.append(corner[0])
-        dec.append(corner[1])
-    ra_limits = np.min(ra), np.max(ra)
-    dec_limits = np.min(dec), np.max(dec)
+    corners = [
+        native_sky(wcs, x, y)
+        for wcs, (ny, nx) in zip(projections, shapes, strict=True)
+        for x, y in ((1.0, 1.0), (nx, 1.0), (1.0, ny), (nx, ny))
+    ]
+    ra, dec = zip(*corners, strict=True)
     reference = projections[0]
-    low = reference.pixel(ra_limits[0], dec_limits[0])
-    high = reference.pixel(ra_limits[1], dec_limits[1])
-    size = [float(abs(high[k] - low[k])) for k in (0, 1)]
-    crval = (float(np.mean(ra_limits)), float(np.mean(dec_limits)))
-    if not np.all(np.isfinite(size)):
-        raise ValueError("the exposures do not lie on one tangent plane")
+    low = native_pixel(reference, min(ra), min(dec))
+    high = native_pixel(reference, max(ra), max(dec))
+    size = [abs(high[k] - low[k]) for k in (0, 1)]
+    crval = ((min(ra) + max(ra)) / 2.0, (min(dec) + max(dec)) / 2.0)
     grid = MosaicGrid(
         TanWcs((size[0] / 2.0, size[1] / 2.0), crval, reference.cd),
         (int(np.ceil(size[1])), int(np.ceil(size[0]))),
@@ -84,14 +82,14 @@ def _extended(grid: MosaicGrid, projections, shapes) -> MosaicGrid:
 class Mosaic:
     """Sum of exposures on a grid; pixels without any input are NaN in the end.
 
-    The preview is a sum, not a mean, as in 2.8.7.
+    The preview is a sum, not a mean, as in 2.8.7. Sums are float32, as there.
     """
 
     def __init__(self, grid: MosaicGrid, *, exposure_map: bool = False):
         self.grid = grid
-        self._sum = np.zeros(grid.shape, dtype=np.float32)  # as 2.8.7: the preview is bit-identical
+        self._sum = np.zeros(grid.shape, dtype=np.float32)
         self._hit = np.zeros(grid.shape, dtype=bool)
-        self._time = np.zeros(grid.shape, dtype=np.float64) if exposure_map else None
+        self._time = np.zeros(grid.shape, dtype=np.float32) if exposure_map else None
         self._kept = None
 
     def add(self, data, bad, wcs: TanWcs, exptime: float = 0.0) -> None:
@@ -155,4 +153,4 @@ class Mosaic:
 
     def exposure_map(self):
         """Sum of the exposure times in seconds, float32[ny, nx]."""
-        return np.where(self._hit, self._time, np.nan).astype(np.float32)
+        return np.where(self._hit, self._time, np.float32(np.nan))

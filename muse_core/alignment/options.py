@@ -50,7 +50,10 @@ def parameter_faults(p) -> list[str]:
         (p.roundmax < p.roundmin, f"roundmax: {p.roundmax:g} is below roundmin = {p.roundmin:g}"),
         (p.sharpmin <= 0, f"sharpmin: {p.sharpmin:g} is not positive"),
         (p.sharpmax < p.sharpmin, f"sharpmax: {p.sharpmax:g} is below sharpmin = {p.sharpmin:g}"),
-        (not math.isfinite(p.bpixdistance), f"bpixdistance: {p.bpixdistance:g} is not finite"),
+        (
+            not 0 <= p.bpixdistance < math.inf,
+            f"bpixdistance: {p.bpixdistance:g} is not a distance of 0 pixels or more",
+        ),
     ):
         if wrong:
             faults.append(text)

@@ -340,6 +340,7 @@ def test_searches_that_find_nothing_useful(align, params, text):
         ("threshold", INF),
         ("rsearch", ""), ("rsearch", " , "), ("rsearch", "30.,inf"), ("rsearch", "nan"), ("rsearch", "wide"),
         ("iterations", "many"), ("nosuch", 1), ("bpixdistance", INF),
+        ("bpixdistance", -1.0),
     ],
 )  # fmt: skip
 def test_bad_parameters_are_refused(align, name, value):

@@ -157,3 +157,13 @@ def test_background_of_a_known_ramp():
 def test_no_background_pixels_give_zero(ignore):
     fitted = fit_background(np.arange(100.0), ignore, 0.1)
     assert (fitted.median, fitted.mad, fitted.npixels) == (0.0, 0.0, 0)
+
+
+def test_the_median_of_the_sky_is_a_float32():
+    """Deviations are taken from the rounded median, as in 2.8.7 (matters for bright skies only)."""
+    step = float(np.spacing(np.float32(16.0)))
+    values = np.array([0.0, 16.0, 16.0 + step, 16.0 + 2 * step, 16.0 + 5 * step, 99.0], np.float32)
+    found = fit_background(values, 0.17, 1.0)
+    assert (found.low, found.high, found.npixels) == (0.0, 99.0, 4)
+    assert found.median == np.float32(16.0 + 1.5 * step)  # rounds to the even one, 2 steps
+    assert found.mad == 1.5 * step

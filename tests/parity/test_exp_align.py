@@ -89,6 +89,12 @@ def add_flags(n, hdus):
     hdus.append(fits.ImageHDU(flags.astype(np.int32), name="DQ"))
 
 
+def keyword_in_both_headers(n, hdus):
+    for group in ("INS", "QC", "DRS MUSE", "TEL", "ABC", "LGS1"):
+        for hdu, text in zip(hdus, ("primary", "extension"), strict=False):
+            hdu.header[f"HIERARCH ESO {group} FOO"] = f"{text} {n}"
+
+
 def whole_seconds(n, hdus):
     hdus[0].header["EXPTIME"] = 900
     del hdus[0].header["ARCFILE"]  # with it the C recipe trips over its own error and fails
@@ -122,6 +128,16 @@ SETS = {
     ),
     "wide kernel": ({"fwhm_pix": (7.0, 9.0)}, None, {"fwhm": "11", "srcmin": "2", "bpixdistance": "0"}),
     "history": ({"exposures": 2}, add_history, {}),
+    "keyword in both headers": ({"exposures": 2}, keyword_in_both_headers, {}),
+    "sum of times": ({"exptime": (900.1, 300.7, 0.3)}, None, {"expmap": "true"}),
+    # an even number of sky pixels: their median is rounded to float32 before the deviations are taken
+    "bright sky": ({"sky": 20.0, "noise": (0.05, 1.0)}, None, {"bkgignore": "0.5", "bkgfraction": "0.05"}),
+    # reference pixels of the preview with the rounding errors of the C recipe
+    "rounding": (
+        {"mode": "NFM", "dither_arcsec": 0.4, "error_arcsec": 0.01, "seed": 11, "centre": (150.1, 0.6)},
+        None,
+        {},
+    ),
     "flags": ({"exposures": 2, "border": 0}, add_flags, {"bpixdistance": "2.5", "srcmax": "200"}),
     "one radius": ({}, None, {"rsearch": "7", "nbins": "35"}),
     "whole seconds": ({}, whole_seconds, {"expmap": "true"}),
@@ -195,6 +211,7 @@ REFUSED = {
     "crossed limits": (None, {"sharpmin": "0.9", "sharpmax": "0.8"}),
     "one bin": (None, {"nbins": "1"}),
     "no radius": (None, {"rsearch": ","}),
+    "negative distance": (None, {"bpixdistance": "-1"}),
 }
 
 
