@@ -101,7 +101,8 @@ def combine(
     first = members[0]
     reference = (positions[0].crval1, positions[0].crval2) if positions else (0.0, 0.0)
     for member, position in zip(members[1:], positions[1:]):
-        shift = (position.crval1 - reference[0], position.crval2 - reference[1])
+        turn = 360.0 * round((position.crval1 - reference[0]) / 360.0)  # fields on both sides of RA = 0
+        shift = (position.crval1 - turn - reference[0], position.crval2 - reference[1])
 
         def apply(block: Block, shift: tuple[float, float] = shift) -> None:
             shift_rows(block.xpos, block.ypos, *shift)
@@ -185,7 +186,7 @@ def cube_plan(
     """Return how the final cube is made."""
     cosmics = None
     if p.crsigma > 0:
-        angle = position_angle(combination.members[0].header, ctx.log) if combination.celestial else None
+        angle = position_angle(combination.members[0].pointing, ctx.log) if combination.celestial else None
         cosmics = CosmicRejection(p.crtype, p.crsigma, neighbourhood(angle))
         ctx.log.info("  Using %s statistics (%.3f sigma level) for cosmic-ray rejection", p.crtype, p.crsigma)
     ctx.log.info(

@@ -138,7 +138,7 @@ def position_on_sky(reduction: Reduction, calib: Calibrations, ctx: RunContext) 
     state = get_str(reduction.header, f"{PIXTABLE} WCS") or ""
     if state.startswith("positioned"):
         return PositionModel(float(reduction.header["CRVAL1"]), float(reduction.header["CRVAL2"]), 1.0, None)
-    model = fit_position(reduction.header, calib.offsets, ctx.log, compat=ctx.compat)
+    model = fit_position(reduction.pointing, calib.offsets, ctx.log, compat=ctx.compat)
 
     def apply(block: Block) -> None:
         apply_position(block.xpos, block.ypos, model)
@@ -208,6 +208,8 @@ def save_reduced(reduction: Reduction, settings: Settings, calib: Calibrations, 
     """Write PIXTABLE_REDUCED if asked for."""
     if "individual" in settings.save:
         save_pixtable(reduction, "PIXTABLE_REDUCED", table_limits(reduction, ctx), calib, ctx)
+        if ctx.compat:  # the C recipe forgets MUSE_SUPERFLAT_POS when it saves this table
+            reduction.overrides = {}
 
 
 def save_positioned(

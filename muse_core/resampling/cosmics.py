@@ -258,7 +258,7 @@ def flag_cosmics(data, stat, dq, starts, nx, ny, n_planes, first, last, method, 
             iy = spaxel // nx
             ix = spaxel - iy * nx
             n = _collect(values, good, nx, ny, n_planes, k, iy, ix, rule, sample)
-            if n < 2 or (method == MEDIAN and is_harmless(highest, sample, n, sigma)):
+            if n < 3 or (method == MEDIAN and is_harmless(highest, sample, n, sigma)):
                 continue
             if method == IRAF:
                 _collect(errors, good, nx, ny, n_planes, k, iy, ix, rule, variances)
