@@ -148,12 +148,21 @@ def fit_flat_spectrum(
     return FlatSpectrum(make_curve(lam, smooth), mean, len(found), compat)
 
 
-def cut_table(table, low: float, high: float):  # type: ignore[no-untyped-def]
+def cut_table(table, limits: tuple[float, float] | None, low: float, high: float):  # type: ignore[no-untyped-def]
     """Cut a spectrum (extension or structured array with a column lambda) to the range of the data.
 
-    The C pipeline cuts it when rows are removed by lambdamin and lambdamax, before the smoothing, and by
-    skymethod=simple, but not where a sky continuum ends.
+    The C pipeline does so wherever it cuts the data: at lambdamin and lambdamax (before the smoothing) and
+    at the ends of a sky spectrum or continuum; but not if the data lie well inside already.
+
+    Parameters
+    ----------
+    limits : (float, float) or None
+        limits of the data before the cut; None: rows were removed
+    low, high : float
+        range the data are cut to
     """
+    if limits is not None and low < limits[0] and high > limits[1]:
+        return table
     values = table if isinstance(table, np.ndarray) else table.data
     inside = (values["lambda"] >= low - CUT_MARGIN) & (values["lambda"] <= high + CUT_MARGIN)
     if values is table:

@@ -202,9 +202,7 @@ def subtract_sky(
     region = find_sky(reduction, p, settings, calib, ctx, white)
     keep_region(region, reduction, settings)
     if p.skymethod == "simple":
-        curve = region.spectrum.curve()
-        _subtract_curve(reduction, curve)
-        reduction.tables = [cut_table(table, *curve.range) for table in reduction.tables]
+        _subtract_curve(reduction, region.spectrum.curve())
         reduction.sorted_slices = True
         return
     lines, continuum = fit_model(reduction, region, p, calib, ctx)
@@ -219,6 +217,8 @@ def subtract_sky(
 
 def _subtract_curve(reduction: Reduction, curve: Curve) -> None:
     """Subtract a spectrum that depends on wavelength only; rows outside of it are removed."""
+    limits = reduction.exposure.lambda_limits()
+    reduction.tables = [cut_table(table, limits, *curve.range) for table in reduction.tables]
     reduction.narrow(*curve.range)
 
     def apply(block: Block) -> None:

@@ -53,7 +53,10 @@ def multiply_flat_spectrum(reduction: Reduction, calib: Calibrations, ctx: RunCo
     tables = [table.flat_field for table in reduction.exposure.files]
     if all(table is None for table in tables):
         return
-    spectra = [None if table is None else cut_table(table, *reduction.exposure.cut) for table in tables]
+    spectra = [
+        table if table is None or zone.rows == file.rows else cut_table(table, None, *reduction.exposure.cut)
+        for table, file, zone in zip(tables, reduction.exposure.files, reduction.exposure.zones, strict=True)
+    ]
     try:
         model = fit_flat_spectrum(
             [None if s is None else (s["lambda"], s["data"]) for s in spectra],
