@@ -221,7 +221,7 @@ def source_cards(
             cards.append((f"{prefix} FWHM{k + 1} {axis}", single_precision(widths[row, k]), text))
     valid = sources.valid
     median = deviation = 0.0
-    if valid.sum() >= SOURCES_FOR_MEDIAN:
+    if valid.any() and len(sources) >= SOURCES_FOR_MEDIAN:  # sources found, not measured (2.8.7)
         used = widths[:, valid].astype(np.float32).astype(np.float64)
         median = float(np.median(used))
         deviation = float(np.median(np.abs(used - median)))

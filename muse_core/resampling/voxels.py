@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from muse_core.framework.settings import compat_mode
+from muse_core.resampling.c_rounding import locate_through_angles
 from muse_core.resampling.grid import OutputGrid
 
 _SMALL_ANGLE = 0.1  # rad; the series below are good to 1e-17 there
@@ -32,7 +34,8 @@ def find_spaxels(
     if grid.celestial:
         inverse = np.linalg.inv(np.array(grid.matrix))
         pole = (*map(float, reference), crval1, crval2, inverse, grid.crpix[0], grid.crpix[1])
-        locate_celestial(xpos, ypos, *pole, grid.nx, grid.ny, spaxel)
+        locate = locate_through_angles if compat_mode() else locate_celestial
+        locate(xpos, ypos, *pole, grid.nx, grid.ny, spaxel)
     else:
         steps = (grid.matrix[0][0], grid.matrix[1][1])
         locate_pixel(xpos, ypos, crval1, crval2, *steps, grid.nx, grid.ny, spaxel)
