@@ -50,7 +50,7 @@ def twin(data, stat, dq, starts, method, sigma, rule):
                 continue
             near.extend(range(*starts[(kk * NY + yy) * NX + xx :][:2]))
         sample = np.array([i for i in near if dq[i] == 0], int)
-        if not own.size or sample.size < 2:
+        if not own.size or sample.size < 3:
             continue
         values = data[sample].astype(float)
         if np.isnan(values).any():
