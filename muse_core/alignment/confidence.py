@@ -129,12 +129,12 @@ def check_pairs(
     centre_dec = float(np.median(table.dec)) if table.dec.size else 0.0
     centre_ra = float(np.median(table.ra)) if table.ra.size else 0.0
     exposure = table.exposure
-    eta = table.dec - solution.offsets[exposure, 1]
-    xi = (table.ra - solution.offsets[exposure, 0] - centre_ra) * np.cos(np.radians(eta))
+    eta = table.dec - solution.shifts[exposure, 1]
+    xi = (table.ra - solution.shifts[exposure, 0] - centre_ra) * np.cos(np.radians(eta))
     eta -= centre_dec
     counts = np.diff(table.first)
     rows = []
-    for i, j, a, b in matched_pairs(table, solution.offsets, radius):
+    for i, j, a, b in matched_pairs(table, solution.shifts, radius):
         if j.size == 0:
             continue
         distance = np.hypot(xi[a] - xi[b], eta[a] - eta[b])

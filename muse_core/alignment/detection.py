@@ -203,7 +203,7 @@ def _centroid(marginal, kernel: StarKernel):
     return -(marginal @ (w * slope)) / (amplitude * np.sum(w * slope**2) / kernel.sigma2), amplitude
 
 
-def near_bad_pixel(x, y, bad, distance: float):
+def near_bad_pixel(x, y, bad, distance: float, *, cut: bool = False):
     """Tell which sources have a bad pixel closer than ``distance`` (rounded up) to their pixel.
 
     Parameters
@@ -212,6 +212,9 @@ def near_bad_pixel(x, y, bad, distance: float):
         Zero-based positions.
     bad : bool[ny, nx]
         The untrimmed bad pixel map. Outside of it nothing is bad.
+    distance : float
+    cut : bool
+        As 2.8.7: near an edge of the image it looks, on both sides, only as far as the edge is.
     """
     reach = int(np.ceil(distance))
     near = np.zeros(len(x), dtype=bool)
@@ -219,8 +222,10 @@ def near_bad_pixel(x, y, bad, distance: float):
         return near
     ny, nx = bad.shape
     for n, (column, row) in enumerate(zip(np.floor(x).astype(int), np.floor(y).astype(int), strict=True)):
-        y0, y1 = max(0, row - reach + 1), min(ny, row + reach)
-        x0, x1 = max(0, column - reach + 1), min(nx, column + reach)
+        reach_x = min(reach - 1, column + 1, nx - 1 - column) if cut else reach - 1
+        reach_y = min(reach - 1, row + 1, ny - 1 - row) if cut else reach - 1
+        y0, y1 = max(0, row - reach_y), min(ny, row + reach_y + 1)
+        x0, x1 = max(0, column - reach_x), min(nx, column + reach_x + 1)
         if y0 >= y1 or x0 >= x1:
             continue
         by, bx = np.nonzero(bad[y0:y1, x0:x1])

@@ -11,6 +11,7 @@ import numpy as np
 from .catalogue import read_catalogue
 from .detection import make_kernel, near_bad_pixel
 from .field import FAR_DEG, FieldError, FieldInfo, inspect_field, read_pixels
+from .local import separation
 from .matching import SourceTable
 from .mosaic import Mosaic, MosaicGrid, plan_mosaic
 from .search import DetectionLimits, NoShapeSurvivesError, detect_sources
@@ -107,8 +108,7 @@ def _check_distance(fields: list[FieldInfo], problems) -> None:
     limit = FAR_DEG[reference.family]
     ra0, dec0 = reference.centre
     for info in fields[1:]:
-        ra, dec = info.centre
-        distance = math.hypot((ra - ra0) * math.cos(math.radians((dec + dec0) / 2.0)), dec - dec0)
+        distance = separation(*info.centre, ra0, dec0)
         if distance > limit:
             problems.add(
                 info.path,
@@ -211,7 +211,7 @@ def detect_field(info: FieldInfo, kernel, limits: DetectionLimits, bpixdistance:
         raise FieldError(
             "sources", "one source or more", f"none above {result.threshold:g}", "Lower threshold."
         )
-    keep = ~near_bad_pixel(found.x, found.y, bad, bpixdistance)
+    keep = ~near_bad_pixel(found.x, found.y, bad, bpixdistance, cut=compat)
     if not keep.any():
         raise FieldError(
             "sources",
@@ -349,7 +349,8 @@ def make_mosaic(
     chosen = []
     for info, offset in zip(fields, offsets, strict=True):
         limit = FAR_DEG[fields[0].family]
-        if abs(offset[0]) > limit or abs(offset[1]) > limit:
+        scale = 1.0 if compat else math.cos(math.radians(info.wcs.crval[1]))
+        if abs(offset[0]) * scale > limit or abs(offset[1]) > limit:
             log.warning(
                 "%s: its offset of (%.4f, %.4f) deg is above %g deg, it is left out of the preview",
                 info.path,

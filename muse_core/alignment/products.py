@@ -109,8 +109,16 @@ def offset_list(dates, mjds, offsets):
     )
 
 
-def source_list(sources, offset):
-    """SOURCE_LIST of one exposure; ``sources`` has number, x, y, flux, sharpness, roundness, ra and dec."""
+def source_list(sources, corrected):
+    """SOURCE_LIST of one exposure.
+
+    Parameters
+    ----------
+    sources : SourceList
+        number, x, y, flux, sharpness, roundness, ra and dec of its sources.
+    corrected : tuple of float64[n]
+        Right ascension and declination after the offset.
+    """
     return table_bytes(
         [
             ("Id", "1J", None, sources.number),
@@ -121,8 +129,8 @@ def source_list(sources, offset):
             ("Roundness", "1D", None, sources.roundness),
             ("RA", "1D", "deg", sources.ra),
             ("DEC", "1D", "deg", sources.dec),
-            ("RA_CORR", "1D", "deg", sources.ra - offset[0]),
-            ("DEC_CORR", "1D", "deg", sources.dec - offset[1]),
+            ("RA_CORR", "1D", "deg", corrected[0]),
+            ("DEC_CORR", "1D", "deg", corrected[1]),
         ]
     )
 

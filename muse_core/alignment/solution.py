@@ -7,18 +7,24 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .local import LocalFrame
 from .matching import PairValues, SourceTable, histogram_values, median_values
+
+FRAME_PASSES = 6  # of one radius in a local frame, at most
+FRAME_TOLERANCE = 1e-6 / 3600.0  # degrees
 
 
 @dataclass(frozen=True)
 class OffsetSolution:
     """Offsets (degrees of coordinate, right ascension not scaled) relative to the first exposure.
 
+    ``shifts`` are the same in the coordinates of the source table, which differ in a local frame only.
     ``matches`` is the median number of matches of an exposure with the others, 0 if it has none; ``linked``
     tells whether it hangs together with the first exposure.
     """
 
     offsets: np.ndarray
+    shifts: np.ndarray
     matches: np.ndarray
     linked: np.ndarray
     pairs: PairValues
@@ -103,7 +109,13 @@ def median_matches(count: int, pairs: PairValues):
 
 
 def solve_offsets(
-    table: SourceTable, radii_arcsec, nbins: int, *, weighted: bool, compat: bool
+    table: SourceTable,
+    radii_arcsec,
+    nbins: int,
+    *,
+    weighted: bool,
+    compat: bool,
+    frame: LocalFrame | None = None,
 ) -> OffsetSolution:
     """Find the offsets of all exposures with a sequence of search radii.
 
@@ -120,29 +132,40 @@ def solve_offsets(
         As 2.8.7: the minimum-norm solution minus its first value. An exposure that matches nothing then
         inherits the negative of the latter. Otherwise groups without connection to the first exposure keep
         the mean of their headers, which for a single exposure is its header.
+    frame : LocalFrame, optional
+        Its table is used in place of ``table`` and follows the offsets; the medians are then repeated until
+        nothing moves any more.
     """
     count = table.nexp
-    offsets = np.zeros((count, 2))
+    shifts = np.zeros((count, 2))
     empty = []
     pairs, radius = None, 0.0
     label = np.arange(count)
     for k, arcsec in enumerate(radii_arcsec):
         radius = arcsec / 3600.0
-        if k == 0:
-            pairs = histogram_values(table, offsets, radius, nbins, weighted=weighted)
-        else:
-            pairs = median_values(table, offsets, radius, weighted=weighted)
+        for _ in range(FRAME_PASSES if frame and k else 1):
+            before = shifts
+            if k == 0:
+                pairs = histogram_values(table, shifts, radius, nbins, weighted=weighted)
+            else:
+                pairs = median_values(table, shifts, radius, weighted=weighted)
+            values = np.column_stack([pairs.ra, pairs.dec])
+            shifts = solve_network(count, pairs.i, pairs.j, values, pairs.weight)
+            label = connected_groups(count, pairs.i, pairs.j)
+            if compat:
+                shifts -= shifts[0].copy()
+            else:
+                shifts[label == label[0]] -= shifts[0].copy()
+            if frame:
+                frame.move(shifts)
+                table = frame.table
+                if np.abs(shifts - before).max() < FRAME_TOLERANCE:
+                    break
         if pairs.i.size == 0:
             empty.append(arcsec)
-        values = np.column_stack([pairs.ra, pairs.dec])
-        offsets = solve_network(count, pairs.i, pairs.j, values, pairs.weight)
-        label = connected_groups(count, pairs.i, pairs.j)
-        if compat:
-            offsets -= offsets[0].copy()
-        else:
-            offsets[label == label[0]] -= offsets[0].copy()
     return OffsetSolution(
-        offsets=offsets,
+        offsets=frame.offsets if frame else shifts,
+        shifts=shifts,
         matches=median_matches(count, pairs),
         linked=label == label[0],
         pairs=pairs,

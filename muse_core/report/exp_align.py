@@ -55,7 +55,7 @@ def page(fields, sources, table, solution, confidence, mosaic, radii, nbins: int
         f"{nbins} x {nbins} bins. The cross marks the highest bin.</p>",
         picture(histogram_figure(table, chosen, radii[0], nbins)),
         "<h2>Residuals after the last iteration</h2>",
-        picture(residual_figure(fields, table, solution, chosen)),
+        picture(residual_figure(table, solution, chosen)),
         "<h2>Preview</h2>",
         picture(preview_figure(mosaic)),
         "</body></html>",
@@ -190,12 +190,12 @@ def histogram_figure(table, chosen, radius_arcsec: float, nbins: int):
     return figure
 
 
-def residual_figure(fields, table, solution, chosen):
+def residual_figure(table, solution, chosen):
     """Vectors from the sources of each exposure to their matches in the first one, enlarged."""
     figure, axes = _panels(len(chosen))
     radius = solution.radius
     pairs = {n: ([], []) for n in chosen}
-    for i, j, a, b in matched_pairs(table, solution.offsets, radius):
+    for i, j, a, b in matched_pairs(table, solution.shifts, radius):
         for n in chosen:
             m = _partner(n)
             if i == min(n, m):
@@ -203,12 +203,13 @@ def residual_figure(fields, table, solution, chosen):
                 mine, other = (a[use], b[use]) if i == n else (b[use], a[use])
                 pairs[n][0].extend(mine)
                 pairs[n][1].extend(other)
+    centre = np.median(table.ra), np.median(table.dec)
+    cosdec = np.cos(np.radians(centre[1]))
     for axis, n in zip(axes, chosen):
         mine, other = (np.array(rows, dtype=np.int64) for rows in pairs[n])
-        shift = solution.offsets[n] - solution.offsets[_partner(n)]
-        cosdec = np.cos(np.radians(fields[n].wcs.crval[1]))
-        x = (table.ra[mine] - fields[n].wcs.crval[0]) * cosdec * 3600.0
-        y = (table.dec[mine] - fields[n].wcs.crval[1]) * 3600.0
+        shift = solution.shifts[n] - solution.shifts[_partner(n)]
+        x = (table.ra[mine] - centre[0]) * cosdec * 3600.0
+        y = (table.dec[mine] - centre[1]) * 3600.0
         u = (table.ra[other] - table.ra[mine] + shift[0]) * cosdec * 3600.0
         v = (table.dec[other] - table.dec[mine] + shift[1]) * 3600.0
         length = np.hypot(u, v)

@@ -167,3 +167,17 @@ def test_the_median_of_the_sky_is_a_float32():
     assert (found.low, found.high, found.npixels) == (0.0, 99.0, 4)
     assert found.median == np.float32(16.0 + 1.5 * step)  # rounds to the even one, 2 steps
     assert found.mad == 1.5 * step
+
+
+def test_bad_pixels_near_an_edge():
+    """2.8.7 looks for bad pixels only as far from a source as the edge is; we look everywhere."""
+    bad = np.zeros((60, 70), dtype=bool)
+    bad[16, 30] = True  # 9 pixels above a source in row 7: 2.8.7 looks at 8
+    x, y = np.array([30.4]), np.array([7.2])
+    assert near_bad_pixel(x, y, bad, 15.0).tolist() == [True]
+    assert near_bad_pixel(x, y, bad, 15.0, cut=True).tolist() == [False]
+    assert near_bad_pixel(x, y + 1, bad, 15.0, cut=True).tolist() == [True]
+    bad[:] = False
+    bad[30, 70 - 14] = True  # 7 pixels from a source in the seventh column from the other side: it looks at 6
+    assert near_bad_pixel(np.array([63.0]), np.array([30.0]), bad, 15.0, cut=True).tolist() == [False]
+    assert near_bad_pixel(np.array([62.9]), np.array([30.0]), bad, 15.0, cut=True).tolist() == [True]
