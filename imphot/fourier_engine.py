@@ -233,9 +233,13 @@ def hold_parameters(params, fixed):
 def run_lmfit(model, data, params, weights=None, fit_kws=None, **independent):
     """Least-squares fit that also accepts a set of parameters without a free one."""
     if any(p.vary for p in params.values()):
-        return model.fit(
+        fit_kws = dict(fit_kws or {})
+        result = model.fit(
             data, params, weights=weights, method="least_squares", fit_kws=fit_kws, **independent
         )
+        for kept in (result, result.result):  # lmfit's refers to the result itself, which would live too long
+            kept.call_kws = fit_kws
+        return result
     from lmfit.model import ModelResult
 
     result = ModelResult(model, params, data=data, weights=weights, fcn_kws=independent)

@@ -149,17 +149,12 @@ def _search_offset(model, data, usable, sigma, steps, local, sought):
     limit = np.percentile(np.abs(centred[usable]), 99.9)
     centred = np.clip(centred, -limit, limit)
     full = np.zeros(model.shape)
-    window, model.window = model.window, (slice(0, model.shape[0]), slice(0, model.shape[1]))
-    try:
-        reference = model.image(0.0, 0.0, 0.7, 2.5) - model.level
-    finally:
-        model.window = window
-        model.forget()
+    reference = model.plane(0.0, 0.0, 0.7, 2.5)
     top = np.percentile(np.abs(reference), 99.9)
     reference = np.clip(reference, -top, top)
-    full[window] = centred * weight
+    full[model.window] = centred * weight
     mask = np.zeros(model.shape)
-    mask[window] = weight
+    mask[model.window] = weight
     ref_fft = fft.rfft2(reference)
     cross = fft.irfft2(fft.rfft2(full) * np.conj(ref_fft), model.shape)
     mask_fft = np.conj(fft.rfft2(mask))
@@ -176,7 +171,14 @@ def _search_offset(model, data, usable, sigma, steps, local, sought):
     if not sought[1]:
         near &= np.abs(y - local[1]) <= steps[0]
     iy, ix = np.unravel_index(np.argmax(np.where(near, gain, -np.inf)), model.shape)
-    return float(x[0, ix]), float(y[iy, 0])
+    fy, fx = _vertex(np.roll(gain[:, ix], 1 - iy)), _vertex(np.roll(gain[iy], 1 - ix))
+    return float(x[0, ix]) + fx * steps[1], float(y[iy, 0]) + fy * steps[0]
+
+
+def _vertex(values):
+    """Place of the maximum of a parabola through the first three values, counted from the second one."""
+    curvature = values[0] - 2.0 * values[1] + values[2]
+    return float(np.clip(0.5 * (values[0] - values[2]) / curvature, -0.5, 0.5)) if curvature < 0 else 0.0
 
 
 def _solve(scene, data, usable, sigma, local, fixed, steps, min_scale):
@@ -231,8 +233,7 @@ def _solve(scene, data, usable, sigma, local, fixed, steps, min_scale):
     hold_parameters(params, fixed)
     options = {"jac": derivatives, "x_scale": "jac", "ftol": 1e-9, "xtol": 1e-9, "gtol": 1e-9}
     result = run_lmfit(lm, d, params, weights=weights, fit_kws=options, plane=np.zeros(1))
-    jacobian = -derivatives(result.params) if result.nvarys else np.zeros((d.size, 0))
-    return result, jacobian
+    return result, -result.jac if result.nvarys else np.zeros((d.size, 0))
 
 
 def _finish(result, jacobian, scene, data, usable, sigma, muse, crop, steps):

@@ -3,6 +3,9 @@
 
 Everything is computed on a grid twice as fine as the MUSE pixels that reaches 4 arcsec beyond them; the
 spectrum is folded to the MUSE pixels, so the values are those of the continuous model at the pixel centres.
+
+Spectra are kept as four planes ``[a, b]``: the frequencies that fall together on the MUSE pixels lie on top
+of each other, so that folding is a sum, and a plane is small enough for the cache of a processor core.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ __all__ = ["FRAME", "ForwardModel", "grid_size"]
 
 FRAME = 4.0  # arcsec of sky kept around the MUSE pixels
 OVERSAMPLE = 2
+PLANES = ((0, 0), (0, 1), (1, 0), (1, 1))
 OTF_FLOOR = 0.01  # the HST transfer function is taken to be at least this large when divided by
 
 
@@ -25,6 +29,34 @@ def grid_size(n, step):
     border = int(np.ceil(FRAME / step))
     size = fft.next_fast_len((n + 2 * border + 1) // 2, real=True) * 2
     return size, border
+
+
+def to_planes(half):
+    """Half-plane spectrum of a fine real image -> four planes [a, b, ny, nx // 2 + 1].
+
+    Rows of the planes a = 1 lie one sampling frequency lower than those of a = 0, columns likewise with b.
+    """
+    ny, nx = half.shape[0] // 2, half.shape[1] - 1
+    out = np.empty((2, 2, ny, nx // 2 + 1), half.dtype)
+    out[:, 0] = half[:, : nx // 2 + 1].reshape(2, ny, -1)
+    mirrored = np.conj(
+        half[:, : nx // 2 - 1 : -1]
+    )  # columns -nx ... -nx // 2, rows still to be turned around
+    out[:, 1, 0] = mirrored[[0, ny]]
+    out[0, 1, 1:] = mirrored[:ny:-1]
+    out[1, 1, 1:] = mirrored[ny - 1 : 0 : -1]
+    return out
+
+
+def from_planes(planes):
+    """Four planes -> half-plane spectrum of a fine real image, the inverse of `to_planes`."""
+    ny, nx = planes.shape[2], 2 * (planes.shape[3] - 1)
+    half = np.empty((2 * ny, nx + 1), planes.dtype)
+    half[:, : nx // 2 + 1] = planes[:, 0].reshape(2 * ny, -1)
+    high = planes[:, 1].reshape(2 * ny, -1)[:, : nx // 2]  # the columns -nx ... -nx // 2 - 1
+    half[0, : nx // 2 : -1] = np.conj(high[0])
+    half[1:, : nx // 2 : -1] = np.conj(high[:0:-1])
+    return half
 
 
 class ForwardModel:
@@ -51,101 +83,136 @@ class ForwardModel:
 
         self.steps, self.window, self.level = steps, window, level
         self.fine_shape = fine.shape
-        self.shape = fine.shape[0] // OVERSAMPLE, fine.shape[1] // OVERSAMPLE
+        self.shape = ny, nx = fine.shape[0] // OVERSAMPLE, fine.shape[1] // OVERSAMPLE
         sy, sx = steps
-        self.v = fft.fftfreq(fine.shape[0], sy / OVERSAMPLE)[:, None]
-        self.u = fft.rfftfreq(fine.shape[1], sx / OVERSAMPLE)[None, :]
-        radius = np.hypot(self.v, self.u)
-        self.band = radius < 0.5 * OVERSAMPLE / max(sy, sx) * 0.9999
+        both = np.arange(2)[:, None]
+        self.v = (np.arange(ny) - ny * both)[:, :, None] / (ny * sy)  # frequencies of the rows of planes a
+        self.u = (np.arange(nx // 2 + 1) - nx * both)[:, None, :] / (nx * sx)  # of the columns of planes b
+        radius = np.hypot(self.v[:, None], self.u)
+        band = radius < 0.5 * OVERSAMPLE / max(sy, sx) * 0.9999
         otf = self._hst_transfer(radius, hst_moffat, hst_otf)
-        self.inverse = np.where(self.band, 1.0 / otf, 0.0)
-        self.spectrum = fft.rfft2(fine - level) * self.inverse
-        self.otf = MoffatOtf(radius[: fine.shape[0] // 2 + 1])  # negative frequencies mirror the others
+        self.inverse = np.where(band, 1.0 / otf, 0.0)
+        self.spectrum = to_planes(fft.rfft2(fine - level)) * self.inverse
+        # the radii of plane [0, 0] and their mirror images in the other planes: each is needed once
+        quarter = np.hypot(np.arange(ny + 1)[:, None] / (ny * sy), np.arange(nx + 1) / (nx * sx))
+        self.otf = MoffatOtf(quarter)
         self._memory = {}
 
     def _hst_transfer(self, radius, hst_moffat, hst_otf):
         if hst_otf is not None:
-            otf = hst_otf(self.v, self.u)
-            size = np.abs(otf)
-            return np.where(size < OTF_FLOOR, OTF_FLOOR, otf)
+            otf = hst_otf(self.v[:, None], self.u)
+            return np.where(np.abs(otf) < OTF_FLOOR, OTF_FLOOR, otf)
         table = np.linspace(0.0, float(radius.max()) * 1.0001, 8192)
         return np.maximum(np.interp(radius, table, otf_closed(table, *hst_moffat)), OTF_FLOOR)
 
     def psf(self, what, fwhm, beta):
-        """Transfer function of the MUSE PSF: its "value", or its derivative "by_fwhm" or "by_beta"
-        (remembered for one point).
+        """Planes of the transfer function of the MUSE PSF: its "value", or its derivative "by_fwhm" or
+        "by_beta" (remembered for one point).
         """
         if self._memory.get("psf_at") != (fwhm, beta):
             self._memory = {"psf_at": (fwhm, beta)}
         if what not in self._memory:
-            half = getattr(self.otf, what)(fwhm, beta)
-            self._memory[what] = np.concatenate([half, half[-2:0:-1]])
+            ny, nx = self.shape
+            quarter = getattr(self.otf, what)(fwhm, beta)
+            rows = quarter[:ny], quarter[ny:0:-1]
+            self._memory[what] = [[half[:, : nx // 2 + 1], half[:, nx : nx // 2 - 1 : -1]] for half in rows]
         return self._memory[what]
 
     def forget(self):
         """Drop what is remembered."""
         self._memory = {}
 
-    def turn(self, dx, dy):
-        """Phase factors of a move."""
-        return np.exp(-2j * np.pi * dy * self.v) * np.exp(-2j * np.pi * dx * self.u)
+    def moved(self, planes, dx, dy):
+        """Four planes of an image moved by dx and dy [arcsec]."""
+        turn_y, turn_x = np.exp(-2j * np.pi * dy * self.v), np.exp(-2j * np.pi * dx * self.u)
+        out = np.empty(planes.shape, complex)
+        for a, b in PLANES:
+            np.multiply(planes[a, b], turn_y[a], out=out[a, b])
+            out[a, b] *= turn_x[b]
+        return out
 
-    def fold(self, spectrum):
-        """Half-plane spectrum of the fine grid -> image on the MUSE pixels."""
+    def _parts(self, dx, dy, fwhm, beta):
+        """Sums of the planes of the model of scale one over a, for b = 0 and 1, and over b, for a = 0 and 1
+        (remembered for one point).
+        """
+        psf = self.psf("value", fwhm, beta)
+        if self._memory.get("at") != (dx, dy, fwhm, beta):
+            moved = self.moved(self.spectrum, dx, dy)
+            products = [[moved[a, b] * psf[a][b] for b in (0, 1)] for a in (0, 1)]
+            self._memory["at"] = (dx, dy, fwhm, beta)
+            self._memory["moved"] = moved
+            self._memory["by_column"] = [products[0][b] + products[1][b] for b in (0, 1)]
+            self._memory["by_row"] = [products[a][0] + products[a][1] for a in (0, 1)]
+            self._memory.pop("plane", None)
+        return self._memory["by_column"], self._memory["by_row"]
+
+    def _on_pixels(self, folded):
+        """Folded spectrum -> image of the whole coarse grid."""
         from scipy import fft
 
-        ny, nx = self.shape
-        rows = spectrum[:ny] + spectrum[ny:]
-        folded = rows[:, : nx // 2 + 1].copy()
-        mirrored = np.conj(rows[:, : nx // 2 - 1 : -1])  # column k of it is the column nx - k
-        folded[0] += mirrored[0]
-        folded[1:] += mirrored[:0:-1]
-        return fft.irfft2(folded, self.shape, overwrite_x=True)[self.window] / OVERSAMPLE**2
+        return fft.irfft2(folded, self.shape, overwrite_x=True) / OVERSAMPLE**2
 
-    def moved_spectrum(self, dx, dy, fwhm, beta):
-        """Spectrum of the model for scale one (remembered for one point)."""
-        key = (dx, dy, fwhm, beta)
-        otf = self.psf("value", fwhm, beta)
-        if self._memory.get("at") != key:
-            self._memory["at"] = key
-            self._memory["turned"] = self.spectrum * self.turn(dx, dy)
-            self._memory["product"] = self._memory["turned"] * otf
-        return self._memory["product"]
+    def plane(self, dx, dy, fwhm, beta):
+        """Model for scale one on the whole coarse grid, without the level of the HST image."""
+        by_column, _ = self._parts(dx, dy, fwhm, beta)
+        if "plane" not in self._memory:
+            self._memory["plane"] = self._on_pixels(by_column[0] + by_column[1])
+        return self._memory["plane"]
 
     def image(self, dx, dy, fwhm, beta):
-        """Model for scale one on the MUSE pixels; the level of the HST image is added."""
-        product = self.moved_spectrum(dx, dy, fwhm, beta)
-        if self._memory.get("image_at") != (dx, dy, fwhm, beta):
-            self._memory["image_at"] = (dx, dy, fwhm, beta)
-            self._memory["image"] = self.fold(product) + self.level
-        return self._memory["image"]
+        """Model for scale one on the MUSE pixels."""
+        return self.plane(dx, dy, fwhm, beta)[self.window] + self.level
 
     def derivative(self, name, dx, dy, fwhm, beta):
         """Derivative of the model for scale one by dx, dy, fwhm or beta."""
-        product = self.moved_spectrum(dx, dy, fwhm, beta)
+        by_column, by_row = self._parts(dx, dy, fwhm, beta)
         if name == "dx":
-            return self.fold(product * (-2j * np.pi * self.u))
-        if name == "dy":
-            return self.fold(product * (-2j * np.pi * self.v))
-        return self.fold(self._memory["turned"] * self.psf(f"by_{name}", fwhm, beta))
+            folded = (by_column[0] * self.u[0] + by_column[1] * self.u[1]) * -2j * np.pi
+        elif name == "dy":
+            folded = (by_row[0] * self.v[0] + by_row[1] * self.v[1]) * -2j * np.pi
+        else:
+            moved, psf = self._memory["moved"], self.psf(f"by_{name}", fwhm, beta)
+            folded = sum(moved[a, b] * psf[a][b] for a, b in PLANES)
+        return self._on_pixels(folded)[self.window]
 
-    # the filter that takes noise of the HST image to the model
-
-    def noise_filter(self, dx, dy, fwhm, beta):
-        """Transfer function from the HST image to the model."""
-        return self.inverse * self.turn(dx, dy) * self.psf("value", fwhm, beta)
-
-    def noise_power(self, filter_a, filter_b):
-        """Mean of Re(a conj(b)) over the whole fine frequency plane."""
-        product = (filter_a * np.conj(filter_b)).real
-        total = 2.0 * product.sum() - product[:, 0].sum() - product[:, -1].sum()
-        return float(total / (self.fine_shape[0] * self.fine_shape[1]))
-
-    def transpose(self, weights, noise_filter):
-        """Adjoint of the noise filter: image on the MUSE pixels -> image on the fine grid."""
+    def seen(self, fine, fwhm, beta):
+        """Any image of the fine grid as it is seen through the MUSE PSF on the MUSE pixels."""
         from scipy import fft
 
-        spread = np.zeros(self.fine_shape)
-        rows, columns = (slice(s.start * OVERSAMPLE, s.stop * OVERSAMPLE, OVERSAMPLE) for s in self.window)
-        spread[rows, columns] = weights
-        return fft.irfft2(fft.rfft2(spread) * np.conj(noise_filter), self.fine_shape)
+        planes, psf = to_planes(fft.rfft2(fine)), self.psf("value", fwhm, beta)
+        return self._on_pixels(sum(planes[a, b] * psf[a][b] for a, b in PLANES))[self.window]
+
+    # noise of the HST image: white noise passes the filter below before it reaches the model
+
+    def noise_filter(self, dx, dy, fwhm, beta, psf="value"):
+        """Planes of the transfer function from the HST image to the model, or of its derivative."""
+        out = self.moved(self.inverse, dx, dy)
+        factors = self.psf(psf, fwhm, beta)
+        for a, b in PLANES:
+            out[a, b] *= factors[a][b]
+        return out
+
+    def noise_power(self, filter_a, filter_b):
+        """Power spectrum Re(a conj(b)) of filtered white noise on the MUSE pixels, coarse half plane."""
+        power = sum(filter_a[p].real * filter_b[p].real + filter_a[p].imag * filter_b[p].imag for p in PLANES)
+        return power / OVERSAMPLE**2
+
+    def noise_covariance(self, power):
+        """Autocovariance on the whole coarse grid that belongs to a power spectrum."""
+        from scipy import fft
+
+        return fft.irfft2(power, self.shape)
+
+    def spectrum_of(self, pixels):
+        """Coarse half-plane spectrum of an image on the MUSE pixels, zero outside of them."""
+        from scipy import fft
+
+        whole = np.zeros(self.shape)
+        whole[self.window] = pixels
+        return fft.rfft2(whole)
+
+    def transpose(self, spectrum, noise_filter):
+        """Adjoint of the noise filter: spectrum of an image on the MUSE pixels -> image on the fine grid."""
+        from scipy import fft
+
+        return fft.irfft2(from_planes(spectrum * np.conj(noise_filter)), self.fine_shape)

@@ -44,11 +44,11 @@ def hst_noise_level(fine, step, covered):
 
 
 def _block_variances(image, step, covered):
-    from scipy import ndimage
+    from scipy import fft
 
-    band = ndimage.gaussian_filter(image, 0.1 / step, mode="wrap") - ndimage.gaussian_filter(
-        image, 0.25 / step, mode="wrap"
-    )
+    square = fft.fftfreq(image.shape[0])[:, None] ** 2 + fft.rfftfreq(image.shape[1]) ** 2
+    narrow, wide = (np.exp(-2.0 * (np.pi * width / step) ** 2 * square) for width in (0.1, 0.25))  # Gaussians
+    band = fft.irfft2(fft.rfft2(image) * (narrow - wide), image.shape)
     ny, nx = (n // BLOCK for n in band.shape)
     if not (ny and nx):
         return np.zeros(0)
@@ -121,75 +121,75 @@ def parameter_covariance(model, point, scale, jacobian, names, residual, used, s
     -------
     NoiseBudget
     """
-    from scipy import ndimage
-
     normal = jacobian.T @ jacobian
     inverse = np.linalg.pinv(normal, hermitian=True)
-    measured = residual_autocovariance(residual, used)
-    noise_filter = model.noise_filter(*point)
-    mean_variance = float(np.mean(hst_variance))
-    expected = np.zeros_like(measured)
-    hst_part = np.zeros_like(normal)
-    bias = np.zeros(len(names))
+    planes = np.zeros((len(names), *used.shape))
+    planes[:, used] = jacobian.T
     weights = np.where(used, 1.0 / sigma, 0.0)
+    kernel = residual_autocovariance(residual, used)
+    hst_part, gradient = np.zeros_like(normal), np.zeros(len(names))
+    mean_variance = float(np.mean(hst_variance))
     if mean_variance > 0:
-        expected = (
-            _hst_autocovariance(model, noise_filter) * mean_variance * scale**2 * np.mean(weights[used] ** 2)
-        )
-        images = []
-        for column in jacobian.T:
-            plane = np.zeros(used.shape)
-            plane[used] = column
-            images.append(model.transpose(plane * weights, noise_filter))
-        for i, a in enumerate(images):
-            for j, b in enumerate(images[: i + 1]):
-                hst_part[i, j] = hst_part[j, i] = scale**2 * float(np.sum(a * b * hst_variance))
-        bias = _attenuation(
-            model, point, scale, names, noise_filter, mean_variance, float(np.sum(weights**2)), inverse
-        )
-    kernel = measured - np.where(measured != 0.0, expected, 0.0)
-    centre = kernel[LAGS, LAGS]
-    if not centre > 0.2 * measured[LAGS, LAGS]:
-        kernel[LAGS, LAGS] = 0.2 * measured[LAGS, LAGS]
-    muse_part = np.zeros_like(normal)
-    smoothed = []
-    for column in jacobian.T:
-        plane = np.zeros(used.shape)
-        plane[used] = column
-        smoothed.append(ndimage.correlate(plane, kernel, mode="constant")[used])
-    muse_part = jacobian.T @ np.array(smoothed).T
-    muse_part = 0.5 * (muse_part + muse_part.T)
-    floor = 0.5 * kernel[LAGS, LAGS] * normal
-    if np.any(np.diag(muse_part) < np.diag(floor)):  # negative correlations measured by chance
-        muse_part = np.maximum(np.diag(muse_part), np.diag(floor)) / np.diag(normal)
-        muse_part = np.sqrt(np.outer(muse_part, muse_part)) * normal
+        noise_filter = model.noise_filter(*point)
+        power = model.noise_power(noise_filter, noise_filter)
+        hst_part = scale**2 * _hst_part(model, planes * weights, noise_filter, power, hst_variance)
+        gradient = mean_variance * _attenuation(model, point, scale, names, noise_filter, power)
+        hst_kernel = model.noise_covariance(power)[np.ix_(*[range(-LAGS, LAGS + 1)] * 2)]
+        seen = mean_variance * scale**2 * np.mean(weights[used] ** 2) * hst_kernel
+        kernel = _without(kernel, seen)
+    muse_part = _muse_part(jacobian, planes, used, kernel, normal)
     freedom = used.sum() / max(used.sum() - len(names), 1)
     covariance = inverse @ (muse_part * freedom + hst_part) @ inverse
     inflation = float(np.sqrt(np.mean(np.diag(muse_part) / np.diag(normal))))
+    bias = -inverse @ gradient * float(np.sum(weights**2))
     return NoiseBudget(covariance, muse_part, hst_part, bias, inflation, float(np.sqrt(mean_variance)))
 
 
-def _hst_autocovariance(model, noise_filter):
-    """Autocovariance in the model of white HST noise of variance one per fine pixel, at lags of MUSE
-    pixels.
+def _without(kernel, hst_kernel):
+    """Autocovariance of the residuals less the part that HST noise has in it."""
+    zero = kernel[LAGS, LAGS]
+    out = kernel - np.where(kernel != 0.0, hst_kernel, 0.0)
+    out[LAGS, LAGS] = max(out[LAGS, LAGS], 0.2 * zero)
+    return out
+
+
+def _muse_part(jacobian, planes, used, kernel, normal):
+    """Scatter of the gradient of chi squared that noise with a given autocovariance causes."""
+    from scipy import ndimage
+
+    smoothed = [ndimage.correlate(plane, kernel, mode="constant")[used] for plane in planes]
+    out = jacobian.T @ np.array(smoothed).T
+    out = 0.5 * (out + out.T)
+    floor = 0.5 * kernel[LAGS, LAGS] * normal
+    if np.any(np.diag(out) < np.diag(floor)):  # negative correlations measured by chance
+        ratio = np.maximum(np.diag(out), np.diag(floor)) / np.diag(normal)
+        out = np.sqrt(np.outer(ratio, ratio)) * normal
+    return out
+
+
+def _hst_part(model, planes, noise_filter, power, variance):
+    """The same for HST noise and scale one; planes are weighted derivatives on the MUSE pixels."""
+    spectra = np.array([model.spectrum_of(plane) for plane in planes])
+    if np.ndim(variance):
+        images = [model.transpose(spectrum, noise_filter).ravel() for spectrum in spectra]
+        return np.array([[float((a * variance.ravel()) @ b) for b in images] for a in images])
+    weight = 2.0 * power  # modes of the half plane stand for two, but for its first and last column
+    weight[:, [0, -1]] *= 0.5
+    spectra = spectra.reshape(len(spectra), -1)
+    size = model.shape[0] * model.shape[1]
+    return variance * ((spectra * weight.ravel()) @ np.conj(spectra.T)).real / size
+
+
+def _attenuation(model, point, scale, names, noise_filter, power):
+    """Gradient of half of chi squared by the parameters that HST noise of variance one per pixel causes
+    in the mean; known, so what it does to the parameters is undone.
     """
-    from scipy import fft
-
-    fine = fft.irfft2(np.abs(noise_filter) ** 2, model.fine_shape)
-    index = 2 * np.arange(-LAGS, LAGS + 1)
-    return fine[np.ix_(index, index)]
-
-
-def _attenuation(model, point, scale, names, noise_filter, variance, weight, inverse):
-    """Shift of the parameters because the noise of HST enters the model: known in the mean, so to be
-    undone.
-    """
-    gradient = np.zeros(len(names))
-    turned = model.inverse * model.turn(point[0], point[1])
+    out = np.zeros(len(names))
     for i, name in enumerate(names):
         if name == "scale":
-            gradient[i] = scale * model.noise_power(noise_filter, noise_filter)
+            out[i] = scale * model.noise_covariance(power)[0, 0]
         elif name in ("fwhm", "beta"):
-            other = turned * model.psf(f"by_{name}", point[2], point[3])
-            gradient[i] = scale**2 * model.noise_power(other, noise_filter)
-    return -inverse @ (gradient * variance * weight)
+            other = model.noise_filter(*point, psf=f"by_{name}")
+            cross = model.noise_power(other, noise_filter)
+            out[i] = scale**2 * model.noise_covariance(cross)[0, 0]
+    return out

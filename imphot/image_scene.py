@@ -74,18 +74,12 @@ def prepare_scene(hst, muse, crop, steps, aligned, shift, hst_moffat, hst_psf=No
     covered = ~footprint_mask(cutout, map_y, map_x, 0.5 * max(steps), tolerance=0.5)
     missing = np.zeros((window[0].stop - window[0].start, window[1].stop - window[1].start))
     if not covered.all():
-        missing = _share_of_missing(model, ~covered)
+        # share of the light of each MUSE pixel that comes from gaps, for a seeing of 0.7 arcsec
+        missing = model.seen((~covered).astype(float), 0.7, 2.5)
     variance = _hst_variance(
         hst, cutout, fine, covered, map_y, map_x, factor, level, steps, hst_steps, aligned
     )
     return Scene(model, fine, missing, shift, variance, level)
-
-
-def _share_of_missing(model, gaps):
-    """Share of the light of each MUSE pixel that comes from gaps, for a seeing of 0.7 arcsec."""
-    from scipy import fft
-
-    return model.fold(fft.rfft2(gaps.astype(float)) * model.psf("value", 0.7, 2.5))
 
 
 def _image_transfer(psf, steps):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ class SkyImage:
 
     Parameters
     ----------
-    values : array (ny, nx)
+    values : array or masked array (ny, nx)
         pixel values; pixels that are not finite are masked
     var : array (ny, nx), optional
         variances
@@ -62,12 +63,17 @@ class SkyImage:
             raise UserError(f"An image of two dimensions is needed, found {self.values.ndim}")
         if self.values.dtype.kind != "f" or not self.values.dtype.isnative:
             self.values = self.values.astype(np.float64 if self.values.dtype.itemsize > 4 else np.float32)
-        self.var = None if var is None else np.asarray(var).astype(self.values.dtype.newbyteorder("="))
-        bad = ~np.isfinite(self.values)
-        self.mask = bad if mask is None else (np.asarray(mask, bool) | bad)
-        for name, plane in (("variance", self.var), ("mask", self.mask)):
-            if plane is not None and plane.shape != self.values.shape:
-                raise UserError(f"The {name} has the shape {plane.shape}, the image has {self.values.shape}")
+        for name, plane in (("variance", var), ("mask", mask)):
+            if np.ndim(plane) and np.shape(plane) != self.values.shape:
+                raise UserError(
+                    f"The {name} has the shape {np.shape(plane)}, the image has {self.values.shape}"
+                )
+        self.var = None if var is None else np.asarray(var).astype(self.values.dtype)
+        self.mask = np.isfinite(self.values)
+        np.logical_not(self.mask, out=self.mask)
+        for more in (mask, np.ma.getmask(values)):
+            if more is not None:
+                self.mask |= np.asarray(more, bool)
         self.wcs = wcs
         self.unit = unit
         self.filename = None if filename is None else os.fspath(filename)
@@ -182,6 +188,7 @@ def unit_text(unit):
         return str(unit)
 
 
+@lru_cache(maxsize=64)  # astropy takes milliseconds to find out that it does not know ELECTRONS/S
 def flux_unit_factor(unit):
     """Size of a flux-density unit in erg/(s cm2 Angstrom), or None when the unit is no flux density."""
     if unit is None or unit == "":
@@ -191,8 +198,7 @@ def flux_unit_factor(unit):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            known = u.Unit(unit) if isinstance(unit, str) else u.Unit(unit)
-            return float(known.to(u.erg / (u.s * u.cm**2 * u.Angstrom)))
+            return float(u.Unit(unit).to(u.erg / (u.s * u.cm**2 * u.Angstrom)))
     except (ValueError, TypeError, u.UnitsError):
         return None
 
@@ -349,9 +355,13 @@ def _part_around(hdu, wcs, field):
 
 
 def _section(hdu, cube_ok, part=None):
-    """Pixels of an HDU: the first plane only of a cube, the wanted part only of an image."""
+    """Copy of the pixels of an HDU in native byte order: the first plane only of a cube, the wanted part
+    only of an image.
+    """
     if len(hdu.shape) == 3 and cube_ok and hasattr(hdu, "section"):
-        return np.array(hdu.section[0:1, :, :])
-    if part is not None and hasattr(hdu, "section"):
-        return np.array(hdu.section[part[0], part[1]])
-    return np.array(hdu.data)
+        data = hdu.section[0:1, :, :]
+    elif part is not None and hasattr(hdu, "section"):
+        data = hdu.section[part[0], part[1]]
+    else:
+        data = hdu.data
+    return np.array(data, data.dtype.newbyteorder("="))

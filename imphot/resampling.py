@@ -18,6 +18,7 @@ from .images import pixel_steps
 __all__ = ["Cutout", "cut_out", "footprint_mask", "resample", "target_map"]
 
 BLANK = 1e-10  # values of HST frames up to this size mean "not observed"
+LINES = 32  # rows or columns treated at a time: they stay in the cache of the processor
 
 
 @dataclass
@@ -80,18 +81,19 @@ def cut_out(hst, map_y, map_x, border):
     a0, a1, b0, b1 = max(y0, 0), min(y1, rows), max(x0, 0), min(x1, columns)
     if a0 >= a1 or b0 >= b1:
         raise UserError("The HST image does not overlap the MUSE image: check the coordinates of both")
-    part = hst.values[a0:a1, b0:b1]
-    bad = hst.mask[a0:a1, b0:b1] | (np.abs(part) <= BLANK)
+    part, mask = hst.values[a0:a1, b0:b1], np.ones((y1 - y0, x1 - x0), bool)
+    where = (slice(a0 - y0, a1 - y0), slice(b0 - x0, b1 - x0))
+    bad = mask[where]
+    for first in range(0, bad.shape[0], LINES):
+        lines = slice(first, first + LINES)
+        bad[lines] = hst.mask[a0:a1, b0:b1][lines] | (np.abs(part[lines]) <= BLANK)
     if bad.all():
         raise UserError(
             "The HST image has no data in the field of the MUSE image: check the coordinates of both"
         )
-    level = _median(part[~bad])
-    values = np.full((y1 - y0, x1 - x0), level)
-    mask = np.ones(values.shape, bool)
-    where = (slice(a0 - y0, a1 - y0), slice(b0 - x0, b1 - x0))
+    level = _level(part, bad)
+    values = np.full(mask.shape, level, part.dtype)
     np.copyto(values[where], part, where=~bad)
-    mask[where] = bad
     var = None
     if hst.var is not None:
         var = np.zeros(values.shape)
@@ -100,11 +102,16 @@ def cut_out(hst, map_y, map_x, border):
     return Cutout(values, mask, var, level, y0, x0, pixel_steps(hst.wcs))
 
 
-def _median(values):
-    """Median in double precision of an array that may be disturbed."""
-    middle = values.size // 2
-    values.partition((middle - 1 + values.size % 2, middle))
-    return 0.5 * (float(values[middle - 1 + values.size % 2]) + float(values[middle]))
+def _level(values, bad):
+    """Median of the good pixels; of a large image, of those in every second, third ... row and column."""
+    every = 1 + int(np.sqrt(values.size / 1e6))
+    for step in (every, 1):
+        good = values[::step, ::step][~bad[::step, ::step]]
+        if good.size:
+            break
+    middle = good.size // 2
+    good.partition((middle - 1 + good.size % 2, middle))
+    return 0.5 * (float(good[middle - 1 + good.size % 2]) + float(good[middle]))
 
 
 def resample(cutout, values, map_y, map_x, transfer, cutoff, level=None):
@@ -114,7 +121,7 @@ def resample(cutout, values, map_y, map_x, transfer, cutoff, level=None):
     ----------
     cutout : Cutout
         geometry
-    values : float64[ny, nx]
+    values : float32 or float64[ny, nx]
         image on the pixels of the cutout
     map_y, map_x : float64[n, m]
         positions in the HST frame
@@ -130,39 +137,44 @@ def resample(cutout, values, map_y, map_x, transfer, cutoff, level=None):
     level = cutout.level if level is None else level
     coefficients = _filtered_coefficients(values, level, cutout.steps, transfer, cutoff)
     out = ndimage.map_coordinates(
-        coefficients, [map_y - cutout.y0, map_x - cutout.x0], order=3, mode="grid-wrap", prefilter=False
+        coefficients,
+        [map_y - cutout.y0, map_x - cutout.x0],
+        order=3,
+        mode="grid-wrap",
+        prefilter=False,
+        output=float,
     )
     out += level
     return out
 
 
-LINES = 32  # rows or columns transformed at a time: they stay in the cache of the processor
-
-
 def _filtered_coefficients(values, level, steps, transfer, cutoff):
-    """Coefficients of the cubic spline through a low-passed image, on a periodic grid at least as large.
+    """Coefficients of the cubic spline through a low-passed image, on a periodic grid at least as large and
+    in the precision of the image.
 
-    The transforms are made a few lines at a time, and the columns of the spectrum beyond the cut-off are
-    never made: half the time of two plain transforms, and little traffic to the memory that workers share.
+    The transforms are made a few lines at a time, and the frequencies beyond the cut-off are left out where
+    they can be: half the time of two plain transforms, and little traffic to the memory that workers share.
     """
     from scipy import fft
 
     rows = values.shape[0]
     ny, nx = (fft.next_fast_len(n, real=True) for n in values.shape)
     v, u = fft.fftfreq(ny)[:, None], fft.rfftfreq(nx)[None, :]
-    u = u[:, : np.count_nonzero(u / steps[1] < cutoff)]
+    low = np.abs(v[:, 0]) / steps[0] < cutoff
+    v, u = v[low], u[:, : np.count_nonzero(u / steps[1] < cutoff)]
     # samples become coefficients of a cubic spline when divided by the transform of its values at the pixels
     spline_v, spline_u = (3.0 / (2.0 + np.cos(2 * np.pi * w)) for w in (v, u))
-    half = np.zeros((ny, u.size), complex)
+    half = np.zeros((ny, u.size), np.result_type(values.dtype, np.complex64))
     for first in range(0, rows, LINES):
         part = slice(first, min(first + LINES, rows))
-        half[part] = fft.rfft(values[part] - level, nx, axis=1)[:, : u.size]
+        half[part] = fft.rfft(values[part] - values.dtype.type(level), nx, axis=1)[:, : u.size]
     for first in range(0, u.size, LINES):
         part = slice(first, first + LINES)
         columns = fft.fft(half[:, part], axis=0)
-        columns *= transfer(np.hypot(v / steps[0], u[:, part] / steps[1])) * spline_v * spline_u[:, part]
+        columns[low] *= transfer(np.hypot(v / steps[0], u[:, part] / steps[1])) * spline_v * spline_u[:, part]
+        columns[~low] = 0.0
         half[:, part] = fft.ifft(columns, axis=0, overwrite_x=True)
-    out = np.empty((ny, nx))
+    out = np.empty((ny, nx), values.dtype)
     for first in range(0, ny, LINES):
         out[first : first + LINES] = fft.irfft(half[first : first + LINES], nx, axis=1)
     return out
