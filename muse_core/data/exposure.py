@@ -73,13 +73,17 @@ class Exposure:
     scales : sequence of float
         factor of each file's data (flat-field flux of the first IFU over that of this one)
     cut : (float, float)
-        wavelength limits, inclusive; rows outside do not exist for any reader
+        wavelength limits, inclusive; rows outside do not exist for any reader. They are rounded to single
+        precision, as the wavelengths are stored and as the C recipe compares them.
     """
 
     files: Sequence[PixelTableFile]
     scales: Sequence[float]
     cut: tuple[float, float]
     zones: list[ZoneMap] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.cut = (float(np.float32(self.cut[0])), float(np.float32(self.cut[1])))
 
     @property
     def header(self) -> Header:
@@ -115,10 +119,10 @@ class Exposure:
 
     def narrowed(self, low: float, high: float, threads: int = 1) -> Exposure:
         """Return the same exposure with a narrower wavelength cut."""
-        cut = (max(low, self.cut[0]), min(high, self.cut[1]))
+        other = Exposure(self.files, self.scales, (max(low, self.cut[0]), min(high, self.cut[1])))
+        cut = other.cut
         if cut == self.cut:
             return self
-        other = Exposure(self.files, self.scales, cut)
         with ThreadPoolExecutor(threads) as pool:
             other.zones = list(
                 pool.map(lambda file, zone: _cut_file(file, zone, cut), self.files, self.zones)

@@ -71,7 +71,7 @@ def subtract_raman(
         return
     if "raman" in settings.save:
         name = str(reduction.header.get("OBJECT", ""))
-        hdus = raman_product(model, images, reduction.data_unit, name)
+        hdus = raman_product(model, images, "" if ctx.compat else reduction.data_unit, name)
         base = without_pixtable_keys(reduction.header)
         reduction.pending.append(PendingProduct("RAMAN_IMAGES", hdus, model.qc(), base=base))
 
