@@ -127,7 +127,13 @@ def run(frames, p, ctx):
     from muse_core.twilight.environment import cube_to_reuse
     from muse_core.twilight.inputs import open_inputs
     from muse_core.twilight.model import white_image
-    from muse_core.twilight.products import base_header, datacube_hdus, flux_cards, twilight_hdus
+    from muse_core.twilight.products import (
+        base_header,
+        datacube_hdus,
+        flux_cards,
+        old_quality_cards,
+        twilight_hdus,
+    )
     from muse_core.twilight.steps import (
         integrated_fluxes,
         merge_on_one_level,
@@ -139,7 +145,7 @@ def run(frames, p, ctx):
     )
 
     paths = {tag.tag: [frame.path for frame in frames[tag.tag]] for tag in RECIPE.inputs}
-    inputs = open_inputs(paths, p, ctx.problems)
+    inputs = open_inputs(paths, p, ctx.problems, compat=ctx.compat)
     ctx.problems.raise_if_any()
     for warning in inputs.warnings:
         ctx.log.warning("%s", warning)
@@ -183,11 +189,11 @@ def run(frames, p, ctx):
     first = prepared[min(prepared)]
     primary = inputs.exposures[0].primary
     base = base_header(primary, inputs.exposures[0].headers.get(first.ifu, primary))
-    extra = flux_cards(first.lamp_flux, fluxes)
+    extra = flux_cards(first.lamp_flux, fluxes) + old_quality_cards(base)
     qc = quality_cards(prepared, measured)
     target = str(primary.get("OBJECT", ""))
-    cube_inputs = [f for f in frames if f.tag != "VIGNETTING_MASK"]
-    model_inputs = cube_inputs if inputs.narrow_field else list(frames)
+    cube_inputs = inputs.used_frames(frames)
+    model_inputs = [*cube_inputs, *(() if inputs.narrow_field else frames["VIGNETTING_MASK"])]
     sky_hdus, model_hdus = datacube_hdus(cube, white, target), twilight_hdus(model, cube.grid, target)
     ctx.save("DATACUBE_SKYFLAT", sky_hdus, base=base, used=cube_inputs, qc=qc, extra=extra)
     ctx.save("TWILIGHT_CUBE", model_hdus, base=base, used=model_inputs, extra=extra)

@@ -92,6 +92,13 @@ class TwilightInputs:
         """Narrow-field mode."""
         return self.mode.startswith("NFM")
 
+    def used_frames(self, frames) -> list:
+        """Frames that are in the cube: sky flats that an IFU used, the ILLUM, all calibrations."""
+        used = {exposure.path for job in self.ifus for exposure in job.exposures}
+        sky = [frame for frame in frames["SKYFLAT"] if frame.path in used]
+        others = [f for f in frames if f.tag not in ("SKYFLAT", "ILLUM", "VIGNETTING_MASK")]
+        return [*sky, *frames["ILLUM"], *others]
+
 
 def parse_detector(p) -> DetectorPlan:
     """Parse the parameters of the CCD part (``ValueError`` with a plain message if they make no sense)."""
@@ -216,10 +223,11 @@ def _check_setup(reference: RawFile, other: RawFile, ifu: int) -> str:
 class _IfuBuilder:
     """Collects the inputs of one IFU or the reason why it cannot be used."""
 
-    def __init__(self, parts: dict, p, warnings: list[str]):
+    def __init__(self, parts: dict, p, warnings: list[str], compat: bool):
         self.parts = parts
         self.p = p
         self.warnings = warnings
+        self.compat = compat
 
     def build(self, ifu: int) -> IfuInputs:
         parts = self.parts
@@ -249,6 +257,8 @@ class _IfuBuilder:
         for tag in ("MASTER_BIAS", "MASTER_FLAT", "TRACE_TABLE", "WAVECAL_TABLE", "GEOMETRY_TABLE"):
             if ifu not in parts[tag]:
                 raise ValueError(f"no {tag} with CHAN{ifu:02d} among the inputs")
+        if self.compat:  # 2.8.7 counts the used ones
+            numbers = range(1, len(usable) + 1)
         return self._complete(ifu, tuple(usable), tuple(numbers))
 
     def _needed(self) -> int:
@@ -321,7 +331,7 @@ class _IfuBuilder:
         )
 
 
-def open_inputs(paths: dict[str, list[Path]], p, problems) -> TwilightInputs | None:
+def open_inputs(paths: dict[str, list[Path]], p, problems, *, compat: bool = False) -> TwilightInputs | None:
     """Open all files, note global faults in ``problems``, and sort the IFUs into usable and failed ones.
 
     Parameters
@@ -331,6 +341,8 @@ def open_inputs(paths: dict[str, list[Path]], p, problems) -> TwilightInputs | N
     p : parameters
     problems : Problems
         Receives faults that concern the whole run.
+    compat : bool
+        Exposures are numbered as by the C pipeline.
 
     Returns
     -------
@@ -372,7 +384,7 @@ def open_inputs(paths: dict[str, list[Path]], p, problems) -> TwilightInputs | N
     if problems:
         return None
     warnings: list[str] = []
-    builder = _IfuBuilder(parts, p, warnings)
+    builder = _IfuBuilder(parts, p, warnings, compat)
     ifus, failed = [], {}
     for ifu in IFUS:
         if not any(ifu in e.headers or ifu in e.faults for e in exposures):

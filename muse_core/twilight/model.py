@@ -89,6 +89,7 @@ def fit_twilight(
     yorder: int = 2,
     narrow_field: bool = False,
     level_outside: bool = True,
+    end_at_empty: bool = False,
     threads: int = 1,
     **vignetting,
 ) -> TwilightModel:
@@ -107,6 +108,8 @@ def fit_twilight(
         Compare the white image with its fit relative to the mean outside the vignetted area, where the fit
         was made; else relative to the mean of everything, as the C pipeline does (which makes the correction
         of a dark edge too weak by the part of the light that is missing).
+    end_at_empty : bool
+        The cube ends before the first plane without data, as that of the C pipeline; else it is interpolated.
     threads : int
         Planes worked on at the same time; the result does not depend on it.
     **vignetting
@@ -114,8 +117,10 @@ def fit_twilight(
     """
     good = good_mask(white)
     outside = np.zeros(white.shape, bool) if vignetted is None else vignetted
-    planes = np.empty(cube.shape, np.float32)
     empty = [k for k, plane in enumerate(cube) if not np.isfinite(plane[good]).any()]
+    if end_at_empty and empty:
+        cube, empty = cube[: empty[0]], []
+    planes = np.empty(cube.shape, np.float32)
     seen = [k for k in range(len(cube)) if k not in empty]
     with ThreadPoolExecutor(threads) as pool:
         fits = pool.map(lambda k: smooth_plane(cube[k], good, outside, xorder, yorder).image, seen)

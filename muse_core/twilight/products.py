@@ -14,6 +14,7 @@ from .cube import SkyCube
 from .model import TwilightModel
 
 SCAN_KEYWORD = re.compile(r"^ESO DET OUT\d+ (PRSC|OVSC)[XY]$")
+OF_PIXELS = re.compile(r"^(C(RPIX|RVAL|TYPE|UNIT|DELT)\d|CD\d_\d|BUNIT|INHERIT)$")
 ALL_BITS = 4294967295
 TEXT_LENGTH = 68
 IMAGE_TEXTS = {
@@ -26,15 +27,25 @@ IMAGE_TEXTS = {
 
 
 def base_header(primary: fits.Header, extension: fits.Header) -> fits.Header:
-    """Header both products start from: primary of the first sky flat and that of its first channel."""
+    """Header both products start from: primary of the first sky flat and that of its first channel.
+
+    Measured against 2.8.7: of a keyword in both, QC and DRS are those of the channel.
+    """
     header = primary.copy()
     for card in extension.cards:
         key = card.keyword
-        if key.startswith("ESO ") and not SCAN_KEYWORD.match(key) and key not in header:
+        if key.startswith(("ESO QC ", "ESO DRS ")) and key in header:
+            header[key] = (card.value, card.comment)
+        elif key not in header:
             header.append(card, end=True)
-    for key in [k for k in header if SCAN_KEYWORD.match(k)]:
+    for key in [k for k in header if SCAN_KEYWORD.match(k) or OF_PIXELS.match(k)]:
         del header[key]
     return header
+
+
+def old_quality_cards(base: fits.Header) -> list[tuple[str, object, str]]:
+    """QC keywords of the sky flat itself, which both products keep."""
+    return [(c.keyword, c.value, c.comment) for c in base.cards if c.keyword.startswith("ESO QC ")]
 
 
 def flux_cards(lamp_flux: float, fluxes: dict[int, float]) -> list[tuple[str, float, str]]:

@@ -112,6 +112,8 @@ def smooth_cube(
         ypar=p.vignypar,
         edge_limit=p.vignmaskedges,
         level_outside=not compat,
+        end_at_empty=compat,
+        compat=compat,
         threads=threads,
     )
 

@@ -95,7 +95,19 @@ def nfm_mask(shape: tuple[int, int], height: int) -> np.ndarray:
     return out
 
 
-def _smooth(image, region, method, xpar, ypar, clamp):
+def _gaussian_reach(fwhm: float) -> int:
+    """Pixels on each side that count, measured against 2.8.7 for whole and half numbers."""
+    return 2 * (int(np.ceil(fwhm)) // 2) + 1
+
+
+def _filter_fails(method: str, xpar: int, ypar: int, shape: tuple[int, int]) -> bool:
+    """Whether 2.8.7 leaves the image as it is."""
+    if method == "median":
+        return xpar % 2 == 0 or ypar % 2 == 0
+    return method == "gaussian" and 2 * _gaussian_reach(0.5 * (xpar + ypar)) + 1 > min(shape)
+
+
+def _smooth(image, region, method, xpar, ypar, clamp, empty):
     if method == "polyfit":
         clamped = clamp(image, np.float32(1))
         return clamp(fit_polynomial(clamped, region, xpar, ypar).astype(np.float32), np.float32(1))
@@ -104,8 +116,8 @@ def _smooth(image, region, method, xpar, ypar, clamp):
         masked_median(image, region, ypar // 2, xpar // 2, out)
     else:
         fwhm = 0.5 * (xpar + ypar)
-        masked_gaussian(image, region, 2 * int(np.floor(fwhm / 2)) + 1, fwhm / FWHM_PER_SIGMA, out)
-    return clamp(np.where(np.isnan(out), np.float32(1), out), np.float32(1))
+        masked_gaussian(image, region, _gaussian_reach(fwhm), fwhm / FWHM_PER_SIGMA, out)
+    return clamp(np.where(np.isnan(out), empty, out), np.float32(1))
 
 
 def _keep_nfm_rows(correction, vignetted, good):
@@ -133,6 +145,7 @@ def fit_vignetting(
     ypar: int = -1,
     edge_limit: float = 0.02,
     narrow_field: bool = False,
+    compat: bool = False,
 ) -> Vignetting:
     """Smooth what the global fit leaves in the vignetted area.
 
@@ -150,6 +163,9 @@ def fit_vignetting(
     narrow_field : bool
         In the wide field the correction is at least 1, in the narrow field at most 1 and it reaches only as
         far down as it rises.
+    compat : bool
+        Nothing is smoothed where the filter of 2.8.7 fails: medians over an even number of rows or columns
+        (one more is taken otherwise), Gaussians whose window exceeds the image.
     """
     xpar = DEFAULT_SIZE[method] if xpar < 0 else xpar
     ypar = DEFAULT_SIZE[method] if ypar < 0 else ypar
@@ -161,7 +177,12 @@ def fit_vignetting(
     if excluded:
         exclude_edges(image, edge_limit, fit_region)
     clamp = np.minimum if narrow_field else np.maximum
-    smoothed = _smooth(image, fit_region, method, xpar, ypar, clamp)
+    if compat and _filter_fails(method, xpar, ypar, image.shape):
+        smoothed = clamp(image, one)
+    else:
+        # a Gaussian window without a usable pixel gives 0 there
+        empty = np.float32(0 if compat and method == "gaussian" else 1)
+        smoothed = _smooth(image, fit_region, method, xpar, ypar, clamp, empty)
     region = _keep_nfm_rows(smoothed, vignetted, good) if narrow_field else inside
     fit_region &= region  # rows dropped in the narrow field are flagged in the product, too
     correction = np.where(region, smoothed, one).astype(np.float32)

@@ -8,7 +8,7 @@ from muse_core.twilight.illum import fit_illum
 from muse_core.twilight.kernels import exclude_edges, masked_gaussian, masked_median
 from muse_core.twilight.model import fit_twilight, white_image
 from muse_core.twilight.smooth import SupportError, fit_polynomial, good_mask, smooth_plane
-from muse_core.twilight.vignetting import align_mask, fit_vignetting, nfm_mask
+from muse_core.twilight.vignetting import _gaussian_reach, align_mask, fit_vignetting, nfm_mask
 
 pytestmark = pytest.mark.unit
 
@@ -187,3 +187,48 @@ def test_illum_factors():
     medians[3] = 0
     with pytest.raises(ValueError, match="first ones: 4"):
         fit_illum(medians)
+
+
+def _steps_in_a_corner():
+    rng = np.random.default_rng(4)
+    ratio = (1.2 + 0.1 * rng.standard_normal((20, 24))).astype(np.float32)
+    vignetted = np.zeros(ratio.shape, bool)
+    vignetted[10:, 12:] = True
+    return ratio, np.ones(ratio.shape, bool), vignetted
+
+
+@pytest.mark.parametrize(
+    ("method", "xpar", "ypar", "fails"),
+    [
+        ("median", 5, 3, False),
+        ("median", 4, 5, True),
+        ("median", 5, 4, True),
+        ("gaussian", 8, 8, False),  # window of 19 pixels
+        ("gaussian", 10, 9, True),  # of 23
+        ("polyfit", 2, 2, False),
+    ],
+)
+def test_filters_that_fail_in_the_c_pipeline(method, xpar, ypar, fails):
+    """There nothing is smoothed; with compat here, too."""
+    ratio, good, vignetted = _steps_in_a_corner()
+    parameters = {"method": method, "xpar": xpar, "ypar": ypar, "edge_limit": 0.0}
+    ours = fit_vignetting(ratio, good, vignetted, **parameters).correction
+    theirs = fit_vignetting(ratio, good, vignetted, compat=True, **parameters).correction
+    raw = np.where(vignetted, np.maximum(ratio, 1), 1)
+    assert np.array_equal(theirs, raw) == fails
+    assert np.array_equal(ours, theirs) != fails
+    assert ours[vignetted].std() < 0.8 * raw[vignetted].std()
+
+
+@pytest.mark.parametrize(("fwhm", "reach"), [(1, 1), (3, 3), (5, 5), (5.5, 7), (6, 7), (7.5, 9), (10, 11)])
+def test_reach_of_the_gaussian(fwhm, reach):
+    """Measured with the C recipe for these widths."""
+    assert _gaussian_reach(fwhm) == reach
+
+
+def test_cube_that_ends_before_an_empty_plane():
+    cube = np.ones((4, 20, 24), np.float32)
+    cube[2] = np.nan
+    model = fit_twilight(cube, white_image(cube), None, end_at_empty=True)
+    assert model.planes.shape == (2, 20, 24)
+    assert model.filled == ()
