@@ -44,7 +44,8 @@ def load_slice_calibrations(
     if lines is not None and lsf is None and frames["LSF_PROFILE"]:
         try:
             lsf = load_lsf([frame.path for frame in frames["LSF_PROFILE"]])
-            calib.used.extend(frames["LSF_PROFILE"])
+            if not (ctx.compat and isinstance(lsf, LsfTable)):  # of no use for the C recipe
+                calib.used.extend(frames["LSF_PROFILE"])
         except InputError as error:
             ctx.problems.extend(error)
     return SliceCalibrations(factors, lines, lsf)
