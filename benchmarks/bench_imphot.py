@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -214,7 +215,8 @@ def batch(files, rounds=3):
     Every image is the same work for any number of processes: a fit from the files on disk.  With other work
     on the machine the wall times are upper limits, so the best of several rounds is taken, in each of which
     all numbers of processes take their turn; the CPU time of all workers against that of one says how much
-    they hinder each other.
+    they hinder each other.  What the machine allows is seen from separate programs that share nothing and
+    fit their part of the images one by one, in the same rounds.
     """
     truth = PairTruth(size=64.0)
     sky = make_sky(3, truth.size, nstar=12, ndisc=150)
@@ -222,24 +224,60 @@ def batch(files, rounds=3):
     counts = (1, 2, 4)
     with tempfile.TemporaryDirectory() as folder:
         names = [write_pair(folder, f"f{i:02d}", pair, truth, seed=i) for i in range(files)]
-        for state in ("cold", "warm"):
-            runs = {n: [] for n in counts}
-            for _ in range(rounds):
-                for n in counts:
-                    if state == "cold":
-                        worker_pool.close_workers()
-                    else:
-                        _fit_all(names[:n], n)  # starts the workers, or keeps them from falling asleep
-                    runs[n].append(_fit_all(names, n))
-            wall, cpu = ({n: min(run[k] for run in runs[n]) for n in counts} for k in (0, 1))
+        runs = {(state, n): [] for state in ("cold", "warm", "separate") for n in counts}
+        for _ in range(rounds):
             for n in counts:
-                sys.stdout.write(
-                    f"{state}: {files} images, {n} processes: {wall[n]:.2f} s, CPU of all {cpu[n]:.2f} s; "
-                    f"efficiency {wall[1] / wall[n] / n:.0%}, CPU efficiency {cpu[1] / cpu[n]:.0%}\n"
-                )
+                worker_pool.close_workers()
+                runs["cold", n].append(_fit_all(names, n))
+                runs["warm", n].append(_fit_all(names, n))
+                runs["separate", n].append((_run_programs([names[k::n] for k in range(n)]), np.nan))
+    best = {key: [min(run[k] for run in values) for k in (0, 1)] for key, values in runs.items()}
+    for (state, n), (wall, cpu) in best.items():
+        wall_1, cpu_1 = best[state, 1]
+        sys.stdout.write(
+            f"{state}: {files} images, {n} processes: {wall:.2f} s, CPU of all {cpu:.2f} s; "
+            f"efficiency {wall_1 / wall / n:.0%}, CPU efficiency {cpu_1 / cpu:.0%}\n"
+        )
     sys.stdout.write(
         f"best of {rounds} rounds; load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n"
     )
+
+
+def _run_programs(shares):
+    """Wall seconds of programs that fit their images after a common start, imports and first fits done."""
+    programs = [
+        subprocess.Popen(
+            [sys.executable, __file__, "share", "--images", *(str(name) for pair in share for name in pair)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | worker_pool.ENVIRONMENT,
+        )
+        for share in shares
+    ]
+    for program in programs:
+        program.stdout.readline()  # it is ready
+    started = time.perf_counter()
+    for program in programs:
+        program.stdin.write("go\n")
+        program.stdin.flush()
+    for program in programs:
+        program.stdout.readline()  # it has finished
+    wall = time.perf_counter() - started
+    for program in programs:
+        program.communicate()
+    return wall
+
+
+def share(names):
+    """One of these programs."""
+    pairs = list(zip(names[::2], names[1::2], strict=True))
+    for part in (pairs[:2], pairs):
+        for hst, muse in part:
+            imphot.fit_image_photometry(hst, muse, method="image")
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        sys.stdin.readline()
 
 
 def machine_limit(processes=4, rounds=5):
@@ -258,9 +296,9 @@ def machine_limit(processes=4, rounds=5):
 
 def _transforms(_):
     """Seconds of transforms of an image that stays in the cache of a core."""
-    image = np.random.default_rng(0).normal(size=(256, 256))
+    image = np.random.default_rng(0).normal(size=(128, 128))
     started = time.perf_counter()
-    for _ in range(700):
+    for _ in range(3000):
         scipy.fft.rfft2(image)
     return time.perf_counter() - started
 
@@ -295,12 +333,13 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("montecarlo", "speed", "batch"))
+    parser.add_argument("what", choices=("montecarlo", "speed", "batch", "share"))
     parser.add_argument("--realisations", type=int, default=100)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--files", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3, help="repetitions of batch")
+    parser.add_argument("--images", nargs="*", default=None, help="share: files of the programs of batch")
     parser.add_argument("--output", default=None)
     parser.add_argument("--only", nargs="*", default=None)
     options = parser.parse_args()
@@ -308,6 +347,8 @@ def main():
         montecarlo(options.realisations, options.processes, options.output, options.only, options.first_seed)
     elif options.what == "speed":
         speed()
+    elif options.what == "share":
+        share(options.images)
     else:
         batch(options.files, options.rounds)
         machine_limit()

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+from astropy import units
 
 from .errors import UserError
 from .images import SkyImage
@@ -41,7 +42,7 @@ def bandpass_image(
     cube,
     wavelengths,
     sensitivities,
-    unit_wave=None,
+    unit_wave=units.Angstrom,
     interpolation="linear",
     truncation_warning=True,
     nprocess=0,
@@ -54,8 +55,8 @@ def bandpass_image(
         the cube; planes are read in blocks
     wavelengths, sensitivities : array
         the response curve, wavelengths in increasing order
-    unit_wave : astropy unit, optional
-        unit of the wavelengths, Angstrom when left out
+    unit_wave : astropy unit or its name
+        unit of the wavelengths
     interpolation : {"linear", "cubic"}
         how the curve is interpolated
     truncation_warning : bool
@@ -78,9 +79,10 @@ def bandpass_image(
     if np.any(np.diff(wavelengths) <= 0):
         raise UserError("The wavelengths of the filter curve must increase")
     if unit_wave is not None:
-        from astropy import units as u
-
-        wavelengths = wavelengths * float(u.Unit(unit_wave).to(u.Angstrom))
+        try:
+            wavelengths = wavelengths * float(units.Unit(unit_wave).to(units.Angstrom))
+        except (ValueError, TypeError, units.UnitsError) as err:
+            raise UserError(f"{unit_wave} is not a unit of wavelengths") from err
     with _OpenCube(cube) as source:
         return _collapse(source, wavelengths, sensitivities, interpolation, truncation_warning, nprocess)
 
@@ -189,10 +191,8 @@ class _OpenCube:
 
 
 def _from_mpdaf(cube):
-    from astropy import units as u
-
-    step = cube.wave.get_step(unit=u.Angstrom)
-    first = cube.wave.coord(0, unit=u.Angstrom)
+    step = cube.wave.get_step(unit=units.Angstrom)
+    first = cube.wave.coord(0, unit=units.Angstrom)
     data = np.ma.MaskedArray(cube.data)
     mask = np.ma.getmaskarray(data)
     values, var = np.ma.getdata(data), cube.var
@@ -219,7 +219,6 @@ def _from_mpdaf(cube):
 def _from_hdus(hdus, filename):
     import warnings
 
-    from astropy import units as u
     from astropy.wcs import WCS
 
     names = [hdu.name.upper() for hdu in hdus]
@@ -236,7 +235,7 @@ def _from_hdus(hdus, filename):
     step = header.get("CD3_3", header.get("CDELT3"))
     if step is None or "CRVAL3" not in header:
         raise UserError(f"The cube {filename} has no wavelengths (CRVAL3, CD3_3)")
-    factor = float(u.Unit(header.get("CUNIT3", "Angstrom") or "Angstrom").to(u.Angstrom))
+    factor = float(units.Unit(header.get("CUNIT3", "Angstrom") or "Angstrom").to(units.Angstrom))
     first = (header["CRVAL3"] + (1.0 - header.get("CRPIX3", 1.0)) * step) * factor
 
     def planes(start, stop):

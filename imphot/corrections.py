@@ -22,7 +22,7 @@ def apply_corrections(im, imfit, corrections="xy,scale,zero", resample=False, in
         mpdaf image, or anything else the fits accept
     imfit : FittedPhotometry
         results of a fit of this image, or of another one of the same exposure
-    corrections : str
+    corrections : str or sequence of str
         words from "xy" (or "x", "y" alone), "scale" and "zero" separated by commas
     resample : bool
         move the pixels (Fourier shift) instead of the reference pixel of the WCS
@@ -34,7 +34,8 @@ def apply_corrections(im, imfit, corrections="xy,scale,zero", resample=False, in
     image
         an image of the kind given (a `SkyImage` for files and HDU lists)
     """
-    words = {word.strip().lower() for word in (corrections or "").split(",")} - {"", "none"}
+    words = corrections.split(",") if isinstance(corrections, str) else corrections or ()
+    words = {str(word).strip().lower() for word in words} - {"", "none"}
     unknown = words - set(_WORDS)
     if unknown:
         raise UserError(

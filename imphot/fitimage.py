@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from .painting import check_star, excluded_by_regions, extra_mask, load_pair, se
 from .results import FittedImagePhotometry
 
 __all__ = ["fit_image_photometry", "fit_with_pictures"]
+
+_log = logging.getLogger("imphot")
 
 NOT_ALIGNED = (
     "The pixels of the HST and MUSE images are not aligned. Bring the HST image to the MUSE pixels with "
@@ -147,8 +150,11 @@ def fit_with_pictures(
     held = (fix_scale, fix_bg, fix_dx, fix_dy, fix_fwhm, fix_beta)
     fixed = {n: optional_float(value, f"fix_{n}") for n, value in zip(PARAMETERS, held, strict=True)}
     starts = optional_float(init_dx, "init_dx"), optional_float(init_dy, "init_dy")
-    margin = optional_float(margin, "margin")
-    hst_moffat = optional_float(hst_fwhm, "hst_fwhm"), optional_float(hst_beta, "hst_beta")
+    margin, min_scale, taper = (
+        number(value, name)
+        for value, name in ((margin, "margin"), (min_scale, "min_scale"), (taper, "taper"))
+    )
+    hst_moffat = number(hst_fwhm, "hst_fwhm"), number(hst_beta, "hst_beta")
     if not (margin >= 0 and hst_moffat[0] > 0 and hst_moffat[1] > 1):
         raise UserError("margin must not be negative, hst_fwhm must be positive and hst_beta larger than one")
     if star is not None:
@@ -157,7 +163,12 @@ def fit_with_pictures(
     extra = extra_mask(extramask, muse.shape)
     if not (~muse.mask & ~extra).any():
         raise UserError("All pixels of the MUSE image are masked or not a number: nothing is left to fit")
+    mask_points = optional_float(mask_points, "mask_points")
+    if mask_points is not None and mask_points < 0:
+        raise UserError(f"The radius given to mask_points must not be negative: {mask_points:g}")
     if method == "fourier":
+        if hst_psf is not None or mask_points:
+            _log.warning("hst_psf and mask_points have no effect with the method fourier")
         if not aligned:
             raise UserError(NOT_ALIGNED)
         result, pictures = _fourier(
@@ -199,14 +210,22 @@ def check_method(method):
     return method
 
 
-def optional_float(value, name):
-    """A number or None; name says which argument it is."""
-    if value is None:
-        return None
+def number(value, name):
+    """A finite number; name says which argument it is."""
     try:
-        return float(value)
+        out = float(value)
     except (TypeError, ValueError) as err:
         raise UserError(f"The value of {name} is not a number: {value}") from err
+    if not np.isfinite(out):
+        raise UserError(f"The value of {name} is not a finite number: {value}")
+    return out
+
+
+def optional_float(value, name):
+    """A finite number, or None for None and the word none; name says which argument it is."""
+    if value is None or (isinstance(value, str) and value.strip().lower() == "none"):
+        return None
+    return number(value, name)
 
 
 def _fourier(hst, muse, regions, star, segment, extra, fixed, starts, hst_psf, min_scale, margin, taper):

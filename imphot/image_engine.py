@@ -31,6 +31,7 @@ FLAGS = {
     8: "fwhm at a limit",
     16: "offset beyond the searched area",
     32: "residuals far above the noise",
+    64: "scale at its lower limit",
 }
 SEARCH = 3.0  # radius in which the first offset is looked for [arcsec]
 BETA_LIMITS = (1.05, 50.0)
@@ -254,7 +255,7 @@ def _finish(result, jacobian, scene, data, usable, sigma, muse, crop, steps):
     def residuals():
         return data - params["scale"].value * scene.model.image(*point()) - params["bg"].value
 
-    limited = [n for n in names if n in ("beta", "fwhm") and _at_limit(params[n])]
+    limited = [n for n in names if n in ("beta", "fwhm", "scale") and _at_limit(params[n])]
     for name in limited:  # nothing can be said about the error of a parameter that ran into its limit
         jacobian = np.delete(jacobian, names.index(name), axis=1)
         names.remove(name)
@@ -302,9 +303,10 @@ def _at_limit(param):
 def _flag(result, params, names, scene, usable, final, sigma, muse):
     flag = 0 if result.success else 1
     scale = params["scale"]
-    if "scale" in names and not scale.value > 5.0 * scale.stderr:
+    pinned = _at_limit(scale) and scale.min > 0
+    if scale.vary and not pinned and not scale.value > 5.0 * scale.stderr:
         flag |= 2
-    flag |= 4 * _at_limit(params["beta"]) + 8 * _at_limit(params["fwhm"])
+    flag |= 4 * _at_limit(params["beta"]) + 8 * _at_limit(params["fwhm"]) + 64 * pinned
     steps = scene.model.steps
     if any(n in names for n in ("dx", "dy")):
         moved = params["dx"].value - scene.shift[1] * steps[1], params["dy"].value - scene.shift[0] * steps[0]

@@ -69,7 +69,7 @@ def prepare_scene(hst, muse, crop, steps, aligned, shift, hst_moffat, hst_psf=No
     fine = resample(cutout, cutout.values, map_y, map_x, transfer, cutoff) * factor
     level = cutout.level * factor
     window = tuple(slice(size[1], size[1] + s.stop - s.start) for size, s in zip(sizes, crop, strict=True))
-    otf = None if hst_psf is None else _image_transfer(np.asarray(hst_psf, float), hst_steps)
+    otf = None if hst_psf is None else _image_transfer(hst_psf, hst_steps)
     model = ForwardModel(fine, steps, window, hst_moffat, otf, level)
     covered = ~footprint_mask(cutout, map_y, map_x, 0.5 * max(steps), tolerance=0.5)
     missing = np.zeros((window[0].stop - window[0].start, window[1].stop - window[1].start))
@@ -86,6 +86,10 @@ def _image_transfer(psf, steps):
     """Transfer function of a PSF given as an image on the HST pixels, about its centre of light."""
     from scipy import ndimage
 
+    try:
+        psf = np.asarray(psf, float)
+    except (TypeError, ValueError) as err:
+        raise UserError(f"The image of the HST PSF is no array of numbers ({type(psf).__name__})") from err
     if psf.ndim != 2 or not np.isfinite(psf).all() or not psf.sum() > 0:
         raise UserError("The image of the HST PSF must have two dimensions, finite values and a positive sum")
     psf = psf / psf.sum()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import os
 
 import numpy as np
 
@@ -136,19 +137,21 @@ def excluded_by_regions(regions, star, wcs, shape, snap=False):
     star : (ra, dec, radius) or None
         degrees, degrees, arcsec
     """
-    if regions is None or (isinstance(regions, str) and regions.strip().lower() in ("none", "")):
+    word = regions.strip().lower() if isinstance(regions, str) else None
+    if regions is None or word in ("none", "") or (word in ("star", "notstar") and star is None):
         return np.zeros(shape, bool)
-    if isinstance(regions, str) and regions in ("star", "notstar"):
-        if star is None:
-            return np.zeros(shape, bool)
+    if word in ("star", "notstar"):
         ra, dec, radius = check_star(star)
-        return region_mask(
-            [Ds9Circle(regions == "notstar", "fk5", ra, dec, radius / 3600.0)], wcs, shape, snap
-        )
+        return region_mask([Ds9Circle(word == "notstar", "fk5", ra, dec, radius / 3600.0)], wcs, shape, snap)
     try:
         parsed = Ds9Regions(regions)
     except RegionError as err:
         raise UserError(f"Region parsing error: {err}") from err
+    except TypeError as err:
+        raise UserError(
+            f"The regions argument is of an unknown kind ({type(regions).__name__}): give a file, lines of "
+            "text, star, notstar or none"
+        ) from err
     return region_mask(parsed, wcs, shape, snap)
 
 
@@ -184,17 +187,22 @@ def segmentation_mask(values, mask):
 
 
 def extra_mask(extramask, shape):
-    """The ``extramask`` argument (array, mpdaf image, file name or "none") as a mask: true is left out."""
+    """The ``extramask`` argument (array, image, file name or "none") as a mask: true is left out."""
     if extramask is None or (isinstance(extramask, str) and extramask.strip().lower() in ("none", "")):
         return np.zeros(shape, bool)
-    if isinstance(extramask, np.ndarray):
+    if isinstance(extramask, (np.ndarray, list, tuple)):
         values = extramask
     elif hasattr(extramask, "values") and hasattr(extramask, "mask"):
         values = extramask.values
     elif hasattr(extramask, "primary_header"):
         values = np.ma.getdata(np.ma.MaskedArray(extramask.data))
-    else:
+    elif isinstance(extramask, (str, os.PathLike)):
         values = _mask_file(extramask)
+    else:
+        raise UserError(
+            f"The extra mask is of an unknown kind ({type(extramask).__name__}): give an array, an image or "
+            "a file name"
+        )
     values = np.asarray(values)
     if values.shape != tuple(shape):
         raise UserError(

@@ -140,7 +140,7 @@ class FittedImagePhotometry(FittedPhotometry):
     flag : int
         sum of the warnings of the fit, zero when all is well: 1 not converged, 2 no significant signal, 4
         beta at a limit, 8 fwhm at a limit, 16 offset beyond the searched area, 32 residuals far above the
-        noise
+        noise, 64 scale at its lower limit
     npix, niter : int
         pixels used and model evaluations
     snr : float

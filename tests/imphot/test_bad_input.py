@@ -34,6 +34,14 @@ def changed(pair, change):
         ({"init_dx": 400.0}, "larger than the image|no data|overlap"),
         ({"method": "magic"}, "Unknown method"),
         ({"margin": -1.0}, "margin"),
+        ({"fix_dx": np.nan}, "fix_dx is not a finite number"),
+        ({"init_dy": "inf"}, "init_dy is not a finite number"),
+        ({"min_scale": "some"}, "min_scale is not a number"),
+        ({"taper": None}, "taper is not a number"),
+        ({"hst_fwhm": None}, "hst_fwhm is not a number"),
+        ({"regions": 5}, "unknown kind"),
+        ({"extramask": 7}, "unknown kind"),
+        ({"mask_points": -1.5}, "must not be negative"),
     ],
 )
 def test_options(pair, regridded, method, options, text):
@@ -125,3 +133,36 @@ def test_images_without_variance_or_name(pair, tmp_path, monkeypatch):
     weighted = imphot.fit_image_photometry(*pair, method="image", fix_beta=2.5)
     assert fit.dx.value == pytest.approx(weighted.dx.value, abs=1e-4)
     assert fit.dx.stdev == pytest.approx(weighted.dx.stdev, rel=0.02)
+
+
+@pytest.mark.unit
+def test_words_and_lists_for_options(pair, regridded, star):
+    """The word none, other cases of letters, lists in place of arrays."""
+    plain = imphot.fit_image_photometry(regridded, pair[1], fix_beta="2.5", fix_dx="none", min_scale="0")
+    assert plain.beta.fixed and plain.beta.value == 2.5 and not plain.dx.fixed
+    upper = imphot.fit_image_photometry(regridded, pair[1], fix_beta=2.5, regions="NotStar", star=star)
+    lower = imphot.fit_image_photometry(regridded, pair[1], fix_beta=2.5, regions="notstar", star=star)
+    assert upper.summary() == lower.summary() != plain.summary()
+    mask = np.zeros((80, 80))
+    mask[:10] = 1.0
+    given = [imphot.fit_image_photometry(*pair, method="image", extramask=m) for m in (mask, mask.tolist())]
+    assert given[0].npix == given[1].npix == 70 * 80
+    moved = [imphot.apply_corrections(pair[1], plain, words) for words in ("xy,zero", ["xy", "zero"])]
+    assert np.array_equal(moved[0].values, moved[1].values)
+
+
+@pytest.mark.unit
+def test_options_of_the_other_engine_are_named(pair, regridded, caplog):
+    imphot.fit_image_photometry(regridded, pair[1], fix_beta=2.5, mask_points=1.5)
+    assert "no effect" in caplog.text
+    for psf in ("psf.fits", np.zeros((5, 5)), np.ones(5)):
+        with pytest.raises(imphot.UserError, match="HST PSF"):
+            imphot.fit_image_photometry(*pair, method="image", hst_psf=psf)
+
+
+@pytest.mark.unit
+def test_scale_at_its_limit_is_flagged(pair, caplog):
+    fit = imphot.fit_image_photometry(*pair, method="image", fix_beta=2.5, min_scale=1.3)
+    assert fit.flag & 64 and not fit.flag & 2
+    assert fit.scale.value == pytest.approx(1.3, abs=1e-3) and np.isnan(fit.scale.stdev)
+    assert "scale at its lower limit" in caplog.text

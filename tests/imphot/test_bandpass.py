@@ -135,6 +135,8 @@ def test_bad_curves(tmp_path, caplog):
             imphot.bandpass_image(name, lam, curve)
     with pytest.raises(imphot.UserError, match="Unknown interpolation"):
         imphot.bandpass_image(name, [5000.0, 5010.0], [1.0, 1.0], interpolation="magic")
+    with pytest.raises(imphot.UserError, match="not a unit of wavelengths"):
+        imphot.bandpass_image(name, [5000.0, 5010.0], [1.0, 1.0], unit_wave="kg")
     with pytest.raises(imphot.UserError, match="Error reading cube"):
         imphot.bandpass_image(str(tmp_path / "no.fits"), [5000.0, 5010.0], [1.0, 1.0])
     out = imphot.bandpass_image(name, [4990.0, 5010.0], [1.0, 1.0])

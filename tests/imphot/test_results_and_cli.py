@@ -68,6 +68,13 @@ def test_documented_signatures(name):
 
 
 @pytest.mark.unit
+def test_wavelengths_are_in_angstrom_unless_said():
+    from astropy import units
+
+    assert inspect.signature(imphot.bandpass_image).parameters["unit_wave"].default == units.Angstrom
+
+
+@pytest.mark.unit
 def test_import_is_light():
     code = (
         "import imphot, sys; print([m for m in ('numpy', 'astropy', 'mpdaf', 'matplotlib', "
