@@ -212,6 +212,63 @@ def test_impossible_parameters(options, word, observation, run):
         run(observation.frames(), **options)
 
 
+def without_values(column, value):
+    def change(hdus):
+        hdus[1].data[column] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("tag", "column", "value"),
+    [
+        ("STD_RESPONSE", "response", np.nan),
+        ("STD_RESPONSE", "resperr", np.nan),
+        ("STD_TELLURIC", "ftelluric", 0),
+    ],
+)
+def test_curves_without_a_usable_row_are_named(tag, column, value, observation, run, tmp_path):
+    frames = changed(observation, tmp_path, without_values(column, value), tag)
+    with pytest.raises(InputError, match=f"columns lambda, .*{column}.*none in"):
+        run(frames)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_continuum_away_from_the_data(observation, run, tmp_path):
+    frames = changed(
+        observation, tmp_path, without_values("lambda", np.linspace(9000, 9100, 48)), "SKY_CONTINUUM"
+    )
+    with pytest.raises(RecipeError, match="sky continuum covers 9000.0 .. 9100.0 Angstrom, the data 6290"):
+        run(frames, skymethod="subtract-model")
+
+
+def test_range_without_sky_lines(observation, run, tmp_path, caplog):
+    """As in C the continuum is subtracted alone; a list in other units is a mistake."""
+    with fits.open(next(p for p, t in observation.frames() if t == "SKY_LINES")) as hdus:
+        lam = np.array(hdus["LINES"].data["lambda"])
+    far = changed(observation, tmp_path, without_values("lambda", lam + 2000), "SKY_LINES")
+    far = [frame for frame in far if frame[1] != "SKY_CONTINUUM"]
+    products = run(far, skymethod="model", save="skymodel")
+    assert "No line of SKY_LINES lies in the range" in caplog.text
+    with fits.open(next(p.path for p in products if p.tag == "SKY_LINES")) as hdus:
+        assert len(hdus["LINES"].data) == 0
+    nm = changed(observation, tmp_path, without_values("lambda", lam / 10), "SKY_LINES")
+    with pytest.raises(RecipeError, match="nor anywhere in the range of the instrument"):
+        run(nm, skymethod="model")
+
+
+def test_exposures_without_astrometry_are_not_combined(observation, run, tmp_path):
+    frames = list(observation.frames())
+    for path in observation.paths("PIXTABLE_OBJECT"):
+        with fits.open(path) as hdus:
+            hdus[0].header["DATE-OBS"] = "2017-02-17T06:00:00.000"
+            hdus.writeto(tmp_path / path.name)
+        frames.append((tmp_path / path.name, "PIXTABLE_OBJECT"))
+    with pytest.raises(RecipeError, match="2 exposures cannot be combined with astrometry=false"):
+        run(frames, astrometry=False)
+    assert len(run(frames, astrometry=False, save="individual")) == 2
+
+
 @pytest.mark.parametrize("tag", ["SKY_LINES", "LSF_PROFILE"])
 def test_sky_model_without_its_frames(tag, observation, run):
     with pytest.raises(InputError, match=f"input {tag}"):

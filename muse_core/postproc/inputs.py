@@ -167,11 +167,12 @@ def load_calibrations(frames: Frames, p: ParamValues, settings: Settings, ctx: R
         used.append(frame)
         return value
 
-    calib.response = load("STD_RESPONSE", lambda f: read_columns(f, ("lambda", "response", "resperr")))
+    calib.response = load("STD_RESPONSE", lambda f: _curve(f, ("lambda", "response", "resperr")))
     if calib.response is not None:
         calib.response_header = load_header(frames.first("STD_RESPONSE"))
-    calib.extinction = load("EXTINCT_TABLE", lambda f: read_columns(f, ("lambda", "extinction")))
-    calib.telluric = load("STD_TELLURIC", lambda f: read_columns(f, ("lambda", "ftelluric", "ftellerr")))
+    calib.extinction = load("EXTINCT_TABLE", lambda f: _curve(f, ("lambda", "extinction")))
+    telluric = ("lambda", "ftelluric", "ftellerr")
+    calib.telluric = load("STD_TELLURIC", lambda f: _curve(f, telluric, positive=True))
     calib.astrometry = load("ASTROMETRY_WCS", read_astrometry)
     rows = load("OFFSET_LIST", read_offsets)
     calib.offsets = None if rows is None else [OffsetRow(*row) for row in rows]
@@ -187,6 +188,23 @@ def load_calibrations(frames: Frames, p: ParamValues, settings: Settings, ctx: R
     if "cube" in settings.save:
         calib.filters = _load_filters(frames, p, ctx, calib.used_by_images)
     return calib
+
+
+def _curve(frame: Frame, columns: tuple[str, ...], *, positive: bool = False) -> tuple:
+    """Read a calibration curve that has a usable row at least."""
+    import numpy as np
+
+    values = read_columns(frame, columns)
+    usable = np.isfinite(np.array(values, dtype=float)).all(axis=0)
+    if not (usable & (np.asarray(values[1]) > 0.0) if positive else usable).any():
+        raise InputError(
+            frame.path,
+            f"columns {', '.join(columns)}",
+            expected="finite numbers" + (f", {columns[1]} > 0" if positive else ""),
+            found=f"none in {usable.size} rows",
+            remedy=f"Give a {frame.tag} made by the MUSE pipeline, or leave it out.",
+        )
+    return values
 
 
 def _require_sky_frames(frames: Frames, p: ParamValues, ctx: RunContext) -> None:

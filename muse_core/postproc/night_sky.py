@@ -243,27 +243,44 @@ def fit_model(
     lines = _lines_in_range(calib.sky_lines, region.spectrum, ctx)
     rows_of_slice = rows_by_slice(reduction.exposure.rows_of_slices())
     _check_profiles(calib, rows_of_slice, ctx)
+    average = None
     if isinstance(calib.lsf, LsfImage):
-        restarts = 0 if ctx.compat else RESTARTS
         average = average_lsf(calib.lsf, rows_of_slice, p.skymodel_sampling)
-        fit = fit_image_lines(region.spectrum, lines, average, restarts=restarts)
-        continuum = fit_continuum(region.spectrum, fit.lines, average, p.skymodel_csampling)
-    else:
-        fit = fit_table_lines(region.spectrum, lines)
-        continuum = None
-    (ctx.log.info if fit.result.converged else ctx.log.error)("%s", fit.message())
+    fitted = _fitted_lines(region.spectrum, lines, average, ctx)
     if calib.sky_continuum is not None:
-        return fit.lines, calib.sky_continuum
-    if continuum is None or (continuum_from_rows() and not ctx.compat):
-        from_rows = fit_sorted_rows_continuum if ctx.compat else fit_rows_continuum
-        continuum = from_rows(reduction, region, fit.lines, calib.lsf, p.skymodel_csampling)
-    return fit.lines, continuum
+        return fitted, calib.sky_continuum
+    if average is not None and (ctx.compat or not continuum_from_rows()):
+        return fitted, fit_continuum(region.spectrum, fitted, average, p.skymodel_csampling)
+    from_rows = fit_sorted_rows_continuum if ctx.compat else fit_rows_continuum
+    return fitted, from_rows(reduction, region, fitted, calib.lsf, p.skymodel_csampling)
+
+
+def _fitted_lines(
+    spectrum: SkySpectrum, lines: SkyLines, average: LsfImage | None, ctx: RunContext
+) -> SkyLines:
+    """Fit the lines with the averaged profile, or with a profile that is fitted along."""
+    if not len(lines):
+        return lines
+    if average is not None:
+        fit = fit_image_lines(spectrum, lines, average, restarts=0 if ctx.compat else RESTARTS)
+    else:
+        fit = fit_table_lines(spectrum, lines)
+    (ctx.log.info if fit.result.converged else ctx.log.error)("%s", fit.message())
+    return fit.lines
 
 
 def _lines_in_range(lines: SkyLines | None, spectrum: SkySpectrum, ctx: RunContext) -> SkyLines:
     if lines is None:
         raise RecipeError("no SKY_LINES were given, the sky model cannot be fitted")
     chosen = lines.in_range(float(spectrum.lam[0]), float(spectrum.lam[-1]))
+    if not len(chosen):
+        ends = f"{spectrum.lam[0]:.1f} .. {spectrum.lam[-1]:.1f} Angstrom"
+        if not ctx.compat and not ((lines.lam > 3000.0) & (lines.lam < 12000.0)).any():
+            raise RecipeError(
+                f"No line of SKY_LINES lies in the range of the sky spectrum, {ends}, nor anywhere in the "
+                "range of the instrument. Check the wavelengths of the list (Angstrom, air)."
+            )
+        ctx.log.warning("No line of SKY_LINES lies in the range of the sky spectrum, %s", ends)
     ctx.log.info("fitting %d sky lines in %d groups", len(chosen), len(np.unique(chosen.group)))
     return chosen
 
@@ -280,6 +297,18 @@ def _check_profiles(calib: Calibrations, rows_of_slice: npt.NDArray[np.int64], c
         ctx.log.warning("Ignoring lines in sky subtraction where there is no profile: %s", error)
 
 
+def _check_continuum(continuum: tuple[Vector, Vector], reduction: Reduction) -> None:
+    """Refuse a continuum that leaves no data."""
+    lam = continuum[0]
+    low, high = reduction.exposure.lambda_limits()
+    if lam.size == 0 or lam[0] > high or lam[-1] < low:
+        span = f"{lam[0]:.1f} .. {lam[-1]:.1f} Angstrom" if lam.size else "no wavelength at all"
+        raise RecipeError(
+            f"exposure {reduction.number}: the sky continuum covers {span}, the data {low:.1f} .. {high:.1f} "
+            "Angstrom, so nothing would be left; check SKY_CONTINUUM and skymodel_csampling"
+        )
+
+
 def subtract_model(
     reduction: Reduction,
     lines: SkyLines | None,
@@ -289,6 +318,7 @@ def subtract_model(
 ) -> None:
     """Subtract a continuum, then lines with the profile of each slice; no rows are read but wavelengths."""
     if continuum is not None:
+        _check_continuum(continuum, reduction)
         curve = Curve.from_nodes(*continuum)
         ctx.log.info(
             "Cutting data to %.3f...%.3f Angstrom for sky subtraction (range of continuum)", *curve.range
