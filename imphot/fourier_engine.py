@@ -171,7 +171,7 @@ def _fit_once(
     weight = weight_image(used, taper)
     if not weight.any():
         raise UserError(
-            f"Nothing is left of the field after tapering by {taper} pixels: use a smaller taper or "
+            f"Nothing is left of the field after tapering by {taper:g} pixels: use a smaller taper or "
             "fewer masks"
         )
     shape = used.shape

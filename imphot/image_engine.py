@@ -34,6 +34,7 @@ FLAGS = {
     64: "scale at its lower limit",
 }
 SEARCH = 3.0  # radius in which the first offset is looked for [arcsec]
+SEEING = (0.7, 2.5)  # width [arcsec] and index of a typical PSF, where that of the image is not known yet
 BETA_LIMITS = (1.05, 50.0)
 FWHM_LIMITS = (0.05, 10.0)
 MISSING = 0.02  # a MUSE pixel is dropped when more of its light than this comes from where HST has no data
@@ -63,8 +64,6 @@ def fit_image_plane(
         the results, and the pictures to be saved or plotted
     """
     used = ~(muse.mask | extra | excluded_by_regions(regions, star, muse.wcs, muse.shape))
-    if segment:
-        used &= ~segmentation_mask(np.where(muse.mask, 0.0, muse.values).astype(float), muse.mask)
     if muse.var is not None:
         used &= np.isfinite(muse.var) & (muse.var > 0)
     crop = _bounding_box(used)
@@ -92,6 +91,9 @@ def fit_image_plane(
             first = _search_offset(scene.model, data, usable, sigma, steps, local, sought)
             local = [f if s else b for f, s, b in zip(first, sought, local, strict=True)]
             sought = [False, False]
+        if segment:  # by the model: pixels chosen by their own noise would have a biased background
+            usable &= ~segmentation_mask(scene.model.image(*local, *SEEING), scene.missing > MISSING)
+            _enough(usable, used)
         result, jacobian = _solve(scene, data, usable, sigma, local, fixed, steps, min_scale)
         found = [result.params[n].value for n in ("dx", "dy")]
         if max(abs(f - shift[i] * s) for f, i, s in zip(found, (1, 0), steps[::-1], strict=True)) < SEARCH:
@@ -150,7 +152,7 @@ def _search_offset(model, data, usable, sigma, steps, local, sought):
     limit = np.percentile(np.abs(centred[usable]), 99.9)
     centred = np.clip(centred, -limit, limit)
     full = np.zeros(model.shape)
-    reference = model.plane(0.0, 0.0, 0.7, 2.5)
+    reference = model.plane(0.0, 0.0, *SEEING)
     top = np.percentile(np.abs(reference), 99.9)
     reference = np.clip(reference, -top, top)
     full[model.window] = centred * weight

@@ -219,6 +219,19 @@ def test_offsets_on_the_sky_and_their_errors(pair):
         assert errors[1] == pytest.approx(np.hypot(s * 0.01, c * 0.02), rel=1e-3)
 
 
+@pytest.mark.law
+def test_segmentation_does_not_choose_by_noise(sky):
+    """Pixels with a source are found in the model; found in the noisy image they would bias bg."""
+    truth = PairTruth(size=16.0, noise=2.0)
+    pair = make_pair(sky, truth)
+    runs = [
+        imphot.fit_image_photometry(*hdus(pair, truth, seed), method="image", segment=True, fix_fwhm=0.65)
+        for seed in range(8)
+    ]
+    assert all(fit.npix < 6000 for fit in runs)
+    assert np.abs(np.mean([deviations(fit, truth) for fit in runs], axis=0)).max() < 3.5 / np.sqrt(8)
+
+
 @pytest.mark.unit
 def test_nothing_large_outlives_a_fit(pair):
     """lmfit's result refers to itself; were it not cut, arrays would wait for the cyclic collector."""
