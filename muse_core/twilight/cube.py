@@ -83,12 +83,12 @@ def _strip(store: RowStore, grid: OutputGrid, plan: CubePlan, row0: int, row1: i
     part = replace(grid, ny=ny, crval=(grid.crval[0], grid.crval[1] + low, grid.crval[2]))
     rejected = 0
     if plan.crsigma > 0:
-        flags = _allocate("flags", rows["data"].size, np.uint8)
+        flags = _allocate("flags", rows.data.size, np.uint8)
         flags[:] = 0
         cosmics.flag_cosmics(
-            rows["data"],
-            rows["stat"],
-            rows["dq"],
+            rows.data,
+            rows.stat,
+            rows.dq,
             starts,
             nx,
             ny,
@@ -100,7 +100,7 @@ def _strip(store: RowStore, grid: OutputGrid, plan: CubePlan, row0: int, row1: i
             cosmics.neighbourhood(None),
             flags,
         )
-        rejected = _mark(flags, starts, ny, nx, nz, row0 - low, row1 - low, rows["dq"])
+        rejected = _mark(flags, starts, ny, nx, nz, row0 - low, row1 - low, rows.dq)
     data, stat = np.empty((nz, ny, nx), np.float32), np.empty((nz, ny, nx), np.float32)
     plane_lam = grid.wavelength(np.arange(nz))
     centre1, centre2 = part.voxel_centres()
@@ -116,9 +116,9 @@ def _strip(store: RowStore, grid: OutputGrid, plan: CubePlan, row0: int, row1: i
         (1.0, 1.0),
         (1.0, 1.0),
     )
-    voxel_rows = VoxelRows(starts, **rows, weight=np.empty(0, np.float32))
+    voxel_rows = VoxelRows(starts, *rows, weight=np.empty(0, np.float32))
     if plan.method == "nearest":
-        stretched = voxel_rows._replace(lam=rows["lam"].astype(np.float64) * stretch)
+        stretched = voxel_rows._replace(lam=rows.lam.astype(np.float64) * stretch)
         weights.nearest_rows(stretched, geometry, 0, data, stat)
     else:
         sums = np.zeros((nz, ny, nx, 3))

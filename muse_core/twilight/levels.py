@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Levels of the IFUs in a field with a vignetted area.
+"""Levels of the IFUs in a field with a vignetted area, or of slices that leave the detector.
 
-The integrated flux of an IFU says nothing of its throughput when a part of it is vignetted. The cube tells
-better: outside of that area the sky flat over its smooth model is 1 in every IFU. An IFU that is vignetted as
-a whole gets the level at which the vignetting goes on smoothly from one IFU to the next.
+The integrated flux of an IFU says nothing of its throughput when a part of it is vignetted or missing. The
+cube tells better: outside of that area the sky flat over its smooth model is 1 in every IFU. An IFU that is
+vignetted as a whole gets the level at which the vignetting goes on smoothly from one IFU to the next.
 """
 
 from __future__ import annotations

@@ -11,14 +11,28 @@ from numba import njit
 from muse_core.detector.pixels import field_position, wavelength_at
 from muse_core.resampling.grid import OutputGrid
 
-from .store import RowStore, cell_of
+from .rows import cell_of
+from .store import RowStore
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _bin_rows(
-    value, flag, first, last, left, right, wave, place, low, high, origin, dlambda, row0, sums, counts
-):  # fmt: skip
-    """Add the good rows of one slice to sums and counts (float64, int32 [nz, ny, nx]) of the voxels."""
+def _bin_rows(stored, pixels, origin, dlambda, row0, sums, counts):
+    """Add the good rows of one slice to the voxels.
+
+    Parameters
+    ----------
+    stored : StoredValues
+    pixels : SlicePixels
+    origin : float64[3]
+        Smallest x, y, wavelength: the centre of the first voxel of the cube.
+    dlambda : float
+    row0 : int
+        Row of the cube that is the first one of ``sums``.
+    sums, counts : float64[nz, ny, nx], int32[nz, ny, nx]
+        Added to.
+    """
+    value, _, flag = stored
+    first, last, left, right, wave, place, low, high = pixels
     nz, ny, nx = sums.shape
     k = 0
     for y in range(first.size):
@@ -53,8 +67,7 @@ def quick_cube(store: RowStore, grid: OutputGrid, threads: int = 1) -> np.ndarra
         sums = np.zeros((grid.nz, row1 - row0, grid.nx))
         counts = np.zeros(sums.shape, np.int32)
         for entry in slices:
-            value, _, flag = store.read(entry)
-            _bin_rows(value, flag, *store.places(entry), origin, grid.dlambda, row0, sums, counts)
+            _bin_rows(store.read(entry), store.pixels(entry), origin, grid.dlambda, row0, sums, counts)
         return slice(row0, row1), sums / store.scale(ifu), counts
 
     with ThreadPoolExecutor(threads) as pool:

@@ -133,9 +133,10 @@ def merge_on_one_level(store, prepared, measured, plan, inputs, p, ctx) -> tuple
 def settle_levels(store, prepared, fluxes, plan, inputs, p, ctx) -> dict[int, float]:
     """Fluxes that put all IFUs on one level outside of the vignetted area (see `fit_levels`).
 
-    Found from quick cubes; without a vignetted area, or with compat, the fluxes are those measured.
+    Found from quick cubes, if there is a vignetted area or slices have lost pixels; otherwise, or with
+    compat, the fluxes are those measured.
     """
-    if ctx.compat or not (inputs.narrow_field or inputs.vignetting_mask is not None):
+    if ctx.compat or not (inputs.narrow_field or inputs.vignetting_mask is not None or store.incomplete):
         return fluxes
     grid = cube_grid(store.limits, plan.dlambda)
     ifus = field_map(
@@ -146,7 +147,9 @@ def settle_levels(store, prepared, fluxes, plan, inputs, p, ctx) -> dict[int, fl
         cube = quick_cube(store, grid, ctx.threads)
         white = white_image(cube)
         model = smooth_cube(cube, white, inputs, p, ctx.threads)
-        levels = fit_levels(model.ratio, model.good, vignetted_area(inputs, white.shape, p.vignnfmmask), ifus)
+        area = vignetted_area(inputs, white.shape, p.vignnfmmask)
+        area = np.zeros(white.shape, bool) if area is None else area
+        levels = fit_levels(model.ratio, model.good, area, ifus)
         settled = {ifu: flux * levels.get(ifu, 1.0) for ifu, flux in settled.items()}
         merge(store, prepared, settled)
         if all(abs(level - 1) < LEVEL_TOLERANCE for level in levels.values()):
@@ -154,7 +157,7 @@ def settle_levels(store, prepared, fluxes, plan, inputs, p, ctx) -> dict[int, fl
     changed = {ifu: 100 * (settled[ifu] / fluxes[ifu] - 1) for ifu in fluxes}
     largest = max(changed, key=lambda ifu: abs(changed[ifu]))
     ctx.log.info(
-        "levels of the IFUs settled outside of the vignetted area: fluxes changed by up to %.2f %% (IFU %d)",
+        "levels of the IFUs taken from the cube: fluxes changed by up to %.2f %% (IFU %d)",
         changed[largest],
         largest,
     )

@@ -8,7 +8,6 @@ from the calibration polynomials whenever a strip of the field is asked for.
 
 from __future__ import annotations
 
-import math
 import os
 import tempfile
 import threading
@@ -16,145 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numba import njit
 
-from muse_core.detector.pixels import PixelMap, field_position, slice_place, wavelength_at
+from muse_core.detector.pixels import PixelMap, cut_slices
 from muse_core.detector.tables import NSLICE, SliceGeometry
 
+from .rows import RowColumns, SlicePixels, StoredValues, locate_rows, pack_slice, place_rows, slice_pixels
+
 BYTES_PER_ROW = 9
-
-
-@njit(cache=True, nogil=True)
-def _pack(
-    data,
-    stat,
-    dq,
-    first,
-    last,
-    left,
-    right,
-    wave,
-    place,
-    low,
-    high,
-    notch,
-    factor,
-    value,
-    variance,
-    flag,
-    limits,
-):
-    """Copy one slice in table order; returns the number of rows and the sum of the values.
-
-    Parameters
-    ----------
-    place : float64[5]
-        From `slice_place`.
-    limits : float64[6]
-        Smallest and largest x, y, wavelength, updated.
-    """
-    n = 0
-    total = 0.0
-    for y in range(first.size):
-        for x in range(first[y], last[y] + 1):
-            lam = wavelength_at(wave[y], x)
-            if lam < low or lam > high:
-                continue
-            xpos, ypos = field_position(x, left[y], right[y], place)
-            limits[0] = min(limits[0], xpos)
-            limits[1] = max(limits[1], xpos)
-            limits[2] = min(limits[2], ypos)
-            limits[3] = max(limits[3], ypos)
-            limits[4] = min(limits[4], lam)
-            limits[5] = max(limits[5], lam)
-            v = np.float32(data[y, x - 1] * factor)
-            value[n] = v
-            variance[n] = np.float32(stat[y, x - 1] * (factor * factor))
-            flag[n] = 1 if dq[y, x - 1] != 0 or (lam >= notch[0] and lam <= notch[1]) else 0
-            total += np.float64(v)
-            n += 1
-    return n, total
-
-
-@njit(cache=True, nogil=True, inline="always")
-def cell_of(position, size):
-    """Number of the cell that holds a position, counted from the centre of the first one; never outside."""
-    cell = math.floor(position + 0.5)
-    return int(min(max(cell, 0.0), size - 1.0))
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _locate(
-    first, last, left, right, wave, place, low, high, origin, dlambda, size, row0, row1, voxel, counts
-):
-    """Find the voxel of each row of one slice in a strip of the cube.
-
-    Parameters
-    ----------
-    origin : float64[3]
-        Smallest x, y, wavelength: the centre of the first voxel.
-    size : tuple of int
-        ``(nz, ny, nx)`` of the whole cube.
-    row0, row1 : int
-        The strip along y.
-    voxel : int32[>= rows]
-        Written; -1 for rows outside of the strip.
-    counts : int32[nz * (row1 - row0) * nx]
-        Number of rows in each voxel, added to.
-    """
-    nz, ny, nx = size
-    height = row1 - row0
-    n = 0
-    for y in range(first.size):
-        for x in range(first[y], last[y] + 1):
-            lam = wavelength_at(wave[y], x)
-            if lam < low or lam > high:
-                continue
-            px, py = field_position(x, left[y], right[y], place)
-            iy = cell_of(np.float64(py) - origin[1], ny) - row0
-            if iy >= 0 and iy < height:
-                ix = cell_of(np.float64(px) - origin[0], nx)
-                k = cell_of((np.float64(lam) - origin[2]) / dlambda, nz)
-                v = (k * height + iy) * nx + ix
-                voxel[n] = v
-                counts[v] += 1
-            else:
-                voxel[n] = -1
-            n += 1
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _place(
-    value, variance, flag, scale, first, last, left, right, wave, place, low, high, voxel, following,
-    xpos, ypos, lam_out, data, stat, dq,
-):  # fmt: skip
-    """Write the rows of one slice to their places in voxel order.
-
-    Parameters
-    ----------
-    value, variance, flag : float32[n], float32[n], uint8[n]
-        As stored.
-    voxel : int32[n]
-        From `_locate`; rows with -1 are left out.
-    following : int32[voxels]
-        Next free place of each voxel, moved on.
-    """
-    k = 0
-    for y in range(first.size):
-        for x in range(first[y], last[y] + 1):
-            lam = wavelength_at(wave[y], x)
-            if lam < low or lam > high:
-                continue
-            v = voxel[k]
-            if v >= 0:
-                n = following[v]
-                following[v] = n + 1
-                xpos[n], ypos[n] = field_position(x, left[y], right[y], place)
-                lam_out[n] = lam
-                data[n] = np.float32(value[k] / scale)
-                stat[n] = np.float32(variance[k] / (scale * scale))
-                dq[n] = flag[k]
-            k += 1
 
 
 @dataclass(frozen=True)
@@ -228,6 +95,11 @@ class RowStore:
         """Places of the slices of the IFUs in the field."""
         return {ifu: pixels.geometry for ifu, pixels in sorted(self._maps.items()) if ifu in self._scales}
 
+    @property
+    def incomplete(self) -> bool:
+        """Whether slices of an IFU leave the detector: its flux is that of fewer pixels then."""
+        return any(cut_slices(pixels) for pixels in self._maps.values())
+
     def add(self, pixels: PixelMap, data, stat, dq, factors) -> StoredIfu:
         """Keep the rows of one IFU.
 
@@ -246,23 +118,9 @@ class RowStore:
         columns = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size, np.uint8)
         for s in range(NSLICE):
             own = np.array([np.inf, -np.inf] * 3)
-            n, total = _pack(
-                data,
-                stat,
-                dq,
-                pixels.first[s],
-                pixels.last[s],
-                pixels.left[s],
-                pixels.right[s],
-                pixels.wave[s],
-                slice_place(pixels.geometry, s),
-                self.low,
-                self.high,
-                notch,
-                float(factors[s]),
-                *(column[used:] for column in columns),
-                own,
-            )
+            part = StoredValues(*(column[used:] for column in columns))
+            places = slice_pixels(pixels, s, self.low, self.high)
+            n, total = pack_slice(data, stat, dq, places, notch, float(factors[s]), part, own)
             flux += total
             if n:
                 stored.append(StoredSlice(pixels.ifu, s, n, used, own[2], own[3]))
@@ -305,11 +163,11 @@ class RowStore:
         )
         self.limits = np.asarray(limits, float)
 
-    def read(self, entry: StoredSlice) -> tuple[np.ndarray, ...]:
+    def read(self, entry: StoredSlice) -> StoredValues:
         """Values, variances and flags of one slice."""
         part = slice(entry.first, entry.first + entry.rows)
         if self._descriptor is None:
-            return tuple(column[part] for column in self._memory[entry.ifu])
+            return StoredValues(*(column[part] for column in self._memory[entry.ifu]))
         start, rows = self._offsets[entry.ifu]
         columns = []
         for kind in (np.float32, np.float32, np.uint8):
@@ -324,7 +182,7 @@ class RowStore:
                 done += count
             columns.append(column)
             start += rows * column.itemsize
-        return tuple(columns)
+        return StoredValues(*columns)
 
     def strip(self, row0: int, row1: int, size: tuple[int, int, int], dlambda: float, allocate=None):
         """Rows of a strip of the cube in voxel order (plane, y, x; then as in the pixel tables).
@@ -342,8 +200,8 @@ class RowStore:
 
         Returns
         -------
-        rows : dict
-            ``xpos, ypos, lam, data, stat`` (float32) and ``dq`` (int32, 0 or 1).
+        rows : RowColumns
+            ``dq`` is 0 or 1.
         starts : int32[nz * (row1 - row0) * nx + 1]
             First row of each voxel.
         """
@@ -355,35 +213,22 @@ class RowStore:
         origin = np.array(self.limits[0::2])
         begin = 0
         for entry in chosen:
-            _locate(
-                *self.places(entry), origin, dlambda, size, row0, row1,
-                voxel[begin : begin + entry.rows], counts,
-            )  # fmt: skip
+            own = voxel[begin : begin + entry.rows]
+            locate_rows(self.pixels(entry), origin, dlambda, size, row0, row1, own, counts)
             begin += entry.rows
         starts = np.zeros(counts.size + 1, np.int32)
         np.cumsum(counts, out=starts[1:])
         total = int(starts[-1])
-        out = {name: new(name, total, np.float32) for name in ("xpos", "ypos", "lam", "data", "stat")}
-        out["dq"] = new("dq", total, np.int32)
+        out = RowColumns(
+            *(new(name, total, np.int32 if name == "dq" else np.float32) for name in RowColumns._fields)
+        )
         following, begin = starts[:-1].copy(), 0
         for entry in chosen:
-            _place(
-                *self.read(entry), self._scales[entry.ifu], *self.places(entry),
-                voxel[begin : begin + entry.rows], following, *out.values(),
-            )  # fmt: skip
+            own = voxel[begin : begin + entry.rows]
+            place_rows(self.read(entry), self._scales[entry.ifu], self.pixels(entry), own, following, out)
             begin += entry.rows
         return out, starts
 
-    def places(self, entry: StoredSlice) -> tuple:
-        """Arguments of the kernels that tell where the pixels of a slice lie."""
-        pixels, s = self._maps[entry.ifu], entry.slice_index
-        return (
-            pixels.first[s],
-            pixels.last[s],
-            pixels.left[s],
-            pixels.right[s],
-            pixels.wave[s],
-            slice_place(pixels.geometry, s),
-            self.low,
-            self.high,
-        )
+    def pixels(self, entry: StoredSlice) -> SlicePixels:
+        """Where the rows of a slice lie."""
+        return slice_pixels(self._maps[entry.ifu], entry.slice_index, self.low, self.high)

@@ -67,9 +67,9 @@ def test_rows_come_back_as_the_pixel_table_has_them(tmp_path, memory):
         assert np.array_equal(np.diff(starts), np.bincount(voxel, minlength=starts.size - 1))
         for name, column in joined.items():
             if name == "stat":
-                assert np.allclose(rows[name], column[order], rtol=2e-7)
+                assert np.allclose(getattr(rows, name), column[order], rtol=2e-7)
             else:
-                assert np.array_equal(rows[name], column[order]), name
+                assert np.array_equal(getattr(rows, name), column[order]), name
 
 
 @pytest.mark.law
@@ -78,12 +78,12 @@ def test_strips_hold_the_rows_of_the_whole(tmp_path):
         size = cubes.cube_grid(store.limits, 250.0).nz, 26, 17
         whole, starts = store.strip(0, size[1], size, 250.0)
         part, part_starts = store.strip(5, 9, size, 250.0)
-        assert part["data"].size > 100
+        assert part.data.size > 100
         inside = np.diff(starts).reshape(size)
         assert np.array_equal(np.diff(part_starts), inside[:, 5:9].ravel())
         row = np.repeat(np.arange(inside.size) // size[2] % size[1], inside.ravel())
-        for name, column in whole.items():
-            assert np.array_equal(part[name], column[(row >= 5) & (row < 9)]), name
+        for name, column in whole._asdict().items():
+            assert np.array_equal(getattr(part, name), column[(row >= 5) & (row < 9)]), name
 
 
 @pytest.mark.law
@@ -123,13 +123,13 @@ def test_drizzle_agrees_with_a_slow_twin(tmp_path):
         low = store.limits
     k, iy, ix = 3, 11, 8
     centre = (low[0] + ix, low[2] + iy, low[4] + 400.0 * k)
-    weight = np.ones(rows["lam"].size)
+    weight = np.ones(rows.lam.size)
     steps = {"xpos": (1, 1), "ypos": (1, 1), "lam": (1.25, 320)}
     for (name, (unit, size)), c in zip(steps.items(), centre, strict=True):
-        d = np.abs(rows[name].astype(float) - c) / unit
+        d = np.abs(getattr(rows, name).astype(float) - c) / unit
         weight *= np.clip((1 + size) / 2 - d, 0, 1)
-    use = (weight > 0) & (rows["dq"] == 0)
-    w, d, v = weight[use], rows["data"][use], rows["stat"][use]
+    use = (weight > 0) & (rows.dq == 0)
+    w, d, v = weight[use], rows.data[use], rows.stat[use]
     assert use.sum() > 10
     assert cube.data[k, iy, ix] == pytest.approx((w * d).sum() / w.sum(), rel=1e-6)
     assert cube.stat[k, iy, ix] == pytest.approx((w * w * v).sum() / w.sum() ** 2, rel=1e-6)
@@ -164,8 +164,8 @@ def test_quick_cube_is_the_mean_of_the_rows(tmp_path):
             rows, starts = store.strip(0, grid.ny, size, 250.0)
             cubes_found.append(quick_cube(store, grid, threads))
     voxel = np.repeat(np.arange(starts.size - 1), np.diff(starts))
-    good = rows["dq"] == 0
-    sums = np.bincount(voxel[good], rows["data"][good], starts.size - 1)
+    good = rows.dq == 0
+    sums = np.bincount(voxel[good], rows.data[good], starts.size - 1)
     counts = np.bincount(voxel[good], minlength=starts.size - 1)
     expected = np.where(counts, sums / np.maximum(counts, 1), np.nan).reshape(size)
     assert np.isfinite(expected).mean() > 0.5
