@@ -16,11 +16,13 @@ from .ds9regions import Ds9Circle, Ds9Regions
 from .errors import UserError, WorkerError
 from .fitimage import fit_with_pictures
 from .fitstar import fit_star_photometry
+from .grids import image_grids_aligned
 from .images import SkyImage, as_sky_image
 from .workers import JobIterator
 
 __all__ = [
     "Exposure",
+    "check_aligned",
     "choose_reference",
     "collapse_cube",
     "fit_exposures",
@@ -30,6 +32,7 @@ __all__ = [
     "on_muse_grid",
     "png_bytes",
     "read_filter",
+    "read_psf",
     "reference_filters",
     "region_list",
 ]
@@ -65,8 +68,11 @@ def read_filter(path, name):
     """Wavelengths [Angstrom] and throughputs of one filter of a FILTER_LIST."""
     from astropy.io import fits
 
-    with fits.open(path) as hdus:
-        tables = {hdu.name.upper(): hdu.data for hdu in hdus if isinstance(hdu, fits.BinTableHDU)}
+    try:
+        with fits.open(path) as hdus:
+            tables = {hdu.name.upper(): hdu.data for hdu in hdus if isinstance(hdu, fits.BinTableHDU)}
+    except OSError as err:
+        raise UserError(f"Error reading FILTER_LIST: {path} ({err})") from err
     known = ", ".join(sorted(tables)) or "none"
     if name.upper() not in tables:
         raise UserError(f"The filter {name!r} is not in {path}: choose one of {known}")
@@ -154,6 +160,40 @@ def reference_filters(frames, problems):
     return out
 
 
+def check_aligned(exposure, frame, problems):
+    """An HST_IMAGE_REGRID must lie on the pixels of each MUSE image; faults go to problems."""
+    try:
+        aligned = image_grids_aligned(as_sky_image(str(frame.path), "HST"), exposure.image)
+        found = "other pixels"
+    except UserError as err:
+        aligned, found = False, str(err)
+    if not aligned:
+        problems.add(
+            frame.path,
+            frame.tag,
+            expected=f"the pixels of {exposure.frame.path.name}",
+            found=found,
+            remedy="Bring the HST image to these pixels with regrid_hst_to_muse, or give it as HST_IMAGE.",
+        )
+    return frame
+
+
+def read_psf(frame):
+    """Pixels of the first image of an HST_PSF file, or None without a file."""
+    from astropy.io import fits
+
+    if frame is None:
+        return None
+    try:
+        with fits.open(frame.path) as hdus:
+            for hdu in hdus:
+                if hdu.is_image and hdu.header.get("NAXIS") == 2:
+                    return hdu.data.astype(float)
+    except OSError as err:
+        raise UserError(f"Error reading {frame.tag}: {frame.path} ({err})") from err
+    raise UserError(f"The {frame.tag} file {frame.path} holds no image of two dimensions")
+
+
 def choose_reference(exposure, references, wanted, problems, warn):
     """The HST image whose filter fits the exposure; a single one is taken as it is, with a warning if it
     does not fit.
@@ -189,7 +229,10 @@ def choose_reference(exposure, references, wanted, problems, warn):
 
 def region_list(path, mode, star):
     """The regions of a run: those of a file, and the circle of the star for the modes star and notstar."""
-    regions = list(Ds9Regions(str(path))) if path is not None else []
+    try:
+        regions = list(Ds9Regions(str(path))) if path is not None else []
+    except UserError as err:
+        raise UserError(f"Region parsing error in {path}: {err}") from err
     if mode in ("star", "notstar") and star is not None:
         regions.append(Ds9Circle(mode == "notstar", "fk5", star[0], star[1], star[2] / 3600.0))
     return regions or None
@@ -230,7 +273,6 @@ def fit_one(hst, muse, method, image_options, star_options, want_pictures):
 
 def on_muse_grid(hst, muse):
     """An HST file on the pixels and in the unit of a MUSE image."""
-    from .grids import image_grids_aligned
     from .regrid import regrid_hst_like_muse, rescale_hst_like_muse
 
     image = as_sky_image(hst, "HST", around=muse)
@@ -290,17 +332,11 @@ def fit_exposures(exposures, method, image_options, star_options, want_pictures,
         )
         for e in exposures
     ]
-    if len(calls) == 1 or nproc == 1:
-        for exposure, (_, args, _) in zip(exposures, calls, strict=True):
-            exposure.fits, exposure.pictures = fit_one(*args)
-            yield exposure
-        return
-    with JobIterator(calls, nproc) as results:
-        for exposure in exposures:
+    alone = len(calls) == 1 or nproc == 1
+    with JobIterator(() if alone else calls, nproc) as results:
+        for exposure, (_, arguments, _) in zip(exposures, calls, strict=True):
             try:
-                exposure.fits, exposure.pictures = next(results)
-            except UserError as err:
-                raise UserError(f"{exposure.name}: {err}") from err
-            except WorkerError as err:
-                raise UserError(f"{exposure.name}: {err.message}") from err
+                exposure.fits, exposure.pictures = fit_one(*arguments) if alone else next(results)
+            except (UserError, WorkerError) as err:
+                raise UserError(f"{exposure.frame.path.name}: {err.message}") from err
             yield exposure

@@ -166,7 +166,7 @@ def read_options(frames, p, ctx):
         "taper": p.taper,
         "segment": p.segment,
         "extramask": str(mask.path) if mask else None,
-        "hst_psf": read_image(psf),
+        "hst_psf": recipe_steps.read_psf(psf),
         "init_dx": number(p, "init_dx"),
         "init_dy": number(p, "init_dy"),
         "mask_points": p.mask_radius if p.mask_points or p.regions == "points" else None,
@@ -188,16 +188,6 @@ def number(p, name):
         return float(text)
     except ValueError:
         raise ParameterError(f"parameter {name}: {text!r} is neither a number nor none") from None
-
-
-def read_image(frame):
-    """Pixels of the first image of a file, or None without a file."""
-    if frame is None:
-        return None
-    from astropy.io import fits
-
-    with fits.open(frame.path) as hdus:
-        return next(hdu.data.astype(float) for hdu in hdus if hdu.is_image and hdu.header.get("NAXIS") == 2)
 
 
 def read_curve(frames, p, ctx):
@@ -231,10 +221,12 @@ def match_references(frames, exposures, p, ctx):
     from imphot import recipe_steps
 
     ready = frames.first("HST_IMAGE_REGRID")
-    references = [(ready, "")] if ready else recipe_steps.reference_filters(frames["HST_IMAGE"], ctx.problems)
-    if not references:
+    if ready:
+        for exposure in exposures:
+            exposure.reference = recipe_steps.check_aligned(exposure, ready, ctx.problems)
         return
-    for exposure in exposures:
+    references = recipe_steps.reference_filters(frames["HST_IMAGE"], ctx.problems)
+    for exposure in exposures if references else ():
         exposure.reference = recipe_steps.choose_reference(
             exposure, references, p.filter, ctx.problems, ctx.log.warning
         )

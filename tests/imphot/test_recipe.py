@@ -184,6 +184,60 @@ def test_bad_input(two, tmp_path):
 
 
 @pytest.mark.unit
+def test_every_fault_names_its_file(two, tmp_path):
+    images, hst = two
+    text = tmp_path / "text.fits"
+    text.write_text("not a FITS file", encoding="utf-8")
+    regions = tmp_path / "bad.reg"
+    regions.write_text("fk5; circle(a,2,3)", encoding="utf-8")
+    everything = tmp_path / "all.reg"
+    everything.write_text("image; -box(40,40,500,500,0)", encoding="utf-8")
+    good = [images[0], (hst, "HST_IMAGE")]
+    for frames, options, words in (
+        ([*good, (text, "HST_PSF")], {}, "HST_PSF.*text.fits"),
+        ([*good, (text, "IMPHOT_MASK")], {}, "text.fits"),
+        ([*good, (regions, "IMPHOT_REGIONS")], {}, "bad.reg.*line 1"),
+        ([*good, (everything, "IMPHOT_REGIONS")], {}, "e0.*exclude the whole"),
+        ([images[0], (text, "HST_IMAGE")], {}, "text.fits.*FITS"),
+        ([(text, "IMAGE_FOV"), good[1]], {}, "text.fits.*FITS"),
+        (
+            [(images[0][0], "DATACUBE_FINAL"), good[1], (text, "FILTER_LIST")],
+            {"filter": "F775W"},
+            "FILTER_LIST.*text.fits",
+        ),
+    ):
+        with pytest.raises(RecipeError, match=words):
+            run_recipe("muse_imphot", frames, options, workdir=tmp_path)
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("method", ["image", "fourier", "star"])
+def test_regridded_reference_must_have_the_pixels(two, regridded, star, tmp_path, method):
+    images, _ = two
+    with fits.open(regridded) as hdus:
+        angle = np.radians(0.1)
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        header = hdus[1].header
+        cd = np.array([[header[f"CD{i}_{j}"] for j in (1, 2)] for i in (1, 2)]) @ turn
+        for i in (1, 2):
+            for j in (1, 2):
+                header[f"CD{i}_{j}"] = cd[i - 1, j - 1]
+        hdus.writeto(tmp_path / "turned.fits")
+    options = {"method": method, "star_ra": str(star[0]), "star_dec": str(star[1])}
+    with pytest.raises(RecipeError, match="turned.fits.*the pixels of .*regrid_hst_to_muse"):
+        run_recipe(
+            "muse_imphot",
+            [images[0], (tmp_path / "turned.fits", "HST_IMAGE_REGRID")],
+            options,
+            workdir=tmp_path,
+        )
+    (table, _) = run_recipe(
+        "muse_imphot", [images[0], (regridded, "HST_IMAGE_REGRID")], options, workdir=tmp_path
+    )
+    assert abs(fits.getdata(table.path, 1)["DX"][0] - 0.12) < 0.02
+
+
+@pytest.mark.unit
 def test_command_line(two, tmp_path):
     """Products through muserun; an impossible input ends with 255 and one error, no traceback."""
     import subprocess
