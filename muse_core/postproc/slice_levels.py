@@ -19,8 +19,8 @@ MIN_ROWS = 50
 """A detector column counts if it has more rows than this."""
 MIN_COLUMNS = 20
 """A slice counts if more columns than this are left after clipping."""
-MIN_SLICES = 15
-"""Half an IFU has a mean of its own if more of its slices than this count."""
+MIN_SLICES = 16
+"""A half IFU with fewer measured slices takes the mean of the other half if that has more."""
 SLICES_KEPT = 20
 """Clipping of slices never leaves fewer than this."""
 CLIP = 3.0
@@ -71,7 +71,7 @@ def clipped_total(values: Floats) -> float:
         return float("nan")
     for _ in range(MAX_ITERATIONS):
         keep = np.abs(z - np.median(z)) <= CLIP * z.std()
-        if keep.all():
+        if keep.all() or keep.sum() < SLICES_KEPT:
             break
         z = z[keep]
     return float(z.mean())
@@ -117,12 +117,11 @@ def _half_means(levels: Floats, log: logging.Logger) -> Floats:
         good = [part[np.isfinite(part)] for part in parts]
         for side in (0, 1):
             halves[ifu, side] = clipped_mean(good[side], SLICES_KEPT)[0]
-        enough = [part.size > MIN_SLICES for part in good]
-        if enough[0] != enough[1]:
-            poor = 0 if enough[1] else 1
-            names = ("left", "right")
-            log.info("Use %s-half flux value of IFU %d for %s-half", names[1 - poor], ifu + 1, names[poor])
-            halves[ifu, poor] = halves[ifu, 1 - poor]
+        for poor, rich in ((0, 1), (1, 0)):
+            if good[poor].size < MIN_SLICES < good[rich].size:
+                names = ("left", "right")
+                log.info("Use %s-half flux value of IFU %d for %s-half", names[rich], ifu + 1, names[poor])
+                halves[ifu, poor] = halves[ifu, rich]
     return halves
 
 
