@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import inspect
 import logging
 import re
@@ -194,15 +195,22 @@ def _fit_photometry():
     star = options.star is not None
     function = fitboth.fit_image_and_star_photometry if star else fitimage.fit_image_photometry
     kwargs = extract_function_args(options, function)
-    if len(options.muse_image) == 1 or options.display:
-        results: Iterable = (function(options.hst_image, name, **kwargs) for name in options.muse_image)
-    else:
-        pool = workers.FitImageAndStarPhotometryMP if star else workers.FitImagePhotometryMP
-        results = pool(options.hst_image, options.muse_image, kwargs, options.nworker)
+    with contextlib.ExitStack() as stack:
+        if len(options.muse_image) == 1 or options.display:
+            results: Iterable = (function(options.hst_image, name, **kwargs) for name in options.muse_image)
+        else:
+            pool = workers.FitImageAndStarPhotometryMP if star else workers.FitImagePhotometryMP
+            results = stack.enter_context(
+                pool(options.hst_image, options.muse_image, kwargs, options.nworker)
+            )
+        _print_results(results, options.verbose)
+
+
+def _print_results(results, verbose):
     header = True
     for result in results:
         for one in result if isinstance(result, tuple) else (result,):
-            if options.verbose:
+            if verbose:
                 _say(one)
             _say(one.summary(header=header))
             header = False

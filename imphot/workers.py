@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -98,7 +99,8 @@ class JobIterator:
         return False
 
     def __del__(self):
-        self.close()
+        if not sys.is_finalizing():  # workers end by themselves with this program
+            self.close()
 
     def close(self):
         """End the worker processes; called at the end of the iteration and of a with block."""
@@ -133,7 +135,21 @@ class _FitPhotometryMP(JobIterator):
         kwargs = dict(kwargs or {})
         if "hst" in kwargs or "muse" in kwargs:
             raise UserError("The images are given by file name, not in kwargs")
+        self._names = names
         super().__init__([(self._function, (hst_filename, name), kwargs) for name in names], nworker)
+
+    def __next__(self):
+        """The result of the next image, in the order of the files."""
+        position = self._next
+        try:
+            return super().__next__()
+        except UserError as err:
+            name = self._names[position]
+            if isinstance(name, (str, os.PathLike)):
+                raise UserError(f"{os.fspath(name)}: {err}") from None
+            raise
+
+    next = __next__
 
 
 class FitImagePhotometryMP(_FitPhotometryMP):

@@ -198,6 +198,18 @@ def test_fit_photometry(folder, capsys, monkeypatch, star):
 
 
 @pytest.mark.unit
+def test_one_bad_image_of_several_is_named(folder):
+    """One line on standard output, status 1, nothing else."""
+    with fits.open(folder / "b_muse.fits", mode="update") as hdus:
+        hdus["DATA"].header["CRVAL2"] = 5.0
+    code = "import imphot; imphot.fit_photometry_main()"
+    options = ["--method", "image", "hst.fits", "b_muse.fits", "a_muse.fits"]
+    done = subprocess.run([sys.executable, "-c", code, *options], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and done.stderr == ""
+    assert done.stdout.startswith("b_muse.fits: ") and done.stdout.count("\n") == 1
+
+
+@pytest.mark.unit
 def test_options_reach_the_star_mode_too(folder, capsys, monkeypatch, star):
     """--apply, --taper and --extramask were dropped in silence together with --star."""
     mask = np.zeros((80, 80), np.uint8)
