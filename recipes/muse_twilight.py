@@ -167,7 +167,7 @@ def run(frames, p, ctx):
             raise RecipeError(
                 "no pixels for cube reconstruction are left: IFU 1 failed (MUSE_RECIPES_COMPAT)"
             )
-        measured = integrated_fluxes(prepared, inputs.narrow_field)
+        measured = integrated_fluxes(prepared, inputs.narrow_field, ctx.compat)
         ctx.log.info("%d IFUs, %d pixel-table rows", len(prepared), store.rows)
         plan = CubePlan(p.resample, p.crtype, p.crsigma, p.dlambda)
         try:

@@ -93,11 +93,11 @@ class TwilightInputs:
         return self.mode.startswith("NFM")
 
     def used_frames(self, frames) -> list:
-        """Frames that are in the cube: sky flats that an IFU used, the ILLUM, all calibrations."""
+        """Frames that are in the cube: raw frames that an IFU used, all calibrations."""
         used = {exposure.path for job in self.ifus for exposure in job.exposures}
-        sky = [frame for frame in frames["SKYFLAT"] if frame.path in used]
-        others = [f for f in frames if f.tag not in ("SKYFLAT", "ILLUM", "VIGNETTING_MASK")]
-        return [*sky, *frames["ILLUM"], *others]
+        used |= {job.illum.path for job in self.ifus if job.illum is not None}
+        raw = [frame for tag in ("SKYFLAT", "ILLUM") for frame in frames[tag] if frame.path in used]
+        return [*raw, *(f for f in frames if f.tag not in ("SKYFLAT", "ILLUM", "VIGNETTING_MASK"))]
 
 
 def parse_detector(p) -> DetectorPlan:
@@ -308,10 +308,12 @@ class _IfuBuilder:
             self.warnings.append(f"{error}; FLAT FLUX LAMP is left out")
             lamp = float("nan")
         illum = parts["illum"]
-        if illum is not None:
-            reason = _check_setup(first, illum, ifu)
-            if reason:
-                raise ValueError(f"ILLUM: {reason}")
+        reason = _check_setup(first, illum, ifu) if illum is not None else ""
+        if reason and ifu not in illum.headers:
+            raise ValueError(f"ILLUM: {reason}")
+        if reason:  # another setup: as 2.8.7, go on without
+            self.warnings.append(f"IFU {ifu}: ILLUM not used: {reason}")
+            illum = None
         return IfuInputs(
             ifu,
             usable,

@@ -54,14 +54,17 @@ def prepare_all(
     return dict(sorted(prepared.items()))
 
 
-def integrated_fluxes(prepared: dict[int, PreparedIfu], narrow_field: bool) -> dict[int, float]:
+def integrated_fluxes(
+    prepared: dict[int, PreparedIfu], narrow_field: bool, compat: bool = False
+) -> dict[int, float]:
     """Flux of each IFU that scales its data; in the narrow field IFU 24 takes that of its neighbour 23.
 
     The top rows of IFU 24 are vignetted in the narrow field, so its own flux says nothing of its throughput.
+    Without IFU 23 the C pipeline takes 0 and does not scale the data of IFU 24 (here with ``compat``).
     """
     fluxes = {ifu: part.stored.flux for ifu, part in prepared.items()}
-    if narrow_field and 24 in fluxes and 23 in fluxes:
-        fluxes[24] = fluxes[23]
+    if narrow_field and 24 in fluxes and (23 in fluxes or compat):
+        fluxes[24] = fluxes.get(23, 0.0)
     return fluxes
 
 
@@ -84,7 +87,7 @@ def merge(
     reference = fluxes[min(fluxes)]
     limits = np.array([part.stored.limits for part in prepared.values()])
     store.freeze(
-        scales or {ifu: flux / reference for ifu, flux in fluxes.items()},
+        scales or {ifu: flux / reference or 1.0 for ifu, flux in fluxes.items()},
         [f(limits[:, i]) for i, f in enumerate((np.min, np.max) * 3)],
     )
 

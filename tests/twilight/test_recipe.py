@@ -357,6 +357,34 @@ def test_optional_input_may_be_missing(tiny, tmp_path, tag):
 
 
 @pytest.mark.unit
+def test_an_illum_that_does_not_match_is_left_out(tiny, tmp_path, caplog):
+    odd = edited(tiny / "illum.fits", tmp_path / "odd.fits", _other_read)
+    frames = frames_of(tiny)
+    without = data_of(run(replaced(frames, "ILLUM"), tmp_path)["DATACUBE_SKYFLAT"])["data"].copy()
+    with caplog.at_level("WARNING"):
+        product = run(replaced(frames, "ILLUM", odd), tmp_path)["DATACUBE_SKYFLAT"]
+    assert "ILLUM not used" in caplog.text
+    assert "READ CURID" in caplog.text
+    assert np.array_equal(data_of(product)["data"], without, equal_nan=True)
+    assert fits.getheader(product)["ESO PRO DATANCOM"] == 3
+
+
+@pytest.mark.unit
+def test_narrow_field_without_ifu_23(tmp_path, monkeypatch):
+    """The C pipeline takes the flux 0 for IFU 24 and does not scale its data (compat)."""
+    setup = RawSetup(nx=192, ny=40, ifus=(1, 24), mode="NFM-AO-N", ifu_scatter=0.2)
+    simulate_raw(tmp_path / "set", setup, illum=False)
+    found = []
+    for compat in ("0", "1"):
+        monkeypatch.setenv("MUSE_RECIPES_COMPAT", compat)
+        (tmp_path / compat).mkdir()
+        products = run(frames_of(tmp_path / "set"), tmp_path / compat)
+        found.append(fits.getheader(products["TWILIGHT_CUBE"]))
+    assert found[0]["ESO DRS MUSE FLAT FLUX SKY24"] > 0
+    assert found[1]["ESO DRS MUSE FLAT FLUX SKY24"] == 0
+
+
+@pytest.mark.unit
 def test_two_skyflats_or_two_illums_are_refused(tiny, tmp_path):
     frames = frames_of(tiny)
     with pytest.raises(InputError, match=r"SKYFLAT.*at least 3"):
