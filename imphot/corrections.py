@@ -42,7 +42,7 @@ def apply_corrections(im, imfit, corrections="xy,scale,zero", resample=False, in
             f"Unknown corrections ({', '.join(sorted(unknown))}): choose from xy, x, y, scale, zero"
         )
     sky = as_sky_image(im)
-    mpdaf = sky.source is not None
+    mpdaf = sky.source is im
     if mpdaf:
         target = im if inplace else im.copy()
         sky = as_sky_image(target)

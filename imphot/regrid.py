@@ -131,7 +131,7 @@ def _noise_gain(cutoff, hy, hx):
 
 def _deliver(original, sky, values, var, mask, wcs, unit, inplace):
     """The image in the form in which it came."""
-    if sky.source is not None:
+    if sky.source is original:  # an mpdaf image
         return _deliver_mpdaf(original, sky, values, var, mask, wcs, unit, inplace)
     if isinstance(original, SkyImage) and inplace:
         target = original

@@ -51,6 +51,26 @@ def test_images(pair, tmp_path):
 
 
 @pytest.mark.unit
+@pytest.mark.parametrize("method", [None, "image"])
+def test_fits_of_mpdaf_images_and_files_agree(pair, regridded, star, method, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = (regridded if method is None else pair[0], pair[1])
+    images = mpdaf_images(names)
+    for function, options in (
+        (imphot.fit_image_photometry, {"fix_beta": 2.5, "save": True, "apply": True}),
+        (imphot.fit_star_photometry, {"star": star, "apply": True}),
+        (imphot.fit_image_and_star_photometry, {"star": star, "apply": True, "resample": True}),
+    ):
+        found = [np.atleast_1d(function(*given, method=method, **options)) for given in (images, names)]
+        for one, other in zip(*found, strict=True):
+            assert one.dx.value == pytest.approx(other.dx.value, abs=2e-6)
+            assert one.scale.value == pytest.approx(other.scale.value, abs=2e-6)
+    sky = as_sky_image(images[1])
+    fit = found[0][0]
+    assert isinstance(imphot.apply_corrections(sky, fit), type(sky))
+
+
+@pytest.mark.unit
 def test_cube(tmp_path):
     from mpdaf.obj import Cube
 
