@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -85,6 +86,74 @@ def _fit(job: IfuInputs, plan: DetectorPlan, exposure, raw):
     )
 
 
+class _Images(NamedTuple):
+    """Calibrated exposures (float32[n, ny, nx]), their combination (data, stat, dq) and the ILLUM or None."""
+
+    calibrated: np.ndarray
+    data: np.ndarray
+    stat: np.ndarray
+    dq: np.ndarray
+    lamp: np.ndarray | None
+
+
+def _calibrate(job: IfuInputs, plan: DetectorPlan, raws, models) -> _Images:
+    """Calibrate and combine band by band; ``raws`` and ``models`` of the sky flats, then of the ILLUM."""
+    ny, nx = job.shape
+    nsky = len(job.exposures)
+    images = _Images(
+        _buffer("calibrated", (nsky, ny, nx), np.float32),
+        _buffer("data", (ny, nx), np.float32),
+        _buffer("stat", (ny, nx), np.float32),
+        _buffer("dq", (ny, nx), np.int32),
+        _buffer("lamp", (ny, nx), np.float32) if job.illum else None,
+    )
+    shape = (len(raws), min(BAND_ROWS, ny), nx)
+    d, v = _buffer("band_data", shape, np.float32), _buffer("band_stat", shape, np.float32)
+    q = _buffer("band_dq", shape, np.int32)
+    factors = [
+        np.float32(job.exposures[0].exptime / e.exptime) if plan.scale and i else np.float32(1)
+        for i, e in enumerate(job.exposures)
+    ]
+    for y0 in range(0, ny, BAND_ROWS):
+        y1 = min(y0 + BAND_ROWS, ny)
+        n = y1 - y0
+        bias, flat = (
+            master.rows(y0, y1, _planes(name, n, nx))
+            for name, master in (("bias", job.bias), ("flat", job.flat))
+        )
+        dark = job.dark.rows(y0, y1, _planes("dark", n, nx)) if job.dark is not None else None
+        for i, (raw, model) in enumerate(zip(raws, models, strict=True)):
+            apply_exposure(raw, model, (y0, y1), bias, dark, flat, d[i, :n], v[i, :n], q[i, :n])
+            if i < nsky:
+                if factors[i] != 1:
+                    d[i, :n] *= factors[i]
+                    v[i, :n] *= factors[i] * factors[i]
+                images.calibrated[i, y0:y1] = d[i, :n]
+            else:
+                images.lamp[y0:y1] = d[i, :n]
+        combined = images.data[y0:y1], images.stat[y0:y1], images.dq[y0:y1]
+        combine_images(d[:nsky, :n], v[:nsky, :n], q[:nsky, :n], plan.combine, *combined)
+    return images
+
+
+def _quality(job: IfuInputs, models, images: _Images) -> list[tuple[str, float, str]]:
+    """QC cards of the exposures and of the combined image."""
+    qc = []
+    for i, number in enumerate(job.numbers):
+        prefix = f"ESO QC TWILIGHT{job.ifu} INPUT{number}"
+        qc += statistics_cards(
+            prefix, image_statistics(images.calibrated[i]), f"raw exposure {number} of IFU {job.ifu}"
+        )
+        qc.append(
+            (f"{prefix} NSATURATED", models[i].nsaturated, f"Number of saturated pixels in exposure {number}")
+        )
+    prefix = f"ESO QC TWILIGHT{job.ifu} MASTER"
+    found = image_statistics(images.data)
+    qc += statistics_cards(prefix, found, "the combined exposures")
+    qc.append((f"{prefix} INTFLUX", rounded(found["SUM"]), "Flux integrated over the whole image"))
+    return qc
+
+
 def prepare_ifu(job: IfuInputs, plan: DetectorPlan, store: RowStore) -> PreparedIfu:
     """Calibrate and combine the exposures of one IFU, correct the slices, store the rows.
 
@@ -108,58 +177,9 @@ def prepare_ifu(job: IfuInputs, plan: DetectorPlan, store: RowStore) -> Prepared
         for i, frame in enumerate(frames)
     ]
     models = [_fit(job, plan, frame, raw) for frame, raw in zip(frames, raws, strict=True)]
-    ny, nx = job.shape
-    nsky = len(job.exposures)
-    calibrated = _buffer("calibrated", (nsky, ny, nx), np.float32)
-    lamp = _buffer("lamp", (ny, nx), np.float32) if job.illum else None
-    data, stat = _buffer("data", (ny, nx), np.float32), _buffer("stat", (ny, nx), np.float32)
-    dq = _buffer("dq", (ny, nx), np.int32)
-    shape = (len(frames), min(BAND_ROWS, ny), nx)
-    d, v = _buffer("band_data", shape, np.float32), _buffer("band_stat", shape, np.float32)
-    q = _buffer("band_dq", shape, np.int32)
-    factors = [
-        np.float32(job.exposures[0].exptime / e.exptime) if plan.scale and i else np.float32(1)
-        for i, e in enumerate(job.exposures)
-    ]
-    for y0 in range(0, ny, BAND_ROWS):
-        y1 = min(y0 + BAND_ROWS, ny)
-        n = y1 - y0
-        bias, flat = (
-            master.rows(y0, y1, _planes(name, n, nx))
-            for name, master in (("bias", job.bias), ("flat", job.flat))
-        )
-        dark = job.dark.rows(y0, y1, _planes("dark", n, nx)) if job.dark is not None else None
-        for i, (raw, model) in enumerate(zip(raws, models, strict=True)):
-            apply_exposure(raw, model, (y0, y1), bias, dark, flat, d[i, :n], v[i, :n], q[i, :n])
-            if i < nsky:
-                if factors[i] != 1:
-                    d[i, :n] *= factors[i]
-                    v[i, :n] *= factors[i] * factors[i]
-                calibrated[i, y0:y1] = d[i, :n]
-            else:
-                lamp[y0:y1] = d[i, :n]
-        combine_images(
-            d[:nsky, :n],
-            v[:nsky, :n],
-            q[:nsky, :n],
-            plan.combine,
-            data[y0:y1],
-            stat[y0:y1],
-            dq[y0:y1],
-        )
-    qc = []
-    for i, number in enumerate(job.numbers):
-        prefix = f"ESO QC TWILIGHT{job.ifu} INPUT{number}"
-        qc += statistics_cards(
-            prefix, image_statistics(calibrated[i]), f"raw exposure {number} of IFU {job.ifu}"
-        )
-        qc.append(
-            (f"{prefix} NSATURATED", models[i].nsaturated, f"Number of saturated pixels in exposure {number}")
-        )
-    prefix = f"ESO QC TWILIGHT{job.ifu} MASTER"
-    found = image_statistics(data)
-    qc += statistics_cards(prefix, found, "the combined exposures")
-    qc.append((f"{prefix} INTFLUX", rounded(found["SUM"]), "Flux integrated over the whole image"))
+    images = _calibrate(job, plan, raws, models)
+    data, stat, dq, lamp = images.data, images.stat, images.dq, images.lamp
+    qc = _quality(job, models, images)
     if not (dq == 0).any():
         raise ValueError("all pixels of the combined image are flagged")
     interpolate_bad(data, dq)
