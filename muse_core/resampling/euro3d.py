@@ -18,6 +18,7 @@ import numpy as np
 from astropy.io import fits
 from numba import njit
 
+from muse_core.framework.settings import compat_mode
 from muse_core.resampling.cube_cards import (
     Card,
     data_unit_text,
@@ -110,7 +111,8 @@ def write_euro3d(
     with Path(path).open("wb") as stream:
         header = euro3d_primary(primary_header, unit)
         stream.write(primary_bytes(header, 0))
-        layout = spectrum_layout(cube.data.shape[0])
+        # spectra begin at their first plane with data, so planes empty in all of them need no room
+        layout = spectrum_layout(cube.data.shape[0] - int(first[used].min(initial=cube.data.shape[0] - 1)))
         table = data_table_header(layout, int(used.sum()), grid, unit)
         stream.write(table.tostring().encode("ascii"))
         start = stream.tell()
@@ -125,10 +127,23 @@ def write_euro3d(
         stream.write(table.tostring().encode("ascii"))
         stream.seek(end)
         _append(stream, *group_table(group, grid))
+        shown = _columns_shown(used)
         for image in images:
             for hdu in filter_extension_pair(image, grid, unit, object_name):
-                _append(stream, hdu.header, hdu.data.astype(hdu.data.dtype.newbyteorder(">")))
+                _append(stream, hdu.header, hdu.data[shown].astype(hdu.data.dtype.newbyteorder(">")))
     return int(used.sum())
+
+
+def _columns_shown(used: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Return the part of an image that is written: all of it.
+
+    The C recipe makes images as large as the spaxels with data, but from the first row and column of the
+    cube, and so loses the end of the field if the beginning is empty; compat.
+    """
+    if not compat_mode() or not used.any():
+        return slice(None), slice(None)
+    rows, columns = np.nonzero(used.any(axis=1))[0], np.nonzero(used.any(axis=0))[0]
+    return slice(int(rows[-1] - rows[0]) + 1), slice(int(columns[-1] - columns[0]) + 1)
 
 
 def euro3d_primary(header: fits.Header, unit: str) -> fits.Header:
@@ -178,7 +193,7 @@ def spectrum_rows(
     """Rows of E3D_DATA, some image columns at a time; x is the slow index."""
     nz, ny, nx = cube.data.shape
     ra, dec = grid.voxel_centres()
-    if not str(grid.ctype[0]).startswith("PIXEL"):
+    if not str(grid.ctype[0]).startswith("PIXEL") and not compat_mode():  # the C recipe lets RA go below 0
         ra = np.mod(ra, 360.0)
     columns = max(1, int(memory_bytes) // (40 * nz * ny))  # two copies of 12 bytes, two inputs of 8
     for x0 in range(0, nx, columns):
@@ -196,7 +211,8 @@ def spectrum_rows(
         rows["GROUP_N"] = 1
         data = np.ascontiguousarray(cube.data[:, :, x0:x1], dtype=np.float32)
         stat = np.ascontiguousarray(cube.stat[:, :, x0:x1], dtype=np.float32)
-        spectra = np.full((3, len(ix), nz), 0xFFFFFFFF, dtype=np.uint32)  # NaN as CFITSIO stores it
+        depth = layout["DATA_SPE"].shape[0]
+        spectra = np.full((3, len(ix), depth), 0xFFFFFFFF, dtype=np.uint32)  # NaN as CFITSIO stores it
         fill_spectra(
             data, stat, iy, ix, start, spectra[0].view(np.float32), spectra[1], spectra[2].view(np.float32)
         )
@@ -214,9 +230,9 @@ def fill_spectra(data, stat, iy, ix, start, out_data, out_quality, out_stat):
     data, stat : float32[nz, ny, nx]
     iy, ix : int64[n]     spaxel of each spectrum
     start : int64[n]      its first plane
-    out_data, out_stat : float32[n, nz]     data and standard deviation up to nz - start, 0 for gaps;
+    out_data, out_stat : float32[n, depth]  data and standard deviation up to nz - start, 0 for gaps;
                                             the rest is left alone
-    out_quality : uint32[n, nz]             0, MISSING for gaps; 0 beyond the end
+    out_quality : uint32[n, depth]          0, MISSING for gaps; 0 beyond the end
     """
     nz = data.shape[0]
     for row in range(iy.size):
@@ -231,7 +247,7 @@ def fill_spectra(data, stat, iy, ix, start, out_data, out_quality, out_stat):
                 out_data[row, k - shift] = 0.0
                 out_stat[row, k - shift] = 0.0
                 out_quality[row, k - shift] = MISSING
-        for k in range(nz - shift, nz):
+        for k in range(nz - shift, out_quality.shape[1]):
             out_quality[row, k] = 0
 
 
