@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -76,6 +77,49 @@ def fit_star_photometry(
         from .regrid import regrid_hst_like_muse, rescale_hst_like_muse
 
         hst = regrid_hst_like_muse(rescale_hst_like_muse(hst, muse, inplace=False), muse, inplace=False)
+    pixels = _pixels_around(ra, dec, radius, hst, muse, matched)
+    if matched:
+        muse_fit, hst_fit = _fit_muse(muse, pixels, fixed), _fit_hst(hst, pixels)
+    else:
+        muse_fit = _fit_compat(muse, pixels, fixed, 3.0, False)
+        hst_fit = _fit_compat(hst, pixels, {}, 10.0, True)
+    values = {which: _values(image, pixels) for which, image in (("muse", muse), ("hst", hst))}
+    result = FittedStarPhotometry(
+        muse,
+        muse_fit,
+        hst_fit,
+        float(np.sqrt(np.mean((values["muse"] - muse_fit.best_fit) ** 2))),
+        ra,
+        dec,
+        engine="image" if matched else "fourier",
+        flag=_flag(muse_fit, hst_fit),
+        npix=int(pixels.selected.sum()),
+    )
+    if display or hardcopy not in (None, "", "none") or fig is not None:
+        from .plots import plot_star_fit
+
+        models = {"muse_model": muse_fit.best_fit, "hst_model": hst_fit.best_fit}
+        profile = {"x": pixels.x, "y": pixels.y, **values, **models}
+        plot_star_fit(result, muse, profile, display, nowait, hardcopy, title, fig)
+    if apply:
+        from .outputs import write_aligned
+
+        write_aligned(muse, result, resample)
+    return result
+
+
+@dataclass
+class _Pixels:
+    """Pixels around a star: mask, offsets from the given position [arcsec], position and size of pixels."""
+
+    selected: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    centre: tuple
+    steps: tuple
+
+
+def _pixels_around(ra, dec, radius, hst, muse, matched):
     region = Ds9Circle(False, "fk5", ra, dec, radius / 3600.0)
     cy, cx = region.centre(muse.wcs)
     rows, columns = muse.shape
@@ -92,79 +136,43 @@ def fit_star_photometry(
         raise UserError("Too few usable pixels around the star: check its position, the radius and the masks")
     steps = pixel_steps(muse.wcs)
     iy, ix = np.nonzero(selected)
-    y, x = (iy - cy) * steps[0], (ix - cx) * steps[1]
-    if matched:
-        muse_fit = _fit_muse(muse, selected, x, y, steps, fixed)
-        hst_fit = _fit_hst(hst, selected, x, y, (iy, ix), (cy, cx), steps)
-    else:
-        muse_fit = _fit_compat(muse, selected, x, y, steps, fixed, 3.0, False)
-        hst_fit = _fit_compat(hst, selected, x, y, steps, {}, 10.0, True)
-    residual = _values(muse, selected) - muse_fit.best_fit
-    flag = 0 if muse_fit.success and hst_fit.success else 1
+    return _Pixels(selected, (ix - cx) * steps[1], (iy - cy) * steps[0], (cy, cx), steps)
+
+
+def _flag(muse_fit, hst_fit):
+    """1: not converged, 2: no star to speak of in one of the images."""
     flux = hst_fit.params["flux"]
-    if (
-        not flux.value > 0
-        or (flux.stderr and flux.value < 5 * flux.stderr)
-        or not muse_fit.params["flux"].value > 0
-    ):
-        flag |= 2
+    faint = not flux.value > 0 or (flux.stderr and flux.value < 5 * flux.stderr)
+    if faint or not muse_fit.params["flux"].value > 0:
         _log.warning("the star is not significant in one of the images")
-    result = FittedStarPhotometry(
-        muse,
-        muse_fit,
-        hst_fit,
-        float(np.sqrt(np.mean(residual**2))),
-        ra,
-        dec,
-        engine="image" if matched else "fourier",
-        flag=flag,
-        npix=int(selected.sum()),
-    )
-    if display or hardcopy not in (None, "", "none") or fig is not None:
-        from .plots import plot_star_fit
-
-        profile = {
-            "x": x,
-            "y": y,
-            "muse": _values(muse, selected),
-            "hst": _values(hst, selected),
-            "muse_model": muse_fit.best_fit,
-            "hst_model": hst_fit.best_fit,
-        }
-        plot_star_fit(result, muse, profile, display, nowait, hardcopy, title, fig)
-    if apply:
-        from .outputs import write_aligned
-
-        write_aligned(muse, result, resample)
-    return result
+        faint = True
+    return (0 if muse_fit.success and hst_fit.success else 1) | (2 if faint else 0)
 
 
-def _values(image, selected):
-    return np.where(image.mask, 0.0, image.values)[selected].astype(float)
+def _values(image, pixels):
+    return np.where(image.mask, 0.0, image.values)[pixels.selected].astype(float)
 
 
-def _moffat_star(x, y, dx, dy, bg, flux, fwhm, beta, area):
-    return bg + flux * area * moffat_profile((x - dx) ** 2 + (y - dy) ** 2, fwhm, beta)
+def _moffat_star(pixels):
+    """Model function: a Moffat at the pixel centres over a background."""
+    x, y, area = pixels.x, pixels.y, pixels.steps[0] * pixels.steps[1]
+
+    def moffat_star(plane, dx, dy, bg, flux, fwhm, beta):  # noqa: ARG001 - lmfit wants an independent variable
+        return bg + flux * area * moffat_profile((x - dx) ** 2 + (y - dy) ** 2, fwhm, beta)
+
+    return moffat_star
 
 
-def _starts(model, x, y, data, beta):
-    total = data.sum()
-    scale = total if abs(total) > 0 else 1.0
-    return model.make_params(
-        dx=float(data @ x / scale), dy=float(data @ y / scale), bg=0.0, flux=float(total), fwhm=0.5, beta=beta
-    )
-
-
-def _fit_compat(image, selected, x, y, steps, fixed, beta, bounded):
+def _fit_compat(image, pixels, fixed, beta, bounded):
     """The documented fit: equal weights, masked pixels as zero, beta free below unless bounded."""
     from lmfit import Model
 
-    def moffat_star(plane, dx, dy, bg, flux, fwhm, beta):  # noqa: ARG001 - lmfit wants an independent variable
-        return _moffat_star(x, y, dx, dy, bg, flux, fwhm, beta, steps[0] * steps[1])
-
-    model = Model(moffat_star, independent_vars=["plane"], name="Moffat star")
-    data = _values(image, selected)
-    params = _starts(model, x, y, data, beta)
+    model = Model(_moffat_star(pixels), independent_vars=["plane"], name="Moffat star")
+    data = _values(image, pixels)
+    total = float(data.sum())
+    scale = total if abs(total) > 0 else 1.0
+    dx, dy = float(data @ pixels.x / scale), float(data @ pixels.y / scale)
+    params = model.make_params(dx=dx, dy=dy, bg=0.0, flux=total, fwhm=0.5, beta=beta)
     params["fwhm"].set(min=0.0)
     if bounded:
         params["beta"].set(min=0.0)
@@ -177,86 +185,66 @@ def _fit_compat(image, selected, x, y, steps, fixed, beta, bounded):
         return model.fit(data, params, weights=weights, plane=np.zeros(1), method="least_squares")
 
 
-def _best_start(x, y, data, bg):
-    """Position and flux of the light above the background, for the weighted fits."""
-    light = np.maximum(data - bg, 0.0)
-    bright = np.where(light > 0.2 * light.max(), light, 0.0)
-    total = max(bright.sum(), 1e-30)
-    return (
-        float(bright @ x / total),
-        float(bright @ y / total),
-        float(max((data - bg).sum(), 1e-3 * abs(data).max())),
-    )
-
-
-def _weights(image, selected):
+def _weights(image, pixels):
     if image.var is None:
-        return np.ones(int(selected.sum()))
-    var = image.var[selected].astype(float)
+        return np.ones(pixels.x.size)
+    var = image.var[pixels.selected].astype(float)
     good = np.isfinite(var) & (var > 0)
     if not good.any():
         return np.ones(var.size)
     return np.where(good, 1.0 / np.sqrt(np.where(good, var, 1.0)), 0.0)
 
 
-def _fit_muse(image, selected, x, y, steps, fixed):
+def _weighted_fit(function, name, image, pixels, fwhm, beta, fwhm_range, fixed):
+    """Fit of a model function by the variances, from the light above the background."""
     from lmfit import Model
 
-    def moffat_star(plane, dx, dy, bg, flux, fwhm, beta):  # noqa: ARG001
-        return _moffat_star(x, y, dx, dy, bg, flux, fwhm, beta, steps[0] * steps[1])
-
-    model = Model(moffat_star, independent_vars=["plane"], name="Moffat star")
-    data = _values(image, selected)
+    model = Model(function, independent_vars=["plane"], name=name)
+    data = _values(image, pixels)
     bg = float(np.percentile(data, 20.0))
-    dx, dy, flux = _best_start(x, y, data, bg)
-    params = model.make_params(dx=dx, dy=dy, bg=bg, flux=flux, fwhm=0.7, beta=2.5)
-    params["fwhm"].set(min=0.05, max=10.0)
+    light = np.maximum(data - bg, 0.0)
+    bright = np.where(light > 0.2 * light.max(), light, 0.0)
+    total = max(bright.sum(), 1e-30)
+    dx, dy = float(bright @ pixels.x / total), float(bright @ pixels.y / total)
+    flux = float(max((data - bg).sum(), 1e-3 * abs(data).max()))
+    params = model.make_params(dx=dx, dy=dy, bg=bg, flux=flux, fwhm=fwhm, beta=beta)
+    params["fwhm"].set(min=fwhm_range[0], max=fwhm_range[1])
     params["beta"].set(min=BETA_RANGE[0], max=BETA_RANGE[1])
     hold_parameters(params, fixed)
     return model.fit(
         data,
         params,
-        weights=_weights(image, selected),
+        weights=_weights(image, pixels),
         plane=np.zeros(1),
         method="least_squares",
         fit_kws={"x_scale": "jac"},
     )
 
 
-def _fit_hst(image, selected, x, y, pixels, centre, steps):
+def _fit_muse(image, pixels, fixed):
+    return _weighted_fit(_moffat_star(pixels), "Moffat star", image, pixels, 0.7, 2.5, (0.05, 10.0), fixed)
+
+
+def _fit_hst(image, pixels):
     """A Moffat seen through the low-pass of the regridding, evaluated in the Fourier plane of a box."""
-    from lmfit import Model
     from scipy import fft
 
-    size = fft.next_fast_len(
-        2 * int(np.ceil(3.0 * max(np.ptp(x) / steps[1], np.ptp(y) / steps[0]) / 2.0) + 4), real=True
-    )
+    steps = pixels.steps
+    extent = max(np.ptp(pixels.x) / steps[1], np.ptp(pixels.y) / steps[0])
+    size = fft.next_fast_len(2 * int(np.ceil(1.5 * extent) + 4), real=True)
     size += size % 2
     v, u = frequency_grid((size, size), steps)
     radius = np.hypot(v, u)
     window = lowpass_window(radius, 0.5 / steps[1])
     table = np.linspace(0.0, float(radius.max()) * 1.001, 4096)
-    oy, ox = int(round(centre[0])), int(round(centre[1]))
-    rows, columns = (pixels[0] - oy) % size, (pixels[1] - ox) % size
-    fy, fx = (centre[0] - oy) * steps[0], (centre[1] - ox) * steps[1]
+    middle = tuple(int(round(c)) for c in pixels.centre)
+    rows, columns = ((i - m) % size for i, m in zip(np.nonzero(pixels.selected), middle, strict=True))
+    fy, fx = ((c - m) * step for c, m, step in zip(pixels.centre, middle, steps, strict=True))
 
     def filtered_star(plane, dx, dy, bg, flux, fwhm, beta):  # noqa: ARG001
         otf = np.interp(radius, table, otf_closed(table, fwhm, beta)) * window
         turn = np.exp(-2j * np.pi * (dy + fy) * v) * np.exp(-2j * np.pi * (dx + fx) * u)
         return bg + flux * fft.irfft2(otf * turn, (size, size))[rows, columns]
 
-    model = Model(filtered_star, independent_vars=["plane"], name="Moffat star seen through the low-pass")
-    data = _values(image, selected)
-    bg = float(np.percentile(data, 20.0))
-    dx, dy, flux = _best_start(x, y, data, bg)
-    params = model.make_params(dx=dx, dy=dy, bg=bg, flux=flux, fwhm=0.1, beta=1.8)
-    params["fwhm"].set(min=0.01, max=1.0)
-    params["beta"].set(min=BETA_RANGE[0], max=BETA_RANGE[1])
-    return model.fit(
-        data,
-        params,
-        weights=_weights(image, selected),
-        plane=np.zeros(1),
-        method="least_squares",
-        fit_kws={"x_scale": "jac"},
-    )
+    name = "Moffat star seen through the low-pass"
+    return _weighted_fit(filtered_star, name, image, pixels, 0.1, 1.8, (0.01, 1.0), {})
