@@ -130,7 +130,9 @@ def write_euro3d(
         shown = _columns_shown(used)
         for image in images:
             for hdu in filter_extension_pair(image, grid, unit, object_name):
-                _append(stream, hdu.header, hdu.data[shown].astype(hdu.data.dtype.newbyteorder(">")))
+                hdu.data = hdu.data[shown]
+                hdu.update_header()
+                _append(stream, hdu.header, hdu.data.astype(hdu.data.dtype.newbyteorder(">")))
     return int(used.sum())
 
 
