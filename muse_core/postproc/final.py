@@ -186,7 +186,9 @@ def cube_plan(
     """Return how the final cube is made."""
     cosmics = None
     if p.crsigma > 0:
-        angle = position_angle(combination.members[0].pointing, ctx.log) if combination.celestial else None
+        angle = None
+        if combination.celestial:
+            angle = position_angle(combination.members[0].pointing, ctx.log, compat=ctx.compat)
         cosmics = CosmicRejection(p.crtype, p.crsigma, neighbourhood(angle))
         ctx.log.info("  Using %s statistics (%.3f sigma level) for cosmic-ray rejection", p.crtype, p.crsigma)
     ctx.log.info(

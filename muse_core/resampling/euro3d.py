@@ -269,7 +269,7 @@ def data_table_header(layout: np.dtype, rows: int, grid, unit: str) -> fits.Head
         ("SPAX_ID", "1A", ""),
         ("DATA_SPE", f"{nz}E", data_unit_text(unit)),
         ("QUAL_SPE", f"{nz}J", ""),
-        ("STAT_SPE", f"{nz}E", variance_unit_text(unit)),
+        ("STAT_SPE", f"{nz}E", "count**2" if unit == "count" else variance_unit_text(unit)),
     )
     header = _table_header(columns, layout.itemsize, rows)
     header["TNULL11"] = 0
