@@ -78,6 +78,7 @@ def finish_cube(
     header: Header,
     qc: list[Card],
     images: FilterSet | RowImages,
+    white: FilterSet,
     combination: Combination,
     grid: OutputGrid,
     name: str,
@@ -94,6 +95,8 @@ def finish_cube(
         Not written to Euro3D files.
     images : FilterSet
         Complete images.
+    white : FilterSet
+        The white-light image (sdpCube).
     """
     unit = combination.members[0].data_unit
     if is_euro3d(p.format):
@@ -119,7 +122,7 @@ def finish_cube(
     for card in qc:
         set_card(header, *card)
     if p.format == "sdpCube":
-        _add_phase3_keywords(writer, header, images, combination, grid, unit, ctx)
+        _add_phase3_keywords(writer, header, len(images), white, combination, grid, unit, ctx)
     extensions = []
     if p.format == "xCube":
         from muse_core.resampling.filter_extensions import filter_extension
@@ -131,7 +134,8 @@ def finish_cube(
 def _add_phase3_keywords(
     writer: CubeWriter,
     header: Header,
-    images: FilterSet | RowImages,
+    n_images: int,
+    white: FilterSet,
     combination: Combination,
     grid: OutputGrid,
     unit: str,
@@ -140,9 +144,6 @@ def _add_phase3_keywords(
     from muse_core.resampling.phase3 import apply_cards, covered_spaxels, pixel_noise, sdp_cards
 
     data, stat = (image.view() for image in writer.images)
-    white = next((image for image in images if image.name == "white"), None)
-    if white is None and len(images):
-        white = images.images[0]
     software = next((str(header[key]) for key in reversed(list(header)) if key.endswith(" PIPE ID")), "")
     cards = sdp_cards(
         [member.header for member in combination.members],
@@ -151,8 +152,8 @@ def _add_phase3_keywords(
         data_unit=unit,
         covered=covered_spaxels(data),
         noise=pixel_noise(stat, compat=ctx.compat),
-        white_image=None if white is None else white.image(),
-        image_files=[f"IMAGE_FOV_{number:04d}.fits" for number in range(1, len(images) + 1)],
+        white_image=white.images[0].image(),
+        image_files=[f"IMAGE_FOV_{number:04d}.fits" for number in range(1, n_images + 1)],
         software=software,
     )
     apply_cards(header, cards)

@@ -25,7 +25,7 @@ from muse_core.postproc.row_limits import RowLimits, join_limits
 from muse_core.postproc.rowset import RowSet
 from muse_core.postproc.steps import WCS_KEYS, offset_cards, table_limits
 from muse_core.postproc.weights import fit_weights, mean_strehl
-from muse_core.resampling.collapse import FilterSet
+from muse_core.resampling.collapse import FilterSet, white_filter
 from muse_core.resampling.cosmics import COSMIC_RAY, neighbourhood
 from muse_core.resampling.grid import (
     ARCSEC,
@@ -236,6 +236,7 @@ def make_cube(
     name = get_str(base, "OBJECT") or ""
     nominal = NFM_STEP if is_narrow_field(base) else WFM_STEP
     images = FilterSet(calib.filters, grid, euro3d=cube_products.is_euro3d(p.format))
+    white = FilterSet([white_filter()] if p.format == "sdpCube" else [], grid)  # for its limiting magnitude
     flagged = [RowSet(member.exposure.total_rows) for member in combination.members]
     qc: list[tuple[str, object, str]] = []
     n_cosmics = 0
@@ -252,6 +253,7 @@ def make_cube(
             for slab in ctx.progress(written(slabs, writer, is_product, ctx.threads), "cube"):
                 end = slab.first + len(slab.data)
                 images.add_planes(slab.first, slab.data, slab.stat)
+                white.add_planes(slab.first, slab.data, slab.stat)
                 n_cosmics += slab.cosmics
                 for rows, found in zip(flagged, slab.flagged):
                     rows.add(found)
@@ -270,7 +272,7 @@ def make_cube(
             if cube_products.writes_image_files(p.format):
                 save_images(images, combination, base, qc, unit, name, p.format, ctx)
             cube_products.finish_cube(
-                writer, product.path, product.header, qc, images, combination, grid, name, p, ctx
+                writer, product.path, product.header, qc, images, white, combination, grid, name, p, ctx
             )
             if is_product:
                 product.sums = writer.sums

@@ -88,19 +88,23 @@ def sky_resolution(headers: Sequence, narrow_field: bool) -> SkyResolution:
     """SKY_RES and SKY_RERR from the headers of the exposures.
 
     WFM: mean over the exposures, weighted with EXPTIME, of the image quality from ESO TEL IA FWHMLIN and the
-    mean airmass; the error is 0.3 arcsec and half the range of all DIMM values.  NFM: from ESO DRS MUSE RTC
-    STREHL.
+    mean airmass; the error is 0.3 arcsec and half the range of all DIMM values.  NFM: from the mean of
+    ESO DRS MUSE RTC STREHL, weighted with the inverse squares of its errors.
     """
+    if narrow_field:
+        key = "ESO DRS MUSE RTC STREH"
+        values = [(_number(header, f"{key}L"), _number(header, f"{key}ERR")) for header in headers]
+        if len(headers) > 1:  # the mean ratio of those that have an error (measured)
+            values = [(strehl, error) for strehl, error in values if strehl > 0.0 and error > 0.0]
+            precision = [1.0 / error**2 for _, error in values]
+        else:
+            values, precision = [value for value in values if value[0] > 0.0], [1.0]
+        if not values:
+            return DEFAULT_NFM
+        mean = float(np.average([strehl for strehl, _ in values], weights=precision))
+        return SkyResolution(*strehl_fwhm(mean), True, True)
     times = [max(_number(header, "EXPTIME"), 0.0) for header in headers]
     weights = np.array(times if all(times) else [1.0] * len(times))
-    if narrow_field:
-        key = "ESO DRS MUSE RTC STREHL"
-        known = np.array([key in header for header in headers], dtype=bool)
-        if not known.any():
-            return DEFAULT_NFM
-        values = np.array([strehl_fwhm(float(header[key])) for header in headers if key in header])
-        mean = np.average(values, axis=0, weights=weights[known])
-        return SkyResolution(float(mean[0]), float(mean[1]), True, True)
     qualities = []
     dimm: list[float] = []
     complete = True

@@ -132,6 +132,10 @@ def test_sky_resolution():
     assert sky_resolution([exposure()], narrow_field=True).fwhm == 0.15
     strehl = sky_resolution([exposure(**{"ESO DRS MUSE RTC STREHL": 22.0})], narrow_field=True)
     assert strehl.fwhm == pytest.approx(0.0488309554691377)
+    names = "ESO DRS MUSE RTC STREHL", "ESO DRS MUSE RTC STREHERR"
+    pair = [exposure(**dict(zip(names, values, strict=True))) for values in ((20.0, 2.0), (40.0, 4.0))]
+    several = sky_resolution(pair, narrow_field=True)
+    assert (several.fwhm, several.error) == pytest.approx((0.047533494789831, 0.0100192500681895))  # 2.8.7
 
 
 def test_identity():
