@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import logging
 import os
@@ -47,6 +48,7 @@ def main():
     notes, log = Notes(), logging.getLogger("imphot")
     log.addHandler(notes)
     log.propagate = False
+    settled = False
     while True:
         signal.alarm(IDLE_SECONDS)  # ends this process
         try:
@@ -62,6 +64,9 @@ def main():
         except Exception as err:  # the caller gets whatever happened
             answer = ("error", f"{type(err).__name__}: {err}", traceback.format_exc())
         write_message(answers, (*answer, notes.take()))
+        if not settled and answer[0] == "result":
+            gc.freeze()  # all modules are there: the collector need not go through them for every few images
+            settled = True
 
 
 if __name__ == "__main__":
