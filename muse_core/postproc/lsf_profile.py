@@ -42,7 +42,7 @@ _TAIL = (
 
 
 def profile_terms(parameters: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the nine numbers that `profile_at` takes.
+    """Return the nine numbers that `fill_profiles` takes.
 
     They are the two half distances of the points at which F is needed, 1 / sigma, the coefficients of the
     powers of u in the Hermite terms (0, 2, 4, then 1, 3), and the factor of the second difference.
@@ -85,11 +85,23 @@ def integral_at(t, per_sigma, even_0, even_2, even_4, odd_1, odd_3):
     return 0.5 * size + (tail + hermite * bell) * (bell * INV_SQRT_2PI)
 
 
-@njit(inline="always", error_model="numpy")
-def profile_at(x, terms):
-    """Return the profile at an offset from the line, per Angstrom, for a tuple of its terms."""
-    outer, inner, per_sigma, even_0, even_2, even_4, odd_1, odd_3, factor = terms
-    value = 0.0
+@njit(cache=True, nogil=True, error_model="numpy")
+def fill_profiles(x, count, terms, value):
+    """Compute the profile, per Angstrom, at some offsets from a line.
+
+    Parameters
+    ----------
+    x, value : float64[n]
+        offsets, and what is filled; the first `count` are used
+    terms : float64[9]
+        see `profile_terms`
+    """
+    outer, inner, per_sigma, factor = terms[0], terms[1], terms[2], terms[8]
+    even_0, even_2, even_4, odd_1, odd_3 = terms[3], terms[4], terms[5], terms[6], terms[7]
+    for k in range(count):
+        value[k] = 0.0
     for at, sign in ((outer, 1.0), (inner, -1.0), (-inner, -1.0), (-outer, 1.0)):
-        value += sign * integral_at(x + at, per_sigma, even_0, even_2, even_4, odd_1, odd_3)
-    return value * factor
+        for k in range(count):
+            value[k] += sign * integral_at(x[k] + at, per_sigma, even_0, even_2, even_4, odd_1, odd_3)
+    for k in range(count):
+        value[k] *= factor

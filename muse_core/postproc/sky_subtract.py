@@ -30,7 +30,7 @@ from numba import njit
 
 from muse_core.data.per_thread import PerThread
 from muse_core.postproc.lsf import N_IFU, N_SLICE, LsfImage, place_line, sample
-from muse_core.postproc.lsf_profile import profile_at
+from muse_core.postproc.lsf_profile import fill_profiles
 from muse_core.postproc.lsf_table import LsfTable
 from muse_core.postproc.sky_lines import SkyLines
 
@@ -359,7 +359,9 @@ def subtract_table_lines(
     terms_of_slice : int32[1152]; terms : float64[n_table_row, n_line, 9]   see `lsf_profile.profile_terms`
     """
     n = lam.size
-    x, factor, total = np.empty(GROUP_ROWS), np.empty(GROUP_ROWS), np.empty(GROUP_ROWS)
+    # not parts of one array: these might overlap for all the compiler knows, and it would take single rows
+    x, total = np.empty(GROUP_ROWS), np.empty(GROUP_ROWS)
+    offset, factor, value = np.empty(GROUP_ROWS), np.empty(GROUP_ROWS), np.empty(GROUP_ROWS)
     end = 0
     while end < n:
         begin = end
@@ -382,15 +384,18 @@ def subtract_table_lines(
                 continue
             all_hit = x_low - centre > x_first and x_high <= limit[j] and x_low > lowest[key]
             for k in range(m):
+                offset[k] = x[k] - centre
                 factor[k] = flux
-                if not all_hit:
-                    i, offset = begin + k, x[k] - centre
-                    near = x[k] <= limit[j] and offset >= x_first - TABLE_MARGIN
-                    hit = is_hit(lam[i], row[i], offset, x_first, bound[key, j], place[key, j], lowest[key])
-                    factor[k] = flux if near and hit else 0.0
-            t = terms[profile, j]
-            term = (t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8])
+            if not all_hit:
+                for k in range(m):
+                    i = begin + k
+                    near = x[k] <= limit[j] and offset[k] >= x_first - TABLE_MARGIN
+                    if not near or not is_hit(
+                        lam[i], row[i], offset[k], x_first, bound[key, j], place[key, j], lowest[key]
+                    ):
+                        factor[k] = 0.0
+            fill_profiles(offset, m, terms[profile, j], value)
             for k in range(m):
-                total[k] += factor[k] * profile_at(x[k] - centre, term)
+                total[k] += factor[k] * value[k]
         for k in range(m):
             data[begin + k] = np.float32(np.float64(data[begin + k]) - total[k])
