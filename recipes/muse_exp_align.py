@@ -75,7 +75,8 @@ across right ascension 0, the cut preview of a rotated first exposure.""",
 
 def run(frames, p, ctx):
     """Align the exposures."""
-    from muse_core.alignment import confidence, exposure, local, options, solution
+    from muse_core.alignment import confidence, exposure, options
+    from muse_core.alignment.align import align
 
     faults = options.parameter_faults(p)
     if faults:
@@ -104,17 +105,10 @@ def run(frames, p, ctx):
         lists = ()
     ctx.problems.raise_if_any()
 
-    near_pole = not ctx.compat and local.needs_local_frame(fields)
-    frame = local.LocalFrame(fields, sources) if near_pole else None
-    table = frame.table if near_pole else exposure.source_table(sources)
-    aligned = solution.solve_offsets(table, radii, p.nbins, weighted=p.weight, compat=ctx.compat, frame=frame)
-    table = frame.table if near_pole else table
-    corrected = [
-        frame.sky(n) if near_pole else (s.ra - aligned.offsets[n, 0], s.dec - aligned.offsets[n, 1])
-        for n, s in enumerate(sources)
-    ]
+    alignment = align(fields, sources, radii, p.nbins, weighted=p.weight, compat=ctx.compat)
+    aligned = alignment.solution
     verdict = confidence.judge(
-        table,
+        alignment.table,
         aligned,
         radii,
         exposure.field_areas(fields, sources),
@@ -133,11 +127,11 @@ def run(frames, p, ctx):
         log=ctx.log,
         progress=ctx.progress,
     )
-    save(fields, images, lists, sources, corrected, aligned, verdict, mosaic, p, ctx)
+    save(fields, images, lists, sources, alignment, verdict, mosaic, p, ctx)
     if ctx.report_requested:
         from muse_core.report import exp_align
 
-        ctx.report(exp_align.page(fields, sources, table, aligned, verdict, mosaic, radii, p.nbins))
+        ctx.report(exp_align.page(fields, sources, alignment.table, aligned, verdict, mosaic, radii, p.nbins))
 
 
 def tell(fields, aligned, verdict, log):
@@ -174,11 +168,12 @@ def tell(fields, aligned, verdict, log):
             log.warning("%s: offset is not trustworthy: %s", info.path, verdict.reasons[n])
 
 
-def save(fields, images, lists, sources, corrected, aligned, verdict, mosaic, p, ctx):
+def save(fields, images, lists, sources, alignment, verdict, mosaic, p, ctx):
     """Write all products."""
     from muse_core.alignment import products
     from muse_core.alignment.field import read_header
 
+    aligned = alignment.solution
     header = read_header(fields[0])
     used = (*images, *lists)
     qc = products.offset_cards([len(s) for s in sources], aligned)
@@ -200,7 +195,7 @@ def save(fields, images, lists, sources, corrected, aligned, verdict, mosaic, p,
             qc=products.source_cards(own.origin, len(own), own.median, own.mad, own.threshold),
             index=n + 1,
         ) as product:
-            products.write_product(product, products.source_list(own, corrected[n]), table=True)
+            products.write_product(product, products.source_list(own, alignment.corrected[n]), table=True)
     # pictures keep the QC keywords of the first image, tables do not
     old_qc = [(c.keyword, c.value, c.comment) for c in header.cards if c.keyword.startswith("ESO QC ")]
     extra = (*science_card(header), *old_qc)

@@ -245,25 +245,12 @@ def judge(
     searched = radii_arcsec[0] / 3600.0
     expected = np.asarray(centroid_errors, dtype=np.float64)
     typical = float(np.nanmedian(expected)) if np.isfinite(expected).any() else 0.0
-    core = max(CORE_PIX * pixel_arcsec, 10.0 * typical) / 3600.0
-    close = max(CLOSE_PIX * pixel_arcsec, 3.0 * typical) / 3600.0
-    if solution.by_histogram:
-        core, close = (max(v, 2.0 * searched / nbins) for v in (core, close))
-    radius = solution.radius
-    core, close = min(core, radius), min(close, radius)
-    checks = check_pairs(table, solution, radius, core, close, searched, areas)
+    core, close = _near_and_very_near(solution, typical, pixel_arcsec, searched, nbins)
+    checks = check_pairs(table, solution, solution.radius, core, close, searched, areas)
     scatter = exposure_scatter(count, checks)
-    floor = SCATTER_FLOOR_PIX * pixel_arcsec
     pairs_tested = max(1, count * (count - 1) // 2)
     chance = np.minimum(1.0, checks.chance * pairs_tested)
-    expected_pair = np.hypot(np.nan_to_num(expected[checks.i]), np.nan_to_num(expected[checks.j]))
-    limit = np.maximum(SCATTER_FACTOR * expected_pair, floor * sqrt(2.0))
-    # a catalogue tells no centroid error: there only the chance matches, which fill the circle evenly, stand
-    # out
-    uniform = 0.35 * core * 3600.0
-    limit = np.where(np.isnan(expected[checks.i] + expected[checks.j]), uniform, np.minimum(limit, uniform))
-    if solution.by_histogram:
-        limit = np.full_like(limit, np.inf)  # the offset itself is only good to a bin
+    limit = _scatter_limit(checks, expected, pixel_arcsec, core, solution)
     quiet = checks.quiet * 3600.0 <= limit
     enough = checks.close >= MIN_MATCHES
     real = chance < CHANCE_LIMIT
@@ -294,6 +281,26 @@ def judge(
         stretch=stretch,
         stretch_error=stretch_error,
     )
+
+
+def _near_and_very_near(solution: OffsetSolution, typical: float, pixel_arcsec: float, searched, nbins):
+    """Distances (degrees) within which matches count for the scatter, and for the test against chance."""
+    core = max(CORE_PIX * pixel_arcsec, 10.0 * typical) / 3600.0
+    close = max(CLOSE_PIX * pixel_arcsec, 3.0 * typical) / 3600.0
+    if solution.by_histogram:
+        core, close = (max(v, 2.0 * searched / nbins) for v in (core, close))
+    return min(core, solution.radius), min(close, solution.radius)
+
+
+def _scatter_limit(checks: PairChecks, expected, pixel_arcsec: float, core: float, solution: OffsetSolution):
+    """Largest scatter (arcsec) of each pair of exposures that the centroid errors explain."""
+    if solution.by_histogram:
+        return np.full(len(checks.i), np.inf)  # the offset itself is only good to a bin
+    expected_pair = np.hypot(np.nan_to_num(expected[checks.i]), np.nan_to_num(expected[checks.j]))
+    limit = np.maximum(SCATTER_FACTOR * expected_pair, SCATTER_FLOOR_PIX * pixel_arcsec * sqrt(2.0))
+    # a catalogue tells no centroid error: there only chance matches, which fill the circle evenly, stand out
+    uniform = 0.35 * core * 3600.0
+    return np.where(np.isnan(expected[checks.i] + expected[checks.j]), uniform, np.minimum(limit, uniform))
 
 
 def _reason(n, checks, enough, real, good, solution) -> str:

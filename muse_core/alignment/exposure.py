@@ -14,7 +14,8 @@ from .field import FAR_DEG, FieldError, FieldInfo, inspect_field, read_pixels
 from .local import separation
 from .matching import SourceTable
 from .mosaic import Mosaic, MosaicGrid, plan_mosaic
-from .search import DetectionLimits, NoShapeSurvivesError, detect_sources
+from .native import native_sky
+from .search import DetectionLimits, NoShapeSurvivesError, SearchResult, detect_sources
 from .tan import TanWcs
 
 MOSAIC_BYTES = 60  # per pixel of an input, with temporary arrays
@@ -169,25 +170,16 @@ def sky_positions(wcs: TanWcs, x, y, *, compat: bool):
     2.8.7 takes them for FITS pixels, which start at 1: all its positions are one pixel off. That cancels only
     between exposures of equal orientation, so it is corrected unless ``compat``.
     """
-    shift = 0.0 if compat else 1.0
-    return wcs.sky(x + shift, y + shift)
+    if not compat:
+        return wcs.sky(x + 1.0, y + 1.0)
+    positions = [native_sky(wcs, *place) for place in zip(x, y, strict=True)]
+    return tuple(np.array(positions).reshape(-1, 2).T)
 
 
 def detect_field(info: FieldInfo, kernel, limits: DetectionLimits, bpixdistance: float, *, compat: bool, log):
     """Find the sources of one image; `FieldError` if the image or the search gives none to work with."""
     data, bad = read_pixels(info)
-    box = 2 * kernel.half + 2
-    if min(info.shape) < box:
-        raise FieldError(
-            "keywords NAXIS1, NAXIS2", f"at least {box} x {box} pixels for this fwhm", f"{info.shape[::-1]}"
-        )
-    good = data[~bad]
-    if good.size == 0:
-        raise FieldError("pixels of the image", "good pixels", "only bad ones (NaN or flagged in DQ)")
-    if good.min() == good.max():
-        raise FieldError(
-            "pixels of the image", "an exposure of the sky", f"one value everywhere ({good[0]:g})"
-        )
+    _check_pixels(info, kernel, data[~bad])
     try:
         result = detect_sources(data, bad, kernel, limits)
     except NoShapeSurvivesError as error:
@@ -199,18 +191,8 @@ def detect_field(info: FieldInfo, kernel, limits: DetectionLimits, bpixdistance:
         ) from error
     if result.background.npixels == 0:
         log.error("%s: no background pixels between bkgignore and bkgfraction, level 0 is used", info.path)
-    if not result.wanted:
-        raise FieldError(
-            "sources",
-            f"{limits.srcmin} to {limits.srcmax} point sources (srcmin, srcmax)",
-            f"{len(result.sources)} at the last threshold {result.threshold:g} of {result.searches} tried",
-            "Change threshold, step, iterations, srcmin or srcmax.",
-        )
+    _check_number(result, limits)
     found = result.sources
-    if not len(found):
-        raise FieldError(
-            "sources", "one source or more", f"none above {result.threshold:g}", "Lower threshold."
-        )
     keep = ~near_bad_pixel(found.x, found.y, bad, bpixdistance, cut=compat)
     if not keep.any():
         raise FieldError(
@@ -250,6 +232,34 @@ def detect_field(info: FieldInfo, kernel, limits: DetectionLimits, bpixdistance:
         threshold=result.threshold,
         position_error=error,
     )
+
+
+def _check_pixels(info: FieldInfo, kernel, good) -> None:
+    box = 2 * kernel.half + 2
+    if min(info.shape) < box:
+        raise FieldError(
+            "keywords NAXIS1, NAXIS2", f"at least {box} x {box} pixels for this fwhm", f"{info.shape[::-1]}"
+        )
+    if good.size == 0:
+        raise FieldError("pixels of the image", "good pixels", "only bad ones (NaN or flagged in DQ)")
+    if good.min() == good.max():
+        raise FieldError(
+            "pixels of the image", "an exposure of the sky", f"one value everywhere ({good[0]:g})"
+        )
+
+
+def _check_number(result: SearchResult, limits: DetectionLimits) -> None:
+    if not result.wanted:
+        raise FieldError(
+            "sources",
+            f"{limits.srcmin} to {limits.srcmax} point sources (srcmin, srcmax)",
+            f"{len(result.sources)} at the last threshold {result.threshold:g} of {result.searches} tried",
+            "Change threshold, step, iterations, srcmin or srcmax.",
+        )
+    if not len(result.sources):
+        raise FieldError(
+            "sources", "one source or more", f"none above {result.threshold:g}", "Lower threshold."
+        )
 
 
 def detect_fields(fields, p, *, compat: bool, problems, log, progress) -> list[SourceList]:

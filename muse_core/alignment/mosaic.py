@@ -41,7 +41,7 @@ def plan_mosaic(projections, shapes, *, compat: bool) -> MosaicGrid:
         that grid is extended by whole pixels until it holds every input pixel.
     """
     corners = [
-        native_sky(wcs, x, y)
+        native_sky(wcs, x, y, radians=True)
         for wcs, (ny, nx) in zip(projections, shapes, strict=True)
         for x, y in ((1.0, 1.0), (nx, 1.0), (1.0, ny), (nx, ny))
     ]

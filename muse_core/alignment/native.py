@@ -16,18 +16,23 @@ from .tan import TanWcs
 DEGREES = 180.0 / pi
 
 
-def native_sky(wcs: TanWcs, x: float, y: float) -> tuple[float, float]:
-    """Longitude and latitude in degrees of a FITS pixel position."""
+def native_sky(wcs: TanWcs, x: float, y: float, *, radians: bool = False) -> tuple[float, float]:
+    """Longitude and latitude in degrees of a FITS pixel position.
+
+    With ``radians`` the longitude is added up before it is converted, which gives the corners of the preview
+    their last digit; otherwise positions are those of the source lists, bit by bit.
+    """
     dx, dy = x - wcs.crpix[0], y - wcs.crpix[1]
     (a, b), (c, d) = wcs.cd
     px, py = a * dx + b * dy, c * dx + d * dy
     phi = atan2(px, -py)
     radius = hypot(px, py)
     theta = atan(DEGREES / radius if radius > 0 else inf)
-    ra0, dec0 = wcs.crval[0] / DEGREES, wcs.crval[1] / DEGREES
-    ra = ra0 + atan2(cos(theta) * sin(phi), sin(theta) * cos(dec0) + cos(theta) * sin(dec0) * cos(phi))
+    dec0 = wcs.crval[1] / DEGREES
+    dra = atan2(cos(theta) * sin(phi), sin(theta) * cos(dec0) + cos(theta) * sin(dec0) * cos(phi))
     sine = sin(theta) * sin(dec0) - cos(theta) * cos(dec0) * cos(phi)
-    return ra * DEGREES, asin(min(1.0, max(-1.0, sine))) * DEGREES
+    ra = (wcs.crval[0] / DEGREES + dra) * DEGREES if radians else wcs.crval[0] + dra * DEGREES
+    return ra, asin(min(1.0, max(-1.0, sine))) * DEGREES
 
 
 def native_pixel(wcs: TanWcs, ra: float, dec: float) -> tuple[float, float]:

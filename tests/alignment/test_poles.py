@@ -55,6 +55,11 @@ def test_what_the_offsets_mean_near_a_pole(align):
         assert np.isfinite(hdus[1].data).sum() >= np.isfinite(images[0].data).sum()
 
 
+def test_report_near_a_pole(align):
+    align(small_fields(centre=(40.0, 89.5), exposures=2), report=True)
+    assert "sound" in (align.out / "muse_exp_align_report.html").read_text()
+
+
 def test_a_pole_in_the_field(align):
     images = small_fields(centre=(40.0, 89.998), **{**PLAN, "error_arcsec": 0.3})
     run = align(images)
