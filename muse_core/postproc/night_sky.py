@@ -17,6 +17,7 @@ from muse_core.framework.products import header_without, set_card
 from muse_core.postproc import sky_products
 from muse_core.postproc.flatfield import FLAT_CORRECTED, cut_table
 from muse_core.postproc.inputs import Calibrations, Settings
+from muse_core.postproc.line_windows import LineWindows
 from muse_core.postproc.lsf import LsfImage, average_lsf, rows_by_slice
 from muse_core.postproc.lsf_load import check_lsf_covers
 from muse_core.postproc.lsf_table import LsfTable
@@ -32,7 +33,7 @@ from muse_core.postproc.sky_fit import RESTARTS, fit_continuum, fit_image_lines,
 from muse_core.postproc.sky_lines import SkyLines
 from muse_core.postproc.sky_mask import SkyMask, fit_sky_mask
 from muse_core.postproc.sky_spectrum import Curve, SkySpectrum, SkySpectrumSum, subtract_curve
-from muse_core.postproc.sky_subtract import LineWindows, line_model, subtract_lines
+from muse_core.postproc.sky_subtract import line_model, subtract_lines
 from muse_core.postproc.steps import astrometry_model
 from muse_core.postproc.white import WhiteImage, make_white_image
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from muse_core.postproc.line_windows import slice_of
 from muse_core.postproc.lsf import sample
 from muse_core.postproc.lsf_table import hermite_profile
-from muse_core.postproc.sky_subtract import slice_of
 
 N_TERM = 7
 """Terms of the model of a band: M * (x^2, xy, y^2, x, y, 1) and a constant."""

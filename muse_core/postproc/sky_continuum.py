@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from muse_core.framework.settings import switched_on
+from muse_core.postproc.line_windows import LineWindows
 from muse_core.postproc.sky_mask import SkyMask
 from muse_core.postproc.sky_means import MeanSpectrum
 from muse_core.postproc.sky_sample import fit_sky_sample
 from muse_core.postproc.sky_spectrum import SkySpectrumSum
-from muse_core.postproc.sky_subtract import LineWindows, line_model, subtract_lines
+from muse_core.postproc.sky_subtract import line_model, subtract_lines
 
 if TYPE_CHECKING:
     from muse_core.data.block import Block
