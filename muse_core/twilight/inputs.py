@@ -249,7 +249,8 @@ class _IfuBuilder:
         needed = self._needed()
         if len(usable) < needed:
             raise ValueError(
-                "; ".join(reasons) or f"only {len(usable)} of {needed} SKYFLAT frames have CHAN{ifu:02d}"
+                "; ".join(reasons)
+                or f"{len(usable)} SKYFLAT frames have CHAN{ifu:02d}, combine={self.p.combine} needs {needed}"
             )
         self.warnings += [f"IFU {ifu}: exposure skipped: {reason}" for reason in reasons]
         if parts["faults"].get(ifu):
@@ -264,7 +265,7 @@ class _IfuBuilder:
     def _needed(self) -> int:
         if self.p.combine == "sigclip":
             return 3
-        return self.p.nlow + self.p.nhigh + 1 if self.p.combine == "minmax" else 1
+        return self.p.nlow + self.p.nhigh + self.p.nkeep if self.p.combine == "minmax" else 1
 
     def _complete(self, ifu, usable, numbers) -> IfuInputs:
         parts = self.parts

@@ -177,8 +177,8 @@ def fit_vignetting(
     if excluded:
         exclude_edges(image, edge_limit, fit_region)
     clamp = np.minimum if narrow_field else np.maximum
-    if compat and _filter_fails(method, xpar, ypar, image.shape):
-        smoothed = clamp(image, one)
+    if not inside.any() or (compat and _filter_fails(method, xpar, ypar, image.shape)):
+        smoothed = clamp(image, one)  # the first: a mask beside the illuminated area
     else:
         # a Gaussian window without a usable pixel gives 0 there
         empty = np.float32(0 if compat and method == "gaussian" else 1)

@@ -232,3 +232,11 @@ def test_cube_that_ends_before_an_empty_plane():
     model = fit_twilight(cube, white_image(cube), None, end_at_empty=True)
     assert model.planes.shape == (2, 20, 24)
     assert model.filled == ()
+
+
+@pytest.mark.parametrize("method", ["polyfit", "median", "gaussian"])
+def test_a_mask_beside_the_illuminated_area_changes_nothing(method):
+    ratio, good, vignetted = _steps_in_a_corner()
+    edge = fit_vignetting(ratio, good & ~vignetted, vignetted, method=method)
+    assert (edge.correction == 1).all()
+    assert not edge.region.any()

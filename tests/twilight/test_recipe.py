@@ -370,6 +370,13 @@ def test_an_illum_that_does_not_match_is_left_out(tiny, tmp_path, caplog):
 
 
 @pytest.mark.unit
+def test_minmax_needs_what_it_drops_and_keeps(tiny, tmp_path):
+    """As the C pipeline: three exposures are not enough for 1 + 1 + 2."""
+    with pytest.raises(RecipeError, match="3 SKYFLAT frames have CHAN01, combine=minmax needs 4"):
+        run(frames_of(tiny), tmp_path, combine="minmax", nkeep=2)
+
+
+@pytest.mark.unit
 def test_narrow_field_without_ifu_23(tmp_path, monkeypatch):
     """The C pipeline takes the flux 0 for IFU 24 and does not scale its data (compat)."""
     setup = RawSetup(nx=192, ny=40, ifus=(1, 24), mode="NFM-AO-N", ifu_scatter=0.2)
