@@ -164,18 +164,26 @@ def sky_spectrum(
     return total.clipped(above) if total.can_clip(above) else collect(above).spectrum()
 
 
+def keep_image(white: WhiteImage, reduction: Reduction, settings: Settings) -> None:
+    """Leave SKY_IMAGE to be written, if asked for."""
+    if "skymodel" not in settings.save:
+        return
+    header = header_without(reduction.header, lambda key: key.startswith(PIXTABLE))
+    fraction = float(f"{white.fraction:.7g}")
+    image = sky_products.sky_image(white.image, *white.corner, reduction.data_unit, fraction)
+    if f"{PIXTABLE} FFCORR" in reduction.header:
+        set_card(image[0][0].header, *FLAT_CORRECTED)
+    reduction.pending.append(PendingProduct("SKY_IMAGE", *image, base=header))
+
+
 def keep_region(region: SkyRegion, reduction: Reduction, settings: Settings) -> None:
     """Leave SKY_IMAGE, SKY_MASK and SKY_SPECTRUM to be written, if asked for."""
     if "skymodel" not in settings.save:
         return
-    unit = reduction.data_unit
-    fraction = float(f"{region.white.fraction:.7g}")
+    keep_image(region.white, reduction, settings)
     header = header_without(reduction.header, lambda key: key.startswith(PIXTABLE))
-    image = sky_products.sky_image(region.white.image, *region.white.corner, unit, fraction)
-    if f"{PIXTABLE} FFCORR" in reduction.header:
-        set_card(image[0][0].header, *FLAT_CORRECTED)
-    reduction.pending.append(PendingProduct("SKY_IMAGE", *image, base=header))
     reduction.pending.append(PendingProduct("SKY_MASK", *sky_products.sky_mask(region.mask), base=header))
+    unit = reduction.data_unit
     spectrum = sky_products.sky_spectrum(region.spectrum, unit, column_units("pix", unit)["stat"])
     reduction.pending.append(PendingProduct("SKY_SPECTRUM", *spectrum))
 
@@ -193,8 +201,11 @@ def subtract_sky(
     Parameters
     ----------
     white : WhiteImage or None
-        white-light image that the autocalibration has made; the C recipe uses it again (measured, 2.8.7)
+        white-light image that the autocalibration has made; the C recipe uses it again, or writes it at
+        least (measured, 2.8.7)
     """
+    if p.skymethod in ("none", "subtract-model") and white is not None:
+        keep_image(white, reduction, settings)
     if p.skymethod == "none":
         return
     if p.skymethod == "subtract-model":

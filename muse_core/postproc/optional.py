@@ -63,8 +63,8 @@ def subtract_sky(
     ctx: RunContext,
     white: WhiteImage | None,
 ) -> None:
-    """Subtract the sky by the method asked for."""
-    if p.skymethod != "none":
+    """Subtract the sky by the method asked for; an image that the autocalibration has made is kept."""
+    if p.skymethod != "none" or white is not None:
         from muse_core.postproc import night_sky
 
         night_sky.subtract_sky(exposure, p, settings, calib, ctx, white)
