@@ -95,6 +95,21 @@ def read_columns(
     return tuple(result)
 
 
+def read_curve(frame: Frame, columns: tuple[str, ...], *, positive: bool = False) -> tuple:
+    """Read a calibration curve that has a usable row at least."""
+    values = read_columns(frame, columns)
+    usable = np.isfinite(np.array(values, dtype=float)).all(axis=0)
+    if not (usable & (np.asarray(values[1]) > 0.0) if positive else usable).any():
+        raise InputError(
+            frame.path,
+            f"columns {', '.join(columns)}",
+            expected="finite numbers" + (f", {columns[1]} > 0" if positive else ""),
+            found=f"none in {usable.size} rows",
+            remedy=f"Give a {frame.tag} made by the MUSE pipeline, or leave it out.",
+        )
+    return values
+
+
 def _values(frame: Frame, table, column) -> Floats:  # type: ignore[no-untyped-def]
     try:
         values = np.asarray(table.data[column.name], np.float64)

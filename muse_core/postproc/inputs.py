@@ -8,13 +8,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from muse_core.data.calibration import read_astrometry, read_columns, read_offsets, read_output_wcs
+from muse_core.data.calibration import read_astrometry, read_curve, read_offsets, read_output_wcs
 from muse_core.data.exposure import Exposure
 from muse_core.data.pixtable import PixelTableFile, open_pixtable
 from muse_core.framework import Frame, Frames, InputError, RecipeError
 from muse_core.postproc.autocalib import EXCLUDE_VARIABLE, raman_half_width
 from muse_core.postproc.header_values import get_str
 from muse_core.postproc.ifu_scales import fit_ifu_scales, is_merged
+from muse_core.postproc.mixtures import check_combination
 from muse_core.postproc.observation import overridden_pointing
 from muse_core.postproc.positioning import OffsetRow
 from muse_core.postproc.reduction import PIXTABLE, Reduction
@@ -167,12 +168,12 @@ def load_calibrations(frames: Frames, p: ParamValues, settings: Settings, ctx: R
         used.append(frame)
         return value
 
-    calib.response = load("STD_RESPONSE", lambda f: _curve(f, ("lambda", "response", "resperr")))
+    calib.response = load("STD_RESPONSE", lambda f: read_curve(f, ("lambda", "response", "resperr")))
     if calib.response is not None:
         calib.response_header = load_header(frames.first("STD_RESPONSE"))
-    calib.extinction = load("EXTINCT_TABLE", lambda f: _curve(f, ("lambda", "extinction")))
+    calib.extinction = load("EXTINCT_TABLE", lambda f: read_curve(f, ("lambda", "extinction")))
     telluric = ("lambda", "ftelluric", "ftellerr")
-    calib.telluric = load("STD_TELLURIC", lambda f: _curve(f, telluric, positive=True))
+    calib.telluric = load("STD_TELLURIC", lambda f: read_curve(f, telluric, positive=True))
     calib.astrometry = load("ASTROMETRY_WCS", read_astrometry)
     rows = load("OFFSET_LIST", read_offsets)
     calib.offsets = None if rows is None else [OffsetRow(*row) for row in rows]
@@ -188,23 +189,6 @@ def load_calibrations(frames: Frames, p: ParamValues, settings: Settings, ctx: R
     if "cube" in settings.save:
         calib.filters = _load_filters(frames, p, ctx, calib.used_by_images)
     return calib
-
-
-def _curve(frame: Frame, columns: tuple[str, ...], *, positive: bool = False) -> tuple:
-    """Read a calibration curve that has a usable row at least."""
-    import numpy as np
-
-    values = read_columns(frame, columns)
-    usable = np.isfinite(np.array(values, dtype=float)).all(axis=0)
-    if not (usable & (np.asarray(values[1]) > 0.0) if positive else usable).any():
-        raise InputError(
-            frame.path,
-            f"columns {', '.join(columns)}",
-            expected="finite numbers" + (f", {columns[1]} > 0" if positive else ""),
-            found=f"none in {usable.size} rows",
-            remedy=f"Give a {frame.tag} made by the MUSE pipeline, or leave it out.",
-        )
-    return values
 
 
 def _require_sky_frames(frames: Frames, p: ParamValues, ctx: RunContext) -> None:
@@ -328,18 +312,9 @@ def sort_exposures(frames: Iterable[Frame], p: ParamValues, ctx: RunContext) -> 
         members = _one_per_ifu(groups[date], number, date, ctx)
         reductions.append(_merge(number, members, cut, slice_offsets, ctx))
         reductions[-1].overrides = overrides
-    _check_combination(reductions, p, ctx)
-    return reductions
-
-
-def _check_combination(exposures: list[Reduction], p: ParamValues, ctx: RunContext) -> None:
-    """Refuse to combine exposures in pixel coordinates, in which they do not lie on each other."""
     combined = parse_save(p.save) & {"cube", "combined", "stacked"}
-    if len(exposures) > 1 and not p.astrometry and (combined or ctx.compat):
-        raise RecipeError(
-            f"{len(exposures)} exposures cannot be combined with astrometry=false: their pixel coordinates "
-            "have nothing in common; leave astrometry on, or reduce one exposure at a time"
-        )
+    check_combination(len(reductions), astrometry=p.astrometry, wanted=bool(combined) or ctx.compat)
+    return reductions
 
 
 def _one_per_ifu(

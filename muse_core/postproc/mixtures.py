@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Exposures that are combined although they differ in what one would expect to be the same: warnings."""
+"""Exposures that are combined although they differ in what one would expect to be the same."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from muse_core.framework import RecipeError
 from muse_core.postproc.header_values import get_str
 from muse_core.postproc.reduction import PIXTABLE, Reduction
 from muse_core.postproc.row_limits import RowLimits
@@ -53,3 +54,22 @@ def separate_fields(limits: list[RowLimits]) -> list[list[int]]:
         groups = [group for group in groups if group not in near]
         groups.append(sorted([*(j for group in near for j in group), i]))
     return sorted(groups)
+
+
+def check_combination(number: int, *, astrometry: bool, wanted: bool) -> None:
+    """Refuse to combine exposures in pixel coordinates, in which they do not lie on each other.
+
+    Parameters
+    ----------
+    number : int
+        of exposures
+    astrometry : bool
+        they are put on the sky
+    wanted : bool
+        a product of all of them is asked for
+    """
+    if number > 1 and wanted and not astrometry:
+        raise RecipeError(
+            f"{number} exposures cannot be combined with astrometry=false: their pixel coordinates "
+            "have nothing in common; leave astrometry on, or reduce one exposure at a time"
+        )
