@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from muse_core.framework.settings import compat_mode
 from muse_core.resampling.cosmics import COSMIC_RAY, flag_cosmics
 from muse_core.resampling.cosmics import METHODS as COSMIC_METHODS
 from muse_core.resampling.grid import NOMINAL_STEP_A, OutputGrid
@@ -222,10 +223,13 @@ def find_cosmics(
 
     offset = 0 if below is None else 1
     flags = np.zeros(total, np.uint8)
+    dq = column("dq")
+    if compat_mode():  # in the C recipe rows that came as cosmic rays take part in the statistics
+        dq &= ~np.int32(COSMIC_RAY)
     flag_cosmics(
         column("data"),
         column("stat") if rejection.method == "iraf" else np.empty(0, np.float32),
-        column("dq"),
+        dq,
         np.concatenate(starts),
         nx,
         ny,
