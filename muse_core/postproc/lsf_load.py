@@ -181,7 +181,7 @@ def _stacked(rows: list[npt.NDArray]) -> npt.NDArray[np.float64]:
 def check_lsf_covers(
     lsf: LsfImage | LsfTable, rows_of_slice: npt.NDArray[np.int64], files: Sequence[str | Path] = ()
 ) -> None:
-    """Refuse profiles that miss a slice with data.
+    """Refuse profiles that miss a slice with data, or are empty there.
 
     The C pipeline only warns and then subtracts no lines from these slices.
 
@@ -189,7 +189,10 @@ def check_lsf_covers(
     ----------
     rows_of_slice : int64[1152]   number of rows of each slice in the exposure
     """
-    missing = np.flatnonzero((rows_of_slice > 0) & (lsf.row < 0))
+    without = lsf.row < 0
+    if isinstance(lsf, LsfImage):
+        without = without | (lsf.total.max(axis=1)[lsf.row] <= 0.0)
+    missing = np.flatnonzero((rows_of_slice > 0) & without)
     if missing.size == 0:
         return
     by_ifu: dict[int, list[int]] = {}

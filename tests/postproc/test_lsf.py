@@ -293,3 +293,14 @@ def test_missing_slices_are_named():
     rows[slice_key(13, 4)] = 0
     with pytest.raises(InputError, match=r"slice\(s\) 4 of IFU 10"):
         check_lsf_covers(lsf, rows)
+
+
+def test_empty_profiles_count_as_missing():
+    values = cube()
+    values[1] = 0.0
+    lsf, rows = one_ifu(values), np.zeros(1152, np.int64)
+    rows[slice_key(10, 1)] = 9
+    check_lsf_covers(lsf, rows)
+    rows[slice_key(10, 2)] = 9
+    with pytest.raises(InputError, match=r"slice\(s\) 2 of IFU 10"):
+        check_lsf_covers(lsf, rows)
