@@ -117,6 +117,7 @@ def finish_cube(
             images=inside,
             object_name=name,
             memory_bytes=ctx.memory_bytes // 4,
+            compat=ctx.compat,
         )
         return
     for card in qc:
@@ -180,7 +181,14 @@ def images_from_rows(
     combination: Combination, filters: list[Filter], grid: OutputGrid, settings: Settings, ctx: RunContext
 ) -> RowImages:
     """Make the images from the rows of the exposures instead of the cube (MUSE_COLLAPSE_PIXTABLE)."""
-    images = RowImages(filters, grid, combination.reference, settings.resampling, combination.limits.lam)
+    images = RowImages(
+        filters,
+        grid,
+        combination.reference,
+        settings.resampling,
+        combination.limits.lam,
+        compat=ctx.compat,
+    )
     ctx.log.info("Images are made from the pixel tables, not from the cube")
     for i, member in enumerate(combination.members):
         weight = combination.weights[i] if combination.weights else 1.0

@@ -71,7 +71,7 @@ def check_refraction(reduction: Reduction, p: ParamValues, ctx: RunContext) -> N
 
 def _slabs(reduction: Reduction, grid: OutputGrid, ctx: RunContext) -> Iterator[Slab]:
     cosmics = CosmicRejection("iraf", _SIGMA, NOT_SAME_Y)
-    plan = CubePlan(grid, (0.0, 0.0), Resampling("drizzle", _PIXFRAC), cosmics)
+    plan = CubePlan(grid, (0.0, 0.0), Resampling("drizzle", _PIXFRAC), cosmics, compat=ctx.compat)
     rows = Contribution(reduction.gather, reduction.exposure.rows)
     return cube_slabs([rows], plan, threads=reduction.threads, memory_bytes=ctx.memory_bytes)
 

@@ -202,8 +202,7 @@ def cube_plan(
         combination.reference,
         settings.resampling,
         cosmics,
-        border_rows=ctx.compat,
-        shifted_nearest=ctx.compat,
+        compat=ctx.compat,
         report_flags=bool({"combined", "stacked"} & settings.save) or row_images_requested(),
     )
 

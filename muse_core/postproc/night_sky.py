@@ -110,6 +110,7 @@ def find_sky(
         limits,
         settings.sky_sigma[0],
         ctx.memory_bytes,
+        compat=ctx.compat,
         select=selected,
         progress=ctx.progress,
     )

@@ -110,6 +110,7 @@ def _image_and_mask(
         limits,
         settings.sky_sigma[0],
         ctx.memory_bytes,
+        compat=ctx.compat,
         select=lambda block: (block.lam >= band.low) & (block.lam <= band.high),
         progress=ctx.progress,
     )

@@ -155,7 +155,12 @@ def _deep_field(
     keep = "autocal" in settings.save
     if selected is None:
         white = make_white_image(
-            reduction, reduction.limits(), settings.sky_sigma[0], ctx.memory_bytes, progress=ctx.progress
+            reduction,
+            reduction.limits(),
+            settings.sky_sigma[0],
+            ctx.memory_bytes,
+            compat=ctx.compat,
+            progress=ctx.progress,
         )
         mask = fit_autocal_mask(white.image, np.isfinite(white.image))
         selected = _selector(mask, white)

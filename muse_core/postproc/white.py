@@ -61,6 +61,7 @@ def make_white_image(
     sigma: float,
     memory_bytes: int,
     *,
+    compat: bool,
     select: Callable[[Block], npt.NDArray[np.bool_]] | None = None,
     progress: Callable = lambda slabs, _label: slabs,
 ) -> WhiteImage:
@@ -70,12 +71,15 @@ def make_white_image(
     ----------
     sigma : float
         limit of the median cosmic-ray rejection; 0 = none
+    compat : bool
+        judge cosmic rays as the C pipeline does (see `CubePlan`)
     select : callable or None
         which rows of a block take part
     """
     grid = pixel_grid((limits.x, limits.y, limits.lam))
     cosmics = CosmicRejection("median", sigma, NOT_SAME_Y) if sigma > 0 else None
-    plan = CubePlan(grid, (0.0, 0.0), Resampling("drizzle", PIXFRAC), cosmics, report_flags=True)
+    resampling = Resampling("drizzle", PIXFRAC)
+    plan = CubePlan(grid, (0.0, 0.0), resampling, cosmics, compat=compat, report_flags=True)
 
     def gather(low: float, high: float) -> Block:
         block = reduction.gather(low, high)

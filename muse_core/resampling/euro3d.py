@@ -18,7 +18,6 @@ import numpy as np
 from astropy.io import fits
 from numba import njit
 
-from muse_core.framework.settings import compat_mode
 from muse_core.resampling.cube_cards import (
     Card,
     data_unit_text,
@@ -82,6 +81,7 @@ def write_euro3d(
     images: Iterable[FilterImage] = (),
     object_name: str = "",
     memory_bytes: int = 1 << 28,
+    compat: bool = False,
 ) -> int:
     """Write a Euro3D file from a finished cube.
 
@@ -99,6 +99,8 @@ def write_euro3d(
         Images to append (xEuro3D).
     memory_bytes : int
         Largest amount of memory for the rows in work.
+    compat : bool
+        Cut images, and let right ascensions go below 0, as the C recipe does.
 
     Returns
     -------
@@ -108,6 +110,9 @@ def write_euro3d(
     cube = CubeReader(cube_path)
     first = first_finite_planes(cube.data)
     used = first < cube.data.shape[0]
+    ra, dec = grid.voxel_centres()
+    if not str(grid.ctype[0]).startswith("PIXEL") and not compat:
+        ra = np.mod(ra, 360.0)
     with Path(path).open("wb") as stream:
         header = euro3d_primary(primary_header, unit)
         stream.write(primary_bytes(header, 0))
@@ -117,7 +122,7 @@ def write_euro3d(
         stream.write(table.tostring().encode("ascii"))
         start = stream.tell()
         total = ByteSum()
-        for rows in spectrum_rows(cube, first, grid, layout, memory_bytes):
+        for rows in spectrum_rows(cube, first, (ra, dec), layout, memory_bytes):
             total.add(rows)
             stream.write(memoryview(rows).cast("B"))
         _pad(stream, start)
@@ -127,7 +132,7 @@ def write_euro3d(
         stream.write(table.tostring().encode("ascii"))
         stream.seek(end)
         _append(stream, *group_table(group, grid))
-        shown = _columns_shown(used)
+        shown = _used_size(used) if compat else (slice(None), slice(None))
         for image in images:
             for hdu in filter_extension_pair(image, grid, unit, object_name):
                 hdu.data = hdu.data[shown]
@@ -136,13 +141,13 @@ def write_euro3d(
     return int(used.sum())
 
 
-def _columns_shown(used: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
-    """Return the part of an image that is written: all of it.
+def _used_size(used: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Return the part of an image that the C recipe writes.
 
-    The C recipe makes images as large as the spaxels with data, but from the first row and column of the
-    cube, and so loses the end of the field if the beginning is empty; compat.
+    It is as large as the spaxels with data, but begins at the first row and column of the cube, and so loses
+    the end of the field if the beginning is empty.
     """
-    if not compat_mode() or not used.any():
+    if not used.any():
         return slice(None), slice(None)
     rows, columns = np.nonzero(used.any(axis=1))[0], np.nonzero(used.any(axis=0))[0]
     return slice(int(rows[-1] - rows[0]) + 1), slice(int(columns[-1] - columns[0]) + 1)
@@ -190,13 +195,11 @@ def spectrum_layout(nz: int) -> np.dtype:
 
 
 def spectrum_rows(
-    cube: CubeReader, first, grid, layout: np.dtype, memory_bytes: int
+    cube: CubeReader, first, centres: tuple[npt.NDArray, npt.NDArray], layout: np.dtype, memory_bytes: int
 ) -> Iterator[npt.NDArray]:
     """Rows of E3D_DATA, some image columns at a time; x is the slow index."""
     nz, ny, nx = cube.data.shape
-    ra, dec = grid.voxel_centres()
-    if not str(grid.ctype[0]).startswith("PIXEL") and not compat_mode():  # the C recipe lets RA go below 0
-        ra = np.mod(ra, 360.0)
+    ra, dec = centres
     columns = max(1, int(memory_bytes) // (40 * nz * ny))  # two copies of 12 bytes, two inputs of 8
     for x0 in range(0, nx, columns):
         x1 = min(x0 + columns, nx)

@@ -84,6 +84,7 @@ def make_layer(
     last: int,
     *,
     keep_rows: bool,
+    compat: bool,
 ) -> Layer:
     """Gather the rows of the planes first .. last - 1 and put them into voxel order (stable).
 
@@ -95,9 +96,11 @@ def make_layer(
         wavelengths that can belong to these planes
     keep_rows : bool
         keep the row numbers
+    compat : bool
+        find spaxels with the rounding of the C pipeline
     """
     blocks = [contribution.gather(*limits) for contribution in contributions]
-    voxels = [_locate(block, grid, reference, first, last) for block in blocks]
+    voxels = [_locate(block, grid, reference, first, last, compat=compat) for block in blocks]
     # one element more than there will be, see `place_rows`
     starts = np.zeros((last - first) * grid.nx * grid.ny + 2, np.int32)
     for voxel in voxels:
@@ -125,10 +128,10 @@ def make_layer(
 
 
 def _locate(
-    block: Block, grid: OutputGrid, reference: tuple[float, float], first: int, last: int
+    block: Block, grid: OutputGrid, reference: tuple[float, float], first: int, last: int, *, compat: bool
 ) -> npt.NDArray[np.int32]:
     """Return the voxel of each row, counted from plane `first`; -1 for rows of other planes."""
-    spaxel = find_spaxels(grid, reference, block.xpos, block.ypos)
+    spaxel = find_spaxels(grid, reference, block.xpos, block.ypos, compat=compat)
     voxel = np.empty(len(block), np.int32)
     locate_plane(block.lam, grid.crval[2], grid.crpix[2], grid.dlambda, grid.log_wavelength, grid.nz, voxel)
     number_voxels(spaxel, first, last - first, grid.nx * grid.ny, voxel)

@@ -90,6 +90,8 @@ class RowImages:
         Settings of the cube; nearest is replaced by linear.
     wavelengths : (float, float)
         Limits of the combined table, for the filter fraction.
+    compat : bool
+        Find spaxels with the rounding of the C pipeline.
     """
 
     def __init__(
@@ -99,10 +101,13 @@ class RowImages:
         reference: tuple[float, float],
         resampling: Resampling,
         wavelengths: tuple[float, float],
+        *,
+        compat: bool = False,
     ) -> None:
         self.images = [RowImage(band, grid, wavelengths) for band in filters]
         self._grid = grid
         self._reference = reference
+        self._compat = compat
         self._resampling = resampling
         self._method = METHODS[resampling.method]
         if self._method == NEAREST:
@@ -122,7 +127,7 @@ class RowImages:
     def add_block(self, block: Block, weight: float = 1.0) -> None:
         """Add rows of an exposure of some weight; bad ones and cosmic rays (dq != 0) are left out."""
         grid = self._grid
-        spaxel = find_spaxels(grid, self._reference, block.xpos, block.ypos)
+        spaxel = find_spaxels(grid, self._reference, block.xpos, block.ypos, compat=self._compat)
         for image in self.images:
             add_rows_to_image(
                 block.xpos,

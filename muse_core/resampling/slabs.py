@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from muse_core.framework.settings import compat_mode
 from muse_core.resampling.cosmics import COSMIC_RAY, flag_cosmics
 from muse_core.resampling.cosmics import METHODS as COSMIC_METHODS
 from muse_core.resampling.grid import NOMINAL_STEP_A, OutputGrid
@@ -54,12 +53,12 @@ class CubePlan:
         coordinates to which the stored row positions are relative
     resampling : Resampling
     cosmics : CosmicRejection or None
-    border_rows : bool
-        True: rows of any wavelength outside the grid belong to the first or last plane, as in the C recipe;
-        False: only those near enough to matter (differs for OUTPUT_WCS grids shorter than the data)
-    shifted_nearest : bool
-        True: `nearest` takes the positions of the rows relative to the reference for full coordinates, as the
-        C recipe does (13485 of 13485 choices reproduced)
+    compat : bool
+        True: as in the C recipe, rows of any wavelength outside the grid belong to the first or last plane
+        (otherwise only those near enough to matter; differs for OUTPUT_WCS grids shorter than the data),
+        `nearest` takes the positions of the rows relative to the reference for full coordinates (13485 of
+        13485 choices reproduced), spaxels are found with its rounding (`c_rounding`), and rows that came as
+        cosmic rays take part in the statistics
     report_flags : bool
         hand out which rows were flagged as cosmic rays
     """
@@ -68,8 +67,7 @@ class CubePlan:
     reference: tuple[float, float]
     resampling: Resampling
     cosmics: CosmicRejection | None = None
-    border_rows: bool = False
-    shifted_nearest: bool = False
+    compat: bool = False
     report_flags: bool = False
 
     @property
@@ -118,7 +116,7 @@ def voxel_grid(plan: CubePlan) -> VoxelGrid:
     centre1, centre2 = grid.voxel_centres()
     cosine = np.cos(np.radians(centre2)) if grid.celestial else np.ones_like(centre1)
     reference = (float(plan.reference[0]), float(plan.reference[1]))
-    if plan.shifted_nearest and plan.resampling.method == "nearest":
+    if plan.compat and plan.resampling.method == "nearest":
         reference = (0.0, 0.0)
     scale = (float(grid.scale[0]), float(grid.scale[1]))
     step = (abs(float(grid.matrix[0][0])) / scale[0], abs(float(grid.matrix[1][1])) / scale[1])
@@ -170,12 +168,18 @@ def slabs_between(
         low, high = edges[number], edges[number + 1]
         limits = _wavelength_limits(plan, low, high)
         return make_layer(
-            contributions, plan.grid, plan.reference, limits, low, high, keep_rows=plan.report_flags
+            contributions,
+            plan.grid,
+            plan.reference,
+            limits,
+            low,
+            high,
+            keep_rows=plan.report_flags,
+            compat=plan.compat,
         )
 
     def reject(below: Layer | None, layer: Layer, above: Layer | None) -> Layer:
-        if plan.cosmics:
-            find_cosmics(below, layer, above, plan.grid.ny, plan.grid.nx, plan.cosmics)
+        find_cosmics(below, layer, above, plan)
         return layer
 
     def resample(below: Layer | None, layer: Layer, above: Layer | None) -> Slab | None:
@@ -194,16 +198,17 @@ def _wavelength_limits(plan: CubePlan, first: int, last: int) -> tuple[float, fl
     high = grid.edge(min(last, grid.nz)) + _MARGIN_A
     near = (plan.reach + 1) * float(np.max(grid.plane_width(np.array([0, grid.nz - 1]))))
     if first <= 0:
-        low = -np.inf if plan.border_rows else low - near
+        low = -np.inf if plan.compat else low - near
     if last >= grid.nz:
-        high = np.inf if plan.border_rows else high + near
+        high = np.inf if plan.compat else high + near
     return low, high
 
 
-def find_cosmics(
-    below: Layer | None, layer: Layer, above: Layer | None, ny: int, nx: int, rejection: CosmicRejection
-) -> None:
+def find_cosmics(below: Layer | None, layer: Layer, above: Layer | None, plan: CubePlan) -> None:
     """Set `judged` of a layer; the neighbours lend it their nearest planes."""
+    rejection, nx, ny = plan.cosmics, plan.grid.nx, plan.grid.ny
+    if rejection is None:
+        return
     spaxels = ny * nx
     pieces = [(layer, layer.first, layer.last)]
     if below is not None:
@@ -224,7 +229,7 @@ def find_cosmics(
     offset = 0 if below is None else 1
     flags = np.zeros(total, np.uint8)
     dq = column("dq")
-    if compat_mode():  # in the C recipe rows that came as cosmic rays take part in the statistics
+    if plan.compat:  # in the C recipe rows that came as cosmic rays take part in the statistics
         dq &= ~np.int32(COSMIC_RAY)
     flag_cosmics(
         column("data"),

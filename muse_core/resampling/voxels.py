@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from muse_core.framework.settings import compat_mode
 from muse_core.resampling.c_rounding import locate_through_angles
 from muse_core.resampling.grid import OutputGrid
 
@@ -21,6 +20,8 @@ def find_spaxels(
     reference: tuple[float, float],
     xpos: npt.NDArray[np.float32],
     ypos: npt.NDArray[np.float32],
+    *,
+    compat: bool,
 ) -> npt.NDArray[np.int32]:
     """Return the spaxel (iy * nx + ix) of each row; rows outside of the grid go to its border.
 
@@ -28,13 +29,15 @@ def find_spaxels(
     ----------
     reference : (float, float)
         coordinates to which the positions are relative (celestial grids)
+    compat : bool
+        round as the C pipeline does
     """
     spaxel = np.empty(xpos.size, np.int32)
     crval1, crval2 = grid.crval[:2]
     if grid.celestial:
         inverse = np.linalg.inv(np.array(grid.matrix))
         pole = (*map(float, reference), crval1, crval2, inverse, grid.crpix[0], grid.crpix[1])
-        locate = locate_through_angles if compat_mode() else locate_celestial
+        locate = locate_through_angles if compat else locate_celestial
         locate(xpos, ypos, *pole, grid.nx, grid.ny, spaxel)
     else:
         steps = (grid.matrix[0][0], grid.matrix[1][1])
