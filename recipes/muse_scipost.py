@@ -206,6 +206,7 @@ RECIPE = RecipeSpec(
 
 def run(frames, p, ctx):
     from muse_core.postproc import final, optional, steps
+    from muse_core.postproc.combination import combine
     from muse_core.postproc.inputs import check_settings, load_calibrations, sort_exposures
     from muse_core.postproc.slice_inputs import load_slice_calibrations, warn_without_lasers
 
@@ -236,7 +237,7 @@ def run(frames, p, ctx):
             positions.append(steps.position_on_sky(exposure, calib, ctx))
         steps.save_positioned(exposure, positions, settings, calib, ctx)
 
-    combination = final.combine(exposures, positions, calib, frames["PIXTABLE_OBJECT"], p, ctx)
+    combination = combine(exposures, positions, calib, frames["PIXTABLE_OBJECT"], p, ctx)
     if "cube" in settings.save:
         final.make_cube(combination, calib, settings, p, ctx)
     final.save_combined(combination, settings, ctx)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from muse_core.data.block import Block
     from muse_core.framework import ParamValues, RunContext
-    from muse_core.postproc.final import Combination
+    from muse_core.postproc.combination import Combination
     from muse_core.postproc.inputs import Settings
     from muse_core.postproc.reduction import Reduction
     from muse_core.resampling.collapse import Filter, FilterSet
