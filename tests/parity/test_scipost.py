@@ -3,27 +3,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
-from muse_core.framework import run_recipe
 from muse_core.simulate.scipost import simulate_scipost
-from tests.parity.compare import assert_same_product, option_text
+from tests.parity.compare import assert_same_product
+from tests.parity.scipost_runs import Case, run_both
 
 pytestmark = pytest.mark.parity
 
 ALL_TABLES = "cube,individual,positioned,combined"
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """A run: which observation, which frames are left out, which options."""
-
-    field: str
-    options: dict
-    without: tuple[str, ...] = ()
-    env: tuple[tuple[str, str], ...] = ()
 
 
 FIELDS = {
@@ -138,18 +126,5 @@ def observation(tmp_path_factory):
 @pytest.mark.parametrize("name", CASES)
 def test_products_equal_the_c_recipe(name, c_pipeline, compat, observation, tmp_path, monkeypatch):
     case = CASES[name]
-    simulation = observation(case.field)
-    options = {"save": "cube", **case.options}
-    sof = simulation.write_sof(tmp_path / "in.sof", without=case.without)
-    c_pipeline.run("muse_scipost", sof, tmp_path / "c", *option_text(options), env=dict(case.env))
-    for key, value in case.env:
-        monkeypatch.setenv(key, value)
-    (tmp_path / "ours").mkdir()
-    frames = simulation.frames(without=case.without)
-    ours = {
-        p.path.name: p.path for p in run_recipe("muse_scipost", frames, options, workdir=tmp_path / "ours")
-    }
-    reference = {path.name: path for path in (tmp_path / "c").glob("*.fits")}
-    assert set(ours) == set(reference)
-    for filename, path in sorted(reference.items()):
-        assert_same_product(path, ours[filename])
+    for peer, ours in run_both(c_pipeline, observation(case.field), case, tmp_path, monkeypatch).values():
+        assert_same_product(peer, ours)

@@ -3,30 +3,18 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 from astropy.io import fits
 
-from muse_core.framework import run_recipe
 from muse_core.simulate.scipost import simulate_scipost
-from tests.parity.compare import assert_same_product, option_text
+from tests.parity.compare import assert_same_product
+from tests.parity.scipost_runs import Case, run_both
 
 pytestmark = pytest.mark.parity
 
 SUPERFLAT = (("MUSE_SUPERFLAT_POS", "150.2,-31.0,40.0"),)
 SMALL = {"slices": 6, "columns": 24}
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """A run: which observation, which frames are left out, which options."""
-
-    field: str
-    options: dict
-    without: tuple[str, ...] = ()
-    env: tuple[tuple[str, str], ...] = ()
 
 
 FIELDS = {
@@ -89,23 +77,6 @@ def roughen(path, seed):
     with fits.open(path, mode="update") as hdus:
         values = hdus["PIXTABLE_FLAT_FIELD"].data["data"]
         values *= 1 + 0.05 * np.random.default_rng(seed).normal(size=values.size)
-
-
-def run_both(c_pipeline, simulation, case, tmp_path, monkeypatch):
-    options = {"save": "cube", **case.options}
-    sof = simulation.write_sof(tmp_path / "in.sof", without=case.without)
-    c_pipeline.run("muse_scipost", sof, tmp_path / "c", *option_text(options), env=dict(case.env))
-    for key, value in case.env:
-        monkeypatch.setenv(key, value)
-    (tmp_path / "ours").mkdir()
-    products = run_recipe(
-        "muse_scipost", simulation.frames(without=case.without), options, workdir=tmp_path / "ours"
-    )
-    ours = {product.path.name: product.path for product in products}
-    peer = {path.name: path for path in (tmp_path / "c").glob("*.fits")}
-    peer.pop("fov_clean.fits", None)  # left behind by the C pipeline with sdpCube, not a product
-    assert set(ours) == set(peer)
-    return {name: (peer[name], ours[name]) for name in sorted(peer)}
 
 
 @pytest.mark.parametrize("name", CASES)

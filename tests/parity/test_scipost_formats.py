@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 from astropy.io import fits
 
 from muse_core.framework import run_recipe
 from muse_core.simulate.scipost import simulate_scipost
-from tests.parity.compare import assert_same_product, option_text
+from tests.parity.compare import assert_same_product
+from tests.parity.scipost_runs import Case, run_both
 
 pytestmark = pytest.mark.parity
 
@@ -19,16 +18,6 @@ pytestmark = pytest.mark.parity
 IGNORE = ("^PROCSOFT$",)
 #: with images from the rows the C recipe mostly calls a filter covered to 100 %, whatever the data cover
 IGNORE_ROWS = (*IGNORE, "FILTER FRACTION$")
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """A run: which observation, which frames are left out, which options."""
-
-    field: str
-    options: dict
-    without: tuple[str, ...] = ()
-    env: tuple[tuple[str, str], ...] = ()
 
 
 FIELDS = {
@@ -79,22 +68,11 @@ def observation(tmp_path_factory):
 @pytest.mark.parametrize("name", CASES)
 def test_products_equal_the_c_recipe(name, c_pipeline, compat, observation, tmp_path, monkeypatch):
     case = CASES[name]
+    ignore = IGNORE_ROWS if case.env == ROWS else IGNORE
     simulation = observation(case.field)
-    options = {"skymethod": "none", "save": "cube", **case.options}
-    sof = simulation.write_sof(tmp_path / "in.sof", without=case.without)
-    c_pipeline.run("muse_scipost", sof, tmp_path / "c", *option_text(options), env=dict(case.env))
-    for key, value in case.env:
-        monkeypatch.setenv(key, value)
-    (tmp_path / "ours").mkdir()
-    frames = simulation.frames(without=case.without)
-    ours = {
-        p.path.name: p.path for p in run_recipe("muse_scipost", frames, options, workdir=tmp_path / "ours")
-    }
-    reference = {path.name: path for path in (tmp_path / "c").glob("*.fits")}
-    reference.pop("fov_clean.fits", None)  # left behind by the C pipeline with sdpCube, not a product
-    assert set(ours) == set(reference)
-    for filename, path in sorted(reference.items()):
-        assert_same_product(path, ours[filename], ignore=IGNORE_ROWS if case.env == ROWS else IGNORE)
+    products = run_both(c_pipeline, simulation, case, tmp_path, monkeypatch, skymethod="none")
+    for peer, ours in products.values():
+        assert_same_product(peer, ours, ignore=ignore)
 
 
 def test_every_format_holds_the_same_numbers(observation, tmp_path):
