@@ -205,10 +205,12 @@ RECIPE = RecipeSpec(
 
 
 def run(frames, p, ctx):
-    from muse_core.postproc import final, optional, steps
-    from muse_core.postproc.combination import combine
-    from muse_core.postproc.inputs import check_settings, load_calibrations, sort_exposures
-    from muse_core.postproc.slice_inputs import load_slice_calibrations, warn_without_lasers
+    from muse_core.postproc import stages as optional
+    from muse_core.postproc.combination.combine import combine
+    from muse_core.postproc.cube import make_cube as final
+    from muse_core.postproc.exposure import products as steps
+    from muse_core.postproc.inputs.calibrations import check_settings, load_calibrations, sort_exposures
+    from muse_core.postproc.inputs.slice_calibrations import load_slice_calibrations, warn_without_lasers
 
     settings = check_settings(p, ctx)
     calib = load_calibrations(frames, p, settings, ctx)

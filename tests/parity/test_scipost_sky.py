@@ -13,10 +13,10 @@ import pytest
 from astropy.io import fits
 
 from muse_core.framework import run_recipe
-from muse_core.postproc.lsf import average_lsf, rows_by_slice
-from muse_core.postproc.lsf_load import load_lsf
-from muse_core.postproc.sky_fit import FAINT_IN_FIT, line_spectrum
-from muse_core.postproc.sky_lines import load_sky_lines
+from muse_core.postproc.lsf.images import average_lsf, rows_by_slice
+from muse_core.postproc.lsf.load import load_lsf
+from muse_core.postproc.sky.line_fit import FAINT_IN_FIT, line_spectrum
+from muse_core.postproc.sky.line_list import load_sky_lines
 from muse_core.simulate.scipost import simulate_scipost
 from tests.parity.compare import assert_same_product
 

@@ -4,8 +4,7 @@ import pytest
 from astropy.io import fits
 from postproc_golden import golden, load_table
 
-from muse_core.postproc.autocal_mask import fit_autocal_mask
-from muse_core.postproc.autocalib import (
+from muse_core.postproc.autocalibration.factors import (
     EDGES,
     EDGES_LASER,
     SliceSums,
@@ -14,7 +13,8 @@ from muse_core.postproc.autocalib import (
     load_factors,
     range_edges,
 )
-from muse_core.postproc.slice_levels import SliceLevels, clipped_mean, clipped_total, correct_slices
+from muse_core.postproc.autocalibration.levels import SliceLevels, clipped_mean, clipped_total, correct_slices
+from muse_core.postproc.autocalibration.mask import fit_autocal_mask
 
 
 def make_rows(levels, *, n_column=30, n_row=60, lam=5100.0):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from postproc_golden import golden, load_table
 
-from muse_core.postproc.dar import (
+from muse_core.postproc.refraction.dar import (
     SKIPPED_CARD,
     apply_dar,
     fit_dar,
@@ -11,7 +11,7 @@ from muse_core.postproc.dar import (
     read_air,
     skip_cards,
 )
-from muse_core.postproc.refraction import (
+from muse_core.postproc.refraction.refractive_index import (
     Air,
     refractive_index,
     saturation_pressure_iapws,

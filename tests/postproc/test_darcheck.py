@@ -2,7 +2,8 @@
 import numpy as np
 import pytest
 
-from muse_core.postproc.darcheck import (
+from muse_core.postproc.refraction.gaussian_centroid import fit_gaussian
+from muse_core.postproc.refraction.residual import (
     CentroidTrack,
     Source,
     apply_dar_check,
@@ -10,7 +11,6 @@ from muse_core.postproc.darcheck import (
     fit_dar_check,
     reference_plane,
 )
-from muse_core.postproc.gaussian_centroid import fit_gaussian
 
 LAM = np.arange(4750.0, 9350.0, 100.0)
 

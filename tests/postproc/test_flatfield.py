@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from muse_core.postproc.flatfield import (
+from muse_core.postproc.flatfield.spectrum import (
     RANGES,
     SmoothingRange,
     apply_flat_spectrum,

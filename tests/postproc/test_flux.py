@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from muse_core.postproc.curves import interpolate, make_curve
-from muse_core.postproc.flux import DQ_MISSING, apply_flux, fit_flux
+from muse_core.data.curves import interpolate, make_curve
+from muse_core.postproc.flux.calibration import DQ_MISSING, apply_flux, fit_flux
 
 HEADER = {"EXPTIME": 100.0}
 RESPONSE = ([4000.0, 10000.0], [50.0, 50.0], [0.0, 0.0])  # 1e20 erg per count at 50 mag

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from muse_core.postproc.mixtures import separate_fields
-from muse_core.postproc.row_limits import RowLimits
+from muse_core.postproc.combination.checks import separate_fields
+from muse_core.postproc.exposure.row_limits import RowLimits
 
 pytestmark = pytest.mark.unit
 

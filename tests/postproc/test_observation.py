@@ -4,8 +4,8 @@ import logging
 import numpy as np
 import pytest
 
-from muse_core.postproc.header_values import get_float, is_narrow_field, uses_laser_guide_stars
-from muse_core.postproc.observation import (
+from muse_core.data.header_values import get_float, is_narrow_field, uses_laser_guide_stars
+from muse_core.postproc.exposure.pointing import (
     airmass,
     airmass_at,
     overridden_pointing,

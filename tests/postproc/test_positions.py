@@ -5,20 +5,25 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from postproc_golden import golden, load_columns, load_table, ulps
 
-from muse_core.postproc.astrometry import apply_astrometry, default_solution, effective_cd, fit_astrometry
-from muse_core.postproc.dar import apply_dar, fit_dar
-from muse_core.postproc.flux import apply_flux, fit_flux
-from muse_core.postproc.ifu_scales import apply_ifu_scale, fit_ifu_scales, is_merged
-from muse_core.postproc.observation import airmass
-from muse_core.postproc.positioning import (
+from muse_core.postproc.astrometry.position import (
     OffsetRow,
     apply_common_reference,
     apply_flux_scale,
     apply_position,
     fit_position,
 )
-from muse_core.postproc.radial_velocity import apply_radial_velocity, fit_radial_velocity
-from muse_core.postproc.weights import fit_weights, mean_strehl
+from muse_core.postproc.astrometry.projection import (
+    apply_astrometry,
+    default_solution,
+    effective_cd,
+    fit_astrometry,
+)
+from muse_core.postproc.combination.weights import fit_weights, mean_strehl
+from muse_core.postproc.exposure.ifu_scales import apply_ifu_scale, fit_ifu_scales, is_merged
+from muse_core.postproc.exposure.pointing import airmass
+from muse_core.postproc.flux.calibration import apply_flux, fit_flux
+from muse_core.postproc.refraction.dar import apply_dar, fit_dar
+from muse_core.postproc.velocity.radial_velocity import apply_radial_velocity, fit_radial_velocity
 
 HEADER = {
     "RA": 150.1,

@@ -4,8 +4,8 @@ import math
 import numpy as np
 import pytest
 
-from muse_core.postproc.earth_motion import diurnal_velocity, earth_velocity, greenwich_sidereal_time
-from muse_core.postproc.radial_velocity import apply_radial_velocity, fit_radial_velocity
+from muse_core.postproc.velocity.earth_motion import diurnal_velocity, earth_velocity, greenwich_sidereal_time
+from muse_core.postproc.velocity.radial_velocity import apply_radial_velocity, fit_radial_velocity
 
 HEADER = {
     "RA": 150.1,

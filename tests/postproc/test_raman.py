@@ -4,9 +4,9 @@ import pytest
 from astropy.io import fits
 from postproc_golden import golden, load_table, ulps
 
-from muse_core.postproc.lsf import LsfImage, pad_samples
-from muse_core.postproc.lsf_load import load_lsf
-from muse_core.postproc.raman import (
+from muse_core.postproc.lsf.images import LsfImage, pad_samples
+from muse_core.postproc.lsf.load import load_lsf
+from muse_core.postproc.raman.model import (
     RamanModel,
     RamanSums,
     apply_raman,

@@ -9,11 +9,11 @@ from muse_core.data.block import Block
 from muse_core.data.exposure import POSITIONS, Exposure
 from muse_core.data.pixtable import open_pixtable
 from muse_core.data.pixtable_writer import PixelTableWriter, column_units
-from muse_core.postproc.astrometry import AstrometryModel, apply_astrometry
-from muse_core.postproc.dar import DarModel, apply_dar
-from muse_core.postproc.positioning import rotate_rows, shift_rows
-from muse_core.postproc.refraction import Air, refractive_index
-from muse_core.postproc.row_limits import find_limits
+from muse_core.postproc.astrometry.position import rotate_rows, shift_rows
+from muse_core.postproc.astrometry.projection import AstrometryModel, apply_astrometry
+from muse_core.postproc.exposure.row_limits import find_limits
+from muse_core.postproc.refraction.dar import DarModel, apply_dar
+from muse_core.postproc.refraction.refractive_index import Air, refractive_index
 
 pytestmark = pytest.mark.law
 SCALE = 0.2 / 3600

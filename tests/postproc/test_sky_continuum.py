@@ -10,9 +10,9 @@ import pytest
 from astropy.io import fits
 
 from muse_core.framework import run_recipe
-from muse_core.postproc.sky_continuum import ROWS_VARIABLE
-from muse_core.postproc.sky_means import MeanSpectrum
-from muse_core.postproc.sky_sample import fit_sky_sample, half_sample_mode
+from muse_core.postproc.sky.continuum import ROWS_VARIABLE
+from muse_core.postproc.sky.mean_spectrum import MeanSpectrum
+from muse_core.postproc.sky.sample import fit_sky_sample, half_sample_mode
 from muse_core.simulate.scene import Galaxy, Scene, Star
 from muse_core.simulate.scipost import simulate_scipost
 
@@ -193,7 +193,7 @@ def test_continuum_holds_no_object_light(tmp_path):
 
 @pytest.mark.law
 def test_continuum_does_not_depend_on_threads_or_chunks(empty_fields, tmp_path, monkeypatch):
-    from muse_core.postproc import reduction
+    from muse_core.postproc.exposure import reduction
 
     frames = empty_fields["table"].frames(without=("SKY_CONTINUUM",))
     found = []

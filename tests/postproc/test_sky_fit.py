@@ -8,9 +8,10 @@ from postproc_golden import golden, load_columns, load_table
 from scipy.optimize import leastsq
 
 from muse_core.framework import RecipeError
-from muse_core.postproc.lsf import LsfImage, average_lsf, pad_samples, rows_by_slice
-from muse_core.postproc.lsf_load import load_lsf
-from muse_core.postproc.sky_fit import (
+from muse_core.postproc.lsf.images import LsfImage, average_lsf, pad_samples, rows_by_slice
+from muse_core.postproc.lsf.load import load_lsf
+from muse_core.postproc.sky.levenberg_marquardt import fit_least_squares
+from muse_core.postproc.sky.line_fit import (
     FAINT_IN_FIT,
     add_hermite_lines,
     find_sorted,
@@ -21,9 +22,8 @@ from muse_core.postproc.sky_fit import (
     image_objective,
     line_spectrum,
 )
-from muse_core.postproc.sky_lines import SkyLines, load_sky_continuum, load_sky_lines
-from muse_core.postproc.sky_lm import fit_least_squares
-from muse_core.postproc.sky_spectrum import SkySpectrum
+from muse_core.postproc.sky.line_list import SkyLines, load_sky_continuum, load_sky_lines
+from muse_core.postproc.sky.spectrum import SkySpectrum
 
 
 # ------------------------------------------------------------ optimiser

@@ -9,10 +9,10 @@ from astropy.io import fits
 from postproc_golden import golden
 
 from muse_core.framework import InputError
-from muse_core.postproc import sky_products
-from muse_core.postproc.sky_lines import SkyLines, load_sky_continuum, load_sky_lines, oh_fluxes
-from muse_core.postproc.sky_mask import fit_sky_mask
-from muse_core.postproc.sky_spectrum import SkySpectrum
+from muse_core.postproc.sky import products as sky_products
+from muse_core.postproc.sky.line_list import SkyLines, load_sky_continuum, load_sky_lines, oh_fluxes
+from muse_core.postproc.sky.spectrum import SkySpectrum
+from muse_core.postproc.white_light.sky_mask import fit_sky_mask
 
 pytestmark = pytest.mark.unit
 

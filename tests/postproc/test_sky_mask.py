@@ -7,7 +7,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from muse_core.framework import InputError, RecipeError
-from muse_core.postproc.sky_mask import SkyMask, fit_sky_mask, load_sky_mask
+from muse_core.postproc.white_light.sky_mask import SkyMask, fit_sky_mask, load_sky_mask
 
 pytestmark = pytest.mark.unit
 

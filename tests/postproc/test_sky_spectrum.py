@@ -8,7 +8,7 @@ import pytest
 from postproc_golden import golden, load_columns
 
 from muse_core.framework import RecipeError
-from muse_core.postproc.sky_spectrum import Curve, SkySpectrumSum, inside, subtract_curve
+from muse_core.postproc.sky.spectrum import Curve, SkySpectrumSum, inside, subtract_curve
 
 
 def rows(n=6000, seed=2, low=6000.0, high=6040.0):

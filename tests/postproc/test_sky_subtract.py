@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from muse_core.postproc.line_windows import LineWindows
-from muse_core.postproc.lsf import LsfImage, pad_samples, rows_by_slice, slice_key
-from muse_core.postproc.lsf_table import LsfTable
-from muse_core.postproc.sky_lines import SkyLines
-from muse_core.postproc.sky_subtract import line_model, subtract_lines
+from muse_core.postproc.lsf.images import LsfImage, pad_samples, rows_by_slice, slice_key
+from muse_core.postproc.lsf.tables import LsfTable
+from muse_core.postproc.sky.line_list import SkyLines
+from muse_core.postproc.sky.line_subtraction import line_model, subtract_lines
+from muse_core.postproc.sky.line_windows import LineWindows
 
 IFU = 7
 

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""From pixel coordinates to native spherical coordinates of a gnomonic (tangent-plane) projection."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from muse_core.data.functions import HALF_PI, HALF_PI_REST, SMALL, small_arctangent, turn_angle
+from muse_core.data.header_values import Header, get_float, is_narrow_field
+from muse_core.postproc.exposure.pointing import position_angle
+
+Limits = tuple[float, float, float, float]
+"""Smallest and largest xpos, smallest and largest ypos of an exposure."""
+
+_RAD = math.pi / 180.0
+_FAST_DEG = 0.9 * math.degrees(SMALL)
+_ROWS = 1024
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class AstrometryModel:
+    """Linear transformation from pixels to the tangent plane."""
+
+    cd: tuple[tuple[float, float], tuple[float, float]]
+    """Effective matrix [deg/pix], rotated to the position angle of the exposure."""
+    x0: float
+    y0: float
+    """Reference pixel, becomes CRPIX1, CRPIX2."""
+
+    def cards(self) -> list[tuple[str, object, str]]:
+        """Header cards that describe the intermediate coordinates."""
+        return [
+            ("CRPIX1", self.x0, ""),
+            ("CRPIX2", self.y0, ""),
+            ("CTYPE1", "RA---TAN", ""),
+            ("CTYPE2", "DEC--TAN", ""),
+            ("CUNIT1", "deg", ""),
+            ("CUNIT2", "deg", ""),
+            ("CD1_1", self.cd[0][0], ""),
+            ("CD1_2", self.cd[0][1], ""),
+            ("CD2_1", self.cd[1][0], ""),
+            ("CD2_2", self.cd[1][1], ""),
+            ("ESO DRS MUSE PIXTABLE WCS", "projected (intermediate)", "Gnomonic proje"),
+        ]
+
+
+def default_solution(*, narrow_field: bool) -> dict[str, float]:
+    """Astrometric solution used if there is no ASTROMETRY_WCS."""
+    x_step, y_step = (0.02519, 0.02542) if narrow_field else (0.2, 0.2)
+    return {
+        "CD1_1": -x_step / 3600,
+        "CD1_2": 0.0,
+        "CD2_1": 0.0,
+        "CD2_2": y_step / 3600,
+        "CRPIX1": 0.0,
+        "CRPIX2": 0.0,
+    }
+
+
+def fit_astrometry(
+    header: Header,
+    limits: Limits,
+    solution: Header | None = None,
+    log: logging.Logger = _log,
+    *,
+    compat: bool = False,
+) -> AstrometryModel:
+    """Prepare the projection of an exposure.
+
+    Parameters
+    ----------
+    header : Header
+        Primary header of the exposure.
+    limits : tuple of 4 float
+        Limits of xpos and ypos **before** the DAR correction (xlo, xhi, ylo, yhi).
+    solution : Header, optional
+        Header with the CD matrix and CRPIX of ASTROMETRY_WCS; default: the nominal solution of the mode.
+    log : logging.Logger
+        Takes the messages.
+    compat : bool
+        Read only keywords that are floats, as the C pipeline does.
+    """
+    if solution is None:
+        narrow_field = is_narrow_field(header)
+        log.warning(
+            "Using default MUSE %cFM astrometry, output world coordinates will be inaccurate!",
+            "N" if narrow_field else "W",
+        )
+        solution = default_solution(narrow_field=narrow_field)
+    cd = effective_cd(solution, position_angle(header, log, compat=compat))
+    crpix = [get_float(solution, key) or 0.0 for key in ("CRPIX1", "CRPIX2")]
+    x_low, x_high, y_low, y_high = (float(v) for v in limits)
+    return AstrometryModel(cd, (x_low + x_high) / 2 + crpix[0], (y_low + y_high) / 2 + crpix[1])
+
+
+def effective_cd(solution: Header, angle_deg: float) -> tuple[tuple[float, float], tuple[float, float]]:
+    """CD matrix of a solution turned by the position angle of the exposure.
+
+    Scales and axis angles of the solution are taken apart and put together again (measured against 2.8.7);
+    without shear this is the product of a rotation and the CD matrix.
+    """
+    cd = {key: get_float(solution, key) or 0.0 for key in ("CD1_1", "CD1_2", "CD2_1", "CD2_2")}
+    cd11, cd12, cd21, cd22 = cd["CD1_1"], cd["CD1_2"], cd["CD2_1"], cd["CD2_2"]
+    determinant = cd11 * cd22 - cd12 * cd21
+    if determinant == 0.0:
+        raise ValueError("the CD matrix of the astrometric solution cannot be inverted")
+    sign = -1.0 if determinant < 0.0 else 1.0
+    x_scale, y_scale = math.hypot(cd11, cd12), math.hypot(cd21, cd22)
+    x_angle = math.atan2(sign * cd12, sign * cd11)
+    y_angle = math.atan2(-cd21, cd22)
+    axes = np.array([[math.cos(x_angle), -math.sin(x_angle)], [math.sin(y_angle), math.cos(y_angle)]])
+    p = math.radians(angle_deg)
+    rotation = np.array([[math.cos(p), -math.sin(p)], [math.sin(p), math.cos(p)]])
+    product = rotation @ np.diag([sign * x_scale, y_scale]) @ np.linalg.inv(axes)
+    return (float(product[0, 0]), float(product[0, 1])), (float(product[1, 0]), float(product[1, 1]))
+
+
+def apply_astrometry(xpos, ypos, model: AstrometryModel) -> None:  # type: ignore[no-untyped-def]
+    """Replace pixel positions by native spherical coordinates, in place.
+
+    Parameters
+    ----------
+    xpos, ypos : float32[n]
+        Pixels; become the native longitude phi and the native latitude theta minus pi/2 [rad].
+    model : AstrometryModel
+        Result of `fit_astrometry`.
+    """
+    (cd11, cd12), (cd21, cd22) = model.cd
+    project_rows(xpos, ypos, cd11, cd12, cd21, cd22, model.x0, model.y0)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def project_rows(xpos, ypos, cd11, cd12, cd21, cd22, x0, y0):  # type: ignore[no-untyped-def]
+    """Kernel of `apply_astrometry`: float32[n] arrays in place, the rest float64.
+
+    Near the pole, but not on it nor on the line where the angle jumps, there is a formula without branches,
+    so that the loop is vectorised.
+    """
+    for start in range(0, xpos.size, _ROWS):
+        stop = min(start + _ROWS, xpos.size)
+        special = 0
+        a, b = xpos[start:stop], ypos[start:stop]
+        for i in range(a.size):
+            x, y = _plane(a[i], b[i], cd11, cd12, cd21, cd22, x0, y0)
+            special += not _is_near(x, y)
+        while start < stop:
+            end = stop
+            if special:  # up to the next special row
+                end = start
+                x, y = _plane(xpos[end], ypos[end], cd11, cd12, cd21, cd22, x0, y0)
+                while end < stop and _is_near(x, y):
+                    end += 1
+                    if end < stop:
+                        x, y = _plane(xpos[end], ypos[end], cd11, cd12, cd21, cd22, x0, y0)
+            a, b = xpos[start:end], ypos[start:end]
+            for i in range(a.size):
+                x, y = _plane(a[i], b[i], cd11, cd12, cd21, cd22, x0, y0)
+                a[i], b[i] = _native_near(x, y)
+            if end < stop:
+                x, y = _plane(xpos[end], ypos[end], cd11, cd12, cd21, cd22, x0, y0)
+                xpos[end], ypos[end] = _native(x, y)
+            start = end + 1
+
+
+@njit(nogil=True, error_model="numpy")
+def _is_near(x, y):  # type: ignore[no-untyped-def]
+    """Say whether `_native_near` is made for a point."""
+    return (x != 0.0) & (x * x + y * y < _FAST_DEG * _FAST_DEG)
+
+
+@njit(nogil=True, error_model="numpy")
+def _plane(xpos, ypos, cd11, cd12, cd21, cd22, x0, y0):  # type: ignore[no-untyped-def]
+    """Return the coordinates of a row in the tangent plane [deg]."""
+    dx, dy = np.float64(xpos) - x0, np.float64(ypos) - y0
+    return cd11 * dx + cd12 * dy, cd21 * dx + cd22 * dy
+
+
+@njit(nogil=True, error_model="numpy")
+def _native_near(x, y):  # type: ignore[no-untyped-def]
+    """Return phi and theta - pi/2 for x != 0 and a distance from the pole below `_FAST_DEG`."""
+    distance = small_arctangent(math.sqrt(x * x + y * y) * _RAD)
+    theta = HALF_PI + (HALF_PI_REST - distance)  # rounded as theta is when it is computed first
+    return turn_angle(x, -y), theta - HALF_PI
+
+
+@njit(nogil=True, error_model="numpy")
+def _native(x, y):  # type: ignore[no-untyped-def]
+    """Return phi and theta - pi/2 for any point."""
+    phi = math.atan2(x, -y)
+    if phi < 0.0:
+        phi += 2.0 * math.pi
+    radius = math.sqrt(x * x + y * y)
+    theta = math.atan(1.0 / _RAD / radius) if radius > 0.0 else math.pi / 2
+    return phi, theta - math.pi / 2

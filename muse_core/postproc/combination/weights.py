@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Weights of exposures in a combination: exposure time and seeing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from muse_core.data.header_values import Header, get_float
+
+SCHEMES = ("exptime", "fwhm", "none")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ExposureWeights:
+    """Weights relative to the first exposure."""
+
+    weights: tuple[float, ...]
+    seeing: str
+    """Where the seeing comes from; empty if it was not used."""
+
+
+def _mean(header: Header, first: str, second: str, *, compat: bool) -> float | None:
+    a = get_float(header, first, compat=compat)
+    b = get_float(header, second, compat=compat)
+    return None if a is None or b is None else (a + b) / 2
+
+
+def _seeing(headers: Sequence[Header], *, compat: bool) -> tuple[tuple[float, ...], str] | None:
+    """FWHM of all exposures from the best source that all of them have."""
+    agx, agy = "ESO OCS SGS AG FWHMX AVG", "ESO OCS SGS AG FWHMY AVG"
+    dimm = "ESO TEL AMBI FWHM START", "ESO TEL AMBI FWHM END"
+    candidates = (
+        ("auto-guider info", [_mean(h, agx, agy, compat=compat) for h in headers]),
+        ("active optics image analysis", [get_float(h, "ESO TEL IA FWHM", compat=compat) for h in headers]),
+        ("DIMM measurements", [_mean(h, *dimm, compat=compat) for h in headers]),
+    )
+    for name, values in candidates:
+        found = tuple(value for value in values if value is not None and value > 0.0)
+        if len(found) == len(headers):
+            return found, name
+    return None
+
+
+def fit_weights(
+    headers: Sequence[Header], scheme: str, log: logging.Logger = _log, *, compat: bool = False
+) -> ExposureWeights | None:
+    """Compute the weights of exposures that are to be combined.
+
+    Parameters
+    ----------
+    headers : sequence of Header
+        Primary headers of the exposures.
+    scheme : str
+        One of `SCHEMES`.
+    log : logging.Logger
+        Takes the messages.
+    compat : bool
+        Read only keywords that are floats, as the C pipeline does.
+
+    Returns
+    -------
+    ExposureWeights or None
+        None if no weights are to be used: a single exposure or scheme "none".
+    """
+    if scheme not in SCHEMES:
+        raise ValueError(f"unknown weighting scheme {scheme!r}, choose one of {', '.join(SCHEMES)}")
+    n = len(headers)
+    if n < 2:
+        return None
+    if scheme == "none":
+        log.info("%d tables, not weighting them", n)
+        return None
+    times = [get_float(header, "EXPTIME", compat=compat) or 0.0 for header in headers]
+    if times[0] <= 0.0:
+        log.warning("First exposure has no positive EXPTIME, exposures are weighted equally")
+        times = [1.0] * n
+    weights = [time / times[0] for time in times]
+    seeing = _seeing(headers, compat=compat) if scheme == "fwhm" else None
+    if seeing is not None:
+        fwhm, source = seeing
+        log.info("%d tables to be weighted using EXPTIME & FWHM (using %s)", n, source)
+        weights = [weight * fwhm[0] / value for weight, value in zip(weights, fwhm, strict=True)]
+        return ExposureWeights(tuple(weights), source)
+    log.info("%d tables to be weighted using EXPTIME.", n)
+    if scheme == "fwhm":
+        log.info(
+            "(FWHM-based weighting was requested but cannot be carried due to incomplete FITS headers in "
+            "some exposures.)"
+        )
+    return ExposureWeights(tuple(weights), "")
+
+
+def mean_strehl(
+    headers: Sequence[Header], log: logging.Logger = _log, *, compat: bool = False
+) -> tuple[float, float] | None:
+    """Mean Strehl ratio and its error of narrow-field exposures, weighted by the inverse squared errors."""
+    total, weight_sum = 0.0, 0.0
+    for i, header in enumerate(headers, start=1):
+        strehl = get_float(header, "ESO DRS MUSE RTC STREHL", compat=compat)
+        error = get_float(header, "ESO DRS MUSE RTC STREHERR", compat=compat)
+        if strehl is None or error is None or error <= 0.0:
+            log.warning("Exposure %d does not provide RTC Strehl measurements, skipping this one!", i)
+            continue
+        total += strehl / error**2
+        weight_sum += 1.0 / error**2
+    if weight_sum == 0.0:
+        log.warning("Could not compute the mean RTC Strehl ratio for the combined exposure!")
+        return None
+    return total / weight_sum, weight_sum**-0.5

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Relative sensitivity of the IFUs of an exposure, from the flat-field fluxes in the headers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from muse_core.data.header_values import Header, get_float
+from muse_core.postproc.astrometry.position import scale_rows
+
+_KEYS = ("ESO DRS MUSE FLAT FLUX SKY", "ESO DRS MUSE FLAT FLUX LAMP")
+_log = logging.getLogger(__name__)
+
+
+def is_merged(header: Header, *, compat: bool = False) -> bool:
+    """Say whether a pixel table holds several IFUs already: it has neither of the two flat fluxes."""
+    return all(get_float(header, key, compat=compat) is None for key in _KEYS)
+
+
+def fit_ifu_scales(
+    headers: Sequence[Header], log: logging.Logger = _log, *, compat: bool = False
+) -> tuple[float, ...]:
+    """Factors that bring all IFUs to the flux level of the first one.
+
+    Parameters
+    ----------
+    headers : sequence of Header
+        Primary headers of the IFUs of one exposure, in the order of the IFUs.
+    log : logging.Logger
+        Takes the messages.
+    compat : bool
+        Read only keywords that are floats, as the C pipeline does.
+
+    Returns
+    -------
+    tuple of float
+        One factor per header: sky-flat flux of the first IFU over that of the IFU, or the lamp flux
+        if the first IFU has no sky flux; 1 where a flux is missing.
+    """
+    for key in _KEYS:
+        first = get_float(headers[0], key, compat=compat) if headers else None
+        if first is None:
+            continue
+        fluxes = [get_float(header, key, compat=compat) for header in headers]
+        if any(flux is None or flux == 0.0 for flux in fluxes):
+            log.warning("Some pixel tables lack %s, their data are not scaled", key)
+        return tuple(first / flux if flux else 1.0 for flux in fluxes)
+    return (1.0,) * len(headers)
+
+
+def apply_ifu_scale(data, stat, factor: float) -> None:  # type: ignore[no-untyped-def]
+    """Multiply data (float32[n]) of one IFU by its factor and stat by its square, in place."""
+    if factor != 1.0:
+        scale_rows(data, stat, factor)

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Counts to fluxes: response, extinction, telluric absorption."""

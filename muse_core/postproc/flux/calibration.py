@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Flux calibration: counts to 1e-20 erg/s/cm^2/Angstrom by response, extinction and telluric absorption."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from muse_core.data.curves import Curve, Floats, cut_curve, make_curve
+from muse_core.data.functions import exponential
+from muse_core.data.header_values import Header, get_float
+
+BIN_WIDTH = 1.25
+"""Nominal width of a detector pixel [Angstrom]."""
+TELLURIC_START = 6273.0
+"""Wavelength [Angstrom] from which telluric absorption is corrected."""
+DQ_MISSING = 1 << 30
+"""Flag of rows outside of the response curve (missing data)."""
+
+_WIDTH_ERROR = 0.02
+_MAG = 0.4 * math.log(10.0)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FluxModel:
+    """Everything that turns counts into flux for one exposure."""
+
+    response: Curve
+    extinction: Curve
+    """Extinction [mag per airmass]; a single node of 0 if there is none."""
+    telluric: Curve
+    """Factor that takes out the telluric absorption; a single node of 1 if there is none."""
+    airmass: float
+    exptime: float
+    flag_outside: bool
+    """Flag rows outside of the response curve and set them to NaN."""
+    pieces: Floats
+    """float64[n, 11] the curves cut at all their nodes, see `_cut`."""
+
+    def cards(self) -> list[tuple[str, object, str]]:
+        """Header cards of the step."""
+        return [("ESO DRS MUSE PIXTABLE FLUXCAL", True, "Pixel table was flux-calibrated")]
+
+
+def fit_flux(
+    header: Header,
+    airmass_value: float,
+    response: tuple | None,
+    extinction: tuple | None = None,
+    telluric: tuple | None = None,
+    log: logging.Logger = _log,
+    *,
+    compat: bool = False,
+) -> FluxModel | None:
+    """Prepare the flux calibration of an exposure.
+
+    Parameters
+    ----------
+    header : Header
+        Primary header of the exposure (EXPTIME).
+    airmass_value : float
+        Effective airmass, see `observation.airmass`.
+    response : tuple of arrays or None
+        Columns lambda, response, resperr of STD_RESPONSE.
+    extinction : tuple of arrays or None
+        Columns lambda, extinction of EXTINCT_TABLE.
+    telluric : tuple of arrays or None
+        Columns lambda, ftelluric, ftellerr of STD_TELLURIC.
+    log : logging.Logger
+        Takes the messages.
+    compat : bool
+        Leave rows outside of the response curve unflagged with data larger by a factor of about 1e17,
+        as the C pipeline does.
+
+    Returns
+    -------
+    FluxModel or None
+        None if the calibration cannot be done: no response curve or no positive exposure time.
+    """
+    if response is None:
+        log.info("Skipping flux calibration (no STD_RESPONSE curve)")
+        return None
+    if header.get("ESO DRS MUSE PIXTABLE FLUXCAL") is True:
+        log.info("Pixel table is already flux calibrated")
+        return None
+    exptime = get_float(header, "EXPTIME", compat=compat)
+    if exptime is None or exptime <= 0.0:
+        log.warning("Non-positive EXPTIME, not doing flux calibration!")
+        return None
+    if extinction is None:
+        log.warning("EXTINCT_TABLE missing! Flux calibration without extinction correction.")
+    if airmass_value < 0.0:
+        log.warning("Airmass unknown, flux calibration without extinction and telluric correction")
+    extinction_airmass = max(airmass_value, 0.0)
+    log.info(
+        "Starting flux calibration (exptime=%.2fs, airmass=%.4f), %s telluric correction",
+        exptime,
+        airmass_value,
+        "without" if telluric is None else "with",
+    )
+    curves = (
+        make_curve(*response),
+        make_curve([0.0], [0.0]) if extinction is None else make_curve(*extinction),
+        _telluric_factor(telluric, extinction_airmass),
+    )
+    pieces = _cut(*curves, extinction_airmass)
+    return FluxModel(*curves, extinction_airmass, exptime, not compat, pieces)
+
+
+def _cut(response: Curve, extinction: Curve, telluric: Curve, airmass_value: float) -> Floats:
+    """Cut the curves at all their nodes.
+
+    Within a piece everything is a polynomial of lambda - start. Columns of the result: start; coefficients of
+    the exponent of the factor (2), the telluric factor (2), the relative variance by the response (3), the
+    variance of the telluric factor (3).
+    """
+    curves = response, extinction, telluric
+    # the last node of a curve still belongs to it, the next number does not
+    ends = [np.nextafter(curve.nodes[-1], np.inf) for curve in curves]
+    starts = np.unique(np.concatenate([[0.0, TELLURIC_START], ends, *(curve.nodes for curve in curves)]))
+    resp, ext = cut_curve(response, starts, 0.0), cut_curve(extinction, starts, 0.0)
+    tell = cut_curve(telluric, starts, 1.0)
+    before = starts < TELLURIC_START
+    tell.value[before] = 1.0, 0.0
+    tell.variance[before] = 0.0
+    exponent = _MAG * (ext.value * airmass_value - resp.value)
+    columns = [starts[:, None], exponent, tell.value, _MAG * _MAG * resp.variance, tell.variance]
+    return np.hstack(columns)
+
+
+def _telluric_factor(telluric: tuple | None, airmass_value: float) -> Curve:
+    """Node by node transmission^(-airmass), the errors unchanged (measured against 2.8.7)."""
+    if telluric is None:
+        return make_curve([0.0], [1.0])
+    lam, transmission, error = (np.asarray(column, dtype=np.float64) for column in telluric)
+    positive = transmission > 0.0
+    return make_curve(lam[positive], transmission[positive] ** -airmass_value, error[positive])
+
+
+def apply_flux(lam, data, stat, dq, model: FluxModel) -> None:  # type: ignore[no-untyped-def]
+    """Calibrate a block of rows, in place.
+
+    Parameters
+    ----------
+    lam : float32[n]
+        Wavelengths [Angstrom].
+    data, stat : float32[n]
+        Counts and variance, become flux [1e-20 erg/s/cm^2/Angstrom] and its variance.
+    dq : int32[n]
+        Flags; rows outside of the response curve get `DQ_MISSING` unless ``compat`` was given to the fit.
+    model : FluxModel
+        Result of `fit_flux`.
+    """
+    scale = 1e20 / (model.exptime * BIN_WIDTH)
+    calibrate_rows(lam, data, stat, dq, model.pieces, *model.response.covers, scale, model.flag_outside)
+
+
+@njit(cache=True, nogil=True)
+def calibrate_rows(lam, data, stat, dq, pieces, first, last, scale, flag_outside):  # type: ignore[no-untyped-def]
+    """Kernel of `apply_flux`.
+
+    Rows come in an order in which the next one mostly lies in the same piece of the curves: they are
+    calibrated a run of rows of one piece at a time.
+
+    Parameters
+    ----------
+    lam, data, stat : float32[n], dq : int32[n]
+        Columns; all but lam are updated.
+    pieces : float64[m, 11]
+        See `_cut`.
+    first, last : float
+        Range of the response curve.
+    scale : float
+        Factor on all data.
+    flag_outside : bool
+        Whether rows outside of first..last are flagged.
+    """
+    starts = pieces[:, 0]
+    start, k = 0, 0
+    while start < lam.size:
+        k = _find_piece(np.float64(lam[start]), starts, k)
+        low = starts[k]
+        high = starts[k + 1] if k + 1 < starts.size else np.inf
+        stop = start + 1
+        while stop < lam.size and lam[stop] >= low and lam[stop] < high:
+            stop += 1
+        if flag_outside and not (first <= np.float64(lam[start]) <= last):  # then the whole piece is outside
+            for i in range(start, stop):
+                data[i] = np.nan
+                stat[i] = np.nan
+                dq[i] |= DQ_MISSING
+        else:
+            _calibrate_run(lam[start:stop], data[start:stop], stat[start:stop], pieces[k], scale)
+        start = stop
+
+
+@njit(cache=True, nogil=True)
+def _find_piece(wavelength, starts, guess):  # type: ignore[no-untyped-def]
+    """Return the last piece that starts at or below a wavelength (the first one if there is none)."""
+    low, high = 0, starts.size
+    # mostly a neighbour of the last one
+    if guess > 0 and starts[guess - 1] <= wavelength:
+        low = guess - 1
+    if guess + 2 < high and wavelength < starts[guess + 2]:
+        high = guess + 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        if wavelength >= starts[middle]:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _calibrate_run(lam, data, stat, piece, scale):  # type: ignore[no-untyped-def]
+    """Calibrate rows of the same piece of the curves (float64[11])."""
+    start, a0, a1, t0, t1 = piece[0], piece[1], piece[2], piece[3], piece[4]
+    r0, r1, r2, v0, v1, v2 = piece[5], piece[6], piece[7], piece[8], piece[9], piece[10]
+    r0 += (_WIDTH_ERROR / BIN_WIDTH) * (_WIDTH_ERROR / BIN_WIDTH)
+    for i in range(lam.size):
+        x = np.float64(lam[i]) - start
+        tell = t0 + t1 * x
+        factor = exponential(a0 + a1 * x) * scale * tell
+        relative_var = (r0 + (r1 + r2 * x) * x) + (v0 + (v1 + v2 * x) * x) / (tell * tell)
+        value = np.float64(data[i]) * factor
+        data[i] = value
+        stat[i] = np.float64(stat[i]) * factor * factor + value * value * relative_var

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Atmospheric refraction: correction, and the check of what is left."""

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Wavelengths as seen from the barycentre, the Sun or the Earth's centre."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from muse_core.data.header_values import Header, get_float
+from muse_core.postproc.exposure.pointing import DEFAULT_LATITUDE
+from muse_core.postproc.velocity.earth_motion import (
+    besselian_epoch,
+    diurnal_velocity,
+    earth_velocity,
+    precession_matrix,
+)
+
+SPEED_OF_LIGHT = 299792.458
+DEFAULT_EAST_LONGITUDE = -70.4
+DEFAULT_ELEVATION = 2648.0
+KINDS = ("bary", "helio", "geo", "none")
+
+_NAMES = {
+    "bary": ("barycentric", "BARYCENT"),
+    "helio": ("heliocentric", "HELIOCEN"),
+    "geo": ("geocentric", "GEOCENTR"),
+}
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RadialVelocity:
+    """Velocity of the observer towards the source."""
+
+    kind: str
+    velocity: float
+    """[km/s]; written to ``PIXTABLE RVCORR``."""
+    factor: float
+    """lambda is multiplied by this."""
+    specsys: str
+    """Value of ``SPECSYS``."""
+
+    def cards(self) -> list[tuple[str, object, str]]:
+        """Header cards of the step."""
+        comment = f"[km/s] {_NAMES[self.kind][0]} co"  # as far as the C pipeline has room
+        return [
+            ("SPECSYS", self.specsys, "Spectral reference frame"),
+            ("ESO DRS MUSE PIXTABLE RVCORR", self.velocity, comment),
+        ]
+
+
+def fit_radial_velocity(
+    header: Header, kind: str, log: logging.Logger = _log, *, compat: bool = False
+) -> RadialVelocity | None:
+    """Compute the velocity of the observer towards the source at mid-exposure.
+
+    Parameters
+    ----------
+    header : Header
+        Needs RA, DEC, EQUINOX, MJD-OBS and EXPTIME.
+    kind : str
+        One of `KINDS`.
+    log : logging.Logger
+        Takes the messages.
+    compat : bool
+        Count ``ESO TEL GEOLON`` positive to the west, as the C pipeline does, although ESO writes it
+        positive to the east.  The diurnal velocity differs by up to 0.8 km/s.
+
+    Returns
+    -------
+    RadialVelocity or None
+        None for kind "none", if the table is already corrected, or (with a warning) if a keyword is missing.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind of radial velocity {kind!r}, choose one of {', '.join(KINDS)}")
+    if kind == "none":
+        return None
+    if header.get("ESO DRS MUSE PIXTABLE RVCORR") is not None:
+        log.info("pixel table already corrected: skipping radial velocity correction")
+        return None
+    needed = ("RA", "DEC", "EQUINOX", "MJD-OBS", "EXPTIME")
+    values = {key: get_float(header, key, compat=compat) for key in needed}
+    missing = [key for key, value in values.items() if value is None]
+    name, specsys = _NAMES[kind]
+    if missing:
+        log.warning("No radial-velocity correction possible, header lacks %s", ", ".join(missing))
+        return None
+    ra, dec, equinox, mjd, exptime = (float(value) for value in values.values() if value is not None)
+    velocity = _velocity(kind, (ra, dec, equinox), mjd + exptime / 2 / 86400.0, _site(header, compat=compat))
+    log.info("Correcting data for %s radial velocity of %.2f km/s", name, velocity)
+    beta = velocity / SPEED_OF_LIGHT
+    return RadialVelocity(kind, velocity, math.sqrt((1 + beta) / (1 - beta)), specsys)
+
+
+def _site(header: Header, *, compat: bool) -> tuple[float, float, float]:
+    """Latitude, longitude to the east [deg], elevation [m]."""
+    latitude = get_float(header, "ESO TEL GEOLAT", compat=compat)
+    longitude = get_float(header, "ESO TEL GEOLON", compat=compat)
+    elevation = get_float(header, "ESO TEL GEOELEV", compat=compat)
+    if longitude is None:
+        longitude = DEFAULT_EAST_LONGITUDE
+    elif compat:
+        longitude = -longitude
+    return DEFAULT_LATITUDE if latitude is None else latitude, longitude, elevation or DEFAULT_ELEVATION
+
+
+def _velocity(
+    kind: str, position: tuple[float, float, float], mjd: float, site: tuple[float, float, float]
+) -> float:
+    julian_date = mjd + 2400000.5
+    ra, dec, equinox = math.radians(position[0]), math.radians(position[1]), position[2]
+    of_equinox = np.array([math.cos(ra) * math.cos(dec), math.sin(ra) * math.cos(dec), math.sin(dec)])
+    j2000 = precession_matrix(equinox).T @ of_equinox
+    of_date = precession_matrix(besselian_epoch(julian_date)) @ j2000
+    latitude, longitude, elevation = site
+    diurnal = diurnal_velocity(
+        julian_date,
+        math.atan2(of_date[1], of_date[0]),
+        math.asin(of_date[2]),
+        math.radians(latitude),
+        math.radians(longitude),
+        elevation,
+    )
+    if kind == "geo":
+        return diurnal
+    heliocentric, barycentric = earth_velocity(julian_date)
+    return float((barycentric if kind == "bary" else heliocentric) @ j2000) + diurnal
+
+
+def apply_radial_velocity(lam, model: RadialVelocity) -> None:  # type: ignore[no-untyped-def]
+    """Correct the wavelengths of a block of rows, in place (float32[n], Angstrom)."""
+    scale_wavelengths(lam, model.factor)
+
+
+@njit(cache=True, nogil=True)
+def scale_wavelengths(lam, factor):  # type: ignore[no-untyped-def]
+    """Multiply float32[n] wavelengths by a float64 factor, in place."""
+    for i in range(lam.size):
+        lam[i] = float(lam[i]) * factor

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""White-light image and sky mask."""

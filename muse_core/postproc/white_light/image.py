@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""White-light images of one exposure in pixel coordinates, for the sky, autocalibration and Raman steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from muse_core.data.block import Block
+from muse_core.data.row_set import RowSet
+from muse_core.postproc.exposure.reduction import Reduction
+from muse_core.postproc.exposure.row_limits import RowLimits
+from muse_core.resampling.collapse import FilterSet, white_filter
+from muse_core.resampling.cosmics import NOT_SAME_Y
+from muse_core.resampling.grid import OutputGrid, pixel_grid
+from muse_core.resampling.slabs import Contribution, CosmicRejection, CubePlan, cube_slabs
+from muse_core.resampling.weights import Resampling
+
+PIXFRAC = (0.6, 0.6, 0.6)
+
+
+@dataclass(frozen=True)
+class WhiteImage:
+    """A white-light image on the pixel grid of the table.
+
+    Parameters
+    ----------
+    image : float32[ny, nx]
+        NaN where empty
+    grid : OutputGrid
+        of the cube behind it
+    fraction : float
+        percentage of the white filter that the data cover
+    cosmics : RowSet
+        rows found to be cosmic rays on the way (they are not flagged in the data)
+    """
+
+    image: npt.NDArray[np.float32]
+    grid: OutputGrid
+    fraction: float
+    cosmics: RowSet
+
+    @property
+    def corner(self) -> tuple[float, float]:
+        """Coordinates of the first pixel."""
+        return self.grid.crval[0], self.grid.crval[1]
+
+    def good(self, block: Block) -> npt.NDArray[np.bool_]:
+        """Say which rows are neither flagged nor cosmic rays."""
+        good = block.dq == 0
+        self.cosmics.drop_from(block.row, good)
+        return good
+
+
+def make_white_image(
+    reduction: Reduction,
+    limits: RowLimits,
+    sigma: float,
+    memory_bytes: int,
+    *,
+    compat: bool,
+    select: Callable[[Block], npt.NDArray[np.bool_]] | None = None,
+    progress: Callable = lambda slabs, _label: slabs,
+) -> WhiteImage:
+    """Resample the exposure in pixel coordinates and take the mean along wavelength.
+
+    Parameters
+    ----------
+    sigma : float
+        limit of the median cosmic-ray rejection; 0 = none
+    compat : bool
+        judge cosmic rays as the C pipeline does (see `CubePlan`)
+    select : callable or None
+        which rows of a block take part
+    """
+    grid = pixel_grid((limits.x, limits.y, limits.lam))
+    cosmics = CosmicRejection("median", sigma, NOT_SAME_Y) if sigma > 0 else None
+    resampling = Resampling("drizzle", PIXFRAC)
+    plan = CubePlan(grid, (0.0, 0.0), resampling, cosmics, compat=compat, report_flags=True)
+
+    def gather(low: float, high: float) -> Block:
+        block = reduction.gather(low, high)
+        return block if select is None else block.select(select(block))
+
+    filters = FilterSet([white_filter()], grid)
+    flagged = RowSet(reduction.exposure.total_rows)
+    slabs = cube_slabs(
+        [Contribution(gather, reduction.exposure.rows)],
+        plan,
+        threads=reduction.threads,
+        memory_bytes=memory_bytes,
+    )
+    for slab in progress(slabs, "white-light image"):
+        filters.add_planes(slab.first, slab.data, slab.stat)
+        for rows in slab.flagged:
+            flagged.add(rows)
+    white = filters.images[0]
+    return WhiteImage(white.image(), grid, white.fraction, flagged)
