@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from muse_core.framework import Input, Param, ParameterError, Product, RecipeSpec
+from muse_core.framework import Defects, Input, Param, ParameterError, Product, RecipeSpec
+from muse_core.framework.defects import ALIGN
 
 RECIPE = RecipeSpec(
     name="muse_exp_align",
@@ -70,6 +71,7 @@ across right ascension 0, the cut preview of a rotated first exposure.""",
         Product("SOURCE_LIST", help="Sources of one exposure", series=True),
         Product("OFFSET_LIST", help="Coordinate offset of each exposure"),
     ),
+    defects=Defects.about(ALIGN),
 )
 
 

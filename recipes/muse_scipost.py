@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """muse_scipost: from pixel tables to a sky-subtracted, flux-calibrated cube and its images."""
 
-from muse_core.framework import Input, Param, Product, RecipeSpec
+from muse_core.framework import Defects, Input, Param, Product, RecipeSpec
+from muse_core.framework.defects import CUBE, PRODUCTS, ROWS, SKY
 
 RECIPE = RecipeSpec(
     name="muse_scipost",
@@ -201,6 +202,7 @@ RECIPE = RecipeSpec(
         Product("SKY_LINES", "Fitted sky lines (save=skymodel)", series=True),
         Product("SKY_CONTINUUM", "Sky continuum (save=skymodel)", series=True),
     ),
+    defects=Defects.about(ROWS, SKY, CUBE, PRODUCTS),
 )
 
 

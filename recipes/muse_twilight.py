@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """muse_twilight: from raw sky flats to the three-dimensional illumination correction."""
 
-from muse_core.framework import Input, Param, Product, RecipeError, RecipeSpec
+from muse_core.framework import Defects, Input, Param, Product, RecipeError, RecipeSpec
+from muse_core.framework.defects import TWILIGHT
 
 DESCRIPTION = """\
 Each raw exposure is reduced on its own: known bad and saturated pixels are flagged, the overscan is \
@@ -119,6 +120,7 @@ RECIPE = RecipeSpec(
         Product("TWILIGHT_CUBE", help="Smooth illumination correction"),
     ),
     science=False,
+    defects=Defects.about(TWILIGHT),
 )
 
 

@@ -5,19 +5,27 @@ This package knows nothing of MUSE pixels and nothing of hosts. Importing it loa
 astropy.
 """
 
+from muse_core.framework.defects import Defects
 from muse_core.framework.errors import Fault, InputError, ParameterError, Problems, RecipeError
 from muse_core.framework.execution import RunContext, run_recipe
 from muse_core.framework.frames import Frame, Frames, ProductFrame
+from muse_core.framework.kinds import FloatList, NumberOrNone, Words
+from muse_core.framework.settings import Environment
 from muse_core.framework.sof import MissingFileError
 from muse_core.framework.spec import Input, Param, ParamValues, Product, RecipeSpec, value_text
+from muse_core.framework.variables import Variable
 
 __all__ = [
+    "Defects",
+    "Environment",
     "Fault",
+    "FloatList",
     "Frame",
     "Frames",
     "Input",
     "InputError",
     "MissingFileError",
+    "NumberOrNone",
     "Param",
     "ParamValues",
     "ParameterError",
@@ -27,6 +35,8 @@ __all__ = [
     "RecipeError",
     "RecipeSpec",
     "RunContext",
+    "Variable",
+    "Words",
     "run_recipe",
     "value_text",
 ]

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from muse_core.framework import settings
+from muse_core.framework.defects import Defects
 from muse_core.framework.errors import Problems, RecipeError
 from muse_core.framework.frames import Frame, Frames, ProductFrame
-from muse_core.framework.log import RepeatCounter, recipe_logger
+from muse_core.framework.log import RepeatCounter, run_logger
 from muse_core.framework.registry import LoadedRecipe, load
+from muse_core.framework.settings import Environment
 from muse_core.framework.spec import ParamValues, RecipeSpec, value_text
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class RunContext:
     params: ParamValues
     workdir: Path
     log: logging.Logger
-    compat: bool = False
+    defects: Defects = field(default_factory=Defects)
     threads: int = 1
     memory_bytes: int = 1_000_000_000
     cluster: str = ""
@@ -58,6 +59,11 @@ class RunContext:
     sign_products: bool = True
     problems: Problems = field(default_factory=Problems)
     products: list[ProductFrame] = field(default_factory=list)
+
+    @property
+    def compat(self) -> bool:
+        """Tell whether the run repeats the defects of the C recipe."""
+        return bool(self.defects)
 
     def progress(self, items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
         """Yield the items, with a progress bar when a person watches a terminal."""
@@ -239,6 +245,8 @@ def run_recipe(
     report: bool | None = None,
     sign_products: bool = True,
     threads: int | None = None,
+    environment: Environment | None = None,
+    handlers: Iterable[logging.Handler] = (),
 ) -> list[ProductFrame]:
     """Run a recipe and return its products, in the order they were written.
 
@@ -248,6 +256,10 @@ def run_recipe(
     frames : frames or (file, tag) pairs
     params : settings by alias or full name; what is left out keeps its default
     workdir : folder for the products
+    report : write the quality page; None leaves it to the environment
+    threads : worker threads; None leaves them to the environment
+    environment : what the environment decides; None reads that of this process, once
+    handlers : handlers of this run's log alone
 
     Raises
     ------
@@ -256,25 +268,25 @@ def run_recipe(
     """
     loaded = load(recipe) if isinstance(recipe, str) else recipe
     spec = loaded.spec
-    log = recipe_logger(spec.name)
+    environment = environment or Environment.read()
+    log = run_logger(spec.name, handlers)
     given = [frame if isinstance(frame, Frame) else Frame(Path(frame[0]), frame[1]) for frame in frames]
-    values = spec.values(params)
+    values = spec.values(params, environment.variables)
     context = RunContext(
         spec=spec,
         params=values,
         workdir=Path(workdir),
         log=log,
-        compat=settings.compat_mode(),
-        threads=threads or settings.thread_count(),
-        memory_bytes=settings.memory_budget(),
-        cluster=settings.cluster_scheduler(),
-        report_requested=settings.report_requested() if report is None else report,
+        defects=values.defects(),
+        threads=threads or environment.threads,
+        memory_bytes=environment.memory_bytes,
+        cluster=environment.cluster,
+        report_requested=environment.report if report is None else report,
         show_progress=show_progress,
         sign_products=sign_products,
     )
-    settings.reuse_freed_memory()
     counter = RepeatCounter()
-    log.addFilter(counter)
+    log.addFilter(counter)  # the logger belongs to this run alone
     started = time.monotonic()
     try:
         _check_workdir(context)
@@ -283,14 +295,14 @@ def run_recipe(
         changed = {p.name: value_text(v) for p, v in values.items() if not values.is_default(p.name)}
         if changed:
             log.info("parameters: %s", ", ".join(f"{name}={value}" for name, value in changed.items()))
+        for note in values.notes:
+            log.warning("%s", note)
         loaded.run(known, values, context)
         counter.report(log)
     except MemoryError as error:
         raise RecipeError(
             "out of memory; lower MUSE_RECIPES_MEMORY (in MB) or the number of threads"
         ) from error
-    finally:
-        log.removeFilter(counter)
     log.info("%d products in %.1f s, peak memory %.0f MB", len(context.products), *_cost(started))
     return context.products
 

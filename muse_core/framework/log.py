@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The log of a run: one logger per recipe, and a filter that counts warnings instead of repeating them."""
+"""The log of a run: a logger of its own below that of the recipe, a filter that counts warnings."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Iterable
 
 ROOT = "muse"
 
@@ -14,6 +15,18 @@ def recipe_logger(name: str) -> logging.Logger:
     logger = logging.getLogger(f"{ROOT}.{name}")
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.DEBUG)
+    return logger
+
+
+def run_logger(name: str, handlers: Iterable[logging.Handler] = ()) -> logging.Logger:
+    """Return a logger for one run: its messages go on to the recipe's logger, its filters are its own.
+
+    Two runs of one recipe in one process must not see each other, so this logger is in no registry.
+    """
+    logger = logging.Logger(f"{ROOT}.{name}", logging.DEBUG)
+    logger.parent = recipe_logger(name)
+    for handler in handlers:
+        logger.addHandler(handler)
     return logger
 
 

@@ -166,7 +166,7 @@ def processing_cards(
         md5 = _datamd5(frame)
         if md5:
             cards.append((f"{head} CAL{i} DATAMD5", md5, "MD5 signature of calibration frame"))
-    for i, (param, value) in enumerate(params.items(), 1):
+    for i, (param, value) in enumerate(params.recorded(), 1):
         cards.append((f"{head} PARAM{i} NAME", param.name, param.help))
         cards.append(
             (f"{head} PARAM{i} VALUE", value_text(value), f"Default: {_default_text(param.default)}")

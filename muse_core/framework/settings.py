@@ -1,48 +1,64 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the environment decides: threads, memory budget, compatibility with the C pipeline's defects."""
+"""What the environment decides. It is read here, once, when a run starts; nothing below reads it again."""
 
 from __future__ import annotations
 
 import atexit
 import gc
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 CLUSTER_VARIABLE = "MUSE_RECIPES_CLUSTER"
+DEFAULT_MEMORY_MB = 1300
 
 
-def switched_on(variable: str) -> bool:
-    """Tell whether an environment variable is 1, true, yes or on."""
-    return os.environ.get(variable, "0").strip().lower() in ("1", "true", "yes", "on")
+def switched_on(text: str) -> bool:
+    """Tell whether the text of a variable is 1, true, yes or on."""
+    return text.strip().lower() in ("1", "true", "yes", "on")
 
 
-def compat_mode() -> bool:
-    """Tell whether the C pipeline's defects are wanted (MUSE_RECIPES_COMPAT=1)."""
-    return switched_on("MUSE_RECIPES_COMPAT")
-
-
-def thread_count() -> int:
-    """Return the number of worker threads: OMP_NUM_THREADS as for the C pipeline, else all usable cores."""
-    text = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    if text.isdigit() and int(text) > 0:
-        return int(text)
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
     return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
-def memory_budget() -> int:
-    """Return the memory in bytes that pixel data may take: MUSE_RECIPES_MEMORY in MB, else 1300 MB."""
-    text = os.environ.get("MUSE_RECIPES_MEMORY", "").strip()
-    megabytes = int(text) if text.isdigit() and int(text) > 0 else 1300
-    return megabytes * 1_000_000
+@dataclass(frozen=True)
+class Environment:
+    """The environment of a run.
 
+    Parameters
+    ----------
+    threads : worker threads (OMP_NUM_THREADS as for the C pipeline, else all usable cores)
+    memory_bytes : what pixel data may take (MUSE_RECIPES_MEMORY in MB)
+    cluster : the Dask scheduler that is to do the work (MUSE_RECIPES_CLUSTER: address or file), else ""
+    report : quality pages are wanted (MUSE_RECIPES_REPORT=1)
+    variables : those whose name begins with MUSE_, for the parameters that they set
+    """
 
-def cluster_scheduler() -> str:
-    """Return the Dask scheduler that is to do the work (MUSE_RECIPES_CLUSTER: address or file), else ""."""
-    return os.environ.get(CLUSTER_VARIABLE, "").strip()
+    threads: int = 1
+    memory_bytes: int = DEFAULT_MEMORY_MB * 1_000_000
+    cluster: str = ""
+    report: bool = False
+    variables: Mapping[str, str] = field(default_factory=dict)
 
+    @classmethod
+    def read(cls, source: Mapping[str, str] | None = None) -> Environment:
+        """Read the environment of this process, or a given one.
 
-def report_requested() -> bool:
-    """Tell whether quality pages are wanted (MUSE_RECIPES_REPORT=1, or muserun --report)."""
-    return switched_on("MUSE_RECIPES_REPORT")
+        >>> Environment.read({"OMP_NUM_THREADS": "3", "MUSE_RECIPES_MEMORY": "500"}).memory_bytes
+        500000000
+        """
+        values = os.environ if source is None else source
+        threads = values.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+        memory = values.get("MUSE_RECIPES_MEMORY", "").strip()
+        return cls(
+            threads=int(threads) if threads.isdigit() and int(threads) > 0 else usable_cores(),
+            memory_bytes=1_000_000 * (int(memory) if memory.isdigit() and int(memory) else DEFAULT_MEMORY_MB),
+            cluster=values.get(CLUSTER_VARIABLE, "").strip(),
+            report=switched_on(values.get("MUSE_RECIPES_REPORT", "")),
+            variables={name: text for name, text in values.items() if name.startswith("MUSE_")},
+        )
 
 
 def own_process() -> None:
@@ -55,9 +71,10 @@ def own_process() -> None:
     gc.set_threshold(20_000, 20, 20)
     atexit.register(gc.freeze)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    _reuse_freed_memory()
 
 
-def reuse_freed_memory() -> None:
+def _reuse_freed_memory() -> None:
     """Let the C library keep freed arrays for the next ones instead of returning their pages (glibc only).
 
     Slabs allocate and free the same sizes again and again; fresh pages cost a tenth of the run time.

@@ -7,11 +7,15 @@ headers, host plugins) is derived from a `RecipeSpec`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from muse_core.framework.defects import Defects
 from muse_core.framework.errors import ParameterError
+from muse_core.framework.kinds import Kind
+from muse_core.framework.variables import Variable
 
 Value = str | int | float | bool
 
@@ -29,7 +33,13 @@ class Param:
     help : one sentence for help texts, man page and product headers
     choices : the allowed values of a string enumeration, or None
     hidden : an expert parameter, accepted but not listed
-    low : smallest allowed number, or None
+    low, high : smallest and largest allowed number, or None; of a list they hold for every number
+    above : the number must be larger than this, or None
+    finite : refuse infinite numbers
+    kind : how the text of a string is read, if it holds a list (`muse_core.framework.kinds`)
+    ours : a parameter that the C recipe does not have; it comes after those, and is in the header of a
+        product where it differs from its default
+    variable : environment variable that sets it where the user does not (read once, when a run starts)
     """
 
     name: str
@@ -38,6 +48,12 @@ class Param:
     choices: tuple[str, ...] | None = None
     hidden: bool = False
     low: float | None = None
+    high: float | None = None
+    above: float | None = None
+    finite: bool = False
+    kind: Kind | None = None
+    ours: bool = False
+    variable: Variable | None = None
 
     @property
     def type_name(self) -> str:
@@ -51,9 +67,41 @@ class Param:
             raise ParameterError(
                 f"parameter {self.name}: {value!r} is not one of {', '.join(self.choices)} (case counts)"
             )
-        if self.low is not None and isinstance(number, int | float) and number < self.low:
-            raise ParameterError(f"parameter {self.name}: {number} is below the smallest value {self.low:g}")
+        if isinstance(number, int | float):
+            self._check_range(number)
+        elif self.kind is not None:
+            self.parsed(number)
         return number
+
+    def parsed(self, value: Value) -> Any:
+        """Return what the recipe works with: for a list in a string the list, else the value itself.
+
+        Raises
+        ------
+        ParameterError
+            if the text cannot be read, or a number in it is out of range
+        """
+        if self.kind is None:
+            return value
+        try:
+            result = self.kind.parse(str(value))
+        except ValueError as error:
+            raise ParameterError(f"parameter {self.name}: {error}") from None
+        for number in self.kind.numbers(result):
+            self._check_range(number)
+        return result
+
+    def _check_range(self, number: float) -> None:
+        if number != number:
+            raise ParameterError(f"parameter {self.name}: NaN is not a usable number")
+        if self.finite and math.isinf(number):
+            raise ParameterError(f"parameter {self.name}: {number} is not a finite number")
+        if self.low is not None and number < self.low:
+            raise ParameterError(f"parameter {self.name}: {number} is below the smallest value {self.low:g}")
+        if self.above is not None and number <= self.above:
+            raise ParameterError(f"parameter {self.name}: {number} is not above {self.above:g}")
+        if self.high is not None and number > self.high:
+            raise ParameterError(f"parameter {self.name}: {number} is above the largest value {self.high:g}")
 
 
 def _coerce_type(param: Param, value: object) -> Value:
@@ -144,6 +192,19 @@ class RecipeSpec:
     email: str = "usd-help@eso.org"
     science: bool = True
     environment: tuple[tuple[str, str], ...] = field(default=())
+    defects: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        unknown = set(self.defects) - set(Defects.names())
+        if unknown:
+            raise TypeError(f"{self.name} declares unknown defects: {', '.join(sorted(unknown))}")
+        if self.defects and all(param.name != COMPAT.name for param in self.params):
+            object.__setattr__(self, "params", (*self.params, COMPAT))
+
+    @property
+    def c_params(self) -> tuple[Param, ...]:
+        """The parameters that the C recipe has, too."""
+        return tuple(param for param in self.params if not param.ours)
 
     @property
     def version_text(self) -> str:
@@ -181,25 +242,74 @@ class RecipeSpec:
                 return candidate
         raise KeyError(f"{self.name} declares no product {tag}")
 
-    def values(self, settings: Mapping[str, object] | None = None) -> ParamValues:
+    def values(
+        self, settings: Mapping[str, object] | None = None, environment: Mapping[str, str] | None = None
+    ) -> ParamValues:
         """Check settings (aliases or full names, any subset) and complete them with the defaults.
+
+        Parameters
+        ----------
+        settings : what the user gave
+        environment : variables that set parameters which the user did not give
 
         Raises
         ------
         ParameterError
             naming every unknown parameter and every bad value at once
         """
-        given: dict[str, Value] = {}
+        given: dict[str, object] = {}
         complaints: list[str] = []
-        for name, value in (settings or {}).items():
+        for name, setting in (settings or {}).items():
             try:
-                param = self.param(name)
-                given[param.name] = param.coerce(value)
+                given[self.param(name).name] = setting
+            except ParameterError as error:
+                complaints.append(str(error))
+        notes: list[str] = []
+        for param in self.params:
+            if param.name not in given and param.variable is not None:
+                try:
+                    found, note = param.variable.read(environment or {})
+                except ValueError as error:
+                    complaints.append(str(error))
+                    continue
+                notes += [note] if note else []
+                if found is not None:
+                    given[param.name] = found
+        lenient = bool(self.defects) and str(given.get(COMPAT.name, "")).lower() in ("true", "1")
+        raw: dict[str, Value] = {}
+        parsed: dict[str, Any] = {}
+        for param in self.params:
+            try:
+                setting = given.get(param.name, param.default)
+                raw[param.name], parsed[param.name], note = _read(param, setting, lenient)
+                notes += [note] if note else []
             except ParameterError as error:
                 complaints.append(str(error))
         if complaints:
             raise ParameterError("\n".join(complaints))
-        return ParamValues(self, given)
+        return ParamValues(self, raw, parsed, tuple(notes))
+
+
+COMPAT = Param(
+    "compat",
+    False,
+    help="Restore the known defects of the C recipe, for the same numbers as there.",
+    ours=True,
+    variable=Variable.switch("MUSE_RECIPES_COMPAT"),
+)
+"""The compatible mode, a parameter of every recipe that declares defects."""
+
+
+def _read(param: Param, given: object, lenient: bool) -> tuple[Value, Any, str]:
+    """Return the text of a parameter, its value, and a warning."""
+    if lenient and param.kind is not None and isinstance(given, str) and not param.ours:
+        try:
+            value, note = param.kind.parse_leniently(given)
+        except ValueError as error:
+            raise ParameterError(f"parameter {param.name}: {error}") from None
+        return given, value, f"parameter {param.name}: {note}" if note else ""
+    value = param.coerce(given)
+    return value, param.parsed(value), ""
 
 
 def _similar(name: str, params: tuple[Param, ...]) -> str:
@@ -210,33 +320,49 @@ def _similar(name: str, params: tuple[Param, ...]) -> str:
 
 
 class ParamValues:
-    """The checked parameter values of one run, as attributes."""
+    """The checked parameter values of one run, as attributes.
 
-    def __init__(self, spec: RecipeSpec, given: Mapping[str, Value]) -> None:
+    Attributes are what the recipe works with (for a list written as a string the list); `items` and
+    ``values[name]`` give what the user typed.
+    """
+
+    def __init__(
+        self,
+        spec: RecipeSpec,
+        raw: Mapping[str, Value],
+        parsed: Mapping[str, Any],
+        notes: tuple[str, ...] = (),
+    ) -> None:
         self._spec = spec
-        self._given = dict(given)
-        self._values = {param.name: self._given.get(param.name, param.default) for param in spec.params}
+        self._raw = dict(raw)
+        self._parsed = dict(parsed)
+        self.notes = notes
 
     def __getattr__(self, name: str) -> Any:
         try:
-            return self.__dict__["_values"][name]
+            return self.__dict__["_parsed"][name]
         except KeyError:
             raise AttributeError(f"no parameter {name!r}") from None
 
     def __getitem__(self, name: str) -> Value:
-        return self._values[name]
+        return self._raw[name]
 
     def items(self) -> list[tuple[Param, Value]]:
         """Return (declaration, value) of all parameters in the recipe's order."""
-        return [(param, self._values[param.name]) for param in self._spec.params]
-
-    def was_set(self, name: str) -> bool:
-        """Tell whether the user gave this parameter, be it at its default."""
-        return name in self._given
+        return [(param, self._raw[param.name]) for param in self._spec.params]
 
     def is_default(self, name: str) -> bool:
         """Tell whether the value equals the default."""
-        return self._values[name] == self._spec.param(name).default
+        return self._raw[name] == self._spec.param(name).default
+
+    def recorded(self) -> list[tuple[Param, Value]]:
+        """Return what product headers record: all parameters of C, and those of ours that were changed."""
+        return [(p, v) for p, v in self.items() if not p.ours or v != p.default]
+
+    def defects(self) -> Defects:
+        """Return the defects of the C recipe that this run repeats: all it declares, or none."""
+        wanted = self._spec.defects and self._parsed.get(COMPAT.name, False)
+        return Defects.only(*self._spec.defects) if wanted else Defects()
 
 
 def value_text(value: Value) -> str:

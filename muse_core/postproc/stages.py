@@ -24,7 +24,7 @@ def multiply_flat_spectrum(exposure: Reduction, calib: Calibrations, ctx: RunCon
 def check_refraction(exposure: Reduction, p: ParamValues, ctx: RunContext) -> None:
     """Measure the residual refraction (darcheck=check) and take it out (darcheck=correct)."""
     if p.darcheck != "none":
-        from muse_core.postproc.refraction.refractive_index import check_step as darcheck_step
+        from muse_core.postproc.refraction import check_step as darcheck_step
 
         darcheck_step.check_refraction(exposure, p, ctx)
 
@@ -34,7 +34,7 @@ def subtract_raman(
 ) -> None:
     """Fit and subtract the Raman light, if there are RAMAN_LINES."""
     if extra.raman_lines is not None:
-        from muse_core.postproc.raman.model import step as raman_step
+        from muse_core.postproc.raman import step as raman_step
 
         raman_step.subtract_raman(exposure, p, settings, extra.raman_lines, extra.lsf, ctx)
 

@@ -1,0 +1,507 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The known defects of the C recipes (2.8.7), each a flag that is set where a run is to repeat it.
+
+One list for code, documentation and tests: a field says what the C recipe does, what is done here, and since
+when. The tables of ``docs/differences.md`` are generated from it (``musetools differences``), and a test asks
+for a parity test of each field (marker ``defect``). `MUSE_RECIPES_COMPAT=1`, or the parameter ``compat``,
+sets all fields that the recipe declares; a test may set one with `Defects.only`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a defect, for the documentation.
+
+    Parameters
+    ----------
+    topic : the section of ``docs/differences.md`` it belongs to
+    subject : what it concerns
+    c : what the C recipe does
+    ours : what is done here
+    since : the version of ours that has it right
+    """
+
+    topic: str
+    subject: str
+    c: str
+    ours: str
+    since: str = "0.1"
+
+
+ROWS = "Row-wise steps of muse_scipost"
+SKY = "Sky subtraction"
+CUBE = "The cube of muse_scipost"
+PRODUCTS = "Products made from the final cube"
+ALIGN = "muse_exp_align"
+TWILIGHT = "muse_twilight"
+IMPHOT = "imphot"
+
+
+def _defect(topic: str, subject: str, *, c: str, ours: str, since: str = "0.1") -> Any:
+    return field(default=False, metadata={"known": Known(topic, subject, c, ours, since)})
+
+
+@dataclass(frozen=True)
+class Defects:
+    """Flags of the defects that a run repeats; all False by default."""
+
+    # --- row-wise steps of muse_scipost ---------------------------------------------------------------------
+
+    longitude_positive_west: bool = _defect(
+        ROWS,
+        "observatory longitude in the velocity correction",
+        c=(
+            "counts `ESO TEL GEOLON` positive to the west, although ESO writes it positive to the "
+            "east: the diurnal velocity is that of a place in Asia (for Paranal wrong by up to 0.8 "
+            "km/s)"
+        ),
+        ours="positive to the east; without the keyword both use Paranal",
+    )
+
+    integer_keywords: bool = _defect(
+        ROWS,
+        "integer keywords",
+        c="an integer where a float is expected counts as missing (`POSANG = 45` acts as 0)",
+        ours="read as the number it is",
+    )
+
+    zero_outside_response: bool = _defect(
+        ROWS,
+        "rows outside of the response curve",
+        c="response 0: data larger by about 1e17, not flagged",
+        ours="NaN with the flag 0x40000000 (missing data)",
+    )
+
+    water_vapour_tenfold: bool = _defect(
+        ROWS,
+        "water vapour in `MUSE_DAR_CORRECT_METHOD=Edlen`",
+        c="10 times the published size",
+        ours="published size",
+    )
+
+    lab_air_without_latitude: bool = _defect(
+        ROWS,
+        "missing `ESO TEL GEOLAT` or `LST`",
+        c='no refraction correction ("lab data") because of a left-over error',
+        ours="default latitude, or the recorded airmass; the correction is made",
+    )
+
+    factors_by_row_number: bool = _defect(
+        ROWS,
+        "user table AUTOCAL_FACTORS",
+        c=(
+            "factors found by row number; too few rows or wavelengths outside of the ranges: data "
+            "become 0 (or random)"
+        ),
+        ours="found by the columns ifu, sli, quad; without a factor the data stay as they are",
+    )
+
+    zero_outside_flat_spectrum: bool = _defect(
+        ROWS,
+        "flat-field spectrum",
+        c="rows outside of it become 0",
+        ours="its first or last value",
+    )
+
+    flat_spectrum_first_node_lost: bool = _defect(
+        ROWS,
+        "flat-field spectrum, first node",
+        c="left out",
+        ours="used",
+    )
+
+    raman_needs_lsf_images: bool = _defect(
+        ROWS,
+        "Raman step with LSF parameter tables",
+        c='not done ("LSF_PROFILE missing")',
+        ours="done",
+    )
+
+    # --- sky -----------------------------------------------------------------------------------------------
+
+    sky_rows_by_old_numbers: bool = _defect(
+        SKY,
+        "continuum with LSF parameter tables",
+        c=(
+            "sorts the rows by slice and wavelength, then takes the sky rows by their old row "
+            "numbers: the continuum is the mean over arbitrary rows and contains objects (7 % too "
+            "high in a simulated field with stars) unless the table happened to be sorted"
+        ),
+        ours="the mean of all spaxels that look like sky, without objects",
+    )
+
+    single_line_fit: bool = _defect(
+        SKY,
+        "line fit",
+        c=(
+            "one fit; it ends in one of many minima next to each other, and a change of the input by "
+            "1e-8 can move a weak group by 1 %"
+        ),
+        ours=(
+            "the same fit, then four more from starts that differ by 1e-6; one of them is taken only "
+            "if its chi-square is smaller by more than 1e-6. The same result in every run"
+        ),
+    )
+
+    lsf_gaps_leave_lines: bool = _defect(
+        SKY,
+        "LSF_PROFILE missing for an IFU or slice with data",
+        c="warning; the lines of these rows are not subtracted",
+        ours="error that names them",
+    )
+
+    subtract_model_without_continuum: bool = _defect(
+        SKY,
+        "`subtract-model` without SKY_LINES or SKY_CONTINUUM",
+        c="that part is left out without a word",
+        ours="error",
+    )
+
+    continuum_extension_optional: bool = _defect(
+        SKY,
+        "SKY_CONTINUUM without an extension CONTINUUM",
+        c='"Could not load sky continuum", goes on without',
+        ours="error",
+    )
+
+    mask_misses_field: bool = _defect(
+        SKY,
+        "SKY_MASK that does not overlap the field",
+        c="all rows count as sky",
+        ours="error",
+    )
+
+    sky_lines_out_of_range: bool = _defect(
+        SKY,
+        "no line of SKY_LINES in the range of the data",
+        c="fit fails, only the continuum is subtracted",
+        ours=(
+            "the same without a fit; error if no line of the list lies in the range of the instrument "
+            "(wrong unit)"
+        ),
+    )
+
+    # --- cube ----------------------------------------------------------------------------------------------
+
+    nearest_by_absolute_position: bool = _defect(
+        CUBE,
+        "`resample=nearest`",
+        c=(
+            "compares the full coordinates of the voxel with positions of the rows that are relative "
+            "to CRVAL: of the rows of a voxel it takes the one furthest in a direction that depends "
+            "on where in the sky the field is"
+        ),
+        ours="nearest to the voxel centre",
+    )
+
+    border_planes_take_all: bool = _defect(
+        CUBE,
+        "rows outside of the wavelengths of an OUTPUT_WCS",
+        c="all go into the border planes, where they take part in the cosmic-ray statistics",
+        ours="left out unless they are near",
+    )
+
+    arc_sine_rounding: bool = _defect(
+        CUBE,
+        "spaxel of a row near the tangent point",
+        c=(
+            "rounding of an arc sine near 1: positions off by up to 1e-4 pixel (WFM) or 1e-2 (NFM), "
+            "so a row at the edge of two spaxels may be counted in the other one"
+        ),
+        ours="exact",
+    )
+
+    refused_after_reduction: bool = _defect(
+        CUBE,
+        "`astrometry=false` with several exposures",
+        c="fails after all exposures are reduced",
+        ours="refused at the start (without compat only if a combined product is asked for)",
+    )
+
+    blanks_in_filter_names: bool = _defect(
+        CUBE,
+        "blanks in `filter`",
+        c="belong to the names, so nothing is found",
+        ours="left out",
+    )
+
+    nominal_pixel_in_qc: bool = _defect(
+        CUBE,
+        "QC widths without astrometry and with `dx`, `dy`",
+        c="nominal pixel size, whatever the step",
+        ours="the step",
+    )
+
+    superflat_forgotten: bool = _defect(
+        CUBE,
+        "`MUSE_SUPERFLAT_POS`",
+        c="forgotten for the positions if `save` holds `individual`",
+        ours="always used",
+    )
+
+    flagged_rows_in_rejection: bool = _defect(
+        CUBE,
+        "rows that are flagged as cosmic rays (0x20) on input",
+        c="take part in the statistics of the cosmic-ray rejection, which raises its limits there",
+        ours="left out",
+    )
+
+    stale_wavelength_limits: bool = _defect(
+        CUBE,
+        "wavelength limits of tables without astrometry",
+        c=("not updated for the velocity correction, so the cube starts at the uncorrected wavelength"),
+        ours="updated",
+    )
+
+    first_ifu_only_without_flux: bool = _defect(
+        CUBE,
+        "several IFUs without flat-field flux keywords",
+        c="all but the first are ignored in silence",
+        ours="merged without scaling, with a warning",
+    )
+
+    # --- products of the cube ------------------------------------------------------------------------------
+
+    pixel_noise_fixed_histogram: bool = _defect(
+        PRODUCTS,
+        "`PIXNOISE` of `format=sdpCube`",
+        c=(
+            "mode of the variance from a histogram between 0 and 25 (10^-40 erg^2 ...); cubes with "
+            "larger variances always get sqrt(0.02) x 10^-20"
+        ),
+        ours=(
+            "the bins are widened by powers of two until at least half of the voxels are inside; same "
+            "value where the variances are small"
+        ),
+    )
+
+    stacked_dx_in_degrees: bool = _defect(
+        PRODUCTS,
+        "`OBJECT_RESAMPLED` (`save=stacked`) with `--dx` and celestial coordinates",
+        c="`dx` is taken in degrees: a slice has two columns",
+        ours="`dx` is in arcsec",
+    )
+
+    euro3d_images_cut: bool = _defect(
+        PRODUCTS,
+        "images in `xEuro3D` files whose first columns or rows are empty",
+        c="as many of the last ones are cut off",
+        ours="whole",
+    )
+
+    euro3d_xpos_unwrapped: bool = _defect(
+        PRODUCTS,
+        "`XPOS` of Euro3D tables near RA 0",
+        c="below 0 or above 360",
+        ours="0 to 360",
+    )
+
+    # --- muse_exp_align ------------------------------------------------------------------------------------
+
+    positions_one_pixel_low: bool = _defect(
+        ALIGN,
+        "position of a source",
+        c=(
+            "RA, DEC taken one pixel too low in x and y; offsets of exposures of different "
+            'orientation are wrong by up to 2 pixels (rms 0.3" for quarter turns, 0.01" for 2 to 5 '
+            "degrees)"
+        ),
+        ours="the right pixel",
+    )
+
+    no_match_across_ra_zero: bool = _defect(
+        ALIGN,
+        "fields on both sides of RA 0",
+        c="never match, preview centred 180 degrees away",
+        ours="matched; preview CRVAL1 within 0 to 360",
+    )
+
+    preview_cut: bool = _defect(
+        ALIGN,
+        "preview of a rotated first exposure",
+        c="cut",
+        ours="whole; the grid of the C recipe is extended by whole pixels on each side",
+    )
+
+    coordinates_near_poles: bool = _defect(
+        ALIGN,
+        "offsets near a celestial pole",
+        c=(
+            "differences of coordinates: the radius of the first search counts in degrees of right "
+            'ascension without cos DEC (30" reach 5" at 80 degrees), the turn of the field with the '
+            "meridian is ignored. Wrong by arcseconds to tens of arcseconds from 80 degrees on, "
+            "depending on the pointing errors"
+        ),
+        ours=(
+            "beyond 60 degrees positions on the sky, up to the pole itself (errors below 1 mas, as on "
+            "the equator, up to 89.9 degrees); `RA_CORR`, `DEC_CORR` are exact positions there"
+        ),
+    )
+
+    preview_first_pixels_lost: bool = _defect(
+        ALIGN,
+        "first row or column of the preview",
+        c="pixels below the grid are lost",
+        ours="kept",
+    )
+
+    unmatched_shifted: bool = _defect(
+        ALIGN,
+        "exposure that matches nothing",
+        c="gets minus the mean offset of the others",
+        ours="keeps its header (offset 0), flagged as not trustworthy",
+    )
+
+    isolated_group_shifted: bool = _defect(
+        ALIGN,
+        "group without connection to the first exposure",
+        c="likewise shifted",
+        ours="zero mean within the group, flagged",
+    )
+
+    integer_exptime_is_zero: bool = _defect(
+        ALIGN,
+        "`EXPTIME` written as a whole number",
+        c="read as 0 in the exposure map, or the run fails at its end",
+        ours="read",
+    )
+
+    bad_pixels_up_to_edge: bool = _defect(
+        ALIGN,
+        "bad pixels near an edge of the image",
+        c="looked for only as far as the edge is, on both sides of the source",
+        ours="looked for within `bpixdistance`",
+    )
+
+    no_confidence_keywords: bool = _defect(
+        ALIGN,
+        "confidence",
+        c="none",
+        ours=(
+            "QC keywords `UNTRUSTED`, `TRUSTi`, `ERR RAi`, `ERR DECi`, `SCATTERi`, `CHANCEi`, `ROTi`, "
+            "`SCALEi`, warnings"
+        ),
+    )
+
+    # --- muse_twilight -------------------------------------------------------------------------------------
+
+    levels_with_vignetted_slices: bool = _defect(
+        TWILIGHT,
+        (
+            "levels of the IFUs (`FLAT FLUX SKYn`, scaling of the cube) in a field with a vignetted "
+            "area (VIGNETTING_MASK, narrow field)"
+        ),
+        c=(
+            "integrated flux, vignetted slices included: the rest of the IFU is off by up to 1 %. In "
+            "the narrow field IFU 24 takes the flux of IFU 23: off by the ratio of their throughputs "
+            "(percents)"
+        ),
+        ours=(
+            "the level at which the sky flat agrees with its smooth model outside of the area in all "
+            "IFUs; an IFU that lies in the area as a whole (IFU 23 and 24 of the narrow field) gets "
+            "the level at which the vignetting goes on smoothly. Cube and keywords change together; "
+            "`QC TWILIGHTn INTFLUX` stays what was measured"
+        ),
+    )
+
+    levels_of_incomplete_slices: bool = _defect(
+        TWILIGHT,
+        "levels of the IFUs where slices leave the detector",
+        c=(
+            "integrated flux of fewer pixels: too low by up to 2 % (recovered illumination off by 1.3 "
+            "% rms in a simulated set)"
+        ),
+        ours="the level at which the sky flat agrees with its smooth model (0.12 % rms)",
+    )
+
+    vignetting_mean_of_everything: bool = _defect(
+        TWILIGHT,
+        "vignetting correction",
+        c=(
+            "white image relative to its mean over everything: a dark edge comes out too shallow (by "
+            "1 to 3 % in the narrow field), a bright corner by 0.2 to 0.5 %"
+        ),
+        ours="relative to the mean outside of the area, where the smooth model was fitted",
+    )
+
+    sky1_unscaled: bool = _defect(
+        TWILIGHT,
+        "`MUSE_TWILIGHT_SCALES` with a first value other than 1",
+        c="`SKY1` belongs to other data than the rest",
+        ours="`SKY1` is the flux of IFU 1",
+    )
+
+    first_ifu_required: bool = _defect(
+        TWILIGHT,
+        "IFU 1 missing or failed",
+        c='run fails: "no pixels for cube reconstruction are left"',
+        ours="the first IFU that succeeds is the reference of the scaling and gives `FLAT FLUX LAMP`",
+    )
+
+    ends_at_empty_plane: bool = _defect(
+        TWILIGHT,
+        ("plane without data (narrow field with `resample=nearest`: the sodium notch; the last plane)"),
+        c="TWILIGHT_CUBE silently ends before that plane",
+        ours="plane interpolated between its neighbours, warning",
+    )
+
+    even_median_fails: bool = _defect(
+        TWILIGHT,
+        "`vignsmooth=median` with an even size; `gaussian` with a window larger than the image",
+        c="the filter fails; the vignetted area is corrected without any smoothing",
+        ours="the next odd size; a cut window",
+    )
+
+    ifu24_without_ifu23: bool = _defect(
+        TWILIGHT,
+        "narrow field with IFU 24, but without IFU 23",
+        c="IFU 24 gets the flux 0, its data are not scaled",
+        ours="its own flux",
+    )
+
+    used_exposures_numbered: bool = _defect(
+        TWILIGHT,
+        "raw number of an exposure in `QC TWILIGHTn INPUTi` when an exposure was skipped",
+        c="counts the used ones",
+        ours="*i* is its place in the set of frames",
+    )
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return the names of all defects, in the order of the list."""
+        return tuple(entry.name for entry in fields(cls))
+
+    @classmethod
+    def about(cls, *topics: str) -> tuple[str, ...]:
+        """Return the names of the defects of some topics."""
+        return tuple(name for name in cls.names() if cls.known(name).topic in topics)
+
+    @classmethod
+    def known(cls, name: str) -> Known:
+        """Return what is known of a defect."""
+        for entry in fields(cls):
+            if entry.name == name:
+                return entry.metadata["known"]
+        raise KeyError(name)
+
+    @classmethod
+    def only(cls, *names: str) -> Defects:
+        """Return flags with the named defects set.
+
+        >>> Defects.only("integer_keywords").integer_keywords
+        True
+        """
+        return cls(**dict.fromkeys(names, True))
+
+    @classmethod
+    def all(cls) -> Defects:
+        """Return flags with all defects set: the compatible mode."""
+        return cls.only(*cls.names())
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, name) for name in self.names())

@@ -1,0 +1,473 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Differences from the C recipes that no mode restores (crashes there, faults of inputs, undefined values).
+
+With the fields of `muse_core.framework.defects.Defects` they make the tables of ``docs/differences.md``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from muse_core.framework.defects import ALIGN, CUBE, IMPHOT, PRODUCTS, ROWS, SKY, TWILIGHT
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One of them.
+
+    Parameters
+    ----------
+    topic : the section of ``docs/differences.md`` it belongs to
+    subject : what it concerns
+    c : what the C recipe (for imphot the existing package) does
+    ours : what is done here
+    """
+
+    topic: str
+    subject: str
+    c: str
+    ours: str
+
+
+ALWAYS: tuple[Difference, ...] = (
+    Difference(
+        ROWS,
+        "flat-field spectra of different length",
+        "the last nodes hold memory that was never set",
+        "not imitated",
+    ),
+    Difference(
+        ROWS,
+        "flat-field spectrum and a response without `FFCORR`",
+        "multiplied, then divided again",
+        "left out",
+    ),
+    Difference(
+        ROWS,
+        "unknown position angle (`ESO INS DROT MODE` or `POSANG` missing)",
+        "no refraction correction, without a word",
+        "no correction, with a warning",
+    ),
+    Difference(
+        ROWS,
+        "NaN rows in the autocalibration",
+        "enter the means",
+        "left out",
+    ),
+    Difference(
+        ROWS,
+        "NaN rows without a flag in the sky step",
+        "`model` goes on; with `simple` and `none` other voxels become NaN",
+        (
+            "`model` is refused where the sky spectrum is not finite; otherwise other voxels than in "
+            "C (not looked into)"
+        ),
+    ),
+    Difference(
+        ROWS,
+        "Raman fit",
+        "iteration that stops early",
+        (
+            "exact least-squares solution; the data differ by a tenth of their noise with many "
+            "slices, by 4 sigma with few, in one case of a hardly determined fit by 200 sigma"
+        ),
+    ),
+    Difference(
+        ROWS,
+        "white-light image of the sky step after an autocalibration without SKY_MASK",
+        "that of the autocalibration is used again, made before the slices were corrected",
+        "the same",
+    ),
+    Difference(
+        ROWS,
+        "refraction check",
+        (
+            "centroids not known: the measured residual shifts agree within a factor of two to eight "
+            "only, for one source as for several; with `correct` one of the two may find no source "
+            "where the other does"
+        ),
+        "a Gaussian with background; one polynomial for all sources, each with its own zero point",
+    ),
+    Difference(
+        SKY,
+        "LSF images of all IFUs in one file",
+        "only accepted if all 24 IFUs are in it",
+        "any number of IFUs",
+    ),
+    Difference(
+        SKY,
+        "SKY_LINES with NaN, negative fluxes or negative groups",
+        "used",
+        "error that names the row",
+    ),
+    Difference(
+        SKY,
+        "no sky rows",
+        "empty SKY_SPECTRUM, the sky stays in",
+        "error",
+    ),
+    Difference(
+        SKY,
+        "clipping of the sky spectrum",
+        (
+            "in fields with many thousand clipped rows one to three of those slightly below the upper "
+            "one of the two limits are clipped, too (not understood; changes two bins by 2 % of the "
+            "noise of a row each)"
+        ),
+        "all rows by the same rule",
+    ),
+    Difference(
+        SKY,
+        "sums of the sky spectrum",
+        "floating point, in the order of the rows",
+        "exact integers; the bits do not depend on blocks, threads or row order",
+    ),
+    Difference(
+        CUBE,
+        "exposures on both sides of RA 0",
+        "cube of 360 degrees (memory abort)",
+        "combined",
+    ),
+    Difference(
+        CUBE,
+        "order of exposures",
+        "by DATE-OBS; the standard keywords of the products come from the first frame of the SOF",
+        "the same",
+    ),
+    Difference(
+        CUBE,
+        "missing `ESO INS MODE`",
+        "crash",
+        "error that names the file",
+    ),
+    Difference(
+        CUBE,
+        "corrupt calibration tables",
+        "treated as absent (or a crash later)",
+        "error that names file and column",
+    ),
+    Difference(
+        CUBE,
+        "`MUSE_AUTOCAL_EXCLUDE_RAMAN`",
+        (
+            "its value is a half width in Angstrom around 6483.8 and 6826.5; what is not a positive "
+            "number is ignored in silence"
+        ),
+        ("the same, with a warning about such a value; hexadecimal values and `inf` are not understood"),
+    ),
+    Difference(
+        PRODUCTS,
+        "`ESO QC SCIPOST ...` with `resample=nearest`",
+        (
+            "bad values that are NaN in the saved cube still take part in the source detection (1 of "
+            "91 test cubes: one position moves by one pixel)"
+        ),
+        "only what is in the cube counts",
+    ),
+    Difference(
+        PRODUCTS,
+        "`FILTER FRACTION` of Euro3D files with a logarithmic axis",
+        "counted over a range that is shifted to the blue",
+        "counted from the first plane to two past the last, as for linear axes",
+    ),
+    Difference(
+        PRODUCTS,
+        "`FILTER FRACTION` of images from the rows (`MUSE_COLLAPSE_PIXTABLE`)",
+        "mostly 100, whatever the data cover",
+        "what the data cover",
+    ),
+    Difference(
+        PRODUCTS,
+        "`MUSE_COLLAPSE_PIXTABLE` with `resample=nearest`",
+        "crash",
+        "images with linear weights",
+    ),
+    Difference(
+        PRODUCTS,
+        "`DATAMD5`",
+        "wrong for data units longer than 46080 bytes",
+        "MD5 of all data units",
+    ),
+    Difference(
+        PRODUCTS,
+        "`G_SIZE1`, `G_SIZE2` of Euro3D tables with OUTPUT_WCS and `dx`, `dy`",
+        "the parameters, although the grid is that of OUTPUT_WCS",
+        "the pixel size",
+    ),
+    Difference(
+        ALIGN,
+        "threshold flipping between two values",
+        "up to 100000 searches (hours)",
+        "the end is computed (milliseconds), with the same threshold",
+    ),
+    Difference(
+        ALIGN,
+        "`override_detection` with images without bad pixels",
+        "fails",
+        "works",
+    ),
+    Difference(
+        ALIGN,
+        "missing `CRVAL1`",
+        "memory abort",
+        "a message with file and keyword",
+    ),
+    Difference(
+        ALIGN,
+        "`CDELT` in place of `CD`, or `CD1_2`, `CD2_1` left out",
+        "fails",
+        "read",
+    ),
+    Difference(
+        ALIGN,
+        "field more than 0.5 degrees (NFM: 0.06) from the first exposure",
+        "huge preview",
+        "refused with file and keywords",
+    ),
+    Difference(
+        ALIGN,
+        "preview larger than the memory",
+        "not checked",
+        "refused before it is made",
+    ),
+    Difference(
+        ALIGN,
+        "negative `bpixdistance`",
+        "fails at the end with real headers",
+        "refused",
+    ),
+    Difference(
+        ALIGN,
+        (
+            "no `ESO INS MODE`, no `EXTNAME`, image in the primary HDU, exposures without matches "
+            "with `expmap`; `BUNIT` missing"
+        ),
+        (
+            "the products are made, then an error that was left over (or the unit) makes the run fail "
+            "if the headers have `ARCFILE`, as real ones do"
+        ),
+        "works",
+    ),
+    Difference(
+        ALIGN,
+        "infinite pixels",
+        "spoil all rows they touch, mostly no sources",
+        "bad pixels",
+    ),
+    Difference(
+        ALIGN,
+        "faults of the inputs",
+        "first one, often after the work is done",
+        "all, before the first pixel",
+    ),
+    Difference(
+        ALIGN,
+        "`step` below 0, `fwhm`, `threshold`, `bpixdistance` infinite",
+        "accepted",
+        "refused",
+    ),
+    Difference(
+        TWILIGHT,
+        "overscan polynomial of order 12 and more",
+        (
+            "evaluated with errors of up to 2 adu (seen: 0.2 to 1.8), some 1e-6 to 1e-5 in the flux "
+            "of that IFU"
+        ),
+        "exact least squares",
+    ),
+    Difference(
+        TWILIGHT,
+        "minmax with no more good values than are to be dropped",
+        "NaN or -0 without a flag; spoils QC, fluxes and the scaling of all IFUs",
+        "least flagged value, flagged 0x80000",
+    ),
+    Difference(
+        TWILIGHT,
+        "flat of zero, NaN in a master",
+        "NaN or infinite values without a flag",
+        "flagged 0x80000, interpolated for the flux, not resampled",
+    ),
+    Difference(
+        TWILIGHT,
+        "`VIGNETTING_MASK` with negative numbers",
+        "cannot be read, the run goes on without",
+        "not 0 is vignetted",
+    ),
+    Difference(
+        TWILIGHT,
+        "`EXPTIME` of a raw frame written as a whole number",
+        "read as 0: the dark is not subtracted",
+        "read",
+    ),
+    Difference(
+        TWILIGHT,
+        (
+            "`overscan=vpoly:0`, sets with `MASTER_FLAT` of no IFU, boxes of `ovscreject=dcr` other "
+            "than the default ones"
+        ),
+        "memory faults in some runs, or flags at random",
+        "work",
+    ),
+    Difference(
+        TWILIGHT,
+        "polynomials of order 4 and more extrapolated over a field of few spaxels",
+        "errors of 1e-5 to 1e-3, most likely from powers of pixel numbers (not proven)",
+        "exact least squares",
+    ),
+    Difference(
+        TWILIGHT,
+        "vignetted area too small for the orders of its polynomial",
+        "a fit from fewer pixels than coefficients",
+        'refused, "use lower orders"',
+    ),
+    Difference(
+        TWILIGHT,
+        "`xorder` = `yorder` = 30; geometry table without `angle`",
+        "crash",
+        "message",
+    ),
+    Difference(
+        TWILIGHT,
+        "bias with `PRO REC1 ID` but without `PRO REC1 PIPE ID`",
+        "crash",
+        "works",
+    ),
+    Difference(
+        TWILIGHT,
+        "unknown `overscan` or `ovscreject`",
+        'silently "none", or a late failure',
+        "refused at the start",
+    ),
+    Difference(
+        TWILIGHT,
+        "2 ILLUM, 2 SKYFLAT, merged and single masters mixed, an IFU twice",
+        "all IFUs fail one by one",
+        "one message at the start",
+    ),
+    Difference(
+        TWILIGHT,
+        "edges of a slice far outside the detector, wavelength not rising with y",
+        "data of that slice are wrong or missing",
+        "IFU refused with file, IFU, slice",
+    ),
+    Difference(
+        TWILIGHT,
+        "`MUSE_TWILIGHT_SKIP` without a usable cube",
+        "crash",
+        "message",
+    ),
+    Difference(
+        TWILIGHT,
+        "`MUSE_TWILIGHT_SKIP`, QC keywords of the cube",
+        "in the header of TWILIGHT_CUBE, too",
+        "left out, as in a normal run",
+    ),
+    Difference(
+        TWILIGHT,
+        "values of `MUSE_TWILIGHT_SCALES` that are no positive numbers",
+        "count as 0 or negative: NaN and negative data",
+        "refused",
+    ),
+    Difference(
+        IMPHOT,
+        "region of the star",
+        "position rounded to six digits",
+        "full precision; the star fit and the image fit agree on the pixels (`image`)",
+    ),
+    Difference(
+        IMPHOT,
+        "ds9 systems icrs, j2000, galactic, ecliptic, image; `+`, upper case",
+        "ignored in silence",
+        "used",
+    ),
+    Difference(
+        IMPHOT,
+        "shapes not known, lines not understood",
+        "ignored in silence",
+        "warning with the line number",
+    ),
+    Difference(
+        IMPHOT,
+        "include regions that miss the image",
+        "whole image fitted",
+        "UserError",
+    ),
+    Difference(
+        IMPHOT,
+        "`image_grids_aligned`",
+        "rotations up to 2.8 deg and scales of 4 % pass",
+        "0.02 deg and 0.04 %",
+    ),
+    Difference(
+        IMPHOT,
+        "errors of dra, ddec",
+        "signed, wrong for rotated images",
+        "from the covariance of dx, dy",
+    ),
+    Difference(
+        IMPHOT,
+        "star position test",
+        "rows and columns mixed up",
+        "right",
+    ),
+    Difference(
+        IMPHOT,
+        "star fit with free beta",
+        "may end in NaN",
+        "repeated with beta between 1.05 and 50",
+    ),
+    Difference(
+        IMPHOT,
+        '`corrections="xy, scale"`',
+        "`scale` dropped",
+        "blanks do not matter; unknown words are errors",
+    ),
+    Difference(
+        IMPHOT,
+        "`resample=True`",
+        'quadratic spline without prefilter: FWHM 0.680 -> 0.735"',
+        "Fourier shift, no smoothing",
+    ),
+    Difference(
+        IMPHOT,
+        "`--star` with --apply, --resample, --taper, --extramask",
+        "no effect",
+        "they work",
+    ),
+    Difference(
+        IMPHOT,
+        "filter table",
+        "taken for any instrument",
+        "PHOTFLAM of the header first; the table for ACS/WFC only",
+    ),
+    Difference(
+        IMPHOT,
+        "BUNIT of the HST image",
+        "ignored",
+        "a flux density is converted as such",
+    ),
+    Difference(
+        IMPHOT,
+        "bad voxels in `bandpass_image`",
+        "blank the whole pixel",
+        "lose their own weight",
+    ),
+    Difference(
+        IMPHOT,
+        "truncated curve",
+        "percentage approximate",
+        "exact",
+    ),
+    Difference(
+        IMPHOT,
+        "regridding",
+        "two linear interpolations",
+        "one cubic interpolation of the low-passed image: 1 % sharper",
+    ),
+    Difference(
+        IMPHOT,
+        "`fit_photometry` with a bad number",
+        "traceback",
+        "one line, status 1",
+    ),
+)

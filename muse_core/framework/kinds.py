@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Parameters whose text holds more than one value: lists of numbers, lists of words, a number or "none".
+
+A host sees the text; the recipe sees what `parse` makes of it. The limits (`low`, `high`) stand in the
+declaration of the parameter and hold for every number of a list.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+_LEADING_NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)")
+
+
+class Kind(Protocol):
+    """How the text of a string parameter is read."""
+
+    def parse(self, text: str) -> Any:
+        """Return the value; `ValueError` with the reason where the text has none."""
+        ...
+
+    def parse_leniently(self, text: str) -> tuple[Any, str]:
+        """Return the value that the C recipe makes of any text, and a warning ("" for none)."""
+        ...
+
+    def numbers(self, value: Any) -> Iterable[float]:
+        """Return the numbers in a value, for the check of the limits."""
+        ...
+
+
+def leading_number(text: str) -> float | None:
+    """Return the number that a text begins with, or None.
+
+    >>> leading_number("4x"), leading_number("yes")
+    (4.0, None)
+    """
+    match = _LEADING_NUMBER.match(text)
+    return float(match.group(1)) if match else None
+
+
+@dataclass(frozen=True)
+class FloatList:
+    """Numbers with commas between.
+
+    Parameters
+    ----------
+    least, most : how many numbers there may be (most None: any number)
+    fallback : what the C recipe takes if the count is wrong; () if it goes on with what is there
+    """
+
+    least: int = 1
+    most: int | None = None
+    fallback: tuple[float, ...] = ()
+
+    def parse(self, text: str) -> tuple[float, ...]:
+        """Return the numbers.
+
+        >>> FloatList(1, 3).parse("0.8, 0.6")
+        (0.8, 0.6)
+        """
+        values = []
+        for word in text.split(","):
+            try:
+                values.append(float(word))
+            except ValueError:
+                raise ValueError(f"{word.strip()!r} in {text!r} is not a number") from None
+        if len(values) < self.least or (self.most is not None and len(values) > self.most):
+            raise ValueError(f"{text!r} has {len(values)} values, {self._wanted()} are expected")
+        return tuple(values)
+
+    def parse_leniently(self, text: str) -> tuple[tuple[float, ...], str]:
+        """Return the numbers that begin the items (0 where there is none), or the fallback."""
+        values = tuple(leading_number(word) or 0.0 for word in text.split(",") if word.strip())
+        if len(values) < self.least or (self.most is not None and len(values) > self.most):
+            shown = ", ".join(f"{value:g}" for value in self.fallback)
+            if self.fallback:
+                return (
+                    self.fallback,
+                    f"{text!r} has {len(values)} values instead of {self._wanted()}: {shown} used",
+                )
+        return values, ""
+
+    def numbers(self, value: tuple[float, ...]) -> Iterable[float]:
+        """Return all numbers."""
+        return value
+
+    def _wanted(self) -> str:
+        if self.most is None:
+            return f"{self.least} or more"
+        return f"{self.least}" if self.most == self.least else f"{self.least} to {self.most}"
+
+
+@dataclass(frozen=True)
+class Words:
+    """Words with commas between, from a list; at least one must be known.
+
+    Parameters
+    ----------
+    choices : the known words; () if any word will do
+    nothing : words that stand for an empty list
+    """
+
+    choices: tuple[str, ...] = ()
+    nothing: tuple[str, ...] = ()
+
+    def parse(self, text: str) -> tuple[str, ...]:
+        """Return the words in the order given, each once.
+
+        >>> Words(("cube", "raman")).parse("raman, cube,raman")
+        ('raman', 'cube')
+        """
+        words = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+        words = tuple(word for word in words if word not in self.nothing)
+        for word in words:
+            if self.choices and word not in self.choices:
+                close = difflib.get_close_matches(word, self.choices, n=1)
+                hint = f"; did you mean {close[0]!r}?" if close else ""
+                raise ValueError(f"{word!r} is not one of {', '.join(self.choices)}{hint}")
+        if not words and not self.nothing and self.choices:
+            raise ValueError(f"{text!r} holds none of {', '.join(self.choices)}")
+        return words
+
+    def parse_leniently(self, text: str) -> tuple[tuple[str, ...], str]:
+        """Return the words that are known."""
+        words = [word.strip() for word in text.split(",")]
+        known = [word for word in words if word and (not self.choices or word in self.choices)]
+        return self.parse(",".join(known)), ""
+
+    def numbers(self, value: tuple[str, ...]) -> Iterable[float]:  # noqa: ARG002
+        """Return nothing."""
+        return ()
+
+
+@dataclass(frozen=True)
+class NumberOrNone:
+    """A number, or the word "none" (or nothing at all)."""
+
+    def parse(self, text: str) -> float | None:
+        """Return the number, or None.
+
+        >>> NumberOrNone().parse("2.5"), NumberOrNone().parse("none")
+        (2.5, None)
+        """
+        word = text.strip()
+        if word.lower() in ("none", ""):
+            return None
+        try:
+            return float(word)
+        except ValueError:
+            raise ValueError(f"{word!r} is neither a number nor none") from None
+
+    def parse_leniently(self, text: str) -> tuple[float | None, str]:
+        """Return the same as `parse`."""
+        return self.parse(text), ""
+
+    def numbers(self, value: float | None) -> Iterable[float]:
+        """Return the number, if there is one."""
+        return () if value is None else (value,)
