@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ Vector = npt.NDArray[np.float64]
 
 def continuum_from_rows() -> bool:
     """Tell whether MUSE_SKY_CONTINUUM_FROM_ROWS asks for this continuum also with LSF images."""
-    return switched_on(ROWS_VARIABLE)
+    return switched_on(os.environ.get(ROWS_VARIABLE, ""))
 
 
 def fit_rows_continuum(
