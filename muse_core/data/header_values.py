@@ -8,6 +8,7 @@ as if the keyword were absent.  Here integers are read as the numbers they are, 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 
@@ -49,3 +50,51 @@ def is_narrow_field(header: Header) -> bool:
 def uses_laser_guide_stars(header: Header) -> bool:
     """Say whether the lasers were on (``INS MODE`` = WFM-AO-... or NFM-AO-...)."""
     return (get_str(header, "ESO INS MODE") or "").startswith(("WFM-AO", "NFM-AO"))
+
+
+class Keywords:
+    """The header of one exposure, read by one rule; made once and handed to everything that is fitted.
+
+    Parameters
+    ----------
+    header : an astropy ``Header`` or a plain ``dict``
+    integers_missing : integers where a float is expected count as missing (a defect of the C recipes)
+    replaced : values that stand in place of those of the header (the parameter ``superflat_pos``)
+
+    Examples
+    --------
+    >>> words = Keywords({"EXPTIME": 600, "RA": 10.5}, replaced={"RA": 11.0})
+    >>> words.number("EXPTIME"), words.number("RA"), words.number("DEC")
+    (600.0, 11.0, None)
+    >>> Keywords({"EXPTIME": 600}, integers_missing=True).number("EXPTIME") is None
+    True
+    """
+
+    __slots__ = ("_integers_missing", "_replaced", "header")
+
+    def __init__(
+        self,
+        header: Header,
+        *,
+        integers_missing: bool = False,
+        replaced: Mapping[str, float] | None = None,
+    ) -> None:
+        self.header = header
+        self._integers_missing = integers_missing
+        self._replaced = dict(replaced or {})
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the value of a keyword as it stands, or the default."""
+        return self._replaced[key] if key in self._replaced else self.header.get(key, default)
+
+    def number(self, key: str) -> float | None:
+        """Return a keyword as float, or None if it is absent or not a finite number."""
+        return get_float(self, key, compat=self._integers_missing)
+
+    def text(self, key: str) -> str | None:
+        """Return a keyword as text without trailing blanks, or None if it is absent or not text."""
+        return get_str(self, key)
+
+    def without_replacements(self) -> Keywords:
+        """Return the same header read by the same rule, with its own values."""
+        return Keywords(self.header, integers_missing=self._integers_missing)
