@@ -10,7 +10,7 @@ True
 
 from typing import Any
 
-__version__ = "0.1.0"
+from muse_core.version import __version__
 
 __all__ = ["Recipe", "__version__"]
 

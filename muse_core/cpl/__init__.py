@@ -6,12 +6,12 @@
 [...]
 """
 
-from muse_core import __version__
 from muse_core.cpl import esorex, frames, logger, param, result
 from muse_core.cpl.frames import FrameConfig
 from muse_core.cpl.param import Parameter
 from muse_core.cpl.recipe import Recipe
 from muse_core.cpl.result import CplError, RecipeCrash, Result
+from muse_core.version import __version__
 
 # the release whose behaviour is mirrored; no CPL library is used
 cpl_versions = ["7.2.3"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Set-up in esorex's manner: configuration files, sets of frames, messages on terminal and in a log file."""
+"""Set-up in esorex's manner: messages on the terminal and in a log file, `load_sof` and `load_rc`."""
 
 from __future__ import annotations
 
@@ -8,49 +8,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from muse_core.cpl.files import load_rc, load_sof
 from muse_core.cpl.logger import OFF, level_number
+from muse_core.cpl.recipe import Recipe
 
-
-def _source_text(source: Any) -> str:
-    """Return the text of a source: file object, file name, or text (with a line break, or naming no file)."""
-    if hasattr(source, "read"):
-        return str(source.read())
-    text = str(source)
-    if "\n" in text or (not Path(text).is_file() and ("=" in text or " " in text.strip())):
-        return text
-    return Path(text).expanduser().read_text(encoding="utf-8")
-
-
-def load_sof(source: Any) -> dict[str, Any]:
-    r"""Read a set of frames (name, file object or text): tag -> file name, or list of names.
-
-    >>> load_sof("a.fits A\nb.fits B\nc.fits B\n")
-    {'A': 'a.fits', 'B': ['b.fits', 'c.fits']}
-    """
-    from muse_core.framework.sof import parse_sof
-
-    found: dict[str, list[str]] = {}
-    for frame in parse_sof(_source_text(source)):
-        found.setdefault(frame.tag, []).append(str(frame.path))
-    return {tag: files[0] if len(files) == 1 else files for tag, files in found.items()}
-
-
-def load_rc(source: Any = None) -> dict[str, str]:
-    r"""Read a configuration file (name, file object or text); without a source ``~/.esorex/esorex.rc``.
-
-    >>> load_rc("muse.a.n=3\n# note\n")
-    {'muse.a.n': '3'}
-    """
-    from muse_core.hosts.configfile import parse_rc
-
-    path = Path.home() / ".esorex" / "esorex.rc"
-    return parse_rc(path.read_text(encoding="utf-8") if source is None else _source_text(source))
+__all__ = ["CplFileLogger", "CplLogger", "init", "load_rc", "load_sof", "log", "msg"]
 
 
 def init(source: Any = None) -> None:
     """Take recipe folders, message and log settings from an esorex configuration."""
-    from muse_core.cpl.recipe import Recipe
-
     values = load_rc(source)
     prefix = "esorex.caller."
     if values.get(prefix + "recipe-dir"):

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from muse_core.cpl.files import load_sof
 from muse_core.framework.spec import Input
 
 
@@ -103,8 +104,6 @@ class FrameList:
 
 def frames_of(frames: Any) -> dict[str, Any]:
     """Return tag -> files from a dict, a frame list, or a set of frames."""
-    from muse_core.cpl.esorex import load_sof
-
     if frames is None:
         return {}
     if isinstance(frames, Mapping):

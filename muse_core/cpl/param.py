@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from muse_core.cpl.files import load_rc
 from muse_core.framework.spec import Param, RecipeSpec
 
 _NO = ("false", "no", "")
@@ -183,8 +184,6 @@ def pairs(parameters: ParameterList) -> Iterator[tuple[str, Any]]:
 
 def settings_of(values: Any) -> dict[str, Any]:
     """Return name -> value from a dict, a parameter list, pairs, or an rc file."""
-    from muse_core.cpl.esorex import load_rc
-
     if values is None:
         return {}
     if isinstance(values, Mapping):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numba import njit
 
-from .overscan import (
+from muse_core.detector.overscan import (
     LEVEL_CHECK_SIGMA,
     CorrectPlan,
     OverscanStats,
@@ -17,8 +17,8 @@ from .overscan import (
     fit_vertical,
     overscan_stats,
 )
-from .quadrants import Quadrant
-from .tables import BadPixels
+from muse_core.detector.quadrants import Quadrant
+from muse_core.detector.tables import BadPixels
 
 SATURATION = 65500  # adu; above it, and at or below zero, a raw value is unusable
 DQ_SATURATED = 0x1000

@@ -13,7 +13,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 
-from .errors import DetectorError
+from muse_core.detector.errors import DetectorError
 
 
 @contextlib.contextmanager

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from .errors import DetectorError
-from .fitsfile import extensions, opened, read_pixels
+from muse_core.detector.errors import DetectorError
+from muse_core.detector.fitsfile import extensions, opened, read_pixels
 
 PLANES = ("DATA", "DQ", "STAT")
 MERGED = re.compile(r"^CHAN(\d\d)\.(DATA|DQ|STAT)$")

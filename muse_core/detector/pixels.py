@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from .tables import NSLICE, SliceGeometry
+from muse_core.detector.tables import NSLICE, SliceGeometry
 
 DQ_NOTCH = 0x08000000
 NOTCH = {"WFM-AO-N": (5805.0, 5966.0), "WFM-AO-E": (5755.0, 6008.0), "NFM-AO-N": (5780.0, 6050.0)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .errors import DetectorError
+from muse_core.detector.errors import DetectorError
 
 LEFT_LOW = {1: (1, 4096), 2: (1, 4112)}  # allowed OUTq X and OUTq Y: outer corners of the real detector
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from .errors import DetectorError
-from .fitsfile import extensions, opened, read_pixels
-from .quadrants import Quadrant, read_quadrants
+from muse_core.detector.errors import DetectorError
+from muse_core.detector.fitsfile import extensions, opened, read_pixels
+from muse_core.detector.quadrants import Quadrant, read_quadrants
 
 CHANNEL = re.compile(r"^CHAN(\d\d)$")
 UNSIGNED = np.uint16(0x8000)  # what BZERO=32768 adds to 16-bit numbers

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from .errors import DetectorError
-from .fitsfile import extensions, opened
+from muse_core.detector.errors import DetectorError
+from muse_core.detector.fitsfile import extensions, opened
 
 NSLICE = 48
 CHANNEL = re.compile(r"^CHAN(\d\d)$")

@@ -17,11 +17,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from muse_core import __version__
 from muse_core.framework import fits_layout
 from muse_core.framework.errors import RecipeError
 from muse_core.framework.frames import Frame
 from muse_core.framework.spec import ParamValues, RecipeSpec, Value, value_text
+from muse_core.version import __version__
 
 if TYPE_CHECKING:
     from astropy.io.fits import Card as FitsCard

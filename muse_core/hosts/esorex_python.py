@@ -15,11 +15,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from muse_core import __version__
 from muse_core.framework.errors import ParameterError, RecipeError
 from muse_core.framework.registry import LoadedRecipe, available, load, recipe_folder
 from muse_core.framework.spec import Param, RecipeSpec
 from muse_core.hosts.helptext import full_description, license_text, raw_inputs
+from muse_core.version import __version__
 
 FILE_NAME = "muse_recipes_esorex.py"
 FAILED = -1

@@ -11,12 +11,12 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from muse_core import __version__
 from muse_core.framework.errors import RecipeError
 from muse_core.framework.registry import LoadedRecipe, available
 from muse_core.framework.spec import Param, RecipeSpec
 from muse_core.hosts.helptext import frame_tables, license_text, raw_inputs
 from muse_core.hosts.wire import join_fields, plain_text
+from muse_core.version import __version__
 
 SOURCES = ("plugin.c", "meta.c", "worker.c", "run.c")
 CPL_LIBRARIES = ("cpldfs", "cplui", "cplcore")

@@ -15,7 +15,6 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from muse_core import __version__
 from muse_core.hosts import helptext
 from muse_core.hosts.options import (
     IGNORED,
@@ -25,6 +24,7 @@ from muse_core.hosts.options import (
     runner_options,
 )
 from muse_core.hosts.terminal import LogFileHandler, Messages, TerminalHandler, attached, level_number
+from muse_core.version import __version__
 
 if TYPE_CHECKING:
     from muse_core.framework.frames import Frame

@@ -9,9 +9,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from muse_core import __version__
 from muse_core.framework.registry import LoadedRecipe, available
 from muse_core.hosts.helptext import full_description, license_text
+from muse_core.version import __version__
 
 
 def load_pycpl() -> Any:

@@ -13,10 +13,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import muse_core
 from muse_core.framework import RecipeError
 from muse_core.framework.settings import CLUSTER_VARIABLE as VARIABLE
 from muse_core.resampling.layers import Contribution
+from muse_core.version import __version__
 
 if TYPE_CHECKING:
     from muse_core.resampling.slabs import CubePlan, Slab
@@ -94,14 +94,14 @@ def _check_workers(client: Any, scheduler: str) -> int:
         versions = client.run(_version)
     except ImportError as error:
         raise RecipeError(f"{VARIABLE}: muse-recipes is not installed on the workers ({error})") from error
-    other = {address: version for address, version in versions.items() if version != muse_core.__version__}
+    other = {address: version for address, version in versions.items() if version != __version__}
     if other:
         raise RecipeError(
-            f"{VARIABLE}: muse-recipes {muse_core.__version__} here, but on the workers "
+            f"{VARIABLE}: muse-recipes {__version__} here, but on the workers "
             + ", ".join(f"{version} ({address})" for address, version in other.items())
         )
     return sum(worker["nthreads"] for worker in workers.values())
 
 
 def _version() -> str:
-    return muse_core.__version__
+    return __version__

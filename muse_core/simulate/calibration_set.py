@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from . import calibrations as cal
-from .airglow import LineList, oh_transitions
-from .exposure import Layout
-from .physics import sky_continuum
-from .scene import Scene
+from muse_core.simulate import calibrations as cal
+from muse_core.simulate.airglow import LineList, oh_transitions
+from muse_core.simulate.exposure import Layout
+from muse_core.simulate.physics import sky_continuum
+from muse_core.simulate.scene import Scene
 
 
 @dataclass(frozen=True)

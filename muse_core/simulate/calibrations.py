@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from . import physics
-from .airglow import LineList
-from .lsf import lsf_image
+from muse_core.simulate import physics
+from muse_core.simulate.airglow import LineList
+from muse_core.simulate.lsf import lsf_image
 
 SB_UNIT = "10**(-20)*erg/(s cm^2 arcsec^2)"
 _RESPONSE_UNIT = "2.5*log10((count/s/Angstrom)/(erg/s/cm**2/Angstrom))"

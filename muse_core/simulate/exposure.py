@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from . import kernels, physics
-from .airglow import LineList
-from .calibrations import extinction_curve, response_nodes, telluric_nodes
-from .geometry import CCD_ROWS, Geometry
-from .headers import ExposureInfo, add_pixtable_group, primary_header
-from .lsf import line_spectrum, lsf_sigma, slice_parameters
-from .scene import GRID_START, GRID_STEP, Scene, SceneCube, wavelength_grid
-from .tablewriter import PixelTableWriter
+from muse_core.simulate import kernels, physics
+from muse_core.simulate.airglow import LineList
+from muse_core.simulate.calibrations import extinction_curve, response_nodes, telluric_nodes
+from muse_core.simulate.geometry import CCD_ROWS, Geometry
+from muse_core.simulate.headers import ExposureInfo, add_pixtable_group, primary_header
+from muse_core.simulate.lsf import line_spectrum, lsf_sigma, slice_parameters
+from muse_core.simulate.scene import GRID_START, GRID_STEP, Scene, SceneCube, wavelength_grid
+from muse_core.simulate.tablewriter import PixelTableWriter
 
 FINE_STEP = 0.05  # Angstrom, sky spectra
 SENSITIVITY_STEP = 0.25

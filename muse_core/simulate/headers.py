@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from astropy.io import fits
 
-from .physics import Pointing, Weather
+from muse_core.simulate.physics import Pointing, Weather
 
 _MJD_EPOCH = datetime(1858, 11, 17)
 

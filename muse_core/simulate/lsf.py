@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numba import njit
 
-from .geometry import N_IFU, N_SLICE
+from muse_core.simulate.geometry import N_IFU, N_SLICE
 
 N_PARAMETER = 9  # lsf_width (3), hermit3, hermit4 (2 each), hermit5, hermit6
 _LSF_SEED = 20140201

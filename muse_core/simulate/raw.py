@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from . import raw_detector as detector
-from . import raw_instrument as instrument
-from .raw_instrument import RawSetup
+from muse_core.simulate import raw_detector as detector
+from muse_core.simulate import raw_instrument as instrument
+from muse_core.simulate.raw_instrument import RawSetup
 
 BLOCK = 2880
 SKY, LAMP = 1, 3

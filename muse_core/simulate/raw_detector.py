@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .raw_instrument import RawSetup, ifu_throughput
+from muse_core.simulate.raw_instrument import RawSetup, ifu_throughput
 
 PORTS = {1: (False, False), 2: (True, False), 3: (True, True), 4: (False, True)}  # right, top
 BAD_FRACTION = 5e-5

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from astropy.io import fits
 
-from .raw_instrument import IFU_STEP, RawSetup, ifu_throughput, sky_illumination
+from muse_core.simulate.raw_instrument import IFU_STEP, RawSetup, ifu_throughput, sky_illumination
 
 EDGE = 4  # spaxels next to the border of the field that are told apart
 VIGNETTED = 0.003  # relative change of light from which a spaxel counts as vignetted

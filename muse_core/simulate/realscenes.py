@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from .scene import Scene, SceneCube
+from muse_core.simulate.scene import Scene, SceneCube
 
 ABELL478 = "sdetect/minicube.fits"
 HDFS_IMAGE = "obj/IMAGE-HDFS-1.34.fits"

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from .scene import GRID_SIZE, GRID_START, GRID_STEP, Star
+from muse_core.simulate.scene import GRID_SIZE, GRID_START, GRID_STEP, Star
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from . import calibrations as cal
-from .airglow import LineList, sky_line_list
-from .calibration_set import (
+from muse_core.simulate import calibrations as cal
+from muse_core.simulate.airglow import LineList, sky_line_list
+from muse_core.simulate.calibration_set import (
     CalibrationChoice,
     FieldFrame,
     write_calibrations,
@@ -21,12 +21,12 @@ from .calibration_set import (
     write_sky_continuum,
     write_sky_mask,
 )
-from .exposure import Detector, Layout, Light, refraction_shift, write_exposure
-from .geometry import instrument_geometry, sky_contiguous_slices
-from .headers import ExposureInfo
-from .lsf import lsf_parameters
-from .physics import Pointing, Weather
-from .scene import GRID_START, GRID_STEP, Scene, deproject, gnomonic, random_scene
+from muse_core.simulate.exposure import Detector, Layout, Light, refraction_shift, write_exposure
+from muse_core.simulate.geometry import instrument_geometry, sky_contiguous_slices
+from muse_core.simulate.headers import ExposureInfo
+from muse_core.simulate.lsf import lsf_parameters
+from muse_core.simulate.physics import Pointing, Weather
+from muse_core.simulate.scene import GRID_START, GRID_STEP, Scene, deproject, gnomonic, random_scene
 
 LAMBDA_RANGE = {"N": (4750.0, 9350.0), "E": (4650.0, 9300.0)}
 MODES = ("WFM-NOAO-N", "WFM-NOAO-E", "WFM-AO-N", "WFM-AO-E", "NFM-AO-N")

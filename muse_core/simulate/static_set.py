@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from . import calibrations as cal
-from .airglow import sky_line_list
-from .lsf import lsf_parameters
-from .scipost import RAMAN_LINES, astrometric_solution
+from muse_core.simulate import calibrations as cal
+from muse_core.simulate.airglow import sky_line_list
+from muse_core.simulate.lsf import lsf_parameters
+from muse_core.simulate.scipost import RAMAN_LINES, astrometric_solution
 
 # Bessell (1990, PASP 102, 1181), table 2: start of the band [A], throughput every 100 A; R
 # is interpolated above 7500 A

@@ -19,8 +19,7 @@ from numba import njit
 from muse_core.resampling import cosmics, weights
 from muse_core.resampling.grid import NOMINAL_STEP_A, OutputGrid, pixel_grid
 from muse_core.resampling.voxel_types import VoxelGrid, VoxelRows
-
-from .store import RowStore
+from muse_core.twilight.store import RowStore
 
 BYTES_PER_ROW = 40  # of a strip: columns in voxel order, voxel numbers, work space of the kernels
 HALO = 2  # rows of cells: one for the weights, one more for the statistics of cosmic rays

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .smooth import SupportError, good_mask, smooth_plane
-from .vignetting import Vignetting, fit_vignetting
+from muse_core.twilight.smooth import SupportError, good_mask, smooth_plane
+from muse_core.twilight.vignetting import Vignetting, fit_vignetting
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,10 @@ import numpy as np
 from muse_core.detector.calibrate import apply_exposure, fit_exposure
 from muse_core.detector.combine import combine_images, interpolate_bad
 from muse_core.detector.pixels import build_pixel_map, cut_slices, slice_medians
-
-from .illum import BAND, IllumModel, fit_illum
-from .inputs import DetectorPlan, IfuInputs
-from .statistics import image_statistics
-from .store import RowStore, StoredIfu
+from muse_core.twilight.illum import BAND, IllumModel, fit_illum
+from muse_core.twilight.inputs import DetectorPlan, IfuInputs
+from muse_core.twilight.statistics import image_statistics
+from muse_core.twilight.store import RowStore, StoredIfu
 
 BAND_ROWS = 32
 QC_DIGITS = 7

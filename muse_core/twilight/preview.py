@@ -10,9 +10,8 @@ from numba import njit
 
 from muse_core.detector.pixels import field_position, wavelength_at
 from muse_core.resampling.grid import OutputGrid
-
-from .rows import cell_of
-from .store import RowStore
+from muse_core.twilight.rows import cell_of
+from muse_core.twilight.store import RowStore
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

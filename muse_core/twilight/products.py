@@ -9,9 +9,8 @@ import numpy as np
 from astropy.io import fits
 
 from muse_core.framework.products import set_card
-
-from .cube import SkyCube
-from .model import TwilightModel
+from muse_core.twilight.cube import SkyCube
+from muse_core.twilight.model import TwilightModel
 
 SCAN_KEYWORD = re.compile(r"^ESO DET OUT\d+ (PRSC|OVSC)[XY]$")
 OF_PIXELS = re.compile(r"^(C(RPIX|RVAL|TYPE|UNIT|DELT)\d|CD\d_\d|BUNIT|INHERIT)$")

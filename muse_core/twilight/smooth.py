@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .kernels import masked_median
+from muse_core.twilight.kernels import masked_median
 
 FILTER_HALF = (3, 2)  # median filter of 7 rows by 5 columns
 

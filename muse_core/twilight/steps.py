@@ -7,15 +7,15 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import numpy as np
 
-from .cube import cube_grid
-from .environment import external_scales, scaled_fluxes
-from .inputs import TwilightInputs, parse_detector
-from .levels import field_map, fit_levels
-from .model import TwilightModel, fit_twilight, white_image
-from .prepare import PreparedIfu, memory_per_ifu, prepare_ifu, rounded
-from .preview import quick_cube
-from .store import RowStore
-from .vignetting import align_mask, nfm_mask
+from muse_core.twilight.cube import cube_grid
+from muse_core.twilight.environment import external_scales, scaled_fluxes
+from muse_core.twilight.inputs import TwilightInputs, parse_detector
+from muse_core.twilight.levels import field_map, fit_levels
+from muse_core.twilight.model import TwilightModel, fit_twilight, white_image
+from muse_core.twilight.prepare import PreparedIfu, memory_per_ifu, prepare_ifu, rounded
+from muse_core.twilight.preview import quick_cube
+from muse_core.twilight.store import RowStore
+from muse_core.twilight.vignetting import align_mask, nfm_mask
 
 PREPARE_BYTES = 3_500_000_000  # IFUs worked on at the same time fit in this, whatever the budget
 LEVEL_PASSES = 4

@@ -18,8 +18,15 @@ import numpy as np
 
 from muse_core.detector.pixels import PixelMap, cut_slices
 from muse_core.detector.tables import NSLICE, SliceGeometry
-
-from .rows import RowColumns, SlicePixels, StoredValues, locate_rows, pack_slice, place_rows, slice_pixels
+from muse_core.twilight.rows import (
+    RowColumns,
+    SlicePixels,
+    StoredValues,
+    locate_rows,
+    pack_slice,
+    place_rows,
+    slice_pixels,
+)
 
 BYTES_PER_ROW = 9
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .kernels import exclude_edges, masked_gaussian, masked_median
-from .smooth import fit_polynomial
+from muse_core.twilight.kernels import exclude_edges, masked_gaussian, masked_median
+from muse_core.twilight.smooth import fit_polynomial
 
 DEFAULT_SIZE = {"polyfit": 4, "median": 5, "gaussian": 10}
 NFM_LEVEL = 0.9  # measured against 2.8.7: between 0.8997 and 0.9035
