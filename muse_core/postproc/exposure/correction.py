@@ -30,7 +30,7 @@ class Correction(Protocol):
 
     @property
     def stretch(self) -> float:
-        """Return the factor between wavelengths after and before; the only way in which it may change them."""
+        """Return the factor by which it stretches wavelengths, the only way in which it may change them."""
         ...
 
     def apply(self, block: Block) -> None:
