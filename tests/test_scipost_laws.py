@@ -13,7 +13,9 @@ from muse_core.data.block import Block
 from muse_core.framework import run_recipe
 from muse_core.resampling.cosmics import MEDIAN, NOT_SAME_Y, flag_cosmics
 from muse_core.resampling.grid import deproject, pixel_grid, project
-from muse_core.resampling.slabs import Contribution, CosmicRejection, CubePlan, cube_slabs
+from muse_core.resampling.plan import CosmicRejection, CubePlan
+from muse_core.resampling.schedule import cube_slabs
+from muse_core.resampling.voxel_layers import Contribution
 from muse_core.resampling.weights import METHODS, Resampling
 from muse_core.simulate.scipost import simulate_scipost
 

@@ -159,16 +159,6 @@ def new_block(rows: int, columns: frozenset[str]) -> tuple[Block, tuple[npt.NDAr
     return block, words
 
 
-def empty_block() -> Block:
-    """Return a block without rows."""
-    return new_block(0, frozenset())[0]
-
-
 def slice_of(origin: I4) -> I4:
     """Return the slice number 1..48 of each row."""
     return origin & 0x3F
-
-
-def ifu_of(origin: I4) -> I4:
-    """Return the IFU number 1..24 of each row."""
-    return (origin >> 6) & 0x1F

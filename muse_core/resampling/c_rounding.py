@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Spaxels of rows with the rounding of the C pipeline (compat mode).
+"""Spaxels of rows with the rounding of the C pipeline (`Defects.arc_sine_rounding`).
 
 The C pipeline goes through the native angles of the tangent-plane projection.  The arc sine of a number
 near 1 costs half of the digits, so near the tangent point positions are off by 1e-4 pixel in the wide and by

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from muse_core.framework import RecipeError
 from muse_core.framework.settings import CLUSTER_VARIABLE as VARIABLE
-from muse_core.resampling.layers import Contribution
+from muse_core.resampling.voxel_layers import Contribution
 from muse_core.version import __version__
 
 if TYPE_CHECKING:
-    from muse_core.resampling.slabs import CubePlan, Slab
+    from muse_core.resampling.plan import CubePlan, Slab
 
 SLABS_PER_TASK = 4
 

@@ -81,7 +81,8 @@ def write_euro3d(
     images: Iterable[FilterImage] = (),
     object_name: str = "",
     memory_bytes: int = 1 << 28,
-    compat: bool = False,
+    unwrapped: bool = False,
+    cut_images: bool = False,
 ) -> int:
     """Write a Euro3D file from a finished cube.
 
@@ -99,8 +100,10 @@ def write_euro3d(
         Images to append (xEuro3D).
     memory_bytes : int
         Largest amount of memory for the rows in work.
-    compat : bool
-        Cut images, and let right ascensions go below 0, as the C recipe does.
+    unwrapped : bool
+        Let right ascensions go below 0, as the C recipe does.
+    cut_images : bool
+        Cut off as many of the last columns and rows as the first ones are empty, as the C recipe does.
 
     Returns
     -------
@@ -111,7 +114,7 @@ def write_euro3d(
     first = first_finite_planes(cube.data)
     used = first < cube.data.shape[0]
     ra, dec = grid.voxel_centres()
-    if not str(grid.ctype[0]).startswith("PIXEL") and not compat:
+    if not str(grid.ctype[0]).startswith("PIXEL") and not unwrapped:
         ra = np.mod(ra, 360.0)
     with Path(path).open("wb") as stream:
         header = euro3d_primary(primary_header, unit)
@@ -132,7 +135,7 @@ def write_euro3d(
         stream.write(table.tostring().encode("ascii"))
         stream.seek(end)
         _append(stream, *group_table(group, grid))
-        shown = _used_size(used) if compat else (slice(None), slice(None))
+        shown = _used_size(used) if cut_images else (slice(None), slice(None))
         for image in images:
             for hdu in filter_extension_pair(image, grid, unit, object_name):
                 hdu.data = hdu.data[shown]

@@ -142,13 +142,13 @@ def covered_spaxels(data) -> int:
     return int(covered.sum())
 
 
-def pixel_noise(stat, compat: bool = False) -> float:
+def pixel_noise(stat, *, fixed_histogram: bool = False) -> float:
     """Noise of a typical voxel: root of the most frequent variance.
 
     The mode is the centre of the fullest bin of a histogram with 0.04 wide bins from 0 to 25 (square of
     the data unit).  The C pipeline ignores what is larger, so that it returns sqrt(0.02) for cubes with a
     larger variance; here the bins are made wider by powers of two until at least half of the voxels
-    lie inside.  ``compat`` returns the C pipeline's value.
+    lie inside, unless ``fixed_histogram`` asks for the C pipeline's value.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def pixel_noise(stat, compat: bool = False) -> float:
     width = VARIANCE_BIN
     while True:
         counts, below, total = _variance_histogram(stat, width)
-        if compat or 2 * below >= total or not math.isfinite(width):
+        if fixed_histogram or 2 * below >= total or not math.isfinite(width):
             return math.sqrt((int(np.argmax(counts)) + 0.5) * width)
         width *= 2.0
 

@@ -260,17 +260,3 @@ def pixel_steps_arcsec(grid, nominal: Sequence[float] = (0.2, 0.2)) -> tuple[flo
         3600.0 * float(np.hypot(grid.cd[0][0], grid.cd[1][0])),
         3600.0 * float(np.hypot(grid.cd[0][1], grid.cd[1][1])),
     )
-
-
-def detection_message(sources: SourceWidths, plane_index: int) -> str:
-    """Line for the log about a finished measurement."""
-    if not len(sources):
-        return (
-            f"no sources for the FWHM measurement down to {THRESHOLDS[-1]:.1f} sigma on plane "
-            f"{plane_index + 1}, the QC keywords carry no information"
-        )
-    plural = "" if len(sources) == 1 else "s"
-    return (
-        f"measured the FWHM of {int(sources.valid.sum())} of {len(sources)} source{plural} found down to "
-        f"{sources.threshold:.1f} sigma on plane {plane_index + 1}"
-    )

@@ -21,7 +21,7 @@ from numba import njit
 
 from muse_core.resampling.collapse import Filter, FilterImage
 from muse_core.resampling.cube_cards import image_pair_cards
-from muse_core.resampling.voxels import find_spaxels
+from muse_core.resampling.voxel_order import find_spaxels
 from muse_core.resampling.weights import (
     DRIZZLE,
     LANCZOS,
@@ -90,7 +90,7 @@ class RowImages:
         Settings of the cube; nearest is replaced by linear.
     wavelengths : (float, float)
         Limits of the combined table, for the filter fraction.
-    compat : bool
+    round_as_c : bool
         Find spaxels with the rounding of the C pipeline.
     """
 
@@ -102,12 +102,12 @@ class RowImages:
         resampling: Resampling,
         wavelengths: tuple[float, float],
         *,
-        compat: bool = False,
+        round_as_c: bool = False,
     ) -> None:
         self.images = [RowImage(band, grid, wavelengths) for band in filters]
         self._grid = grid
         self._reference = reference
-        self._compat = compat
+        self._round_as_c = round_as_c
         self._resampling = resampling
         self._method = METHODS[resampling.method]
         if self._method == NEAREST:
@@ -127,7 +127,7 @@ class RowImages:
     def add_block(self, block: Block, weight: float = 1.0) -> None:
         """Add rows of an exposure of some weight; bad ones and cosmic rays (dq != 0) are left out."""
         grid = self._grid
-        spaxel = find_spaxels(grid, self._reference, block.xpos, block.ypos, compat=self._compat)
+        spaxel = find_spaxels(grid, self._reference, block.xpos, block.ypos, round_as_c=self._round_as_c)
         for image in self.images:
             add_rows_to_image(
                 block.xpos,

@@ -10,104 +10,20 @@ order whatever the slab size, so the result does not depend on it, bit for bit.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from muse_core.resampling.cosmics import COSMIC_RAY, flag_cosmics
 from muse_core.resampling.cosmics import METHODS as COSMIC_METHODS
-from muse_core.resampling.grid import NOMINAL_STEP_A, OutputGrid
-from muse_core.resampling.layers import Contribution, Layer, make_layer
-from muse_core.resampling.pipeline import in_stages, layers_in_flight
+from muse_core.resampling.grid import NOMINAL_STEP_A
+from muse_core.resampling.pipeline import in_stages
+from muse_core.resampling.plan import CubePlan, Slab
+from muse_core.resampling.voxel_layers import Contribution, Layer, make_layer
 from muse_core.resampling.voxel_types import VoxelGrid
-from muse_core.resampling.weights import Resampling, add_rows, finish_voxels, nearest_rows
+from muse_core.resampling.weights import add_rows, finish_voxels, nearest_rows
 
-__all__ = ["Contribution", "CosmicRejection", "CubePlan", "Slab", "cube_slabs"]
-
-BYTES_PER_ROW_AT_WORK = 95
-BYTES_PER_ROW = 32
-BYTES_PER_VOXEL_AT_WORK = 40
-BYTES_PER_VOXEL = 4
-MAX_PLANES = 16
 _MARGIN_A = 0.02
-
-
-@dataclass(frozen=True)
-class CosmicRejection:
-    """Settings of the cosmic-ray rejection (see `muse_core.resampling.cosmics`)."""
-
-    method: str
-    sigma: float
-    rule: int
-
-
-@dataclass(frozen=True)
-class CubePlan:
-    """All that a slab needs to know.
-
-    Parameters
-    ----------
-    grid : OutputGrid
-    reference : (float, float)
-        coordinates to which the stored row positions are relative
-    resampling : Resampling
-    cosmics : CosmicRejection or None
-    compat : bool
-        True: as in the C recipe, rows of any wavelength outside the grid belong to the first or last plane
-        (otherwise only those near enough to matter; differs for OUTPUT_WCS grids shorter than the data),
-        `nearest` takes the positions of the rows relative to the reference for full coordinates (13485 of
-        13485 choices reproduced), spaxels are found with its rounding (`c_rounding`), and rows that came as
-        cosmic rays take part in the statistics
-    report_flags : bool
-        hand out which rows were flagged as cosmic rays
-    """
-
-    grid: OutputGrid
-    reference: tuple[float, float]
-    resampling: Resampling
-    cosmics: CosmicRejection | None = None
-    compat: bool = False
-    report_flags: bool = False
-
-    @property
-    def reach(self) -> int:
-        """Planes on each side of a plane whose rows can matter to it."""
-        distance = 0 if self.resampling.method == "nearest" else max(self.resampling.ld, 1)
-        return distance + (1 if self.cosmics else 0)
-
-
-@dataclass
-class Slab:
-    """Finished planes first .. first + n - 1.
-
-    Parameters
-    ----------
-    data, stat : float32[n, ny, nx]
-    flagged : list of int64 arrays
-        per contribution, the numbers of the rows flagged as cosmic rays in these planes
-    cosmics : int
-        number of flagged rows
-    """
-
-    first: int
-    data: npt.NDArray[np.float32]
-    stat: npt.NDArray[np.float32]
-    flagged: list[npt.NDArray[np.int64]] = field(default_factory=list)
-    cosmics: int = 0
-
-
-def planes_per_slab(plan: CubePlan, rows: int, memory_bytes: int, threads: int) -> int:
-    """Choose the slab height that keeps all slabs in flight within the memory budget."""
-    grid = plan.grid
-    waiting = layers_in_flight(threads, 3)
-    per_row = BYTES_PER_ROW_AT_WORK * threads + BYTES_PER_ROW * waiting
-    per_voxel = BYTES_PER_VOXEL_AT_WORK * threads + BYTES_PER_VOXEL * waiting
-    fit = int(memory_bytes / (1.3 * (per_row * rows / grid.nz + per_voxel * grid.nx * grid.ny)))
-    # several slabs per thread keep all threads busy to the end
-    even = -(-grid.nz // (4 * threads))
-    # a stage looks at the next layer only, so that has to be high enough
-    return max(plan.reach, min(fit, MAX_PLANES, even))
 
 
 def voxel_grid(plan: CubePlan) -> VoxelGrid:
@@ -116,41 +32,13 @@ def voxel_grid(plan: CubePlan) -> VoxelGrid:
     centre1, centre2 = grid.voxel_centres()
     cosine = np.cos(np.radians(centre2)) if grid.celestial else np.ones_like(centre1)
     reference = (float(plan.reference[0]), float(plan.reference[1]))
-    if plan.compat and plan.resampling.method == "nearest":
+    if plan.defects.nearest_by_absolute_position and plan.resampling.method == "nearest":
         reference = (0.0, 0.0)
     scale = (float(grid.scale[0]), float(grid.scale[1]))
     step = (abs(float(grid.matrix[0][0])) / scale[0], abs(float(grid.matrix[1][1])) / scale[1])
     planes = np.arange(grid.nz)
     widths = np.abs(grid.plane_width(planes)) / NOMINAL_STEP_A
     return VoxelGrid(centre1, centre2, cosine, grid.wavelength(planes), widths, reference, scale, step)
-
-
-def cube_slabs(
-    contributions: Sequence[Contribution],
-    plan: CubePlan,
-    *,
-    threads: int,
-    memory_bytes: int,
-    planes: int | None = None,
-    cluster: str = "",
-) -> Iterator[Slab]:
-    """Make the cube, slab by slab, in order.
-
-    Parameters
-    ----------
-    planes : int or None
-        slab height (at least `plan.reach`); None = as the memory budget allows
-    cluster : str
-        scheduler of a Dask cluster that does the work instead of local threads (see `resampling.cluster`)
-    """
-    height = planes or planes_per_slab(plan, sum(c.rows for c in contributions), memory_bytes, threads)
-    height = max(height, plan.reach)
-    if cluster:
-        from muse_core.resampling.cluster import slabs_on_cluster
-
-        yield from slabs_on_cluster(cluster, contributions, plan, height)
-    else:
-        yield from slabs_between(contributions, plan, 0, plan.grid.nz, height, threads)
 
 
 def slabs_between(
@@ -175,7 +63,7 @@ def slabs_between(
             low,
             high,
             keep_rows=plan.report_flags,
-            compat=plan.compat,
+            round_as_c=plan.defects.arc_sine_rounding,
         )
 
     def reject(below: Layer | None, layer: Layer, above: Layer | None) -> Layer:
@@ -198,9 +86,9 @@ def _wavelength_limits(plan: CubePlan, first: int, last: int) -> tuple[float, fl
     high = grid.edge(min(last, grid.nz)) + _MARGIN_A
     near = (plan.reach + 1) * float(np.max(grid.plane_width(np.array([0, grid.nz - 1]))))
     if first <= 0:
-        low = -np.inf if plan.compat else low - near
+        low = -np.inf if plan.defects.border_planes_take_all else low - near
     if last >= grid.nz:
-        high = np.inf if plan.compat else high + near
+        high = np.inf if plan.defects.border_planes_take_all else high + near
     return low, high
 
 
@@ -229,7 +117,7 @@ def find_cosmics(below: Layer | None, layer: Layer, above: Layer | None, plan: C
     offset = 0 if below is None else 1
     flags = np.zeros(total, np.uint8)
     dq = column("dq")
-    if plan.compat:  # in the C recipe rows that came as cosmic rays take part in the statistics
+    if plan.defects.flagged_rows_in_rejection:
         dq &= ~np.int32(COSMIC_RAY)
     flag_cosmics(
         column("data"),

@@ -13,7 +13,7 @@ depend on the number of rows, and the result does not depend on the height of th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -109,7 +109,7 @@ class StackedLayout:
         return (-np.inf if first <= 0 else low), (np.inf if last >= self.ny else high)
 
 
-def column_step(scale: float, dx: float, celestial: bool, compat: bool = False) -> float:
+def column_step(scale: float, dx: float, celestial: bool, *, in_degrees: bool = False) -> float:
     """Width of a column in the units of xpos (degrees on the sky, pixels without astrometry).
 
     Parameters
@@ -117,13 +117,14 @@ def column_step(scale: float, dx: float, celestial: bool, compat: bool = False) 
     scale : float
         First row norm of the effective CD matrix in degrees.
     dx : float
-        Recipe parameter (arcsec or pixels), 0 if not given. The C pipeline takes it in degrees on the
-        sky, so that a slice gets two columns; only ``compat`` repeats that.
+        Recipe parameter (arcsec or pixels), 0 if not given.
+    in_degrees : bool
+        take it in degrees, as the C pipeline does (a slice gets two columns).
     """
     if not celestial:
         return dx or 1.0
     if dx:
-        return dx if compat else dx / 3600.0
+        return dx if in_degrees else dx / 3600.0
     return COLUMN_WIDTH * scale
 
 
@@ -296,11 +297,3 @@ def planes_per_slab(layout: StackedLayout, rows: int, memory_bytes: int, threads
     """Choose the slab height that keeps the slabs in flight within the memory budget."""
     per_plane = 150.0 * rows / layout.ny + 8.0 * (_SUMS + 2) * layout.nx
     return max(1, min(int(memory_bytes / (1.3 * threads) / per_plane) - 3, 64, -(-layout.ny // threads)))
-
-
-def collect_limits(blocks: Iterable[Block], limits: SliceLimits | None = None) -> SliceLimits:
-    """Limits of the slices over some blocks."""
-    limits = limits or SliceLimits()
-    for block in blocks:
-        limits.add(block.xpos, block.origin)
-    return limits

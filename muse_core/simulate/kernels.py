@@ -13,12 +13,6 @@ from numba import njit
 
 
 @njit(cache=True, nogil=True)
-def slice_columns(par):
-    """First pixel offset to the edge and number of columns: (margin, ncol)."""
-    return int(math.floor(par[7] + 0.5))
-
-
-@njit(cache=True, nogil=True)
 def fill_coordinates(par, rows, ncol, xoffset, tag, xpos, ypos, lam, origin):
     """Fill the coordinate columns of one slice.
 

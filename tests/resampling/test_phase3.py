@@ -60,7 +60,7 @@ def test_large_variances_are_outside_of_the_c_histogram():
     rng = np.random.default_rng(3)
     stat = np.abs(rng.normal(400.0, 10.0, (3, 60, 60)))
     assert pixel_noise(stat) == pytest.approx(20.0, rel=0.04)
-    assert pixel_noise(stat, compat=True) == pytest.approx(math.sqrt(0.02))
+    assert pixel_noise(stat, fixed_histogram=True) == pytest.approx(math.sqrt(0.02))
 
 
 @pytest.mark.law

@@ -8,7 +8,6 @@ from muse_core.data.block import Block
 from muse_core.resampling.stacked import (
     SliceLimits,
     StackedSource,
-    collect_limits,
     column_step,
     stacked_layout,
     stacked_slab,
@@ -47,10 +46,15 @@ def source(block, cosmics=None):
     return StackedSource(lambda low, high: block.select((block.lam >= low) & (block.lam < high)), cosmics)
 
 
+def limits_of(blocks):
+    limits = SliceLimits()
+    for block in blocks:
+        limits.add(block.xpos, block.origin)
+    return limits
+
+
 def layout_of(block, step=1.0, dlambda=1.25):
-    return stacked_layout(
-        collect_limits([block]), step, (float(block.lam.min()), float(block.lam.max())), dlambda
-    )
+    return stacked_layout(limits_of([block]), step, (float(block.lam.min()), float(block.lam.max())), dlambda)
 
 
 def slow_image(block, layout):
@@ -89,7 +93,7 @@ def test_values(step, dlambda):
 @pytest.mark.law
 def test_neither_slabs_nor_threads_matter(tmp_path):
     blocks = [table(1), table(2)]
-    layout = stacked_layout(collect_limits(blocks), 1.0, (6000.0, 6016.0), 1.25)
+    layout = stacked_layout(limits_of(blocks), 1.0, (6000.0, 6016.0), 1.25)
     sources = [source(block) for block in blocks]
     whole = stacked_slab(sources, layout, 0, layout.ny)
     for height in (1, 3, 5):
@@ -143,7 +147,7 @@ def test_layout():
 def test_column_width():
     assert column_step(0.2 / 3600, 0.0, celestial=True) * 3600 == pytest.approx(0.24)
     assert column_step(0.2 / 3600, 0.5, celestial=True) * 3600 == pytest.approx(0.5)
-    assert column_step(0.2 / 3600, 0.5, celestial=True, compat=True) == 0.5
+    assert column_step(0.2 / 3600, 0.5, celestial=True, in_degrees=True) == 0.5
     assert column_step(1.0, 0.0, celestial=False) == 1.0
     assert column_step(1.0, 2.0, celestial=False) == 2.0
 

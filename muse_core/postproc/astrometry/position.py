@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from muse_core.data.functions import (
+from muse_core.data.elementary_functions import (
     HALF_PI,
     HALF_PI_REST,
     SMALL,

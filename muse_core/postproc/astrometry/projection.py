@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from muse_core.data.functions import HALF_PI, HALF_PI_REST, SMALL, small_arctangent, turn_angle
+from muse_core.data.elementary_functions import HALF_PI, HALF_PI_REST, SMALL, small_arctangent, turn_angle
 from muse_core.data.header_values import Header, get_float, is_narrow_field
 from muse_core.postproc.exposure.pointing import position_angle
 

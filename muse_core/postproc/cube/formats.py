@@ -117,7 +117,8 @@ def finish_cube(
             images=inside,
             object_name=name,
             memory_bytes=ctx.memory_bytes // 4,
-            compat=ctx.compat,
+            unwrapped=ctx.defects.euro3d_xpos_unwrapped,
+            cut_images=ctx.defects.euro3d_images_cut,
         )
         return
     for card in qc:
@@ -152,7 +153,7 @@ def _add_phase3_keywords(
         narrow_field=is_narrow_field(combination.header),
         data_unit=unit,
         covered=covered_spaxels(data),
-        noise=pixel_noise(stat, compat=ctx.compat),
+        noise=pixel_noise(stat, fixed_histogram=ctx.defects.pixel_noise_fixed_histogram),
         white_image=white.images[0].image(),
         image_files=[f"IMAGE_FOV_{number:04d}.fits" for number in range(1, n_images + 1)],
         software=software,
@@ -187,7 +188,7 @@ def images_from_rows(
         combination.reference,
         settings.resampling,
         combination.limits.lam,
-        compat=ctx.compat,
+        round_as_c=ctx.defects.arc_sine_rounding,
     )
     ctx.log.info("Images are made from the pixel tables, not from the cube")
     for i, member in enumerate(combination.members):
@@ -207,7 +208,8 @@ def save_stacked(combination: Combination, base: Header, p: ParamValues, ctx: Ru
     from muse_core.resampling.stacked import StackedSource, column_step, stacked_layout, write_stacked
 
     members = combination.members
-    step = column_step(_column_scale(combination), p.dx, combination.celestial, ctx.compat)
+    scale, in_degrees = _column_scale(combination), ctx.defects.stacked_dx_in_degrees
+    step = column_step(scale, p.dx, combination.celestial, in_degrees=in_degrees)
     limits = _slice_limits(members)
     layout = stacked_layout(limits, step, combination.limits.lam, p.dlambda or 1.25)
     sources = [

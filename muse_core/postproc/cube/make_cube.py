@@ -32,9 +32,11 @@ from muse_core.resampling.grid import (
     override_grid,
     pixel_grid,
 )
+from muse_core.resampling.plan import CosmicRejection, CubePlan, Slab
 from muse_core.resampling.quality import pixel_steps_arcsec, qc_from_plane, quality_plane
 from muse_core.resampling.row_images import row_images_requested
-from muse_core.resampling.slabs import Contribution, CosmicRejection, CubePlan, Slab, cube_slabs
+from muse_core.resampling.schedule import cube_slabs
+from muse_core.resampling.voxel_layers import Contribution
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,7 +97,7 @@ def cube_plan(
         combination.reference,
         settings.resampling,
         cosmics,
-        compat=ctx.compat,
+        defects=ctx.defects,
         report_flags=bool({"combined", "stacked"} & settings.save) or row_images_requested(),
     )
 

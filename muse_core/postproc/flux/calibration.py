@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from muse_core.data.curves import Curve, Floats, cut_curve, make_curve
-from muse_core.data.functions import exponential
+from muse_core.data.elementary_functions import exponential
 from muse_core.data.header_values import Header, get_float
 
 BIN_WIDTH = 1.25

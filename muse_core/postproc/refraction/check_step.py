@@ -21,7 +21,9 @@ from muse_core.postproc.refraction.residual import (
 )
 from muse_core.resampling.cosmics import NOT_SAME_Y
 from muse_core.resampling.grid import OutputGrid, pixel_grid
-from muse_core.resampling.slabs import Contribution, CosmicRejection, CubePlan, Slab, cube_slabs
+from muse_core.resampling.plan import CosmicRejection, CubePlan, Slab
+from muse_core.resampling.schedule import cube_slabs
+from muse_core.resampling.voxel_layers import Contribution
 from muse_core.resampling.weights import Resampling
 
 if TYPE_CHECKING:
@@ -71,7 +73,7 @@ def check_refraction(reduction: Reduction, p: ParamValues, ctx: RunContext) -> N
 
 def _slabs(reduction: Reduction, grid: OutputGrid, ctx: RunContext) -> Iterator[Slab]:
     cosmics = CosmicRejection("iraf", _SIGMA, NOT_SAME_Y)
-    plan = CubePlan(grid, (0.0, 0.0), Resampling("drizzle", _PIXFRAC), cosmics, compat=ctx.compat)
+    plan = CubePlan(grid, (0.0, 0.0), Resampling("drizzle", _PIXFRAC), cosmics, defects=ctx.defects)
     rows = Contribution(reduction.gather, reduction.exposure.rows)
     return cube_slabs([rows], plan, threads=reduction.threads, memory_bytes=ctx.memory_bytes)
 

@@ -11,12 +11,15 @@ import numpy.typing as npt
 
 from muse_core.data.block import Block
 from muse_core.data.row_set import RowSet
+from muse_core.framework.defects import Defects
 from muse_core.postproc.exposure.reduction import Reduction
 from muse_core.postproc.exposure.row_limits import RowLimits
 from muse_core.resampling.collapse import FilterSet, white_filter
 from muse_core.resampling.cosmics import NOT_SAME_Y
 from muse_core.resampling.grid import OutputGrid, pixel_grid
-from muse_core.resampling.slabs import Contribution, CosmicRejection, CubePlan, cube_slabs
+from muse_core.resampling.plan import CosmicRejection, CubePlan
+from muse_core.resampling.schedule import cube_slabs
+from muse_core.resampling.voxel_layers import Contribution
 from muse_core.resampling.weights import Resampling
 
 PIXFRAC = (0.6, 0.6, 0.6)
@@ -79,7 +82,8 @@ def make_white_image(
     grid = pixel_grid((limits.x, limits.y, limits.lam))
     cosmics = CosmicRejection("median", sigma, NOT_SAME_Y) if sigma > 0 else None
     resampling = Resampling("drizzle", PIXFRAC)
-    plan = CubePlan(grid, (0.0, 0.0), resampling, cosmics, compat=compat, report_flags=True)
+    defects = Defects.all() if compat else Defects()
+    plan = CubePlan(grid, (0.0, 0.0), resampling, cosmics, defects, report_flags=True)
 
     def gather(low: float, high: float) -> Block:
         block = reduction.gather(low, high)

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from muse_core.data.block import Block, RowRuns
 from muse_core.resampling.grid import OutputGrid
+from muse_core.resampling.voxel_order import count_rows, find_spaxels, locate_plane, number_voxels, place_rows
 from muse_core.resampling.voxel_types import VoxelRows
-from muse_core.resampling.voxels import count_rows, find_spaxels, locate_plane, number_voxels, place_rows
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def make_layer(
     last: int,
     *,
     keep_rows: bool,
-    compat: bool,
+    round_as_c: bool,
 ) -> Layer:
     """Gather the rows of the planes first .. last - 1 and put them into voxel order (stable).
 
@@ -96,11 +96,11 @@ def make_layer(
         wavelengths that can belong to these planes
     keep_rows : bool
         keep the row numbers
-    compat : bool
+    round_as_c : bool
         find spaxels with the rounding of the C pipeline
     """
     blocks = [contribution.gather(*limits) for contribution in contributions]
-    voxels = [_locate(block, grid, reference, first, last, compat=compat) for block in blocks]
+    voxels = [_locate(block, grid, reference, first, last, round_as_c=round_as_c) for block in blocks]
     # one element more than there will be, see `place_rows`
     starts = np.zeros((last - first) * grid.nx * grid.ny + 2, np.int32)
     for voxel in voxels:
@@ -128,10 +128,10 @@ def make_layer(
 
 
 def _locate(
-    block: Block, grid: OutputGrid, reference: tuple[float, float], first: int, last: int, *, compat: bool
+    block: Block, grid: OutputGrid, reference: tuple[float, float], first: int, last: int, *, round_as_c: bool
 ) -> npt.NDArray[np.int32]:
     """Return the voxel of each row, counted from plane `first`; -1 for rows of other planes."""
-    spaxel = find_spaxels(grid, reference, block.xpos, block.ypos, compat=compat)
+    spaxel = find_spaxels(grid, reference, block.xpos, block.ypos, round_as_c=round_as_c)
     voxel = np.empty(len(block), np.int32)
     locate_plane(block.lam, grid.crval[2], grid.crpix[2], grid.dlambda, grid.log_wavelength, grid.nz, voxel)
     number_voxels(spaxel, first, last - first, grid.nx * grid.ny, voxel)

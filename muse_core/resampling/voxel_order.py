@@ -21,7 +21,7 @@ def find_spaxels(
     xpos: npt.NDArray[np.float32],
     ypos: npt.NDArray[np.float32],
     *,
-    compat: bool,
+    round_as_c: bool,
 ) -> npt.NDArray[np.int32]:
     """Return the spaxel (iy * nx + ix) of each row; rows outside of the grid go to its border.
 
@@ -29,7 +29,7 @@ def find_spaxels(
     ----------
     reference : (float, float)
         coordinates to which the positions are relative (celestial grids)
-    compat : bool
+    round_as_c : bool
         round as the C pipeline does
     """
     spaxel = np.empty(xpos.size, np.int32)
@@ -37,7 +37,7 @@ def find_spaxels(
     if grid.celestial:
         inverse = np.linalg.inv(np.array(grid.matrix))
         pole = (*map(float, reference), crval1, crval2, inverse, grid.crpix[0], grid.crpix[1])
-        locate = locate_through_angles if compat else locate_celestial
+        locate = locate_through_angles if round_as_c else locate_celestial
         locate(xpos, ypos, *pole, grid.nx, grid.ny, spaxel)
     else:
         steps = (grid.matrix[0][0], grid.matrix[1][1])
@@ -246,56 +246,3 @@ def place_rows(
         stat_to[place] = stat[i]
         dq_to[place] = dq[i]
         target[i] = place
-
-
-@njit(cache=True, nogil=True)
-def order_by_voxel(spaxel, plane, first_plane, n_planes, n_spaxels, order, starts):
-    """Sort rows by plane, then by spaxel, stable in both.
-
-    Parameters
-    ----------
-    spaxel, plane : int32[n]
-        rows whose plane is outside first_plane .. first_plane + n_planes - 1 are left out
-    order : int32[n]
-        filled with row numbers in voxel order
-    starts : int32[n_planes * n_spaxels + 1]
-        filled with the position in `order` of the first row of each voxel
-
-    Returns
-    -------
-    int
-        number of rows in `order`
-    """
-    in_plane = np.zeros(n_planes + 1, np.int64)
-    for i in range(plane.size):
-        k = plane[i] - first_plane
-        if k >= 0 and k < n_planes:
-            in_plane[k + 1] += 1
-    for k in range(n_planes):
-        in_plane[k + 1] += in_plane[k]
-    total = in_plane[n_planes]
-    by_plane = np.empty(total, np.int32)
-    cursor = in_plane[:n_planes].copy()
-    for i in range(plane.size):
-        k = plane[i] - first_plane
-        if k >= 0 and k < n_planes:
-            by_plane[cursor[k]] = i
-            cursor[k] += 1
-    position = np.empty(n_spaxels, np.int32)
-    for k in range(n_planes):
-        position[:] = 0
-        for j in range(in_plane[k], in_plane[k + 1]):
-            position[spaxel[by_plane[j]]] += 1
-        running = in_plane[k]
-        offset = k * n_spaxels
-        for s in range(n_spaxels):
-            count = position[s]
-            starts[offset + s] = running
-            position[s] = running
-            running += count
-        for j in range(in_plane[k], in_plane[k + 1]):
-            s = spaxel[by_plane[j]]
-            order[position[s]] = by_plane[j]
-            position[s] += 1
-    starts[n_planes * n_spaxels] = total
-    return total

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What is to be made of the rows of a cube, and a finished piece of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from muse_core.framework.defects import Defects
+from muse_core.resampling.grid import OutputGrid
+from muse_core.resampling.weights import Resampling
+
+
+@dataclass(frozen=True)
+class CosmicRejection:
+    """Settings of the cosmic-ray rejection (see `muse_core.resampling.cosmics`)."""
+
+    method: str
+    sigma: float
+    rule: int
+
+
+@dataclass(frozen=True)
+class CubePlan:
+    """All that a slab needs to know.
+
+    Parameters
+    ----------
+    grid : OutputGrid
+    reference : (float, float)
+        coordinates to which the stored row positions are relative
+    resampling : Resampling
+    cosmics : CosmicRejection or None
+    defects : Defects
+        of the C recipe: rows of any wavelength outside the grid belong to the first or last plane
+        (`border_planes_take_all`; otherwise only those near enough to matter), `nearest` takes the positions
+        of the rows relative to the reference for full coordinates (`nearest_by_absolute_position`), spaxels
+        are found with its rounding (`arc_sine_rounding`), and rows that came as cosmic rays take part in the
+        statistics (`flagged_rows_in_rejection`)
+    report_flags : bool
+        hand out which rows were flagged as cosmic rays
+    """
+
+    grid: OutputGrid
+    reference: tuple[float, float]
+    resampling: Resampling
+    cosmics: CosmicRejection | None = None
+    defects: Defects = field(default_factory=Defects)
+    report_flags: bool = False
+
+    @property
+    def reach(self) -> int:
+        """Planes on each side of a plane whose rows can matter to it."""
+        distance = 0 if self.resampling.method == "nearest" else max(self.resampling.ld, 1)
+        return distance + (1 if self.cosmics else 0)
+
+
+@dataclass
+class Slab:
+    """Finished planes first .. first + n - 1.
+
+    Parameters
+    ----------
+    data, stat : float32[n, ny, nx]
+    flagged : list of int64 arrays
+        per contribution, the numbers of the rows flagged as cosmic rays in these planes
+    cosmics : int
+        number of flagged rows
+    """
+
+    first: int
+    data: npt.NDArray[np.float32]
+    stat: npt.NDArray[np.float32]
+    flagged: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    cosmics: int = 0

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How high the slabs of a cube are, and who makes them: local threads or the workers of a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from muse_core.resampling.pipeline import layers_in_flight
+from muse_core.resampling.plan import CubePlan, Slab
+from muse_core.resampling.slabs import slabs_between
+from muse_core.resampling.voxel_layers import Contribution
+
+BYTES_PER_ROW_AT_WORK = 95
+BYTES_PER_ROW = 32
+BYTES_PER_VOXEL_AT_WORK = 40
+BYTES_PER_VOXEL = 4
+MAX_PLANES = 16
+
+
+def planes_per_slab(plan: CubePlan, rows: int, memory_bytes: int, threads: int) -> int:
+    """Choose the slab height that keeps all slabs in flight within the memory budget."""
+    grid = plan.grid
+    waiting = layers_in_flight(threads, 3)
+    per_row = BYTES_PER_ROW_AT_WORK * threads + BYTES_PER_ROW * waiting
+    per_voxel = BYTES_PER_VOXEL_AT_WORK * threads + BYTES_PER_VOXEL * waiting
+    fit = int(memory_bytes / (1.3 * (per_row * rows / grid.nz + per_voxel * grid.nx * grid.ny)))
+    # several slabs per thread keep all threads busy to the end
+    even = -(-grid.nz // (4 * threads))
+    # a stage looks at the next layer only, so that has to be high enough
+    return max(plan.reach, min(fit, MAX_PLANES, even))
+
+
+def cube_slabs(
+    contributions: Sequence[Contribution],
+    plan: CubePlan,
+    *,
+    threads: int,
+    memory_bytes: int,
+    planes: int | None = None,
+    cluster: str = "",
+) -> Iterator[Slab]:
+    """Make the cube, slab by slab, in order.
+
+    Parameters
+    ----------
+    planes : int or None
+        slab height (at least `plan.reach`); None = as the memory budget allows
+    cluster : str
+        scheduler of a Dask cluster that does the work instead of local threads (see `resampling.cluster`)
+    """
+    height = planes or planes_per_slab(plan, sum(c.rows for c in contributions), memory_bytes, threads)
+    height = max(height, plan.reach)
+    if cluster:
+        from muse_core.resampling.cluster import slabs_on_cluster
+
+        yield from slabs_on_cluster(cluster, contributions, plan, height)
+    else:
+        yield from slabs_between(contributions, plan, 0, plan.grid.nz, height, threads)
