@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from muse_core.data import functions
+from muse_core.data import elementary_functions as functions
 from muse_core.postproc.astrometry.position import _celestial, rotate_rows
 from muse_core.postproc.astrometry.projection import _native, project_rows
 
