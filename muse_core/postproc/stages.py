@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 def multiply_flat_spectrum(exposure: Reduction, calib: Calibrations, ctx: RunContext) -> None:
     """Multiply the data by the smoothed flat-field spectrum, if the tables have one."""
     if any(table.flat_field is not None for table in exposure.exposure.files):
-        from muse_core.postproc.autocalibration import step as slice_steps
+        from muse_core.postproc.flatfield import step as flat_step
 
-        slice_steps.multiply_flat_spectrum(exposure, calib, ctx)
+        flat_step.multiply_flat_spectrum(exposure, calib, ctx)
 
 
 def check_refraction(exposure: Reduction, p: ParamValues, ctx: RunContext) -> None:

@@ -1,19 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Steps of muse_scipost that even out the slices: flat-field spectrum and autocalibration."""
+"""The step of muse_scipost that calibrates the slices against each other."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 from astropy.io import fits
 
 from muse_core.data.block import Block
 from muse_core.data.header_values import uses_laser_guide_stars
-from muse_core.framework import RecipeError
 from muse_core.postproc.autocalibration.factors import (
     AutocalModel,
     SliceSums,
@@ -24,65 +21,21 @@ from muse_core.postproc.autocalibration.factors import (
     range_edges,
 )
 from muse_core.postproc.autocalibration.mask import AutocalMask, fit_autocal_mask
-from muse_core.postproc.exposure.reduction import PIXTABLE, PendingProduct, Reduction, Step
-from muse_core.postproc.flatfield.spectrum import (
-    EXTENSION,
-    FlatSpectrum,
-    apply_flat_spectrum,
-    cut_table,
-    fit_flat_spectrum,
-    response_wants_flat,
+from muse_core.postproc.exposure.reduction import (
+    PIXTABLE,
+    PendingProduct,
+    Reduction,
+    Step,
+    without_pixtable_keys,
 )
-from muse_core.postproc.sky.products import pixel_wcs_cards
-from muse_core.postproc.white_light.image import WhiteImage, make_white_image
+from muse_core.postproc.white_light.given_mask import Selector, given_mask
+from muse_core.postproc.white_light.image import WhiteImage, make_white_image, pixel_wcs_cards
 from muse_core.postproc.white_light.sky_mask import SkyMask
 from muse_core.resampling.cosmics import COSMIC_RAY
 
 if TYPE_CHECKING:
     from muse_core.framework import ParamValues, RunContext
     from muse_core.postproc.inputs.calibrations import Calibrations, Settings
-
-Selector = Callable[[Block], npt.NDArray[np.bool_]]
-
-
-def multiply_flat_spectrum(reduction: Reduction, calib: Calibrations, ctx: RunContext) -> None:
-    """Multiply the data by the smoothed flat-field spectrum, if there is one and the response wants it."""
-    if f"{PIXTABLE} FFCORR" in reduction.header:
-        ctx.log.info("pixel table is already corrected for the flat-field spectrum")
-        return
-    tables = [table.flat_field for table in reduction.exposure.files]
-    if all(table is None for table in tables):
-        return
-    spectra = [
-        table if table is None or zone.rows == file.rows else cut_table(table, None, *reduction.exposure.cut)
-        for table, file, zone in zip(tables, reduction.exposure.files, reduction.exposure.zones, strict=True)
-    ]
-    try:
-        model = fit_flat_spectrum(
-            [None if s is None else (s["lambda"], s["data"]) for s in spectra],
-            reduction.header,
-            ctx.log,
-            compat=ctx.compat,
-        )
-    except ValueError as error:
-        raise RecipeError(f"exposure {reduction.number}: {error}") from error
-    if model is None:
-        return
-    reduction.sorted_slices = True  # the C recipe leaves the rows of a slice in order of wavelength
-    if calib.response_header is not None and not response_wants_flat(calib.response_header):
-        ctx.log.warning(
-            "STD_RESPONSE was made without the flat-field spectrum (no ESO DRS MUSE FLUX FFCORR), "
-            "data not corrected by it"
-        )
-        return
-
-    def apply(block: Block) -> None:
-        apply_flat_spectrum(block.lam, block.data, block.stat, model)
-
-    reduction.add(Step("flat-field spectrum", apply))
-    reduction.tables.append(flat_product(model))
-    for key, value, comment in model.cards():
-        reduction.set_card(key, value, comment)
 
 
 def autocalibrate(
@@ -147,8 +100,6 @@ def _deep_field(
     reduction: Reduction, settings: Settings, calib: Calibrations, ctx: RunContext
 ) -> tuple[AutocalModel, WhiteImage | None]:
     """Return the factors, and the white-light image (none if a SKY_MASK was given)."""
-    from muse_core.postproc.sky.step import given_mask  # brings in all of the sky steps
-
     white = None
     selected = given_mask(reduction, calib, ctx)
     header = without_pixtable_keys(reduction.header)
@@ -175,14 +126,6 @@ def _deep_field(
     return model, white
 
 
-def without_pixtable_keys(header: fits.Header) -> fits.Header:
-    """Return a copy of a header without the keywords of the pixel table, to be inherited by a product."""
-    copy = header.copy()
-    for key in [key for key in copy if key.startswith(PIXTABLE)]:
-        del copy[key]
-    return copy
-
-
 def _selector(mask: AutocalMask, white: WhiteImage) -> Selector:
     sky = SkyMask(mask.mask, "linear", crval=white.corner)
     return lambda block: sky.select(block.xpos, block.ypos)
@@ -204,14 +147,6 @@ def sum_slices(reduction: Reduction, selected: Selector) -> SliceSums:
     for _ in reduction.map_blocks(add):
         pass
     return sums
-
-
-def flat_product(model: FlatSpectrum) -> fits.BinTableHDU:
-    """Build the extension of the pixel tables that holds the spectrum that was used."""
-    columns = {"lambda": model.curve.nodes, "data": model.curve.values, "data_unsm": model.unsmoothed}
-    return fits.BinTableHDU.from_columns(
-        [fits.Column(name, "1D", array=values) for name, values in columns.items()], name=EXTENSION
-    )
 
 
 def mask_product(mask: AutocalMask, white: WhiteImage, data_unit: str) -> fits.HDUList:

@@ -254,6 +254,14 @@ class Reduction:
         set_card(self.header, key, value, comment)
 
 
+def without_pixtable_keys(header: Header) -> Header:
+    """Return a copy of a header without the keywords of the pixel table, to be inherited by a product."""
+    copy = header.copy()
+    for key in [key for key in copy if key.startswith(PIXTABLE)]:
+        del copy[key]
+    return copy
+
+
 def seven_digits(value: float) -> float:
     """Round as CPL prints single-precision keywords.
 

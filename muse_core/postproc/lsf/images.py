@@ -25,6 +25,16 @@ def slice_key(ifu: int, slice_number: int) -> int:
     return (ifu - 1) * N_SLICE + slice_number - 1
 
 
+@njit(cache=True, nogil=True, inline="always")
+def slice_key_of(origin):
+    """Return the index of the slice of a row (see `slice_key`), -1 if the origin is not valid."""
+    ifu = (origin >> 6) & 0x1F
+    number = origin & 0x3F
+    if 1 <= ifu <= N_IFU and 1 <= number <= N_SLICE:
+        return (ifu - 1) * N_SLICE + number - 1
+    return -1
+
+
 def rows_by_slice(rows_by_number: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Return the rows of each slice, int64[1152], from those by the last 11 bits of `origin`, int64[2048]."""
     return rows_by_number.reshape(32, 64)[1 : N_IFU + 1, 1 : N_SLICE + 1].ravel()
@@ -108,6 +118,18 @@ def place_line(total, moment, x_first, x_step, lam_first, lam_step, lam_line):  
         return k, f, 0.0, 0.0
     m = (1.0 - f) * moment[k] + f * moment[k1]
     return k, f, 1.0 / (s * x_step), m / s
+
+
+@njit(cache=True, nogil=True)
+def place_lines(total, moment, x_first, x_step, lam_first, lam_step, lam, first_row, weight, scale, shift):
+    """Fill the place, factor and centre of every line in every image (see `place_line`)."""
+    for i in range(total.shape[0]):
+        for j in range(lam.size):
+            k, f, c, m = place_line(total[i], moment[i], x_first, x_step, lam_first, lam_step, lam[j])
+            first_row[j] = k
+            weight[j] = f
+            scale[i, j] = c
+            shift[i, j] = m
 
 
 @njit(cache=True, nogil=True, inline="always")

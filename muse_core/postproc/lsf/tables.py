@@ -26,9 +26,8 @@ import numpy.typing as npt
 from numba import njit
 
 from muse_core.postproc.lsf.gauss_hermite import INV_SQRT_2PI, NORM_3, NORM_4, NORM_5, NORM_6, profile_terms
+from muse_core.postproc.lsf.images import N_IFU, N_SLICE
 
-N_IFU = 24
-N_SLICE = 48
 LAM_REFERENCE = 7000.0
 TABLE_REACH = 7.0  # Angstrom
 

@@ -6,9 +6,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from muse_core.postproc.lsf.images import sample
+from muse_core.postproc.lsf.images import sample, slice_key_of
 from muse_core.postproc.lsf.tables import hermite_profile
-from muse_core.postproc.sky.line_windows import slice_of
 
 N_TERM = 7
 """Terms of the model of a band: M * (x^2, xy, y^2, x, y, 1) and a constant."""
@@ -29,12 +28,12 @@ def image_shape_rows(
     line_lam, line_flux : float64[m], line_group : int64[m]   lines by wavelength
     row : int32[1152], samples : float[n_image, n_lambda, n_offset + 2]   see `lsf.LsfImage`
     x_first, x_step : grid of the offsets; reach : largest offset with a profile
-    first_row : int32[m], weight : float64[m]   see `sky_subtract.place_lines`
+    first_row : int32[m], weight : float64[m]   see `lsf.images.place_lines`
     scale, shift : float64[n_image, m]
     out : float64[2, n]   updated
     """
     for i in range(lam.size):
-        key = slice_of(origin[i])
+        key = slice_key_of(origin[i])
         if key < 0 or row[key] < 0:
             continue
         image = row[key]
@@ -53,7 +52,7 @@ def image_shape_rows(
 def table_shape_rows(lam, origin, line_lam, line_flux, line_group, row, reach, parameters, out):
     """Add the line shapes of Gauss-Hermite profiles; parameters float64[n, m, 7] of `LsfTable.parameters`."""
     for i in range(lam.size):
-        key = slice_of(origin[i])
+        key = slice_key_of(origin[i])
         if key < 0 or row[key] < 0:
             continue
         x = np.float64(lam[i])

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from muse_core.data.header_values import Header, uses_laser_guide_stars
-from muse_core.postproc.lsf.images import LsfImage
+from muse_core.postproc.lsf.images import LsfImage, place_lines
 from muse_core.postproc.lsf.tables import LsfTable
 from muse_core.postproc.raman.kernels import (
     N_TERM,
@@ -27,7 +27,6 @@ from muse_core.postproc.raman.kernels import (
     sum_rows,
     table_shape_rows,
 )
-from muse_core.postproc.sky.line_subtraction import place_lines
 
 Floats = npt.NDArray[np.float64]
 

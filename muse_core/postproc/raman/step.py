@@ -10,8 +10,7 @@ import numpy.typing as npt
 from astropy.io import fits
 
 from muse_core.data.block import Block
-from muse_core.postproc.autocalibration.step import without_pixtable_keys
-from muse_core.postproc.exposure.reduction import PendingProduct, Reduction, Step
+from muse_core.postproc.exposure.reduction import PendingProduct, Reduction, Step, without_pixtable_keys
 from muse_core.postproc.exposure.row_limits import RowLimits
 from muse_core.postproc.lsf.images import LsfImage
 from muse_core.postproc.lsf.tables import LsfTable
@@ -24,8 +23,7 @@ from muse_core.postproc.raman.model import (
     raman_bands,
     raman_shapes,
 )
-from muse_core.postproc.sky.products import pixel_wcs_cards
-from muse_core.postproc.white_light.image import WhiteImage, make_white_image
+from muse_core.postproc.white_light.image import WhiteImage, make_white_image, pixel_wcs_cards
 from muse_core.postproc.white_light.sky_mask import SkyMask, fit_sky_mask
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from muse_core.postproc.lsf.images import LsfImage
     from muse_core.postproc.lsf.tables import LsfTable
     from muse_core.postproc.sky.line_list import SkyLines
-    from muse_core.postproc.sky.step import SkyRegion
+    from muse_core.postproc.sky.region import SkyRegion
 
 ROWS_VARIABLE = "MUSE_SKY_CONTINUUM_FROM_ROWS"
 Vector = npt.NDArray[np.float64]

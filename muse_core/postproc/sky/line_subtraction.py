@@ -22,10 +22,10 @@ import numpy.typing as npt
 from numba import njit
 
 from muse_core.postproc.lsf.gauss_hermite import fill_profiles
-from muse_core.postproc.lsf.images import LsfImage, place_line, sample
+from muse_core.postproc.lsf.images import LsfImage, place_lines, sample, slice_key_of
 from muse_core.postproc.lsf.tables import LsfTable
 from muse_core.postproc.sky.line_list import SkyLines
-from muse_core.postproc.sky.line_windows import LineIndex, LineWindows, index_at_or_above, slice_of
+from muse_core.postproc.sky.line_windows import LineIndex, LineWindows, index_at_or_above
 
 GROUP_ROWS = 32
 SLICE_BITS = 0x7FF  # of the origin: IFU and slice
@@ -84,18 +84,6 @@ def line_model(lines: SkyLines, lsf: LsfImage | LsfTable, windows: LineWindows) 
     )  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
-def place_lines(total, moment, x_first, x_step, lam_first, lam_step, lam, first_row, weight, scale, shift):
-    """Fill the place, factor and centre of every line in every image (see `lsf.place_line`)."""
-    for i in range(total.shape[0]):
-        for j in range(lam.size):
-            k, f, c, m = place_line(total[i], moment[i], x_first, x_step, lam_first, lam_step, lam[j])
-            first_row[j] = k
-            weight[j] = f
-            scale[i, j] = c
-            shift[i, j] = m
-
-
 def subtract_lines(
     lam: npt.NDArray[np.float32],
     data: npt.NDArray[np.float32],
@@ -147,7 +135,7 @@ def subtract_image_lines(
     """
     n_line = line_lam.size
     for i in range(lam.size):
-        key = slice_of(origin[i])
+        key = slice_key_of(origin[i])
         if key < 0 or image_of_slice[key] < 0:
             continue
         image = image_of_slice[key]
@@ -185,7 +173,7 @@ def subtract_table_lines(
     end = 0
     while end < n:
         begin = end
-        key = slice_of(origin[begin])
+        key = slice_key_of(origin[begin])
         x_low = x_high = lam[begin]
         while end < n and end - begin < GROUP_ROWS and (origin[end] ^ origin[begin]) & SLICE_BITS == 0:
             x_low, x_high = min(x_low, lam[end]), max(x_high, lam[end])

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from numba import njit
 
 from muse_core.data.per_thread import PerThread
-from muse_core.postproc.lsf.images import N_IFU, N_SLICE
+from muse_core.postproc.lsf.images import N_IFU, N_SLICE, slice_key_of
 
 N_KEY = N_IFU * N_SLICE
 CELL = 0.5  # Angstrom; look-up cells of the sorted line list
@@ -168,7 +168,7 @@ def collect_bounds(lam, origin, row, limit, first, start, high, low, place, lowe
     rows : int64[1152]
     """
     for i in range(lam.size):
-        key = slice_of(origin[i])
+        key = slice_key_of(origin[i])
         if key < 0:
             continue
         x = lam[i]
@@ -186,13 +186,3 @@ def collect_bounds(lam, origin, row, limit, first, start, high, low, place, lowe
             place[key, j] = max(place[key, j], row[i])
         if x < low[key, j]:
             low[key, j] = x
-
-
-@njit(cache=True, nogil=True, inline="always")
-def slice_of(origin):
-    """Return the index of the slice of a row (0 .. 1151), -1 if the origin is not valid."""
-    ifu = (origin >> 6) & 0x1F
-    number = origin & 0x3F
-    if 1 <= ifu <= N_IFU and 1 <= number <= N_SLICE:
-        return (ifu - 1) * N_SLICE + number - 1
-    return -1

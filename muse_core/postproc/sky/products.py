@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
 
+from muse_core.postproc.white_light.image import pixel_wcs_cards
+
 if TYPE_CHECKING:
     from muse_core.postproc.sky.line_list import SkyLines
     from muse_core.postproc.sky.spectrum import SkySpectrum
@@ -25,15 +27,6 @@ Qc = list[tuple[str, object, str]]
 MISSING_DATA = 1 << 30
 LINE_FLUX_UNIT = "10**(-20)*erg/(s cm^2 arcsec^2)"
 CONTINUUM_UNIT = "erg/(s cm^2 arcsec^2)"
-
-
-def pixel_wcs_cards(x_low: float, y_low: float) -> list[tuple[str, object]]:
-    """Return the world coordinates of an image on the pixel grid of the table."""
-    return [
-        ("CRPIX1", 1.0), ("CRVAL1", float(x_low)), ("CTYPE1", "PIXEL"), ("CUNIT1", "pixel"), ("CD1_1", 1.0),
-        ("CRPIX2", 1.0), ("CRVAL2", float(y_low)), ("CTYPE2", "PIXEL"), ("CUNIT2", "pixel"), ("CD2_2", 1.0),
-        ("CD1_2", 0.0), ("CD2_1", 0.0),
-    ]  # fmt: skip
 
 
 def sky_image(

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,10 +12,7 @@ from muse_core.data.block import Block
 from muse_core.data.pixtable_writer import column_units
 from muse_core.framework import InputError, RecipeError
 from muse_core.framework.products import header_without, set_card
-from muse_core.postproc.astrometry.position import apply_position, fit_position
-from muse_core.postproc.exposure.products import astrometry_model
 from muse_core.postproc.exposure.reduction import PIXTABLE, PendingProduct, Reduction, Step
-from muse_core.postproc.exposure.row_limits import RowLimits
 from muse_core.postproc.flatfield.spectrum import FLAT_CORRECTED, cut_table
 from muse_core.postproc.inputs.calibrations import Calibrations, Settings
 from muse_core.postproc.lsf.images import LsfImage, average_lsf, rows_by_slice
@@ -33,136 +28,14 @@ from muse_core.postproc.sky.line_fit import RESTARTS, fit_continuum, fit_image_l
 from muse_core.postproc.sky.line_list import SkyLines
 from muse_core.postproc.sky.line_subtraction import line_model, subtract_lines
 from muse_core.postproc.sky.line_windows import LineWindows
-from muse_core.postproc.sky.spectrum import Curve, SkySpectrum, SkySpectrumSum, subtract_curve
-from muse_core.postproc.white_light.image import WhiteImage, make_white_image
-from muse_core.postproc.white_light.sky_mask import SkyMask, fit_sky_mask
+from muse_core.postproc.sky.region import SkyRegion, find_sky
+from muse_core.postproc.sky.spectrum import Curve, SkySpectrum, subtract_curve
+from muse_core.postproc.white_light.image import WhiteImage
 
 if TYPE_CHECKING:
     from muse_core.framework import ParamValues, RunContext
 
 Vector = npt.NDArray[np.float64]
-Selector = Callable[[Block], npt.NDArray[np.bool_]]
-
-
-@dataclass(frozen=True)
-class SkyRegion:
-    """Where the sky of an exposure is, and its mean spectrum.
-
-    Parameters
-    ----------
-    white : WhiteImage
-    mask : SkyMask
-        made from the white image
-    spectrum : SkySpectrum
-    """
-
-    white: WhiteImage
-    mask: SkyMask
-    spectrum: SkySpectrum
-
-
-def given_mask(reduction: Reduction, calib: Calibrations, ctx: RunContext) -> Selector | None:
-    """Return the selection of rows by an input SKY_MASK, or None if there is none that can be used."""
-    mask = calib.sky_mask
-    if mask is None:
-        return None
-    if mask.kind == "unsupported":
-        ctx.log.warning(
-            "Cannot use mask WCS for pixel selection, unsupported celestial WCS (%s / %s)", *mask.ctype
-        )
-        return None
-    if mask.kind != "celestial":
-        return lambda block: mask.select(block.xpos, block.ypos)
-    if calib.astrometry is None:
-        ctx.log.warning("No ASTROMETRY_WCS was given, pixel selection using mask will be inaccurate!")
-    if calib.offsets is None:
-        ctx.log.warning(
-            "SKY_MASK has celestial coordinates but no OFFSET_LIST was given. "
-            "Results will likely be inaccurate!"
-        )
-    projection = astrometry_model(reduction, calib, ctx)
-    position = fit_position(reduction.header, calib.offsets, ctx.log, compat=ctx.compat)
-
-    def select(block: Block) -> npt.NDArray[np.bool_]:
-        from muse_core.postproc.astrometry.projection import apply_astrometry
-
-        x, y = block.xpos.copy(), block.ypos.copy()
-        apply_astrometry(x, y, projection)
-        apply_position(x, y, position)
-        return mask.select(x.astype(np.float64) + position.crval1, y.astype(np.float64) + position.crval2)
-
-    return select
-
-
-def find_sky(
-    reduction: Reduction,
-    p: ParamValues,
-    settings: Settings,
-    calib: Calibrations,
-    ctx: RunContext,
-    white: WhiteImage | None = None,
-) -> SkyRegion:
-    """Make the white-light image (unless it is given), the sky mask and the sky spectrum of an exposure."""
-    limits = reduction.limits()
-    selected = given_mask(reduction, calib, ctx) if white is None else None
-    white = white or make_white_image(
-        reduction,
-        limits,
-        settings.sky_sigma[0],
-        ctx.memory_bytes,
-        compat=ctx.compat,
-        select=selected,
-        progress=ctx.progress,
-    )
-    if selected is not None and calib.sky_mask is not None and not ctx.compat:
-        calib.sky_mask.check_overlap()
-    mask = fit_sky_mask(
-        white.image,
-        p.skymodel_fraction,
-        p.skymodel_ignore,
-        x_low=white.corner[0],
-        y_low=white.corner[1],
-    )
-    ctx.log.info(
-        "Creating sky mask for pixels between minimum (%g) and threshold (%g)", mask.low, mask.threshold
-    )
-    spectrum = sky_spectrum(reduction, limits, mask, white, p.skymodel_sampling, settings.sky_sigma[1])
-    if spectrum.lam.size == 0:
-        raise RecipeError(
-            f"exposure {reduction.number}: no good pixel-table row lies on sky, so no sky spectrum can be "
-            "made; check SKY_MASK, skymodel_fraction and skymodel_ignore"
-        )
-    ctx.log.info("sky spectrum of %d rows, %d rejected", spectrum.n_rows, spectrum.n_clipped)
-    return SkyRegion(white, mask, spectrum)
-
-
-def sky_spectrum(
-    reduction: Reduction,
-    limits: RowLimits,
-    mask: SkyMask,
-    white: WhiteImage,
-    sampling: float,
-    sigma: float,
-) -> SkySpectrum:
-    """Return the mean spectrum of the good rows on the mask, high outliers left out."""
-    empty = SkySpectrumSum(*limits.lam, sampling)
-
-    def collect(limits_: npt.NDArray[np.float64] | None) -> SkySpectrumSum:
-        total = empty.emptied(limits_)
-
-        def on_sky(block: Block) -> npt.NDArray[np.bool_]:
-            return white.good(block) & mask.select(block.xpos, block.ypos)
-
-        def add(block: Block) -> None:
-            total.add(block.lam, block.data, block.stat, block.dq == 0)
-
-        for _ in reduction.map_selected(on_sky, add):
-            pass
-        return total
-
-    total = collect(None)
-    above = total.clip_limits(sigma)
-    return total.clipped(above) if total.can_clip(above) else collect(above).spectrum()
 
 
 def keep_image(white: WhiteImage, reduction: Reduction, settings: Settings) -> None:

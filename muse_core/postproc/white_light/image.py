@@ -103,3 +103,12 @@ def make_white_image(
             flagged.add(rows)
     white = filters.images[0]
     return WhiteImage(white.image(), grid, white.fraction, flagged)
+
+
+def pixel_wcs_cards(x_low: float, y_low: float) -> list[tuple[str, object]]:
+    """Return the world coordinates of an image on the pixel grid of the table."""
+    return [
+        ("CRPIX1", 1.0), ("CRVAL1", float(x_low)), ("CTYPE1", "PIXEL"), ("CUNIT1", "pixel"), ("CD1_1", 1.0),
+        ("CRPIX2", 1.0), ("CRVAL2", float(y_low)), ("CTYPE2", "PIXEL"), ("CUNIT2", "pixel"), ("CD2_2", 1.0),
+        ("CD1_2", 0.0), ("CD2_1", 0.0),
+    ]  # fmt: skip

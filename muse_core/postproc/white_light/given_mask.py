@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Rows that lie on the sky by a SKY_MASK of the user, in pixels or on the celestial sphere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from muse_core.data.block import Block
+from muse_core.postproc.astrometry.position import apply_position, fit_position
+from muse_core.postproc.astrometry.projection import apply_astrometry
+from muse_core.postproc.exposure.products import astrometry_model
+
+if TYPE_CHECKING:
+    from muse_core.framework import RunContext
+    from muse_core.postproc.exposure.reduction import Reduction
+    from muse_core.postproc.inputs.calibrations import Calibrations
+
+Selector = Callable[[Block], npt.NDArray[np.bool_]]
+
+
+def given_mask(reduction: Reduction, calib: Calibrations, ctx: RunContext) -> Selector | None:
+    """Return the selection of rows by an input SKY_MASK, or None if there is none that can be used."""
+    mask = calib.sky_mask
+    if mask is None:
+        return None
+    if mask.kind == "unsupported":
+        ctx.log.warning(
+            "Cannot use mask WCS for pixel selection, unsupported celestial WCS (%s / %s)", *mask.ctype
+        )
+        return None
+    if mask.kind != "celestial":
+        return lambda block: mask.select(block.xpos, block.ypos)
+    if calib.astrometry is None:
+        ctx.log.warning("No ASTROMETRY_WCS was given, pixel selection using mask will be inaccurate!")
+    if calib.offsets is None:
+        ctx.log.warning(
+            "SKY_MASK has celestial coordinates but no OFFSET_LIST was given. "
+            "Results will likely be inaccurate!"
+        )
+    projection = astrometry_model(reduction, calib, ctx)
+    position = fit_position(reduction.header, calib.offsets, ctx.log, compat=ctx.compat)
+
+    def select(block: Block) -> npt.NDArray[np.bool_]:
+        x, y = block.xpos.copy(), block.ypos.copy()
+        apply_astrometry(x, y, projection)
+        apply_position(x, y, position)
+        return mask.select(x.astype(np.float64) + position.crval1, y.astype(np.float64) + position.crval2)
+
+    return select
