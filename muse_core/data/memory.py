@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from muse_core.framework.cleanup import after_every_run
+
 SMALLEST = 1 << 18  # bytes; smaller arrays come from the heap, which is used again anyway
 
 _free: list[npt.NDArray[np.uint8]] = []
@@ -47,7 +49,8 @@ def borrow_words(count: int) -> npt.NDArray[np.uint32]:
     return words
 
 
+@after_every_run
 def release_free_memory() -> None:
-    """Give up all memory that is not in use."""
+    """Give up all memory that is not in use (that of runs still at work is)."""
     with _lock:
         _free.clear()

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from muse_core.framework.cleanup import release_all
 from muse_core.framework.defects import Defects
 from muse_core.framework.errors import Problems, RecipeError
 from muse_core.framework.frames import Frame, Frames, ProductFrame
@@ -303,6 +304,8 @@ def run_recipe(
         raise RecipeError(
             "out of memory; lower MUSE_RECIPES_MEMORY (in MB) or the number of threads"
         ) from error
+    finally:
+        release_all()
     log.info("%d products in %.1f s, peak memory %.0f MB", len(context.products), *_cost(started))
     return context.products
 
