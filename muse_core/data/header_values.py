@@ -52,6 +52,15 @@ def uses_laser_guide_stars(header: Header) -> bool:
     return (get_str(header, "ESO INS MODE") or "").startswith(("WFM-AO", "NFM-AO"))
 
 
+def seven_digits(value: float) -> float:
+    """Round as CPL prints single-precision keywords.
+
+    >>> seven_digits(149.90525817871094)
+    149.9053
+    """
+    return float(f"{value:.7g}")
+
+
 class Keywords:
     """The header of one exposure, read by one rule; made once and handed to everything that is fitted.
 

@@ -18,6 +18,24 @@ def finite_limits(values):
 
 
 @njit(cache=True, nogil=True)
+def last_not_above(values, x, low, high):
+    """Return the index of the largest value <= x between two indices, `low` if there is none.
+
+    Parameters
+    ----------
+    values : float64[n] or int64[n], increasing
+    low, high : first index that counts, and the one after the last
+    """
+    while high - low > 1:
+        middle = (low + high) // 2
+        if values[middle] <= x:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+@njit(cache=True, nogil=True)
 def number_rows(places, firsts, start, rows):
     """Write the numbers of the rows at the places `start` and following.
 
@@ -30,13 +48,7 @@ def number_rows(places, firsts, start, rows):
     rows : int64[n]
         filled
     """
-    low, high = 0, places.size
-    while high - low > 1:
-        middle = (low + high) // 2
-        if places[middle] <= start:
-            low = middle
-        else:
-            high = middle
+    low = last_not_above(places, start, 0, places.size)
     i = 0
     while i < rows.size:
         stop = places[low + 1] - start if low + 1 < places.size else rows.size

@@ -242,7 +242,8 @@ def _now() -> str:
 # --- checksums ----------------------------------------------------------------------------------------------
 
 
-def _ones_complement(total: int) -> int:
+def ones_complement(total: int) -> int:
+    """Fold a sum of 32-bit words into the ones' complement sum of the FITS standard."""
     while total >> 32:
         total = (total & 0xFFFFFFFF) + (total >> 32)
     return total
@@ -252,7 +253,7 @@ def word_sum(data: bytes | memoryview) -> int:
     """Return the 32-bit ones' complement sum of big-endian words (FITS standard, appendix J)."""
     import numpy as np
 
-    return _ones_complement(int(np.frombuffer(data, dtype=">u4").sum(dtype=np.uint64)))
+    return ones_complement(int(np.frombuffer(data, dtype=">u4").sum(dtype=np.uint64)))
 
 
 def encode_checksum(value: int) -> str:
@@ -344,7 +345,7 @@ def sign(path: Path, known: DataSums | None = None, *, chunk: int = 1 << 24) -> 
             for start in range(done, size, chunk):
                 piece = stream.read(min(chunk, size - start))
                 known.add(piece)
-                total = _ones_complement(total + word_sum(piece)) if is_new else 0
+                total = ones_complement(total + word_sum(piece)) if is_new else 0
             if is_new:
                 known.sums.append(total)
             before += size
@@ -356,7 +357,7 @@ def sign(path: Path, known: DataSums | None = None, *, chunk: int = 1 << 24) -> 
             _replace_card(header, "DATASUM", f"{total:10d}")
             _replace_card(header, "CHECKSUM", "0" * 16)
             _replace_card(
-                header, "CHECKSUM", encode_checksum(_ones_complement(word_sum(bytes(header)) + total))
+                header, "CHECKSUM", encode_checksum(ones_complement(word_sum(bytes(header)) + total))
             )
             stream.seek(unit.start)
             stream.write(header)

@@ -20,6 +20,7 @@ import numpy as np
 from astropy.io import fits
 from numba import njit
 
+from muse_core.data.header_values import seven_digits
 from muse_core.resampling.cube_cards import image_cards, plane_wavelengths, wavelength_of_plane
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ class FilterImage:
             cards.append(("ESO DRS MUSE FILTER ZPVEGA", float(self.band.zp_vega), "[mag] Vega-mag zeropoint"))
         if self.band.zp_ab is not None:
             cards.append(("ESO DRS MUSE FILTER ZPAB", float(self.band.zp_ab), "[mag] AB-mag zeropoint"))
-        fraction = float(f"{np.float32(self.fraction):.7g}")
+        fraction = seven_digits(np.float32(self.fraction))
         cards.append(("ESO DRS MUSE FILTER FRACTION", fraction, "[%] fraction of filter covered by data"))
         return cards
 

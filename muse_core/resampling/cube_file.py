@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from astropy.io import fits
 
-from muse_core.framework.products import DataSums
+from muse_core.framework.products import DataSums, ones_complement
 from muse_core.resampling.cube_cards import Card, cube_cards
 
 if TYPE_CHECKING:
@@ -60,13 +60,6 @@ def add_sum_cards(header: fits.Header, datasum: int = 0) -> None:
         header.remove(key, ignore_missing=True)
     header["CHECKSUM"] = ("0" * 16, "HDU checksum")
     header["DATASUM"] = (f"{datasum:10d}", "data unit checksum")
-
-
-def fold_sum(total: int) -> int:
-    """Fold a sum of 32-bit words into the ones' complement sum of the FITS standard."""
-    while total >> 32:
-        total = (total & 0xFFFFFFFF) + (total >> 32)
-    return total
 
 
 def float_word_sum(values: npt.NDArray[np.float32]) -> int:
@@ -114,7 +107,7 @@ class StreamedImage:
     @property
     def datasum(self) -> int:
         """DATASUM of what was written so far."""
-        return fold_sum(self._sum)
+        return ones_complement(self._sum)
 
     def write_rows(self, first: int, values: npt.NDArray[np.float32]) -> None:
         """Write rows first, first+1, ...; each row may be written once, in any order, from any thread."""
@@ -219,7 +212,7 @@ class StreamedFile:
     def _append(self, hdu: fits.ImageHDU) -> None:
         data = np.ascontiguousarray(hdu.data)
         stored = data.astype(data.dtype.newbyteorder(">"))
-        self.sums.sums.append(fold_sum(int(stored.view(">u4").sum(dtype=np.uint64))))
+        self.sums.sums.append(ones_complement(int(stored.view(">u4").sum(dtype=np.uint64))))
         add_sum_cards(hdu.header, self.sums.sums[-1])
         text = hdu.header.tostring().encode("ascii")
         write_all(self._descriptor, text, self._end)

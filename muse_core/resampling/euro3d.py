@@ -18,6 +18,7 @@ import numpy as np
 from astropy.io import fits
 from numba import njit
 
+from muse_core.framework.products import ones_complement
 from muse_core.resampling.cube_cards import (
     Card,
     data_unit_text,
@@ -27,7 +28,6 @@ from muse_core.resampling.cube_file import (
     BLOCK,
     CubeReader,
     add_sum_cards,
-    fold_sum,
     primary_bytes,
 )
 from muse_core.resampling.filter_extensions import MISSING, filter_extension_pair
@@ -355,7 +355,7 @@ class ByteSum:
     @property
     def value(self) -> int:
         """Sum so far; the end is padded with zeros."""
-        return fold_sum(self._sum + int.from_bytes(self._rest.ljust(4, b"\0"), "big"))
+        return ones_complement(self._sum + int.from_bytes(self._rest.ljust(4, b"\0"), "big"))
 
 
 def _append(stream, header: fits.Header, stored: npt.NDArray) -> None:

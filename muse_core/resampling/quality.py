@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from muse_core.data.header_values import seven_digits
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -189,7 +191,7 @@ def measure_sources(plane: npt.ArrayLike) -> SourceWidths:
 
 def single_precision(value: float) -> float:
     """Value with the seven digits of a single-precision keyword."""
-    return float(f"{float(np.float32(value)):.7g}")
+    return seven_digits(float(np.float32(value)))
 
 
 def source_cards(

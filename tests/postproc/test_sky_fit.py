@@ -14,7 +14,6 @@ from muse_core.postproc.sky.levenberg_marquardt import fit_least_squares
 from muse_core.postproc.sky.line_fit import (
     FAINT_IN_FIT,
     add_hermite_lines,
-    find_sorted,
     fit_continuum,
     fit_image_lines,
     fit_table_lines,
@@ -140,12 +139,6 @@ def test_faint_lines_are_left_out_of_the_fit_model_only():
     both = line_spectrum(lam, np.array([6020.0, 6080.0]), flux, lsf, FAINT_IN_FIT)
     assert both[(lam > 6070) & (lam < 6090)].max() == 0
     assert line_spectrum(lam, np.array([6020.0, 6080.0]), flux, lsf, 0.0)[lam > 6070].max() > 0
-
-
-@pytest.mark.unit
-def test_find_sorted():
-    values = np.array([1.0, 2.0, 2.0, 3.0])
-    assert [find_sorted(values, x) for x in (0.0, 1.0, 1.5, 2.0, 2.5, 9.0)] == [0, 0, 0, 2, 2, 3]
 
 
 @pytest.mark.unit

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from muse_core.data.exact_sums import split
 from muse_core.data.header_values import Header, get_float, uses_laser_guide_stars
 from muse_core.postproc.autocalibration.levels import SliceLevels, correct_slices
 
@@ -34,6 +35,7 @@ EXCLUDE_VARIABLE = "MUSE_AUTOCAL_EXCLUDE_RAMAN"
 RAMAN_PEAKS = (np.float32(6483.8), np.float32(6826.5))
 """Raman peaks [Angstrom] left out with this variable (measured against the C pipeline 2.8.7)."""
 N_IFU, N_SLICE, N_COLUMN = 24, 48, 128
+COARSE, FINE = 2.0**-8, 2.0**-40
 N_RANGE_TABLE = 20
 """Wavelength ranges of a user table."""
 
@@ -171,8 +173,7 @@ def find_range(edges, lam):  # type: ignore[no-untyped-def]
 def add_rows(lam, data, origin, selected, edges, count, coarse, fine, rows):  # type: ignore[no-untyped-def]
     """Add the selected rows to the sums of `SliceSums`, in place.
 
-    A value is split into multiples of 2^-8 and of 2^-40; sums of such numbers are exact in float64 as
-    long as they stay below 2^45 and 2^13, so their order does not matter.
+    Values enter as multiples of 2^-8 and of 2^-40, so that the order of the rows does not matter.
     """
     k = 0
     for i in range(lam.size):
@@ -193,10 +194,10 @@ def add_rows(lam, data, origin, selected, edges, count, coarse, fine, rows):  # 
         if not np.isfinite(value):
             continue
         column = (word >> 24) & 0x7F
-        high = np.rint(value * 256.0) / 256.0
+        high, low = split(value, COARSE, FINE)
         count[k, ifu, sli, column] += 1
         coarse[k, ifu, sli, column] += high
-        fine[k, ifu, sli, column] += np.rint((value - high) * 2.0**40) * 2.0**-40
+        fine[k, ifu, sli, column] += low
 
 
 def fit_autocal(sums: SliceSums, log: logging.Logger = _log) -> AutocalModel:

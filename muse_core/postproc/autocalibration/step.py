@@ -10,7 +10,7 @@ import numpy as np
 from astropy.io import fits
 
 from muse_core.data.block import Block
-from muse_core.data.header_values import uses_laser_guide_stars
+from muse_core.data.header_values import seven_digits, uses_laser_guide_stars
 from muse_core.postproc.autocalibration.factors import (
     AutocalModel,
     SliceSums,
@@ -156,7 +156,7 @@ def mask_product(mask: AutocalMask, white: WhiteImage, data_unit: str) -> fits.H
         primary.header[key] = value
     primary.header["BUNIT"] = data_unit
     primary.header["HIERARCH ESO DRS MUSE FILTER NAME"] = ("white", "filter name used")
-    fraction = float(f"{white.fraction:.7g}")
+    fraction = seven_digits(white.fraction)
     primary.header["HIERARCH ESO DRS MUSE FILTER FRACTION"] = (fraction, "[%] fraction of filter")
     return fits.HDUList([primary])
 

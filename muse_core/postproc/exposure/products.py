@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from muse_core.data.block import Block
-from muse_core.data.header_values import get_float, get_str
+from muse_core.data.header_values import get_float, get_str, seven_digits
 from muse_core.data.pixtable_writer import PixelTableWriter, column_units
 from muse_core.postproc.astrometry.position import (
     PositionModel,
@@ -22,7 +22,7 @@ from muse_core.postproc.astrometry.position import (
 )
 from muse_core.postproc.astrometry.projection import AstrometryModel, apply_astrometry, fit_astrometry
 from muse_core.postproc.exposure.pointing import airmass
-from muse_core.postproc.exposure.reduction import PIXTABLE, Reduction, Step, limit_cards, seven_digits
+from muse_core.postproc.exposure.reduction import PIXTABLE, Reduction, Step, limit_cards
 from muse_core.postproc.exposure.row_limits import RowLimits, join_limits
 from muse_core.postproc.flux.calibration import apply_flux, fit_flux
 from muse_core.postproc.inputs.calibrations import Calibrations, Settings

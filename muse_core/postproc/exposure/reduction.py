@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from muse_core.data.block import Block
 from muse_core.data.exposure import PLACES, Exposure
+from muse_core.data.header_values import seven_digits
 from muse_core.postproc.exposure.row_limits import RowLimits, find_limits
 from muse_core.resampling.pipeline import in_order
 
@@ -260,15 +261,6 @@ def without_pixtable_keys(header: Header) -> Header:
     for key in [key for key in copy if key.startswith(PIXTABLE)]:
         del copy[key]
     return copy
-
-
-def seven_digits(value: float) -> float:
-    """Round as CPL prints single-precision keywords.
-
-    >>> seven_digits(149.90525817871094)
-    149.9053
-    """
-    return float(f"{value:.7g}")
 
 
 def limit_cards(limits: RowLimits) -> list[tuple[str, object, str]]:

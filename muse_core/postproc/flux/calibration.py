@@ -13,6 +13,7 @@ from numba import njit
 from muse_core.data.curves import Curve, Floats, cut_curve, make_curve
 from muse_core.data.elementary_functions import exponential
 from muse_core.data.header_values import Header, get_float
+from muse_core.data.kernels import last_not_above
 
 BIN_WIDTH = 1.25
 """Nominal width of a detector pixel [Angstrom]."""
@@ -209,13 +210,7 @@ def _find_piece(wavelength, starts, guess):  # type: ignore[no-untyped-def]
         low = guess - 1
     if guess + 2 < high and wavelength < starts[guess + 2]:
         high = guess + 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        if wavelength >= starts[middle]:
-            low = middle
-        else:
-            high = middle
-    return low
+    return last_not_above(starts, wavelength, low, high)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

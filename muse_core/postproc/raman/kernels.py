@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from muse_core.data.exact_sums import split
 from muse_core.postproc.lsf.images import sample, slice_key_of
 from muse_core.postproc.lsf.tables import hermite_profile
 
@@ -13,6 +14,7 @@ N_TERM = 7
 """Terms of the model of a band: M * (x^2, xy, y^2, x, y, 1) and a constant."""
 POSITION_SCALE = 128.0
 """Positions are divided by this before they enter the sums."""
+COARSE, FINE = 2.0**-4, 2.0**-34
 
 
 @njit(cache=True, nogil=True)
@@ -75,7 +77,7 @@ def sum_rows(xpos, ypos, data, shape, coarse, fine):
     ----------
     xpos, ypos, data : float32[n], shape : float64[n]
     coarse, fine : float64[8, 8]
-        Updated; multiples of 2^-4 and of 2^-34, whose sums are exact (see `autocalib.add_rows`).
+        Updated; multiples of 2^-4 and of 2^-34, whose sums are exact.
         The last column belongs to the data.
     """
     term = np.empty(N_TERM + 1)
@@ -97,10 +99,9 @@ def sum_rows(xpos, ypos, data, shape, coarse, fine):
         term[7] = value
         for a in range(N_TERM + 1):
             for b in range(N_TERM + 1):
-                product = term[a] * term[b]
-                high = np.rint(product * 16.0) / 16.0
+                high, low = split(term[a] * term[b], COARSE, FINE)
                 coarse[a, b] += high
-                fine[a, b] += np.rint((product - high) * 2.0**34) * 2.0**-34
+                fine[a, b] += low
     return n
 
 

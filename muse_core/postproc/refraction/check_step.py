@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from muse_core.data.block import Block
-from muse_core.postproc.exposure.reduction import PIXTABLE, Reduction, Step, seven_digits
+from muse_core.data.header_values import seven_digits
+from muse_core.postproc.exposure.reduction import PIXTABLE, Reduction, Step
 from muse_core.postproc.refraction.residual import (
     PLANE_STEP,
     CentroidTrack,

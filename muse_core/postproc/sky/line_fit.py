@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from muse_core.data.kernels import last_not_above
 from muse_core.framework import RecipeError
 from muse_core.postproc.lsf.images import LsfImage, place_line, sample
 from muse_core.postproc.lsf.tables import hermite_profile
@@ -128,8 +129,8 @@ def add_image_lines(
         if flux[i] < limit:
             continue
         k, f, scale, shift = place_line(total, moment, x_first, x_step, lam_first, lam_step, line_lam[i])
-        low = find_sorted(lam, line_lam[i] + x_first)
-        high = find_sorted(lam, line_lam[i] + x_last)
+        low = last_not_above(lam, line_lam[i] + x_first, 0, lam.size)
+        high = last_not_above(lam, line_lam[i] + x_last, 0, lam.size)
         for j in range(low, high + 1):
             out[j] += flux[i] * scale * sample(image, k, f, lam[j] - line_lam[i] + shift, x_first, x_step)
 
@@ -150,25 +151,12 @@ def add_hermite_lines(lam, line_lam, flux, parameters, reach, faint, out):
         if flux[i] < limit:
             continue
         p = parameters[i]
-        low = find_sorted(lam, line_lam[i] - reach)
-        high = find_sorted(lam, line_lam[i] + reach)
+        low = last_not_above(lam, line_lam[i] - reach, 0, lam.size)
+        high = last_not_above(lam, line_lam[i] + reach, 0, lam.size)
         for j in range(low, high + 1):
             out[j] += flux[i] * hermite_profile(
                 lam[j] - line_lam[i], p[0], p[1], p[2], p[3], p[4], p[5], p[6]
             )
-
-
-@njit(cache=True, nogil=True)
-def find_sorted(values, x):
-    """Return the index of the largest value <= x, limited to the array."""
-    low, high = 0, values.size
-    while high - low > 1:
-        middle = (low + high) // 2
-        if values[middle] <= x:
-            low = middle
-        else:
-            high = middle
-    return low
 
 
 # ------------------------------------------------------------ the two fits
@@ -188,7 +176,9 @@ def start_factors(
     for g in range(n_group):
         members = np.flatnonzero(lines.group == g)
         lam = lines.lam[members[np.argmax(lines.flux[members])]]
-        low, high = (find_sorted(spectrum.lam, lam + side * half_width) for side in (-1, 1))
+        low, high = (
+            last_not_above(spectrum.lam, lam + side * half_width, 0, spectrum.lam.size) for side in (-1, 1)
+        )
         seen = spectrum.data[low : high + 1]
         if background:
             seen = np.maximum(seen - 0.5 * (spectrum.data[low] + spectrum.data[high]), 0.0)

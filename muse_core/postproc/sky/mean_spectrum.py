@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Mean spectrum of many rows, without variances or outliers: the cheap sister of `sky_spectrum`.
+"""Mean spectrum of many rows, without variances or outliers: the cheap sister of `sky.spectrum`.
 
-Every row is added to the two bins around it as integers in two limbs, with units 2**-8 and 2**-40. Sums of
-integers do not depend on the order of the rows, on blocks or threads. (Rows above 4e6 go to plain sums; they
-only appear where a calibration has exploded.)
+Every row is added to the two bins around it in exact sums (`muse_core.data.exact_sums`), which do not depend
+on the order of the rows, on blocks or threads.
 """
 
 from __future__ import annotations
@@ -14,11 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from muse_core.data.exact_sums import split
 from muse_core.data.per_thread import PerThread
 
-UNIT_HIGH, UNIT_LOW = 2.0**-8, 2.0**-40
-BIG = 2.0**22
-ROUND = 1.5 * 2.0**52  # adding and taking it away rounds to an integer
+COARSE, FINE = 2.0**-8, 2.0**-40
 
 
 class MeanSpectrum:
@@ -54,10 +52,9 @@ class MeanSpectrum:
 
     def spectrum(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Return wavelength and mean of the bins that received something."""
-        limbs, large, count = self._sums.joined(_add_sums)
-        data, upper, weight = (limbs[:, :3] * UNIT_HIGH + limbs[:, 3:] * UNIT_LOW).T
+        coarse, fine, count = self._sums.joined(_add_sums)
+        data, upper, weight = (coarse + fine).T
         with np.errstate(invalid="ignore"):
-            data, upper = data + large[:, 0], upper + large[:, 1]
             total = np.append(data - upper, 0.0) + np.append(0.0, upper)
         weights = np.append(count - weight, 0.0) + np.append(0.0, weight)
         filled = np.flatnonzero(weights > 0)
@@ -65,7 +62,7 @@ class MeanSpectrum:
 
 
 def _empty_sums(n: int) -> tuple[npt.NDArray, npt.NDArray, npt.NDArray]:
-    return np.zeros((n, 6), np.int64), np.zeros((n, 2)), np.zeros(n, np.int64)
+    return np.zeros((n, 3)), np.zeros((n, 3)), np.zeros(n, np.int64)
 
 
 def _add_sums(total: tuple[npt.NDArray, ...], other: tuple[npt.NDArray, ...]) -> None:
@@ -74,15 +71,14 @@ def _add_sums(total: tuple[npt.NDArray, ...], other: tuple[npt.NDArray, ...]) ->
 
 
 @njit(cache=True, nogil=True)
-def add_to_means(lam, data, selected, lam_min, step, limbs, large, count):
+def add_to_means(lam, data, selected, lam_min, step, coarse, fine, count):
     """Add rows to the intervals between two bins.
 
     Parameters
     ----------
     lam, data : float32[n], selected : bool[n]
-    limbs : int64[n_interval, 6]   sums of data, t * data, t (t: place in the interval, 0 to 1) in the large
-        unit, then what is left in the small one; updated, as are
-    large : float64[n_interval, 2]   data and t * data of rows too large for that
+    coarse, fine : float64[n_interval, 3]   sums of data, t * data, t (t: place in the interval, 0 to 1), as
+        multiples of 2**-8 and of 2**-40; updated, as is
     count : int64[n_interval]
     """
     for i in range(lam.size):
@@ -93,18 +89,12 @@ def add_to_means(lam, data, selected, lam_min, step, limbs, large, count):
         t = place - j
         d = np.float64(data[i])
         count[j] += 1
-        add_limbs(limbs[j], 2, t)
-        if abs(d) < BIG:
-            add_limbs(limbs[j], 0, d)
-            add_limbs(limbs[j], 1, t * d)
-        else:
-            large[j, 0] += d
-            large[j, 1] += t * d
-
-
-@njit(cache=True, nogil=True, inline="always")
-def add_limbs(limbs, k, value):
-    """Add a value below 2**22, rounded to 2**-40, to the sum ``k`` of an interval (``limbs`` : int64[6])."""
-    high = (value * (1.0 / UNIT_HIGH) + ROUND) - ROUND
-    limbs[k] += np.int64(high)
-    limbs[k + 3] += np.int64(((value - high * UNIT_HIGH) * (1.0 / UNIT_LOW) + ROUND) - ROUND)
+        high, low = split(d, COARSE, FINE)
+        coarse[j, 0] += high
+        fine[j, 0] += low
+        high, low = split(t * d, COARSE, FINE)
+        coarse[j, 1] += high
+        fine[j, 1] += low
+        high, low = split(t, COARSE, FINE)
+        coarse[j, 2] += high
+        fine[j, 2] += low

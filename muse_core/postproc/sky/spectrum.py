@@ -18,7 +18,7 @@ How a slab loop uses this module::
     for block in blocks:                                   # drop rows outside curve.range first
         subtract_curve(block.lam, block.data, curve)
 
-The spectrum is the same, bit for bit, for any blocks, threads and row order (see `sky_sums`).
+The spectrum is the same, bit for bit, for any blocks, threads and row order (see `spectrum_kernels`).
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from muse_core.data.exact_sums import LIMB_UNITS, N_LIMBS
 from muse_core.data.per_thread import PerThread
 from muse_core.framework import RecipeError
-from muse_core.postproc.sky import spectrum_kernels as sky_sums
+from muse_core.postproc.sky import spectrum_kernels as kernels
 
 N_TOP = 12
 DEFAULT_SAMPLING = 0.3125
@@ -106,11 +107,11 @@ class SkySpectrum:
 
 
 class _Sums:
-    """The sums of one thread: see `sky_sums.add_rows` for the arrays."""
+    """The sums of one thread: see `spectrum_kernels.add_rows` for the arrays."""
 
     def __init__(self, n: int) -> None:
-        self.limbs = np.zeros((n, sky_sums.N_SUMS * sky_sums.N_LIMBS), dtype=np.int64)
-        self.floats = np.zeros((n, sky_sums.N_SUMS))
+        self.limbs = np.zeros((n, kernels.N_SUMS * N_LIMBS), dtype=np.int64)
+        self.floats = np.zeros((n, kernels.N_SUMS))
         self.count = np.zeros(n, dtype=np.int64)
         self.top_n = np.zeros(n, dtype=np.int32)
         self.top_low = np.zeros(n, dtype=np.int32)
@@ -123,7 +124,7 @@ class _Sums:
         self.floats += other.floats
         self.count += other.count
         self.n_left_out += other.n_left_out
-        sky_sums.merge_tops(self.top_n, self.top_low, *self.top, other.top_n, *other.top)
+        kernels.merge_tops(self.top_n, self.top_low, *self.top, other.top_n, *other.top)
 
 
 class SkySpectrumSum:
@@ -168,7 +169,7 @@ class SkySpectrumSum:
     ) -> None:
         """Add the selected rows of a block (on the sky mask, dq = 0, no cosmic ray)."""
         sums = self._sums.mine()
-        sums.n_left_out += sky_sums.add_rows(
+        sums.n_left_out += kernels.add_rows(
             lam, data, stat, selected, self.lam_min, self.step, self.limits, sums.limbs, sums.floats,
             sums.count, sums.top_n, sums.top_low, *sums.top,
         )  # fmt: skip
@@ -213,14 +214,14 @@ class SkySpectrumSum:
     def can_clip(self, limits: npt.NDArray[np.float64]) -> bool:
         """Say whether `clipped` works, i.e. all outliers are among the remembered highest rows."""
         sums = self._collected()
-        return bool(sky_sums.tops_suffice(limits, sums.top_n, sums.top_low, *sums.top[1:]))
+        return bool(kernels.tops_suffice(limits, sums.top_n, sums.top_low, *sums.top[1:]))
 
     def clipped(self, limits: npt.NDArray[np.float64]) -> SkySpectrum:
         """Return the spectrum without the rows above the limits; exactly what a second pass would give."""
         sums = self._collected()
         rest = copy.copy(sums)
         rest.limbs, rest.count = sums.limbs.copy(), sums.count.copy()
-        taken = sky_sums.take_away_tops(
+        taken = kernels.take_away_tops(
             limits, self.lam_min, self.step, rest.limbs, rest.count, rest.top_n, *rest.top
         )
         return self._spectrum_of(rest, int(taken))
@@ -228,10 +229,10 @@ class SkySpectrumSum:
     def _bins(self, sums: _Sums) -> tuple[npt.NDArray, npt.NDArray, npt.NDArray, npt.NDArray]:
         """Return wavelength, data, stat of all bins, and which of them received something."""
         n = self.n_interval + 1
-        limbs = np.zeros((n, 3, sky_sums.N_LIMBS), dtype=np.int64)
+        limbs = np.zeros((n, 3, N_LIMBS), dtype=np.int64)
         floats = np.zeros((n, 3))
-        one = round(1 / sky_sums.UNIT_2)
-        collected = sums.limbs.reshape(-1, sky_sums.N_SUMS, sky_sums.N_LIMBS)
+        one = round(1 / LIMB_UNITS[1])
+        collected = sums.limbs.reshape(-1, kernels.N_SUMS, N_LIMBS)
         left, right = (0, 2), (1, 3, 4)  # data, stat; t * data, t * stat, t, which belong to the upper bin
         limbs[1:] += collected[:, right]
         limbs[:-1] -= collected[:, right]
@@ -241,7 +242,7 @@ class SkySpectrumSum:
             floats[1:] += sums.floats[:, right]
             floats[:-1] -= sums.floats[:, right]
             floats[:-1, :2] += sums.floats[:, left]
-        total = sum(limbs[:, :, k] * unit for k, unit in enumerate(sky_sums.UNITS)) + floats
+        total = sum(limbs[:, :, k] * unit for k, unit in enumerate(LIMB_UNITS)) + floats
         filled = total[:, 2] > 0
         with np.errstate(invalid="ignore", divide="ignore"):
             data, stat = total[:, 0] / total[:, 2], total[:, 1] / total[:, 2]

@@ -5,11 +5,10 @@ The spectrum has bins at ``lam_min + k * step``.  A row in the interval between 
 adds to both with linear weights ``1 - t`` and ``t``.  All rows of an interval are therefore described by
 the sums of ``data``, ``t * data``, ``stat``, ``t * stat``, ``t`` and their number.
 
-The sums are kept as integers: four limbs of 64 bits with the units 2**16, 2**-16, 2**-48 and 2**-80.  Adding
-integers is exact, so the result does not depend on the order of the rows, on how they are cut into blocks
-or on which thread adds which block, and rows can be taken away again without a trace.  A row is represented
-to 2**-81 (absolute); an interval may receive up to 2**31 rows.  Terms above 2**46 (and NaN, infinity) go to
-a plain floating-point sum; they only appear where a calibration has exploded.
+The sums are kept as integers (`muse_core.data.exact_sums`): the result does not depend on the order of the
+rows, on how they are cut into blocks or on which thread adds which block, and rows can be taken away again
+without a trace. Terms above 2**46 (and NaN, infinity) go to a plain floating-point sum; they only appear
+where a calibration has exploded.
 """
 
 from __future__ import annotations
@@ -19,31 +18,9 @@ import math
 import numpy as np
 from numba import njit
 
+from muse_core.data.exact_sums import LARGEST, N_LIMBS, add_to_limbs
+
 N_SUMS = 5  # data, t * data, stat, t * stat, t
-N_LIMBS = 4
-BIG = 2.0**46
-UNIT_1, UNIT_2, UNIT_3, UNIT_4 = 2.0**16, 2.0**-16, 2.0**-48, 2.0**-80
-UNITS = (UNIT_1, UNIT_2, UNIT_3, UNIT_4)
-ROUND = 1.5 * 2.0**52  # adding and taking it away rounds to an integer
-
-
-@njit(cache=True, nogil=True)
-def add_exactly(limb, k, value):
-    """Add a value below 2**46 to the sum that begins at limb ``k`` of an interval (``limb`` : int64[20])."""
-    rest = value
-    if abs(rest) >= 0.5 * UNIT_1:
-        n = (rest * (1.0 / UNIT_1) + ROUND) - ROUND
-        limb[k] += np.int64(n)
-        rest -= n * UNIT_1
-    n = (rest * (1.0 / UNIT_2) + ROUND) - ROUND
-    limb[k + 1] += np.int64(n)
-    rest -= n * UNIT_2
-    if rest != 0.0:
-        n = (rest * (1.0 / UNIT_3) + ROUND) - ROUND
-        limb[k + 2] += np.int64(n)
-        rest -= n * UNIT_3
-        if rest != 0.0:
-            limb[k + 3] += np.int64((rest * (1.0 / UNIT_4) + ROUND) - ROUND)
 
 
 @njit(cache=True, nogil=True)
@@ -89,7 +66,7 @@ def add_rows(
             continue
         count[j] += 1
         s = np.float64(stat[i])
-        if abs(d) < BIG and abs(s) < BIG:
+        if abs(d) < LARGEST and abs(s) < LARGEST:
             add_row(limbs[j], place - j, d, s, 1.0)
         else:
             add_big_row(limbs[j], floats[j], place - j, d, s)
@@ -101,11 +78,11 @@ def add_rows(
 @njit(cache=True, nogil=True)
 def add_row(limb, t, d, s, sign):
     """Add (sign = 1) or take away (sign = -1) one row of an interval."""
-    add_exactly(limb, 0, sign * d)
-    add_exactly(limb, N_LIMBS, sign * (t * d))
-    add_exactly(limb, 2 * N_LIMBS, sign * s)
-    add_exactly(limb, 3 * N_LIMBS, sign * (t * s))
-    add_exactly(limb, 4 * N_LIMBS, sign * t)
+    add_to_limbs(limb, 0, sign * d)
+    add_to_limbs(limb, N_LIMBS, sign * (t * d))
+    add_to_limbs(limb, 2 * N_LIMBS, sign * s)
+    add_to_limbs(limb, 3 * N_LIMBS, sign * (t * s))
+    add_to_limbs(limb, 4 * N_LIMBS, sign * t)
 
 
 @njit(cache=True, nogil=True)
@@ -115,7 +92,7 @@ def add_big_row(limb, number, t, d, s):
     number[1] += t * d
     number[2] += s
     number[3] += t * s
-    add_exactly(limb, 4 * N_LIMBS, t)
+    add_to_limbs(limb, 4 * N_LIMBS, t)
 
 
 @njit(cache=True, nogil=True)
@@ -166,7 +143,9 @@ def tops_suffice(limit, top_n, top_low, top_data, top_stat):
         if top_n[j] == n_top and not top_data[j, top_low[j]] <= limit[j] and not math.isnan(limit[j]):
             return False
         for k in range(top_n[j]):
-            if top_data[j, k] > limit[j] and not (abs(top_data[j, k]) < BIG and abs(top_stat[j, k]) < BIG):
+            if top_data[j, k] > limit[j] and not (
+                abs(top_data[j, k]) < LARGEST and abs(top_stat[j, k]) < LARGEST
+            ):
                 return False
     return True
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from muse_core.data.block import Block
+from muse_core.data.header_values import seven_digits
 from muse_core.data.pixtable_writer import column_units
 from muse_core.framework import InputError, RecipeError
 from muse_core.framework.products import header_without, set_card
@@ -43,7 +44,7 @@ def keep_image(white: WhiteImage, reduction: Reduction, settings: Settings) -> N
     if "skymodel" not in settings.save:
         return
     header = header_without(reduction.header, lambda key: key.startswith(PIXTABLE))
-    fraction = float(f"{white.fraction:.7g}")
+    fraction = seven_digits(white.fraction)
     image = sky_products.sky_image(white.image, *white.corner, reduction.data_unit, fraction)
     if f"{PIXTABLE} FFCORR" in reduction.header:
         set_card(image[0][0].header, *FLAT_CORRECTED)
