@@ -17,6 +17,7 @@ from muse_core.simulate.geometry import CCD_ROWS, Geometry
 from muse_core.simulate.headers import ExposureInfo, add_pixtable_group, primary_header
 from muse_core.simulate.lsf import line_spectrum, lsf_sigma, slice_parameters
 from muse_core.simulate.scene import GRID_START, GRID_STEP, Scene, SceneCube, wavelength_grid
+from muse_core.simulate.slice_errors import DrawnErrors
 from muse_core.simulate.tablewriter import PixelTableWriter
 
 FINE_STEP = 0.05  # Angstrom, sky spectra
@@ -99,6 +100,7 @@ class Light:
     raman : coefficients (5) and LineList, or None
     flux_scale : what the exposure has to be multiplied with
     flat_field : lamp spectrum (wavelength, value) that flat-fielding took out, or None
+    errors : what the calibrations do not tell of the slices, or None
     """
 
     scene: Scene
@@ -118,6 +120,7 @@ class Light:
     raman: tuple[np.ndarray, LineList] | None = None
     flux_scale: float = 1.0
     flat_field: tuple[np.ndarray, np.ndarray] | None = None
+    errors: DrawnErrors | None = None
 
 
 @dataclass(frozen=True)
@@ -170,6 +173,9 @@ def _slice_rows(layout, light, sources, detector, table, lsf, seed, number, ifu,
     if not n:
         return c, np.zeros(0, bool)
     par = slice_parameters(lsf, ifu, slice_)
+    if light.errors is not None:
+        lam = light.errors.true_wavelength(ifu, slice_, lam)
+        par[2:5] *= light.errors.width[ifu - 1, slice_ - 1]
     low, high = (float(v) for v in kernels.extremes(lam))
     flux = np.zeros(n)
     table_of_sources, spectra = sources
@@ -197,6 +203,8 @@ def _slice_rows(layout, light, sources, detector, table, lsf, seed, number, ifu,
             np.searchsorted(np.asarray(light.edges), lam, side="right") - 1, 0, len(light.edges) - 2
         )
         flux *= light.throughput[quad, ifu - 1, slice_ - 1]
+    if light.errors is not None:
+        flux *= light.errors.throughput(ifu, slice_, lam)
     state = np.random.SeedSequence((seed, number, ifu, slice_)).generate_state(2, np.uint64)
     kernels.add_noise(
         state, flux, detector.noise, detector.readnoise, detector.variance_from_data, c["data"], c["stat"]

@@ -20,8 +20,13 @@ SLIT_WIDTH = 2.4
 BIN_WIDTH = 1.25
 
 
-def lsf_parameters() -> dict[str, np.ndarray]:
-    """Parameters of all slices, first axes [ifu - 1, slice - 1]; names as the columns of the table."""
+def lsf_parameters(skew: float = 0.0) -> dict[str, np.ndarray]:
+    """Parameters of all slices, first axes [ifu - 1, slice - 1]; names as the columns of the table.
+
+    Parameters
+    ----------
+    skew : mean of the third Hermite coefficient; 0 makes profiles that are symmetric in the mean
+    """
     rng = np.random.default_rng(_LSF_SEED)
     shape = (N_IFU, N_SLICE)
 
@@ -34,7 +39,7 @@ def lsf_parameters() -> dict[str, np.ndarray]:
         "bin_width": np.full(shape, BIN_WIDTH),
         # resolution improves to the red, as in the instrument
         "lsf_width": draw(0.70, 0.05, -5e-5, 8e-9),
-        "hermit3": draw(0.0, 0.012, 4e-6),
+        "hermit3": draw(skew, 0.012, 4e-6),
         "hermit4": draw(-0.02, 0.008, 4e-6),
         "hermit5": draw(0.0, 0.006)[..., 0],
         "hermit6": draw(0.0, 0.006)[..., 0],

@@ -174,23 +174,80 @@ def sky_errors(truth: Path | str, before: Path | str, after: Path | str) -> tupl
         rms over bins of 1.25 A of the mean error in units of the noise of that mean, where the sky is bright
         (lines) and elsewhere; mean error elsewhere in per cent of the sky
     """
+    error, stat, sky, columns = _row_errors(truth, before, after)
+    lam = columns["lambda"].astype(float)
+    bins = ((lam - lam.min()) / 1.25).astype(int)
+    count = np.bincount(bins)
+    mean = np.bincount(bins, error) / count
+    noise = np.sqrt(np.bincount(bins, stat)) / count
+    level = np.bincount(bins, sky) / count
+    inside = slice(3, -3)  # the first and last bins have few rows
+    mean, noise, level = mean[inside], noise[inside], level[inside]
+    bright = _is_bright(level)
+    lines, between = (float(np.sqrt(np.mean((mean / noise)[part] ** 2))) for part in (bright, ~bright))
+    return lines, between, float(100 * mean[~bright].mean() / level[~bright].mean())
+
+
+@dataclass(frozen=True)
+class SkyErrors:
+    """Errors of a subtracted sky in units of the noise: of single rows, and of apertures of 10 x 10 spaxels.
+
+    `rows` and `apertures` are rms over all wavelengths, `row_lines` and `aperture_lines` over those where the
+    sky is bright; `offset` is the mean error elsewhere in per cent of the sky.
+    """
+
+    rows: float
+    row_lines: float
+    apertures: float
+    aperture_lines: float
+    offset: float
+
+
+def sky_errors_of_apertures(truth: Path | str, before: Path | str, after: Path | str) -> SkyErrors:
+    """Compare the sky that a reduction has subtracted with the true one, in rows and in apertures.
+
+    Parameters
+    ----------
+    truth, before, after : as for `sky_errors`, with positions in pixels (`astrometry=false`)
+    """
+    error, stat, sky, columns = _row_errors(truth, before, after)
+    lam = columns["lambda"].astype(float)
+    plane = ((lam - lam.min()) / 1.25).astype(int)
+    level = np.bincount(plane, sky) / np.maximum(np.bincount(plane), 1)
+    bright = _is_bright(level)[plane]
+    boxes = [np.floor((columns[name] - columns[name].min()) / 10.0).astype(int) for name in ("xpos", "ypos")]
+    shape = (boxes[1].max() + 1, boxes[0].max() + 1, plane.max() + 1)
+    key = np.ravel_multi_index((boxes[1], boxes[0], plane), shape)
+    count = np.bincount(key)
+    full = count > 0.5 * np.median(count[count > 0])
+    chi = np.bincount(key, error)[full] / np.sqrt(np.bincount(key, stat)[full])
+    in_line = np.bincount(key, bright)[full] > 0.5 * count[full]
+    z = error / np.sqrt(stat)
+
+    def rms(values: np.ndarray) -> float:
+        return float(np.sqrt(np.mean(values**2)))
+
+    offset = 100 * error[~bright].mean() / sky[~bright].mean()
+    return SkyErrors(rms(z), rms(z[bright]), rms(chi), rms(chi[in_line]), float(offset))
+
+
+def _is_bright(level: np.ndarray) -> np.ndarray:
+    floor = np.percentile(level, 25)
+    return level > floor + 0.05 * (level.max() - floor)
+
+
+def _row_errors(
+    truth: Path | str, before: Path | str, after: Path | str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Error of the subtracted sky, variance and true sky of each row, and the columns of its table."""
+    names = ("xpos", "ypos", "lambda", "data", "stat", "dq", "origin")
     tables = []
     for path in (truth, before, after):
         with fits.open(path) as hdus:
-            tables.append({n: np.array(hdus[n].data).ravel() for n in ("lambda", "data", "stat", "origin")})
+            tables.append({name: np.array(hdus[name].data).ravel() for name in names})
     origins = [table["origin"].view(np.uint32) for table in tables]
     common = np.intersect1d(origins[0], origins[2])
     rows = [np.argsort(origin)[np.searchsorted(np.sort(origin), common)] for origin in origins]
     sky, full, rest = (table["data"][index].astype(float) for table, index in zip(tables, rows))
-    lam, stat = (tables[1][name][rows[1]].astype(float) for name in ("lambda", "stat"))
-    bins = ((lam - lam.min()) / 1.25).astype(int)
-    count = np.bincount(bins)
-    error = np.bincount(bins, sky - (full - rest)) / count
-    noise = np.sqrt(np.bincount(bins, stat)) / count
-    level = np.bincount(bins, sky) / count
-    inside = slice(3, -3)  # the first and last bins have few rows
-    error, noise, level = error[inside], noise[inside], level[inside]
-    floor = np.percentile(level, 25)
-    bright = level > floor + 0.05 * (level.max() - floor)
-    lines, between = (float(np.sqrt(np.mean((error / noise)[part] ** 2))) for part in (bright, ~bright))
-    return lines, between, float(100 * error[~bright].mean() / level[~bright].mean())
+    columns = {name: tables[1][name][rows[1]] for name in names}
+    return sky - (full - rest), columns["stat"].astype(float), sky, columns

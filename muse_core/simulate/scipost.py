@@ -27,6 +27,7 @@ from muse_core.simulate.headers import ExposureInfo
 from muse_core.simulate.lsf import lsf_parameters
 from muse_core.simulate.physics import Pointing, Weather
 from muse_core.simulate.scene import GRID_START, GRID_STEP, Scene, deproject, gnomonic, random_scene
+from muse_core.simulate.slice_errors import SliceErrors
 
 LAMBDA_RANGE = {"N": (4750.0, 9350.0), "E": (4650.0, 9300.0)}
 MODES = ("WFM-NOAO-N", "WFM-NOAO-E", "WFM-AO-N", "WFM-AO-E", "NFM-AO-N")
@@ -119,6 +120,8 @@ def simulate_scipost(
     astrometry: bool = True,
     detector: Detector | None = None,
     throughput_error: float = 0.0,
+    slice_errors: SliceErrors | None = None,
+    lsf_skew: float = 0.0,
     raman: float | None = None,
     flat_flux: bool = True,
     flat_field: bool = False,
@@ -151,6 +154,8 @@ def simulate_scipost(
     line_error : relative scatter of the true sky-line groups about the fluxes in SKY_LINES
     oh_table : OH lines of SKY_LINES as OH_TRANSITIONS
     throughput_error : rms of the throughput error of a slice (for the autocalibration)
+    slice_errors : wavelengths, throughputs and profiles that are not what the calibrations say
+    lsf_skew : asymmetry of the line-spread functions, which LSF_PROFILE tells
     raman : strength of the Raman light in laser modes (1: realistic; None: 1 in AO modes, 0 else)
     flat_flux : IFUs of slightly different flat-field level, with the keywords that tell it
     flat_field : pixel tables carry the lamp spectrum that flat-fielding took out
@@ -206,7 +211,8 @@ def simulate_scipost(
         (np.array(RAMAN_SHAPE), replace(RAMAN_LINES, flux=RAMAN_LINES.flux * raman)) if raman else None
     )
     flat_spectrum = _flat_spectrum() if flat_field else None
-    lsf_table = lsf_parameters()
+    lsf_table = lsf_parameters(lsf_skew)
+    errors = None if slice_errors is None else slice_errors.draw(seed)
 
     posangs, exptimes, seeings = (_per_exposure(v, n_exposures) for v in (posang, exptime, seeing))
     dithers = list(dithers or (DITHERS[i % len(DITHERS)] for i in range(n_exposures)))
@@ -237,7 +243,7 @@ def simulate_scipost(
             lines.scaled(factors), (level, sky_tilt), pointing.airmass,
             refraction_shift(replace(info, weather=true_weather or weather)),
             telluric=telluric, throughput=throughput, edges=edges, flat_flux=flat_factors, raman=raman_light,
-            flux_scale=scale, flat_field=flat_spectrum,
+            flux_scale=scale, flat_field=flat_spectrum, errors=errors,
         )  # fmt: skip
         paths = write_exposure(
             outdir, info, layout, light, detector, lsf_table, seed=seed, limits=limits,
