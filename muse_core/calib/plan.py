@@ -1,0 +1,341 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The whole cascade of a night: from the raw frames that are there to the combined cube, as numbered steps.
+
+Every raw set could become a master: it is offered to the choice as a candidate that a step would make. A file
+that exists is preferred at equal level. Only steps that a science exposure needs, directly or not, are kept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from muse_core.calib.candidates import Candidate, Library, Target, channels, ifu_list, target_of
+from muse_core.calib.choose import Message, Options
+from muse_core.calib.classify import Row
+from muse_core.calib.compose import SetOfFrames, compose, groups_of
+from muse_core.calib.rules import RecipeRule, Rules
+from muse_core.calib.store import Index, restored
+from muse_core.framework.errors import RecipeError
+
+ON_SKY = ("OBJECT", "SKY", "STD", "ASTROMETRY")
+OURS = ("muse_twilight", "muse_scipost", "muse_exp_align", "muse_imphot")
+_INHERITED = ("mode", "field", "ao", "range", "readout", "night", "temp", "obs_id", "tpl_start")
+_PLACE = re.compile(r"@\{([^}]*)\}")
+
+
+@dataclass
+class Step:
+    """One run of a recipe.
+
+    Parameters
+    ----------
+    key : what tells it from others; also the placeholder ``@{key}`` of its folder until steps are numbered
+    products : file names by tag
+    needs : keys of the steps it waits for
+    """
+
+    key: str
+    recipe: RecipeRule
+    targets: list[Target]
+    products: dict[str, list[str]]
+    order: tuple
+    sof: SetOfFrames | None = None
+    options: list[str] = field(default_factory=list)
+    needs: list[str] = field(default_factory=list)
+    number: int = 0
+
+    @property
+    def name(self) -> str:
+        """Name of its folder and SOF, for example 03_muse_flat."""
+        return f"{self.number:02d}_{self.recipe.name}"
+
+    @property
+    def runner(self) -> str:
+        """Program that runs it: ours where we have the recipe, else esorex."""
+        return "muserun" if self.recipe.name in OURS else "esorex"
+
+    @property
+    def command(self) -> str:
+        """Command, to be run in the folder of the step."""
+        words = [self.runner, self.recipe.name, *self.options, f"../{self.name}.sof"]
+        return " ".join(words)
+
+
+class Planner:
+    """Builds the steps of a cascade."""
+
+    def __init__(self, library: Library, rules: Rules, options: Options, data: Index) -> None:
+        self.library, self.rules, self.options, self.data = library, rules, options, data
+        self.order = {name: n for n, name in enumerate(rules.recipes)}
+        self.steps: dict[str, Step] = {}
+        self.possible: dict[str, Step] = {}
+        self.planned: dict[str, list[Candidate]] = {}
+        self.raw = self._raw_targets()
+        self._offer_masters()
+
+    def _raw_targets(self) -> list[Target]:
+        targets: dict[str, Target] = {}
+        masks: dict[object, int] = {}
+        rows = self.data.rows("state = 'ok' AND kind = 'raw' ORDER BY mjd, path")
+        for raw in sorted(
+            rows, key=lambda r: (not str(restored(r["path"])).endswith(".fits"), restored(r["path"]))
+        ):
+            values = {key: raw[key] for key in raw.keys() if key != "id"}  # noqa: SIM118 - no dict
+            row = Row(**values)
+            if row.ident in targets:
+                continue  # the same exposure once more, or packed
+            path = self.data.full(raw["path"])
+            key = row.set_id
+            if key not in masks:  # frames of a set have the same detectors
+                masks[key] = 0 if '"ESO DET CHIPS":24' in row.cards else channels(path) or 0
+            targets[row.ident] = target_of(row, (path,), masks[key])
+        return sorted(targets.values(), key=lambda t: (t.mjd or 0.0, t.name))
+
+    def of(self, *tags: str) -> list[Target]:
+        """Return the raw exposures with one of these tags, in order of time."""
+        return [target for target in self.raw if target.tag in tags and not self._left_out(target)]
+
+    def _left_out(self, target: Target) -> bool:
+        from fnmatch import fnmatchcase
+
+        path = target.files[0]
+        name = path.rpartition("/")[2]
+        return any(path == p or fnmatchcase(name, p) for p in self.options.exclude)
+
+    def _offer_masters(self) -> None:
+        """Offer what every raw set could become."""
+        for recipe in self.rules.recipes.values():
+            if not recipe.makes or (recipe.ask and not set(recipe.makes) & self.options.use):
+                continue
+            for group in groups_of(recipe, self._raw_of(recipe)):
+                if len(group) >= recipe.minimum:
+                    self._offer(recipe, group)
+        standard, sky = self.rules.recipes.get("muse_standard"), self.rules.recipes.get("muse_create_sky")
+        for recipe, tag in ((standard, "STD"), (sky, "SKY")):
+            if recipe is not None:
+                for target in self.of(tag):
+                    self._offer(recipe, [target], through=f"PIXTABLE_{tag}")
+
+    def _raw_of(self, recipe: RecipeRule) -> list[Target]:
+        if not recipe.first:
+            return self.of(*recipe.raw)
+        return next((found for tag in recipe.raw if (found := self.of(tag))), [])
+
+    def _offer(self, recipe: RecipeRule, group: list[Target], through: str = "") -> None:
+        step = self._step(recipe, group)
+        if through:
+            step.targets = [replace(target, tag=through) for target in group]
+        self.possible[step.key] = step
+        first = group[0]
+        when = sum(target.mjd or 0.0 for target in group) / len(group)
+        for tag in recipe.makes:
+            self.planned.setdefault(tag, []).append(
+                Candidate(
+                    tag=tag,
+                    kind="master",
+                    path=f"@{{{step.key}}}/{step.products[tag][0]}",
+                    place=0,
+                    when=when,
+                    files=tuple(f"@{{{step.key}}}/{name}" for name in step.products[tag]),
+                    ifus=first.ifus if recipe.per_ifu else None,
+                    merged=not recipe.per_ifu,
+                    simulated=first.simulated,
+                    step=step.key,
+                    **{key: getattr(first, key) for key in _INHERITED},
+                )
+            )
+
+    def _step(self, recipe: RecipeRule, group: list[Target]) -> Step:
+        first = group[0]
+        key = f"{recipe.name} {first.name}"
+        products = {}
+        for tag in recipe.makes:
+            if recipe.per_ifu:
+                products[tag] = [f"{tag}-{n:02d}.fits" for n in ifu_list(first.ifus)]
+            else:
+                products[tag] = [f"{tag}_0001.fits" if tag in recipe.series else f"{tag}.fits"]
+        options = ["--nifu=-1"] if recipe.per_ifu or recipe.name == "muse_scibasic" else []
+        return Step(
+            key,
+            recipe,
+            group,
+            products,
+            (self.order[recipe.name], first.mjd or 0.0, first.name),
+            options=options,
+        )
+
+    def need(self, step: Step) -> Step:
+        """Keep a step, with all it waits for."""
+        if step.key in self.steps:
+            return self.steps[step.key]
+        self.steps[step.key] = step
+        if step.targets[0].tag in ("PIXTABLE_STD", "PIXTABLE_SKY"):
+            raw = [replace(t, tag=t.tag.removeprefix("PIXTABLE_")) for t in step.targets]
+            step.targets = [self.pixel_table(target) for target in raw]
+        planned = {tag: self._without_circle(step, found) for tag, found in self.planned.items()}
+        step.sof = compose(step.recipe, step.targets, self.library, self.rules, self.options, planned)
+        for path, _ in step.sof.lines:
+            if (match := _PLACE.match(path)) and match.group(1) not in step.needs:
+                step.needs.append(match.group(1))
+        for key in list(step.needs):
+            if key in self.possible:
+                self.need(self.possible[key])
+        return step
+
+    def _without_circle(self, step: Step, found: list[Candidate]) -> list[Candidate]:
+        """Leave out what a step of the same or a later place in the cascade would make."""
+        return [c for c in found if self.possible[c.step].order[0] < step.order[0]]
+
+    def pixel_table(self, target: Target) -> Target:
+        """Plan the basic reduction of an exposure; returns its pixel tables as a target."""
+        step = self.need(self._step(self.rules.recipes["muse_scibasic"], [target]))
+        tag = f"PIXTABLE_{target.tag}"
+        names = [f"{tag}_0001-{n:02d}.fits" for n in ifu_list(target.ifus)]
+        step.products[tag] = names
+        return replace(target, tag=tag, files=tuple(f"@{{{step.key}}}/{name}" for name in names))
+
+    def science(self, exposures: list[Target]) -> None:
+        """Plan everything for science exposures: cubes, and where a target has several, their combination."""
+        recipes = self.rules.recipes
+        by_object: dict[str, list[tuple[Target, Step]]] = {}
+        for target in exposures:
+            step = self.need(self._step(recipes["muse_scipost"], [self.pixel_table(target)]))
+            by_object.setdefault(target.object or "", []).append((target, step))
+        for members in by_object.values():
+            for _, step in members:
+                self._scipost_options(step, combined=len(members) > 1)
+            if len(members) > 1:
+                self._combination(members)
+
+    def _scipost_options(self, step: Step, *, combined: bool) -> None:
+        choices = step.sof.choices if step.sof else {}
+
+        def has(tag: str) -> bool:
+            return tag in choices and choices[tag].candidate is not None
+
+        if not (has("SKY_LINES") and has("LSF_PROFILE")):
+            step.options.append("--skymethod=simple")
+        elif has("SKY_CONTINUUM"):
+            step.options.append("--skymethod=subtract-model")
+        if combined:
+            step.options.append("--save=cube,individual,skymodel")
+
+    def _combination(self, members: list[tuple[Target, Step]]) -> None:
+        recipes = self.rules.recipes
+        images = [self._product(target, step, "IMAGE_FOV", filter="white") for target, step in members]
+        align = self.need(self._step(recipes["muse_exp_align"], images))
+        tables = [self._product(target, step, "PIXTABLE_REDUCED") for target, step in members]
+        combine = self.need(self._step(recipes["muse_exp_combine"], tables))
+        if combine.sof is not None:
+            combine.sof.lines.append((f"@{{{align.key}}}/OFFSET_LIST.fits", "OFFSET_LIST"))
+            combine.sof.messages.append(Message("C001", f"OFFSET_LIST: step @{{{align.key}}}"))
+            combine.needs.append(align.key)
+
+    def _product(self, target: Target, step: Step, tag: str, **changes: str) -> Target:
+        return replace(target, tag=tag, files=(f"@{{{step.key}}}/{step.products[tag][0]}",), **changes)
+
+    def calibrations(self) -> None:
+        """Plan every step that raw sets allow (for folders without science exposures)."""
+        for step in list(self.possible.values()):
+            self.need(step)
+
+    def numbered(self, folder: str) -> list[Step]:
+        """Number the steps in an order in which each can run, and put the real folders into their SOFs."""
+        steps = sorted(self.steps.values(), key=lambda step: step.order)
+        for number, step in enumerate(steps, 1):
+            step.number = number
+        names = {step.key: step.name for step in steps}
+        for step in steps:
+            if step.sof is None:
+                continue
+            step.sof.lines = [
+                (_PLACE.sub(lambda m: f"{folder}/{names[m.group(1)]}", path), tag)
+                for path, tag in step.sof.lines
+            ]
+            step.sof.messages = [self._named(message, names) for message in step.sof.messages]
+        return steps
+
+    @staticmethod
+    def _named(message: Message, names: dict[str, str]) -> Message:
+        text = _PLACE.sub(lambda m: names[m.group(1)], message.text)
+        for key, name in names.items():
+            text = text.replace(f"step {key} (", f"step {name} (")
+        return Message(message.code, text)
+
+
+def plan_night(
+    library: Library, rules: Rules, options: Options, data: Index, folder: str, nights: Iterable[str] = ()
+) -> list[Step]:
+    """Return the numbered steps of the cascade for the science exposures of a tree.
+
+    Parameters
+    ----------
+    folder : absolute path under which the steps will run
+    nights : only exposures of these nights (dates of their evenings); empty = all
+
+    Raises
+    ------
+    RecipeError
+        where the tree has nothing to plan for
+    """
+    planner = Planner(library, rules, options, data)
+    wanted = set(nights)
+    exposures = [t for t in planner.of("OBJECT") if not wanted or t.night in wanted]
+    if exposures:
+        planner.science(exposures)
+    elif wanted:
+        found = sorted({t.night or "?" for t in planner.of("OBJECT")}) or ["none"]
+        raise RecipeError(
+            f"no OBJECT exposure of the night {', '.join(sorted(wanted))}; found nights: {', '.join(found)}"
+        )
+    else:
+        planner.calibrations()
+    if not planner.steps:
+        raise RecipeError(
+            f"{data.root}: no raw frames that a cascade could begin with; index the right folder?"
+        )
+    return planner.numbered(folder)
+
+
+def plan_text(steps: list[Step], rules: Rules, folder: str) -> str:
+    """Return the plan as TOML: the same for the same files, whatever the order they were found in."""
+    from json import dumps
+
+    text = [f"# cascade planned by the rules {rules.hash}", "version = 1", f"folder = {dumps(folder)}", ""]
+    numbers = {step.key: step.number for step in steps}
+    for step in steps:
+        sof = step.sof
+        missing = list(sof.missing) if sof else []
+        text += [
+            "[[step]]",
+            f"number = {step.number}",
+            f'recipe = "{step.recipe.name}"',
+            f'sof = "{step.name}.sof{".incomplete" if missing else ""}"',
+            f"for = {dumps([t.name for t in step.targets])}",
+            f"command = {dumps(step.command)}",
+            f"needs = {sorted(numbers[key] for key in set(step.needs) if key in numbers)}",
+            f"products = {dumps([name for names in step.products.values() for name in names])}",
+            f"missing = {dumps(missing)}",
+            "",
+        ]
+    return "\n".join(text)
+
+
+def script_text(steps: list[Step]) -> str:
+    """Return a shell script that runs the steps one after the other and stops at the first that fails."""
+    text = [
+        "#!/bin/sh",
+        "# runs the plan of this folder, step by step; finished steps are left out",
+        "set -eu",
+    ]
+    text.append('cd "$(dirname "$0")"')
+    for step in steps:
+        text.append(
+            f"[ -e {step.name}/done ] || {{ "
+            f'echo "{step.name}: {len(step.targets)} frames"; mkdir -p {step.name}; '
+            f"(cd {step.name} && {step.command} > log.txt 2>&1 && touch done) || "
+            f'{{ echo "{step.name} failed, see {step.name}/log.txt"; exit 1; }}; }}'
+        )
+    return "\n".join(text) + "\n"

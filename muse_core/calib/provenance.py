@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a product was made with, and which products were made with a file: from headers and sums of data."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePath
+
+from muse_core.calib.candidates import Library
+from muse_core.calib.store import Index, shown
+from muse_core.framework.errors import InputError
+
+
+def used_by(library: Library, path: Path) -> list[str]:
+    """Return a line for every raw frame and calibration that a product names."""
+    row, index = library.row_of(path)
+    if row.kind == "raw":
+        raise InputError(shown(path), "provenance", expected="a product", found=f"a raw frame ({row.tag})")
+    if index is None:
+        entries = row.used
+    else:
+        query = "SELECT rec, role, n, name, catg, datamd5 FROM used"
+        query += " WHERE file_id = (SELECT id FROM file WHERE path = ?)"
+        entries = [tuple(e) for e in index.db.execute(f"{query} ORDER BY role DESC, n", (row.path,))]
+    lines = []
+    for _, role, _, name, catg, datamd5 in entries:
+        found = _lookup(library, name, datamd5)
+        lines.append(f"{role} {catg:<16} {shown(name)}: {found}")
+    return lines
+
+
+def _lookup(library: Library, name: str, datamd5: str) -> str:
+    for index in library.indexes:
+        if datamd5:
+            row = index.db.execute(
+                "SELECT path FROM file WHERE datamd5 = ? AND state = 'ok' ORDER BY path", (datamd5,)
+            ).fetchone()
+            if row:
+                return shown(index.full(row["path"]))
+    for index in library.indexes:
+        row = _by_name(index, name)
+        if row:
+            changed = bool(datamd5) and row["datamd5"] not in (None, datamd5)
+            return shown(index.full(row["path"])) + (" (changed since)" if changed else "")
+    return "not here"
+
+
+def _by_name(index: Index, name: str):
+    query = "SELECT path, datamd5 FROM file WHERE state = 'ok'"
+    query += " AND (arcfile = ? OR path = ? OR path LIKE ?) ORDER BY path"
+    pattern = "%/" + name.replace("%", "").replace("_", "_")
+    return index.db.execute(query, (name, name, pattern)).fetchone()
+
+
+def users_of(library: Library, path: Path) -> list[str]:
+    """Return the products that name a file, by the sum of its data, else by its name."""
+    row, _ = library.row_of(path)
+    names = {PurePath(path).name, row.arcfile or ""} - {""}
+    marks = ",".join("?" * len(names))
+    lines = set()
+    for index in library.indexes:
+        query = f"""
+            SELECT f.path, f.tag FROM used u JOIN file f ON f.id = u.file_id
+            WHERE f.state = 'ok' AND ((u.datamd5 <> '' AND u.datamd5 = ?)
+               OR (u.datamd5 = '' AND u.name IN ({marks})))
+        """  # noqa: S608 - only question marks
+        for found in index.db.execute(query, (row.datamd5 or "-", *sorted(names))):
+            lines.add(f"{found['tag']:<16} {shown(index.full(found['path']))}")
+    return sorted(lines)
