@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from muse_core.framework.registry import shipped_folder
 
 
 def search_order(given: Iterable[Path], data: Iterable[Path] = (), *, simulated: bool = False) -> list[Path]:
-    """Return the folders to search: given (else the tree of the data), MUSE_CALIB_DB, C's static set, ours.
+    """Return the folders to search: given (else the tree of the data), MUSE_CALIB_DB, C's, mpdaf's, ours.
 
     Parameters
     ----------
@@ -27,6 +28,7 @@ def search_order(given: Iterable[Path], data: Iterable[Path] = (), *, simulated:
     folders = list(given) or [tree_of(Path(path)) for path in data]
     folders += chosen_calibration_folders()
     folders += pipeline_calibration_folders()[:1]
+    folders += [folder for folder in [packaged_filters()] if folder]
     folders.append(shipped_folder("calib_db") / "static")
     if simulated:
         folders.append(shipped_folder("calib_db") / "simulated")
@@ -42,6 +44,19 @@ def search_order(given: Iterable[Path], data: Iterable[Path] = (), *, simulated:
             )
         unique[folder.resolve()] = None
     return list(unique)
+
+
+def packaged_filters() -> Path | None:
+    """Return the folder of measured filter curves that an installed mpdaf (BSD licence) brings, or None.
+
+    Its filter_list.fits is a FILTER_LIST with curves and zero points of the GALEV team, used where it lies.
+    """
+    found = importlib.util.find_spec("mpdaf")
+    for place in (found.submodule_search_locations or []) if found else []:
+        folder = Path(place) / "obj" / "filters"
+        if (folder / "filter_list.fits").is_file():
+            return folder
+    return None
 
 
 def tree_of(path: Path) -> Path:
@@ -66,10 +81,10 @@ def open_library(
     ----------
     refresh : look for new and changed files in the folders that have an index
     """
-    own = shipped_folder("calib_db").resolve()
+    own = [shipped_folder("calib_db").resolve(), *(f.resolve() for f in [packaged_filters()] if f)]
     indexes: list[Index] = []
     for folder in folders:
-        if folder.is_relative_to(own):
+        if any(folder.is_relative_to(place) for place in own):
             indexes.append(scan(folder, rules, in_memory=True)[0])
             continue
         index = None if refresh else open_for_reading(folder)

@@ -1,41 +1,28 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Finding the calibrations that come with the project (folder `calib_db`)."""
+"""Static calibrations for Python code: of MUSE_CALIB_DB, of an installed C pipeline, of the project."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from muse_core.framework.errors import RecipeError
 from muse_core.framework.registry import shipped_folder
 
-# tag -> file; {field} is wfm or nfm
-STATIC = {
-    "EXTINCT_TABLE": "static/extinct_table.fits",
-    "FILTER_LIST": "static/filter_list.fits",
-    "SKY_LINES": "static/sky_lines.fits",
-    "RAMAN_LINES": "static/raman_lines.fits",
-}
-SIMULATED = {
-    "STD_RESPONSE": "simulated/std_response.fits",
-    "STD_TELLURIC": "simulated/std_telluric.fits",
-    "ASTROMETRY_WCS": "simulated/astrometry_wcs_{field}.fits",
-    "LSF_PROFILE": "simulated/lsf_profile.fits",
-}
+SCIPOST_STATIC = ("EXTINCT_TABLE", "FILTER_LIST", "SKY_LINES", "RAMAN_LINES")
+SCIPOST_OWN = ("STD_RESPONSE", "STD_TELLURIC", "ASTROMETRY_WCS", "LSF_PROFILE")
 
 
 class CalibrationNotFoundError(RecipeError):
-    """There is no calibration of this kind in the folder."""
+    """There is no calibration of this kind in the folders searched."""
 
 
 def calibration_folder() -> Path:
-    """Folder of the calibrations: MUSE_CALIB_DB of the environment, else the one of the project."""
-    chosen = os.environ.get("MUSE_CALIB_DB")
-    return Path(chosen) if chosen else shipped_folder("calib_db")
+    """Folder of the calibrations that come with the project."""
+    return shipped_folder("calib_db")
 
 
 def find_calibration(tag: str, mode: str = "WFM-NOAO-N", *, simulated: bool = False) -> Path:
-    """Return the file of a frame tag.
+    """Return the file of a frame tag for a mode.
 
     Parameters
     ----------
@@ -43,27 +30,45 @@ def find_calibration(tag: str, mode: str = "WFM-NOAO-N", *, simulated: bool = Fa
     mode : instrument mode (ESO INS MODE)
     simulated : also search the calibrations of the simulated instrument, which fit no real observation
 
+    Raises
+    ------
+    CalibrationNotFoundError
+        where no folder has one that fits
+
     Examples
     --------
-    >>> find_calibration("EXTINCT_TABLE").name
-    'extinct_table.fits'
+    >>> find_calibration("EXTINCT_TABLE").suffix
+    '.fits'
     """
-    known = STATIC | SIMULATED if simulated else STATIC
-    if tag not in known:
-        raise CalibrationNotFoundError(
-            f"no {tag} comes with the project; there are: {', '.join(sorted(known))}"
-        )
-    path = calibration_folder() / known[tag].format(field="nfm" if mode.startswith("NFM") else "wfm")
-    if not path.is_file():
-        raise CalibrationNotFoundError(
-            f"{path}: the {tag} of the calibration folder is missing; is MUSE_CALIB_DB right?"
-        )
-    return path
+    from muse_core.calib.candidates import Target
+    from muse_core.calib.choose import Options, choose
+    from muse_core.calib.places import open_library, search_order
+    from muse_core.calib.rules import load_rules
+
+    parts = [*mode.split("-"), "", ""]
+    target = Target(
+        "", "OBJECT", (), None, mode, field=parts[0], ao=parts[1], range=parts[2], simulated=simulated
+    )
+    rules = load_rules()
+    folders = search_order([], simulated=simulated)
+    library = open_library(folders, rules)
+    try:
+        found = choose(tag, target, library, rules, Options()).candidate
+        if found is None:
+            tags = [index.db.execute("SELECT DISTINCT tag FROM sets").fetchall() for index in library.indexes]
+            known = {row["tag"] for rows in tags for row in rows}
+            raise CalibrationNotFoundError(
+                f"no {tag} for {mode} in {', '.join(str(folder) for folder in folders)} (MUSE_CALIB_DB, "
+                f"the C pipeline's, ours); there are: {', '.join(sorted(known)) or 'no files at all'}"
+            )
+        return Path(found.path)
+    finally:
+        library.close()
 
 
 def scipost_calibrations(mode: str = "WFM-NOAO-N", *, simulated: bool = False) -> list[tuple[Path, str]]:
     """Return all (file, tag) that muse_scipost can use in a mode."""
-    tags = [*STATIC, *(SIMULATED if simulated else ())]
+    tags = [*SCIPOST_STATIC, *(SCIPOST_OWN if simulated else ())]
     return [
         (find_calibration(tag, mode, simulated=simulated), tag)
         for tag in tags

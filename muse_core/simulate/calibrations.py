@@ -16,9 +16,16 @@ SB_UNIT = "10**(-20)*erg/(s cm^2 arcsec^2)"
 _RESPONSE_UNIT = "2.5*log10((count/s/Angstrom)/(erg/s/cm**2/Angstrom))"
 
 
-def _primary(tag: str, **cards) -> fits.PrimaryHDU:
+def _primary(tag: str, source: str = "", **cards) -> fits.PrimaryHDU:
+    """Primary HDU of a calibration; without a source in the literature it is marked as simulated."""
     hdu = fits.PrimaryHDU()
     hdu.header["INSTRUME"] = "MUSE"
+    if source:
+        hdu.header["AUTHOR"] = "muse-recipes"
+        hdu.header["LICENSE"] = "BSD-3-Clause"
+        hdu.header["HISTORY"] = f"Source: {source}"
+    else:
+        hdu.header["SIMULATE"] = (True, "only for data of the simulated instrument")
     hdu.header["HIERARCH ESO PRO CATG"] = tag
     for key, value in cards.items():
         hdu.header[key.replace("_", " ")] = value
@@ -55,7 +62,9 @@ def write_extinction(path: Path) -> Path:
         _column("lambda", wave, unit="Angstrom"),
         _column("extinction", extinction_curve(wave), unit="mag/airmass"),
     )
-    return _save(path, [_primary("EXTINCT_TABLE"), hdu])
+    return _save(
+        path, [_primary("EXTINCT_TABLE", "terms of Hansen+Travis 1974, Patat+ 2011 (A&A 527, A91)"), hdu]
+    )
 
 
 def response_nodes() -> tuple[np.ndarray, np.ndarray]:
@@ -118,10 +127,13 @@ def write_astrometry(path: Path, mode: str, cd: np.ndarray, crpix: tuple[float, 
 
 
 def write_filters(
-    path: Path, curves: dict[str, tuple[np.ndarray, np.ndarray]], zero: dict | None = None
+    path: Path,
+    curves: dict[str, tuple[np.ndarray, np.ndarray]],
+    zero: dict | None = None,
+    source: str = "",
 ) -> Path:
     """FILTER_LIST from curves {name: (wavelength, throughput)}."""
-    hdus: list = [_primary("FILTER_LIST")]
+    hdus: list = [_primary("FILTER_LIST", source)]
     for name, (wave, throughput) in curves.items():
         hdu = _table(None, _column("lambda", wave, unit="Angstrom"), _column("throughput", throughput))
         hdu.header["EXTNAME"] = name  # not through astropy, which would turn it to capitals
@@ -144,9 +156,11 @@ def write_offsets(path: Path, dates, mjds, ra, dec, scale=None) -> Path:
     return _save(path, [_primary("OFFSET_LIST"), _table(None, *columns)])
 
 
-def write_lines(path: Path, lines: LineList, tag: str = "SKY_LINES", oh_transitions=None) -> Path:
+def write_lines(
+    path: Path, lines: LineList, tag: str = "SKY_LINES", oh_transitions=None, source: str = ""
+) -> Path:
     """SKY_LINES or RAMAN_LINES; oh_transitions: dict of the columns of the second extension."""
-    hdus: list = [_primary(tag)]
+    hdus: list = [_primary(tag, source)]
     if len(lines.name):
         hdus.append(
             _table(

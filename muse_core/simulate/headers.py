@@ -56,6 +56,7 @@ def primary_header(
         ("ORIGIN", "ESO"),
         ("TELESCOP", "ESO-VLT-U4"),
         ("INSTRUME", "MUSE"),
+        ("SIMULATE", True),
         ("OBJECT", info.object_name),
         ("RA", p.ra),
         ("DEC", p.dec),

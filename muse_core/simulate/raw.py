@@ -51,6 +51,7 @@ def primary_header(setup: RawSetup, number: int, exptime: float, kind: str) -> f
         "ORIGIN": "ESO-PARANAL",
         "TELESCOP": "ESO-VLT-U4",
         "INSTRUME": "MUSE",
+        "SIMULATE": True,
         "OBJECT": kind,
         "RA": 120.0,
         "DEC": -25.0,

@@ -53,6 +53,11 @@ _AB_MINUS_VEGA = {
 }
 
 
+FILTER_SOURCE = "Bessell 1990 (PASP 102, 1181), Fukugita+ 1996 (AJ 111, 1748)"
+LINE_SOURCE = "Hill+Van Vleck 1928, constants from Osterbrock+ 1996 (PASP 108)"
+RAMAN_SOURCE = "Vogt+ 2017 (PRX 7, 021044)"
+
+
 def filter_curves() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Filter curves by name: wavelength [A], throughput 0..1."""
     curves = {}
@@ -88,9 +93,9 @@ def write_static_set(folder: Path) -> list[Path]:
     wide, narrow = astrometric_solution(False, True), astrometric_solution(True, True)
     return [
         cal.write_extinction(static / "extinct_table.fits"),
-        cal.write_filters(static / "filter_list.fits", curves, zero_points(curves)),
-        cal.write_lines(static / "sky_lines.fits", sky_line_list()),
-        cal.write_lines(static / "raman_lines.fits", RAMAN_LINES, "RAMAN_LINES"),
+        cal.write_filters(static / "filter_list.fits", curves, zero_points(curves), FILTER_SOURCE),
+        cal.write_lines(static / "sky_lines.fits", sky_line_list(), source=LINE_SOURCE),
+        cal.write_lines(static / "raman_lines.fits", RAMAN_LINES, "RAMAN_LINES", source=RAMAN_SOURCE),
         cal.write_response(simulated / "std_response.fits"),
         cal.write_telluric(simulated / "std_telluric.fits"),
         cal.write_astrometry(simulated / "astrometry_wcs_wfm.fits", "WFM-NOAO-N", *wide),

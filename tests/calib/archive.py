@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from muse_core.calib.classify import date_of, mjd_of
@@ -83,7 +84,10 @@ def master(
         write(
             folder / f"{tag}-{n:02d}.fits",
             cards
-            | {"EXTNAME": f"CHAN{n:02d}", "DATAMD5": f"{hash((tag, date, n, pipe)) & (2**128 - 1):032x}"},
+            | {
+                "EXTNAME": f"CHAN{n:02d}",
+                "DATAMD5": hashlib.md5(f"{tag}{date}{n}{pipe}".encode()).hexdigest(),
+            },
         )
         for n in ifus
     ]
@@ -93,7 +97,7 @@ OBJECTS = ("01:34:56.867", "01:52:10.123", "02:04:44.500", "02:30:00.250", "02:4
 
 
 def real_night(root: Path) -> list[Path]:
-    """Write the case of IC4406, June 2017: headers rebuilt from the table of the real files. Returns OBJECTs."""
+    """Write the case of IC4406, June 2017, headers rebuilt from a table of the real ones; returns OBJECTs."""
     for n in range(11):
         raw(root / "r", "BIAS", f"2017-06-16T10:{40 + n}:27.111", ESO__TPL__START="2017-06-16T10:40:27")
         raw(root / "r", "FLAT", f"2017-06-16T12:{15 + n}:46.222", ESO__TPL__START="2017-06-16T12:15:46")

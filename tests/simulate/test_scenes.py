@@ -13,6 +13,7 @@ from muse_core.calib import (
     find_calibration,
     scipost_calibrations,
 )
+from muse_core.framework.errors import InputError
 from muse_core.report import preview
 from muse_core.simulate import realscenes
 from muse_core.simulate.exposure import Detector
@@ -131,8 +132,20 @@ def test_finding_calibrations(monkeypatch, tmp_path):
     assert "RAMAN_LINES" not in [t for _, t in scipost_calibrations()]
     with pytest.raises(CalibrationNotFoundError, match="no STD_RESPONSE"):
         find_calibration("STD_RESPONSE")
-    monkeypatch.setenv("MUSE_CALIB_DB", str(tmp_path))
     with pytest.raises(CalibrationNotFoundError, match="MUSE_CALIB_DB"):
+        find_calibration("GEOMETRY_TABLE")
+
+
+def test_the_folder_of_the_environment_comes_before_ours(monkeypatch, tmp_path):
+    own = tmp_path / "mine" / "skylines.fits"
+    own.parent.mkdir()
+    own.write_bytes((calibration_folder() / "static" / "sky_lines.fits").read_bytes())
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("MUSE_CALIB_DB", str(tmp_path / "mine"))
+    assert find_calibration("SKY_LINES") == own
+    assert find_calibration("EXTINCT_TABLE").is_relative_to(calibration_folder())
+    monkeypatch.setenv("MUSE_CALIB_DB", str(tmp_path / "nowhere"))
+    with pytest.raises(InputError, match="Check --calib and MUSE_CALIB_DB"):
         find_calibration("SKY_LINES")
 
 

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Calibration files: what is there (index), what belongs to what (rules), and why (choice).
+
+``cards`` reads headers, ``classify`` makes rows of them, ``scan`` and ``store`` keep the index, ``choose``
+finds the calibration of an exposure, ``compose`` and ``plan`` write sets of frames, ``check`` holds the same
+table against the frames of a run.
+"""
+
+from muse_core.calib.shipped import (
+    CalibrationNotFoundError,
+    calibration_folder,
+    find_calibration,
+    scipost_calibrations,
+)
+
+__all__ = ["CalibrationNotFoundError", "calibration_folder", "find_calibration", "scipost_calibrations"]
