@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from muse_core.framework import Defects, Input, Param, ParameterError, Product, RecipeSpec
+from muse_core.framework import Defects, Input, Param, Product, RecipeSpec
 from muse_core.framework.defects import ALIGN
+from muse_core.framework.kinds import FloatList
 
 RECIPE = RecipeSpec(
     name="muse_exp_align",
@@ -30,28 +31,44 @@ are reproduced: positions one pixel off (rotated exposures), no match
 across right ascension 0, the cut preview of a rotated first exposure.""",
     params=(
         Param(
-            "rsearch", "30.,4.,2.,0.8", help="Search radii in arcsec, one for each iteration of the solution."
+            "rsearch",
+            "30.,4.,2.,0.8",
+            help="Search radii in arcsec, one for each iteration of the solution.",
+            kind=FloatList(needs_digits=True),
+            above=0.0,
+            finite=True,
         ),
-        Param("nbins", 60, help="Bins of the offset histogram along each axis."),
+        Param("nbins", 60, low=2, help="Bins of the offset histogram along each axis."),
         Param("weight", True, help="Weight the pairs of exposures."),
-        Param("fwhm", 5.0, help="FWHM of the detection kernel in pixels."),
+        Param("fwhm", 5.0, low=0.5, high=1e4, help="FWHM of the detection kernel in pixels."),
         Param(
             "threshold",
             15.0,
+            finite=True,
             help="First detection threshold; if not positive, in MAD above the background median.",
         ),
-        Param("bkgignore", 0.05, help="Fraction of the faintest pixels not used for the background."),
-        Param("bkgfraction", 0.1, help="Fraction of the remaining pixels used for the background."),
-        Param("step", 0.5, help="Change of the threshold between searches."),
+        Param(
+            "bkgignore", 0.05, low=0.0, help="Fraction of the faintest pixels not used for the background."
+        ),
+        Param(
+            "bkgfraction", 0.1, above=0.0, help="Fraction of the remaining pixels used for the background."
+        ),
+        Param("step", 0.5, low=0.0, finite=True, help="Change of the threshold between searches."),
         Param("iterations", 100000, help="Largest number of searches for each image."),
         Param("srcmin", 5, help="Smallest number of sources wanted."),
         Param("srcmax", 80, help="Largest number of sources wanted."),
         Param("roundmin", -1.0, help="Lower limit of the roundness."),
         Param("roundmax", 1.0, help="Upper limit of the roundness."),
-        Param("sharpmin", 0.2, help="Lower limit of the sharpness."),
+        Param("sharpmin", 0.2, above=0.0, help="Lower limit of the sharpness."),
         Param("sharpmax", 1.0, help="Upper limit of the sharpness."),
         Param("expmap", False, help="Make an exposure map of the preview.", hidden=True),
-        Param("bpixdistance", 5.0, help="Smallest distance of a source from a bad pixel in pixels."),
+        Param(
+            "bpixdistance",
+            5.0,
+            low=0.0,
+            finite=True,
+            help="Smallest distance of a source from a bad pixel in pixels.",
+        ),
         Param(
             "override_detection",
             False,
@@ -77,141 +94,29 @@ across right ascension 0, the cut preview of a rotated first exposure.""",
 
 def run(frames, p, ctx):
     """Align the exposures."""
-    from muse_core.alignment import confidence, exposure, options
-    from muse_core.alignment.align import align
+    from muse_core.alignment.images.checks import inspect_fields
+    from muse_core.alignment.log import log_offsets
+    from muse_core.alignment.offsets.align import align
+    from muse_core.alignment.offsets.confidence import judge
+    from muse_core.alignment.parameters import check_parameters
+    from muse_core.alignment.preview.grid import check_memory
+    from muse_core.alignment.preview.mosaic import make_mosaic
+    from muse_core.alignment.products import AlignedExposures, save_products
+    from muse_core.alignment.sources.find import find_sources
 
-    faults = options.parameter_faults(p)
-    if faults:
-        raise ParameterError("\n".join(faults))
-    radii = options.parse_radii(p.rsearch)
-    images, lists = frames["IMAGE_FOV"], frames["SOURCE_LIST"]
-
-    # all that is wrong with the inputs, together
-    fields = exposure.inspect_fields(
-        [f.path for f in images], need_exptime=p.expmap, compat=ctx.compat, problems=ctx.problems, log=ctx.log
-    )
-    if len(fields) > 1:
-        exposure.check_memory(fields, ctx.compat, ctx.memory_bytes, ctx.problems)
+    check_parameters(p)
+    images, lists = frames["IMAGE_FOV"], frames["SOURCE_LIST"] if p.override_detection else ()
+    fields = inspect_fields([image.path for image in images], p, ctx)
+    check_memory(fields, ctx)
     ctx.problems.raise_if_any()
-
-    if p.override_detection and lists:
-        sources = exposure.load_catalogues(
-            [f.path for f in lists], fields, compat=ctx.compat, problems=ctx.problems
-        )
-    else:
-        if p.override_detection:
-            ctx.log.info("no SOURCE_LIST given, the sources are detected")
-        sources = exposure.detect_fields(
-            fields, p, compat=ctx.compat, problems=ctx.problems, log=ctx.log, progress=ctx.progress
-        )
-        lists = ()
-    ctx.problems.raise_if_any()
-
-    alignment = align(fields, sources, radii, p.nbins, weighted=p.weight, compat=ctx.compat)
-    aligned = alignment.solution
-    verdict = confidence.judge(
-        alignment.table,
-        aligned,
-        radii,
-        exposure.field_areas(fields, sources),
-        [s.position_error for s in sources],
-        fields[0].pixel_arcsec,
-        p.nbins,
-    )
-    tell(fields, aligned, verdict, ctx.log)
-    mosaic = exposure.make_mosaic(
-        fields,
-        aligned.offsets,
-        exposure_map=p.expmap,
-        compat=ctx.compat,
-        memory_bytes=ctx.memory_bytes,
-        problems=ctx.problems,
-        log=ctx.log,
-        progress=ctx.progress,
-    )
-    save(fields, images, lists, sources, alignment, verdict, mosaic, p, ctx)
+    sources = find_sources(fields, [source_list.path for source_list in lists], p, ctx)
+    alignment = align(fields, sources, p.rsearch, p.nbins, weighted=p.weight, defects=ctx.defects)
+    confidence = judge(alignment, fields, sources, p.rsearch, p.nbins)
+    log_offsets(fields, alignment.solution, confidence, ctx.log)
+    mosaic = make_mosaic(fields, alignment.solution.offsets, exposure_map=p.expmap, ctx=ctx)
+    found = AlignedExposures(fields, sources, alignment, confidence, mosaic)
+    save_products(found, images, lists, ctx)
     if ctx.report_requested:
-        from muse_core.report import exp_align
+        from muse_core.report.exp_align import page
 
-        ctx.report(exp_align.page(fields, sources, alignment.table, aligned, verdict, mosaic, radii, p.nbins))
-
-
-def tell(fields, aligned, verdict, log):
-    """Write the offsets into the log, and a warning for each that cannot be trusted."""
-    for radius in aligned.empty_radii:
-        log.warning("no overlapping fields: no sources match within the search radius of %g arcsec", radius)
-    for n, info in enumerate(fields):
-        ra, dec = aligned.offsets[n] * 3600.0
-        log.info(
-            "%s: offset RA %+.4f DEC %+.4f arcsec (error %.4f), %d matches",
-            info.name,
-            ra,
-            dec,
-            verdict.error_dec[n],
-            aligned.matches[n],
-        )
-        turn, turn_error = verdict.turn_deg[n], verdict.turn_error_deg[n]
-        if abs(turn) > max(5.0 * turn_error, 0.02):
-            log.warning(
-                "%s: residual rotation of %.3f +- %.3f deg against the first exposure; it is not corrected",
-                info.path,
-                turn,
-                turn_error,
-            )
-        stretch, stretch_error = verdict.stretch[n], verdict.stretch_error[n]
-        if abs(stretch) > max(5.0 * stretch_error, 5e-4):
-            log.warning(
-                "%s: pixel scale differs by %.5f +- %.5f from the first exposure; it is not corrected",
-                info.path,
-                stretch,
-                stretch_error,
-            )
-        if not verdict.trusted[n]:
-            log.warning("%s: offset is not trustworthy: %s", info.path, verdict.reasons[n])
-
-
-def save(fields, images, lists, sources, alignment, verdict, mosaic, p, ctx):
-    """Write all products."""
-    from muse_core.alignment import products
-    from muse_core.alignment.field import read_header
-
-    aligned = alignment.solution
-    header = read_header(fields[0])
-    used = (*images, *lists)
-    qc = products.offset_cards([len(s) for s in sources], aligned)
-    if not ctx.compat:
-        qc += products.confidence_cards(verdict)
-    plain = read_header(fields[0], merged=False)
-    with ctx.stream(
-        "OFFSET_LIST", base=plain, used=used, extra=science_card(plain), qc=qc, keep="standard"
-    ) as product:
-        rows = products.offset_list([f.date for f in fields], [f.mjd for f in fields], aligned.offsets)
-        products.write_product(product, rows, table=True)
-    for n, (info, own) in enumerate(zip(fields, sources, strict=True)):
-        base = read_header(info) if n else header
-        with ctx.stream(
-            "SOURCE_LIST",
-            base=base,
-            used=(images[n], *lists),
-            extra=science_card(base),
-            qc=products.source_cards(own.origin, len(own), own.median, own.mad, own.threshold),
-            index=n + 1,
-        ) as product:
-            products.write_product(product, products.source_list(own, alignment.corrected[n]), table=True)
-    # pictures keep the QC keywords of the first image, tables do not
-    old_qc = [(c.keyword, c.value, c.comment) for c in header.cards if c.keyword.startswith("ESO QC ")]
-    extra = (*science_card(header), *old_qc)
-    with ctx.stream("PREVIEW_FOV", base=header, used=used, extra=extra) as product:
-        preview = products.image_bytes(mosaic.preview(), mosaic.grid, fields[0].unit)
-        products.write_product(product, preview, table=False)
-    if p.expmap:
-        exposure_map = mosaic.exposure_map()
-        qc = products.exposure_map_cards(exposure_map)
-        with ctx.stream("EXPOSURE_MAP", base=header, used=used, extra=extra, qc=qc) as product:
-            products.write_product(product, products.image_bytes(exposure_map, mosaic.grid, "s"), table=False)
-
-
-def science_card(header):
-    """Return PRO SCIENCE as the C recipe sets it: true for products of raw frames of category SCIENCE."""
-    science = header.get("ESO DPR CATG") == "SCIENCE"
-    return [("ESO PRO SCIENCE", science, "Scientific product if T")]
+        ctx.report(page(found, p.rsearch, p.nbins))

@@ -64,6 +64,19 @@ ALLOWED = {
 
 # the rooms of a part from the ground up: a room imports what stands before it
 STOREYS = {
+    "muse_core.alignment": (
+        "arrays",
+        "sphere",
+        "parameters",
+        "images",
+        "sources",
+        "offsets",
+        "log",
+        "preview",
+        "quality",
+        "fits_bytes",
+        "products",
+    ),
     "muse_core.postproc": (
         "settings",
         "exposure",
@@ -96,7 +109,7 @@ WAITING_ARROWS = {
     ("muse_core.postproc.cube", "muse_core.postproc.inputs"),
 }
 WAITING_CIRCLES = [{"muse_core.resampling.cluster", "muse_core.resampling.slabs"}]
-WAITING_STYLE = ("imphot", "alignment")
+WAITING_STYLE = ("imphot",)
 
 
 def find_modules() -> dict[str, Path]:

@@ -10,9 +10,10 @@ import pytest
 from astropy.io import fits
 
 from muse_core.data.block import Block
+from muse_core.data.tangent_plane import deproject, project
 from muse_core.framework import run_recipe
 from muse_core.resampling.cosmics import MEDIAN, NOT_SAME_Y, flag_cosmics
-from muse_core.resampling.grid import deproject, pixel_grid, project
+from muse_core.resampling.grid import pixel_grid
 from muse_core.resampling.plan import CosmicRejection, CubePlan
 from muse_core.resampling.schedule import cube_slabs
 from muse_core.resampling.voxel_layers import Contribution

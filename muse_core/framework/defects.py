@@ -323,8 +323,8 @@ class Defects:
 
     preview_cut: bool = _defect(
         ALIGN,
-        "preview of a rotated first exposure",
-        c="cut",
+        "preview of a rotated first exposure; first row or column of any preview",
+        c="cut: the grid is too small for a rotated first exposure, and pixels below it are lost",
         ours="whole; the grid of the C recipe is extended by whole pixels on each side",
     )
 
@@ -343,25 +343,20 @@ class Defects:
         ),
     )
 
-    preview_first_pixels_lost: bool = _defect(
+    unconnected_shifted: bool = _defect(
         ALIGN,
-        "first row or column of the preview",
-        c="pixels below the grid are lost",
-        ours="kept",
-    )
-
-    unmatched_shifted: bool = _defect(
-        ALIGN,
-        "exposure that matches nothing",
+        "exposure that matches nothing, or group without connection to the first exposure",
         c="gets minus the mean offset of the others",
-        ours="keeps its header (offset 0), flagged as not trustworthy",
+        ours=(
+            "an exposure keeps its header (offset 0), a group has a mean of zero; flagged as not trustworthy"
+        ),
     )
 
-    isolated_group_shifted: bool = _defect(
+    offset_limit_without_cosine: bool = _defect(
         ALIGN,
-        "group without connection to the first exposure",
-        c="likewise shifted",
-        ours="zero mean within the group, flagged",
+        "offset above which an exposure is left out of the preview",
+        c="counts degrees of right ascension, which near a pole are small on the sky",
+        ours="degrees on the sky",
     )
 
     integer_exptime_is_zero: bool = _defect(

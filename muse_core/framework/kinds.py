@@ -50,11 +50,13 @@ class FloatList:
     ----------
     least, most : how many numbers there may be (most None: any number)
     fallback : what the C recipe takes if the count is wrong; () if it goes on with what is there
+    needs_digits : the C recipe refuses an item that does not begin with a number (others take 0 for it)
     """
 
     least: int = 1
     most: int | None = None
     fallback: tuple[float, ...] = ()
+    needs_digits: bool = False
 
     def parse(self, text: str) -> tuple[float, ...]:
         """Return the numbers.
@@ -73,7 +75,14 @@ class FloatList:
         return tuple(values)
 
     def parse_leniently(self, text: str) -> tuple[tuple[float, ...], str]:
-        """Return the numbers that begin the items (0 where there is none), or the fallback."""
+        """Return the numbers that begin the items (0 where there is none), or the fallback.
+
+        >>> FloatList().parse_leniently(" 30. , 4x,, .8,-2")[0]
+        (30.0, 4.0, 0.8, -2.0)
+        """
+        for word in text.split(","):
+            if self.needs_digits and word.strip() and leading_number(word) is None:
+                raise ValueError(f"{word.strip()!r} in {text!r} is not a number")
         values = tuple(leading_number(word) or 0.0 for word in text.split(",") if word.strip())
         if len(values) < self.least or (self.most is not None and len(values) > self.most):
             shown = ", ".join(f"{value:g}" for value in self.fallback)

@@ -5,12 +5,25 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from html import escape
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from muse_core.alignment.field import read_pixels
-from muse_core.alignment.matching import matched_pairs
+from muse_core.alignment.arrays import Flags, Pixels
+from muse_core.alignment.images.field import FieldInfo
+from muse_core.alignment.images.opening import read_pixels
+from muse_core.alignment.offsets.confidence import Confidence
+from muse_core.alignment.offsets.matching import SourceTable, matched_pairs
+from muse_core.alignment.offsets.solution import OffsetSolution
+from muse_core.alignment.preview.mosaic import Mosaic
+from muse_core.alignment.products import AlignedExposures
+from muse_core.alignment.sources.source_list import SourceList
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 MAX_PANELS = 12  # pictures of single exposures; the table has all of them
 MAX_BINS = 600  # of a picture, whatever the recipe used
@@ -21,21 +34,18 @@ STYLE = (
 )
 
 
-def page(fields, sources, table, solution, confidence, mosaic, radii, nbins: int) -> str:
+def page(found: AlignedExposures, radii: Sequence[float], nbins: int) -> str:
     """Build the page as one self-contained HTML text.
 
     Parameters
     ----------
-    fields : sequence of FieldInfo
-    sources : sequence of SourceList
-    table : SourceTable
-    solution : OffsetSolution
-    confidence : Confidence
-    mosaic : Mosaic
+    found : AlignedExposures
     radii : sequence of float
         Search radii in arcsec.
     nbins : int
     """
+    fields, sources, confidence = found.fields, found.sources, found.confidence
+    table, solution = found.alignment.table, found.alignment.solution
     chosen = choose_exposures(confidence.trusted)
     parts = [
         "<!DOCTYPE html><html lang='en'><head><meta charset='utf-8'><title>muse_exp_align</title>",
@@ -57,19 +67,19 @@ def page(fields, sources, table, solution, confidence, mosaic, radii, nbins: int
         "<h2>Residuals after the last iteration</h2>",
         picture(residual_figure(table, solution, chosen)),
         "<h2>Preview</h2>",
-        picture(preview_figure(mosaic)),
+        picture(preview_figure(found.mosaic)),
         "</body></html>",
     ]
     return "\n".join(parts)
 
 
-def choose_exposures(trusted) -> list[int]:
+def choose_exposures(trusted: Flags) -> list[int]:
     """Exposures to show: those not trusted first, then the others, at most MAX_PANELS, in their order."""
     order = [int(n) for n in np.argsort(trusted, kind="stable")]
     return sorted(order[:MAX_PANELS])
 
 
-def verdict_text(confidence) -> str:
+def verdict_text(confidence: Confidence) -> str:
     """One sentence on the whole."""
     count = len(confidence.trusted)
     if confidence.untrusted == 0:
@@ -86,7 +96,12 @@ def _with_error(value: float, error: float, digits: int) -> str:
     return f"{_shown(value, f'+.{digits}f')} &plusmn; {_shown(error, f'.{digits}f')}"
 
 
-def offset_rows(fields, sources, solution, confidence) -> str:
+def offset_rows(
+    fields: Sequence[FieldInfo],
+    sources: Sequence[SourceList],
+    solution: OffsetSolution,
+    confidence: Confidence,
+) -> str:
     """Table of the offsets with their errors."""
     head = (
         "exposure", "sources", "matches", "RA offset [arcsec]", "DEC offset [arcsec]", "error [arcsec]",
@@ -114,7 +129,7 @@ def offset_rows(fields, sources, solution, confidence) -> str:
     return "<table>" + "".join(rows) + "</table>"
 
 
-def _panels(count: int, size: float = 3.2):
+def _panels(count: int, size: float = 3.2) -> tuple[Figure, Sequence[Axes]]:
     from matplotlib.figure import Figure
 
     columns = min(4, max(1, count))
@@ -126,14 +141,14 @@ def _panels(count: int, size: float = 3.2):
     return figure, axes
 
 
-def picture(figure) -> str:
+def picture(figure: Figure) -> str:
     """Return the figure as an embedded PNG."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=80)
     return f"<img alt='' src='data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}'>"
 
 
-def _show_image(axis, image) -> None:
+def _show_image(axis: Axes, image: Pixels) -> None:
     step = max(1, max(image.shape) // 600)
     small = image[::step, ::step]
     good = small[np.isfinite(small)]
@@ -145,7 +160,9 @@ def _show_image(axis, image) -> None:
     )  # fmt: skip
 
 
-def fields_figure(fields, sources, chosen):
+def fields_figure(
+    fields: Sequence[FieldInfo], sources: Sequence[SourceList], chosen: Sequence[int]
+) -> Figure:
     """Draw each field with a circle around each source."""
     figure, axes = _panels(len(chosen))
     for axis, n in zip(axes, chosen):
@@ -160,7 +177,7 @@ def _partner(n: int) -> int:
     return 0 if n else 1
 
 
-def histogram_figure(table, chosen, radius_arcsec: float, nbins: int):
+def histogram_figure(table: SourceTable, chosen: Sequence[int], radius_arcsec: float, nbins: int) -> Figure:
     """Two-dimensional histograms of the coordinate differences against the first exposure."""
     figure, axes = _panels(len(chosen))
     if radius_arcsec <= 0:
@@ -190,7 +207,7 @@ def histogram_figure(table, chosen, radius_arcsec: float, nbins: int):
     return figure
 
 
-def residual_figure(table, solution, chosen):
+def residual_figure(table: SourceTable, solution: OffsetSolution, chosen: Sequence[int]) -> Figure:
     """Vectors from the sources of each exposure to their matches in the first one, enlarged."""
     figure, axes = _panels(len(chosen))
     radius = solution.radius
@@ -230,7 +247,7 @@ def residual_figure(table, solution, chosen):
     return figure
 
 
-def preview_figure(mosaic):
+def preview_figure(mosaic: Mosaic) -> Figure:
     """Draw the sum of all exposures."""
     figure, axes = _panels(1, 6.0)
     _show_image(axes[0], mosaic.preview())

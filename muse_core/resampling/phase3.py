@@ -384,7 +384,7 @@ def centre_position(grid) -> tuple[float, float]:
         return float(grid.crval[0]) + xi, float(grid.crval[1]) + eta
     xi, eta = math.radians(xi), math.radians(eta)
     dec0 = math.radians(float(grid.crval[1]))
-    # inverse gnomonic projection about the reference point (Calabretta and Greisen 2002, section 5.1.3)
+    # `deproject` of muse_core.data.tangent_plane in plain floats, which give the last digit of the keywords
     down = math.cos(dec0) - eta * math.sin(dec0)
     ra = float(grid.crval[0]) + math.degrees(math.atan2(xi, down))
     dec = math.degrees(math.atan2(math.sin(dec0) + eta * math.cos(dec0), math.hypot(xi, down)))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from muse_core.alignment.tan import TanWcs
+from muse_core.data.tangent_plane import TanWcs
 
 PIXEL_ARCSEC = {"WFM": 0.2, "NFM": 0.025}
 FWHM_TO_SIGMA = 2.3548200450309493

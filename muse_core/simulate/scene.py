@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from muse_core.data import tangent_plane
+
 GRID_START, GRID_STEP, GRID_SIZE = 4500.0, 2.5, 2041  # wavelengths of all smooth tables
 
 
@@ -163,12 +165,8 @@ def random_scene(
 
 def gnomonic(ra, dec, ra0: float, dec0: float) -> tuple[np.ndarray, np.ndarray]:
     """Tangent-plane coordinates (xi, eta) [arcsec] of positions [deg] seen from a pole [deg]."""
-    a, d = np.deg2rad(np.asarray(ra, float) - ra0), np.deg2rad(np.asarray(dec, float))
-    d0 = np.deg2rad(dec0)
-    cos_c = np.sin(d) * np.sin(d0) + np.cos(d) * np.cos(d0) * np.cos(a)
-    xi = np.cos(d) * np.sin(a) / cos_c
-    eta = (np.sin(d) * np.cos(d0) - np.cos(d) * np.sin(d0) * np.cos(a)) / cos_c
-    return np.rad2deg(xi) * 3600, np.rad2deg(eta) * 3600
+    xi, eta = tangent_plane.project(ra, dec, ra0, dec0)
+    return xi * 3600, eta * 3600
 
 
 def deproject(xi, eta, ra0: float, dec0: float) -> tuple[np.ndarray, np.ndarray]:
@@ -180,9 +178,4 @@ def deproject(xi, eta, ra0: float, dec0: float) -> tuple[np.ndarray, np.ndarray]
     >>> [round(float(v), 9) for v in gnomonic(ra, dec, 150.0, -30.0)]
     [10.0, -5.0]
     """
-    x, y = np.deg2rad(np.asarray(xi, float) / 3600), np.deg2rad(np.asarray(eta, float) / 3600)
-    d0 = np.deg2rad(dec0)
-    denominator = np.cos(d0) - y * np.sin(d0)
-    ra = ra0 + np.rad2deg(np.arctan2(x, denominator))
-    dec = np.rad2deg(np.arctan2(np.sin(d0) + y * np.cos(d0), np.hypot(x, denominator)))
-    return ra, dec
+    return tangent_plane.deproject(np.asarray(xi, float) / 3600, np.asarray(eta, float) / 3600, ra0, dec0)

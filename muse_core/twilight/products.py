@@ -8,6 +8,7 @@ import re
 import numpy as np
 from astropy.io import fits
 
+from muse_core.data.extension_keywords import with_extension_keywords
 from muse_core.framework.products import set_card
 from muse_core.twilight.cube import SkyCube
 from muse_core.twilight.model import TwilightModel
@@ -26,25 +27,11 @@ IMAGE_TEXTS = {
 
 
 def base_header(primary: fits.Header, extension: fits.Header) -> fits.Header:
-    """Header both products start from: primary of the first sky flat and that of its first channel.
-
-    Measured against 2.8.7: of a keyword in both, QC and DRS are those of the channel.
-    """
-    header = primary.copy()
-    for card in extension.cards:
-        key = card.keyword
-        if key.startswith(("ESO QC ", "ESO DRS ")) and key in header:
-            header[key] = (card.value, card.comment)
-        elif key not in header:
-            header.append(card, end=True)
+    """Header both products start from: primary of the first sky flat and that of its first channel."""
+    header = with_extension_keywords(primary, extension, only_eso=False)
     for key in [k for k in header if SCAN_KEYWORD.match(k) or OF_PIXELS.match(k)]:
         del header[key]
     return header
-
-
-def old_quality_cards(base: fits.Header) -> list[tuple[str, object, str]]:
-    """QC keywords of the sky flat itself, which both products keep."""
-    return [(c.keyword, c.value, c.comment) for c in base.cards if c.keyword.startswith("ESO QC ")]
 
 
 def flux_cards(lamp_flux: float, fluxes: dict[int, float]) -> list[tuple[str, float, str]]:

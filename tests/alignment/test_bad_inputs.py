@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from muse_core.alignment.options import parse_radii
 from muse_core.framework import InputError, ParameterError, RecipeError
 from muse_core.simulate.fields import field_hdus
 
@@ -357,8 +356,15 @@ def test_equal_limits_pass_the_check_of_the_parameters(align, params):
         align(small_fields(exposures=2), params)
 
 
-def test_radii_are_read_leniently():
-    assert parse_radii(" 30. , 4x,, .8,-2") == [30.0, 4.0, 0.8, -2.0]
+def test_bad_radii_are_read_as_in_c_in_the_compatible_mode_only(align):
+    images = small_fields(exposures=2)
+    text = " 30. , 4x,, .8"
+    with pytest.raises(ParameterError, match="'4x' in"):
+        align(images, rsearch=text)
+    with pytest.raises(ParameterError, match="not above 0"):
+        align(images, rsearch="30.,-2")
+    lenient = align(images, rsearch=text, compat=True).offsets()
+    np.testing.assert_array_equal(lenient, align(images, rsearch="30.,4.,.8", compat=True).offsets())
 
 
 @pytest.mark.parametrize(

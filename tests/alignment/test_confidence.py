@@ -7,7 +7,7 @@ from math import exp
 import numpy as np
 import pytest
 
-from muse_core.alignment.confidence import poisson_tail
+from muse_core.alignment.offsets.residuals import poisson_tail
 from muse_core.framework import InputError
 from muse_core.simulate.fields import FieldPlan, render_stars, simulate_fields
 

@@ -4,8 +4,8 @@
 import numpy as np
 import pytest
 
-from muse_core.alignment.background import fit_background
-from muse_core.alignment.detection import (
+from muse_core.alignment.images.background import fit_background
+from muse_core.alignment.sources.detection import (
     filter_image,
     find_peaks,
     make_kernel,
@@ -175,9 +175,13 @@ def test_bad_pixels_near_an_edge():
     bad[16, 30] = True  # 9 pixels above a source in row 7: 2.8.7 looks at 8
     x, y = np.array([30.4]), np.array([7.2])
     assert near_bad_pixel(x, y, bad, 15.0).tolist() == [True]
-    assert near_bad_pixel(x, y, bad, 15.0, cut=True).tolist() == [False]
-    assert near_bad_pixel(x, y + 1, bad, 15.0, cut=True).tolist() == [True]
+    assert near_bad_pixel(x, y, bad, 15.0, bad_pixels_up_to_edge=True).tolist() == [False]
+    assert near_bad_pixel(x, y + 1, bad, 15.0, bad_pixels_up_to_edge=True).tolist() == [True]
     bad[:] = False
     bad[30, 70 - 14] = True  # 7 pixels from a source in the seventh column from the other side: it looks at 6
-    assert near_bad_pixel(np.array([63.0]), np.array([30.0]), bad, 15.0, cut=True).tolist() == [False]
-    assert near_bad_pixel(np.array([62.9]), np.array([30.0]), bad, 15.0, cut=True).tolist() == [True]
+    assert near_bad_pixel(
+        np.array([63.0]), np.array([30.0]), bad, 15.0, bad_pixels_up_to_edge=True
+    ).tolist() == [False]
+    assert near_bad_pixel(
+        np.array([62.9]), np.array([30.0]), bad, 15.0, bad_pixels_up_to_edge=True
+    ).tolist() == [True]

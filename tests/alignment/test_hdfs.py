@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from muse_core.alignment.field import inspect_field
+from muse_core.alignment.images.checks import inspect_field
+from muse_core.alignment.images.headers import read_wcs
+from muse_core.framework.errors import InputError, Problems
 from muse_core.simulate.fields import FieldPlan, cut_fields
 
 from .conftest import sky_error_arcsec
@@ -26,16 +28,17 @@ def hdfs_path():
 @pytest.mark.parametrize("angles", [(0.0,), (0.0, 90.0, 3.0, 180.0)])
 def test_cuts_of_the_deep_field_are_aligned(align, angles):
     path = hdfs_path()
-    complaints = []
-    inspect_field(path, need_exptime=False, complain=complaints.append)
-    assert [c.item for c in complaints] == [
+    problems = Problems()
+    inspect_field(path, need_exptime=False, problems=problems)
+    with pytest.raises(InputError) as caught:
+        problems.raise_if_any()
+    assert [fault.item for fault in caught.value.faults] == [
         "keyword MJD-OBS",
         "keyword DATE-OBS",
     ]  # it is no pipeline product
     with fits.open(path) as hdus:
         data = hdus["DATA"].data
         header = hdus["DATA"].header
-    from muse_core.alignment.field import read_wcs
 
     plan = FieldPlan(exposures=4, shape=(220, 220), noise=(0.15,), angles_deg=angles, seed=5)
     images = list(cut_fields(data, read_wcs([header]), plan))

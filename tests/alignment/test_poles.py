@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from muse_core.alignment.local import separation
-from muse_core.alignment.tan import TanWcs
+from muse_core.alignment.sphere import separation
+from muse_core.data.tangent_plane import TanWcs
 from muse_core.simulate.fields import true_offsets
 
 from .conftest import sky_error_arcsec, small_fields

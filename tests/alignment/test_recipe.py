@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from muse_core.alignment.tan import TanWcs
+from muse_core.data.tangent_plane import TanWcs
 from muse_core.simulate.fields import FieldPlan, field_hdus, iterate_fields, true_offsets, write_fields
 
 from .conftest import sky_error_arcsec, small_fields

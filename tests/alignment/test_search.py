@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from muse_core.alignment.detection import make_kernel
-from muse_core.alignment.search import (
+from muse_core.alignment.sources.detection import make_kernel
+from muse_core.alignment.sources.threshold_search import (
     DetectionLimits,
     NoShapeSurvivesError,
     PeakList,

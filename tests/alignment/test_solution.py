@@ -4,13 +4,15 @@
 import numpy as np
 import pytest
 
-from muse_core.alignment.matching import (
+from muse_core.alignment.offsets.matching import (
     SourceTable,
     histogram_values,
     matched_pairs,
     median_values,
 )
-from muse_core.alignment.solution import connected_groups, solve_network, solve_offsets
+from muse_core.alignment.offsets.network import connected_groups, solve_network
+from muse_core.alignment.offsets.solution import solve_offsets
+from muse_core.framework import Defects
 
 pytestmark = pytest.mark.unit
 
@@ -81,7 +83,7 @@ def test_offsets_equal_those_of_the_plain_loops(seed):
         ((10.0, 1.5), 33, False),
         ((12.0,), 48, True),
     ):
-        fast = solve_offsets(table, radii, nbins, weighted=weighted, compat=True).offsets
+        fast = solve_offsets(table, radii, nbins, weighted=weighted, defects=Defects.all()).offsets
         slow = slow_solution(lists, radii, nbins, weighted)
         assert np.abs(fast - slow).max() * 3600 < 1e-9
 
@@ -98,7 +100,7 @@ def test_blocks_do_not_change_the_matches(monkeypatch):
         ]
 
     whole = all_pairs()
-    monkeypatch.setattr("muse_core.alignment.matching.MAX_ELEMENTS", 300)
+    monkeypatch.setattr("muse_core.alignment.offsets.matching.MAX_ELEMENTS", 300)
     assert all_pairs() == whole
     assert len(whole) > 100
 
@@ -123,7 +125,7 @@ def test_number_of_bins_costs_no_memory(nbins):
 @pytest.mark.parametrize("radius", [0.0, -3.0])
 def test_radii_that_match_nothing(radius):
     table, _ = random_table(3)
-    solved = solve_offsets(table, (radius,), 60, weighted=True, compat=False)
+    solved = solve_offsets(table, (radius,), 60, weighted=True, defects=Defects())
     assert np.all(solved.offsets == 0)
     assert solved.empty_radii == (radius,)
     assert np.all(solved.matches == 0)
@@ -159,12 +161,12 @@ def test_an_exposure_without_matches_keeps_its_header_but_not_in_the_c_recipe():
     shift = np.array([3e-4, -1e-4])
     lists = [tuple(stars.T), tuple((stars + shift).T), tuple((stars + 5.0).T)]
     table = SourceTable.from_lists(lists)
-    ours = solve_offsets(table, (30.0, 1.0), 60, weighted=True, compat=False)
+    ours = solve_offsets(table, (30.0, 1.0), 60, weighted=True, defects=Defects())
     np.testing.assert_allclose(ours.offsets, [[0, 0], shift, [0, 0]], atol=1e-12)
     assert ours.linked.tolist() == [True, True, False]
     assert ours.matches[0] == ours.matches[1] >= 8
     assert ours.matches[2] == 0
-    copied = solve_offsets(table, (30.0, 1.0), 60, weighted=True, compat=True)
+    copied = solve_offsets(table, (30.0, 1.0), 60, weighted=True, defects=Defects.all())
     np.testing.assert_allclose(
         copied.offsets, [[0, 0], shift, shift / 2], atol=1e-12
     )  # minus its own -shift / 2
@@ -179,5 +181,5 @@ def test_right_ascension_is_in_degrees_of_coordinate():
         )
         shift = np.array([2e-4 / np.cos(np.radians(dec)), 1e-4])
         table = SourceTable.from_lists([tuple(stars.T), tuple((stars + shift).T)])
-        solved = solve_offsets(table, (5.0, 0.5), 60, weighted=True, compat=False)
+        solved = solve_offsets(table, (5.0, 0.5), 60, weighted=True, defects=Defects())
         np.testing.assert_allclose(solved.offsets[1], shift, atol=1e-12)

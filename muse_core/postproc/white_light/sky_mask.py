@@ -286,7 +286,8 @@ def select_celestial(ra, dec, mask, crpix1, crpix2, crval1, crval2, cd_inverse, 
     ----------
     ra, dec : float64[n]   degrees
     mask : uint8[ny, nx]
-    cd_inverse : float64[2, 2]   pixels per degree; the projection is gnomonic
+    cd_inverse : float64[2, 2]   pixels per degree; the projection is gnomonic, written out since a
+        kernel works row by row (for arrays: `muse_core.data.tangent_plane`)
     out : bool[n], written; True outside the image
     """
     ny, nx = mask.shape

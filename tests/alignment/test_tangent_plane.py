@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from muse_core.alignment.tan import TanWcs
+from muse_core.data.tangent_plane import TanWcs
 
 pytestmark = pytest.mark.unit
 projections = st.builds(

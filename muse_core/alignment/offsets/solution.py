@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from .local import LocalFrame
-from .matching import PairValues, SourceTable, histogram_values, median_values
+from muse_core.alignment.arrays import Flags, Floats, Rows
+from muse_core.alignment.offsets.matching import PairValues, SourceTable, histogram_values, median_values
+from muse_core.alignment.offsets.network import connected_groups, solve_network
+from muse_core.alignment.offsets.pole_frame import PoleFrame
+from muse_core.framework.defects import Defects
 
-FRAME_PASSES = 6  # of one radius in a local frame, at most
+FRAME_PASSES = 6  # of one radius near a pole, at most
 FRAME_TOLERANCE = 1e-6 / 3600.0  # degrees
 
 
@@ -18,84 +22,22 @@ FRAME_TOLERANCE = 1e-6 / 3600.0  # degrees
 class OffsetSolution:
     """Offsets (degrees of coordinate, right ascension not scaled) relative to the first exposure.
 
-    ``shifts`` are the same in the coordinates of the source table, which differ in a local frame only.
+    ``shifts`` are the same in the coordinates of the source table, which differ near the poles only.
     ``matches`` is the median number of matches of an exposure with the others, 0 if it has none; ``linked``
     tells whether it hangs together with the first exposure.
     """
 
-    offsets: np.ndarray
-    shifts: np.ndarray
-    matches: np.ndarray
-    linked: np.ndarray
+    offsets: Floats
+    shifts: Floats
+    matches: Rows
+    linked: Flags
     pairs: PairValues
     radius: float
     by_histogram: bool
     empty_radii: tuple[float, ...] = field(default=())
 
 
-def connected_groups(count: int, i, j):
-    """Label the exposures so that those connected by pairs share the smallest number of their group."""
-    label = np.arange(count)
-    while True:
-        before = label.copy()
-        np.minimum.at(label, i, label[j])
-        np.minimum.at(label, j, label[i])
-        label = label[label]
-        if np.array_equal(label, before):
-            return label
-
-
-def solve_network(count: int, i, j, value, weight):
-    """Minimum-norm weighted least squares of ``weight * (o_i - o_j) = weight * value``.
-
-    Every connected group has zero mean; an exposure without pairs gets 0. The normal equations of each group
-    are solved with one exposure held and refined with residuals taken from the equations themselves, which
-    gives the accuracy of an orthogonal solution without its memory (one row per pair of exposures).
-
-    Parameters
-    ----------
-    count : int
-        Number of exposures.
-    i, j : int64[n]
-    value : float64[n, k]
-    weight : float64[n]
-    """
-    value = np.asarray(value, dtype=np.float64)
-    out = np.zeros((count, value.shape[1]))
-    if len(i) == 0:
-        return out
-    strength = np.asarray(weight, dtype=np.float64) ** 2
-    strength = strength / strength.max()
-    label = connected_groups(count, i, j)
-    for group in np.unique(label[i]):
-        members = np.flatnonzero(label == group)
-        local = np.full(count, -1)
-        local[members] = np.arange(members.size)
-        mine = label[i] == group
-        out[members] = _solve_group(members.size, local[i[mine]], local[j[mine]], value[mine], strength[mine])
-    return out
-
-
-def _solve_group(size: int, i, j, value, strength):
-    laplacian = np.zeros((size, size))
-    np.add.at(laplacian, (i, i), strength)
-    np.add.at(laplacian, (j, j), strength)
-    np.add.at(laplacian, (i, j), -strength)
-    np.add.at(laplacian, (j, i), -strength)
-    held = laplacian[:-1, :-1]
-    scale = 1.0 / np.sqrt(np.diag(held))
-    inverse = np.linalg.inv(held * scale[:, None] * scale[None, :])
-    solution = np.zeros((size, value.shape[1]))
-    for _ in range(4):
-        residual = strength[:, None] * (value - (solution[i] - solution[j]))
-        right = np.zeros_like(solution)
-        np.add.at(right, i, residual)
-        np.add.at(right, j, -residual)
-        solution[:-1] += scale[:, None] * (inverse @ (scale[:, None] * right[:-1]))
-    return solution - solution.mean(axis=0)
-
-
-def median_matches(count: int, pairs: PairValues):
+def median_matches(count: int, pairs: PairValues) -> Rows:
     """Median of the numbers of matches that each exposure has with others, truncated; 0 without any."""
     matches = np.zeros(count, dtype=np.int64)
     exposure = np.concatenate([pairs.i, pairs.j])
@@ -110,12 +52,12 @@ def median_matches(count: int, pairs: PairValues):
 
 def solve_offsets(
     table: SourceTable,
-    radii_arcsec,
+    radii_arcsec: Sequence[float],
     nbins: int,
     *,
     weighted: bool,
-    compat: bool,
-    frame: LocalFrame | None = None,
+    defects: Defects,
+    frame: PoleFrame | None = None,
 ) -> OffsetSolution:
     """Find the offsets of all exposures with a sequence of search radii.
 
@@ -128,18 +70,19 @@ def solve_offsets(
     radii_arcsec : sequence of float
     nbins : int
     weighted : bool
-    compat : bool
-        As 2.8.7: the minimum-norm solution minus its first value. An exposure that matches nothing then
-        inherits the negative of the latter. Otherwise groups without connection to the first exposure keep
+    defects : Defects
+        ``unconnected_shifted``: the minimum-norm solution minus its first value, of which an exposure that
+        matches nothing inherits the negative. Otherwise groups without connection to the first exposure keep
         the mean of their headers, which for a single exposure is its header.
-    frame : LocalFrame, optional
+    frame : PoleFrame, optional
         Its table is used in place of ``table`` and follows the offsets; the medians are then repeated until
         nothing moves any more.
     """
     count = table.nexp
     shifts = np.zeros((count, 2))
     empty = []
-    pairs, radius = None, 0.0
+    nothing, none = np.zeros(0), np.zeros(0, dtype=np.int64)
+    pairs, radius = PairValues(none, none, none, nothing, nothing, nothing), 0.0
     label = np.arange(count)
     for k, arcsec in enumerate(radii_arcsec):
         radius = arcsec / 3600.0
@@ -152,7 +95,7 @@ def solve_offsets(
             values = np.column_stack([pairs.ra, pairs.dec])
             shifts = solve_network(count, pairs.i, pairs.j, values, pairs.weight)
             label = connected_groups(count, pairs.i, pairs.j)
-            if compat:
+            if defects.unconnected_shifted:
                 shifts -= shifts[0].copy()
             else:
                 shifts[label == label[0]] -= shifts[0].copy()

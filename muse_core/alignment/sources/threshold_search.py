@@ -9,18 +9,27 @@ second.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from .background import Background, fit_background
-from .detection import Detections, StarKernel, filter_image, find_peaks, measure_peaks
+from muse_core.alignment.arrays import Flags, Floats, Pixels
+from muse_core.alignment.images.background import Background, fit_background
+from muse_core.alignment.sources.detection import (
+    Detections,
+    StarKernel,
+    filter_image,
+    find_peaks,
+    measure_peaks,
+)
+from muse_core.framework.spec import ParamValues
 
 
 class NoShapeSurvivesError(Exception):
     """There are candidates above the threshold, but none of them looks like a point source."""
 
-    def __init__(self, threshold: float, candidates: int):
+    def __init__(self, threshold: float, candidates: int) -> None:
         super().__init__(f"none of {candidates} candidates above {threshold:g} passes the shape limits")
         self.threshold = threshold
         self.candidates = candidates
@@ -39,6 +48,23 @@ class DetectionLimits:
     round: tuple[float, float] = (-1.0, 1.0)
     bkgignore: float = 0.05
     bkgfraction: float = 0.1
+    bpixdistance: float = 5.0
+
+    @classmethod
+    def from_parameters(cls, p: ParamValues) -> DetectionLimits:
+        """Take them from the parameters of the recipe."""
+        return cls(
+            threshold=p.threshold,
+            step=p.step,
+            iterations=p.iterations,
+            srcmin=p.srcmin,
+            srcmax=p.srcmax,
+            sharp=(p.sharpmin, p.sharpmax),
+            round=(p.roundmin, p.roundmax),
+            bkgignore=p.bkgignore,
+            bkgfraction=p.bkgfraction,
+            bpixdistance=p.bpixdistance,
+        )
 
 
 @dataclass(frozen=True)
@@ -56,7 +82,7 @@ class SearchResult:
 class PeakList:
     """Peaks of one image, found only as deep as somebody asked for."""
 
-    def __init__(self, image, kernel: StarKernel, limits: DetectionLimits):
+    def __init__(self, image: Floats, kernel: StarKernel, limits: DetectionLimits) -> None:
         self._image = image
         self._kernel = kernel
         self._limits = limits
@@ -64,7 +90,7 @@ class PeakList:
         self._level = np.inf
         self._heights: list[float] = []  # of all candidates, ascending
         self._good: list[float] = []  # of those that pass the shape limits, ascending
-        self._sources = None
+        self._sources: Detections | None = None
 
     def _dig(self, threshold: float) -> None:
         if threshold >= self._level:
@@ -94,10 +120,14 @@ class PeakList:
     def sources(self, threshold: float) -> Detections:
         """Return the sources at ``threshold`` in raster order."""
         self._dig(threshold)
+        if self._sources is None:  # an infinite threshold
+            return Detections(*(np.zeros(0),) * 5)
         return self._sources.take(self._sources.flux >= threshold)
 
 
-def search_threshold(count, start: float, step: float, srcmin: int, srcmax: int, iterations: int):
+def search_threshold(
+    count: Callable[[float], int], start: float, step: float, srcmin: int, srcmax: int, iterations: int
+) -> tuple[float, int, int]:
     """Step the threshold until ``srcmin <= count(threshold) <= srcmax``.
 
     At least one search is made. On the way down the search ends when the next threshold would not be
@@ -141,7 +171,7 @@ def search_threshold(count, start: float, step: float, srcmin: int, srcmax: int,
         threshold = following
 
 
-def detect_sources(data, bad, kernel: StarKernel, limits: DetectionLimits) -> SearchResult:
+def detect_sources(data: Pixels, bad: Flags, kernel: StarKernel, limits: DetectionLimits) -> SearchResult:
     """Find the point sources of an image.
 
     Parameters

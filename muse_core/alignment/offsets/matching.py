@@ -3,9 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+
+from muse_core.alignment.arrays import Floats, Rows
 
 MAX_ELEMENTS = 400_000  # of the distance matrix made at a time: bounds the memory
 
@@ -17,12 +22,12 @@ class SourceTable:
     ``first[i]:first[i + 1]`` are the rows of exposure i. Degrees, float64.
     """
 
-    ra: np.ndarray
-    dec: np.ndarray
-    first: np.ndarray
+    ra: Floats
+    dec: Floats
+    first: Rows
 
     @classmethod
-    def from_lists(cls, positions) -> SourceTable:
+    def from_lists(cls, positions: Sequence[tuple[Floats, Floats] | Floats]) -> SourceTable:
         """Join the (ra, dec) arrays of each exposure."""
         counts = [len(ra) for ra, _ in positions]
         first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
@@ -35,7 +40,7 @@ class SourceTable:
         return self.first.size - 1
 
     @property
-    def exposure(self) -> np.ndarray:
+    def exposure(self) -> Rows:
         """Exposure number of each row."""
         return np.repeat(np.arange(self.nexp), np.diff(self.first))
 
@@ -47,15 +52,17 @@ class PairValues:
     ``number`` counts the matches behind a value; ``weight`` is the one of 2.8.7. Degrees of coordinate.
     """
 
-    i: np.ndarray
-    j: np.ndarray
-    number: np.ndarray
-    ra: np.ndarray
-    dec: np.ndarray
-    weight: np.ndarray
+    i: Rows
+    j: Rows
+    number: Rows
+    ra: Floats
+    dec: Floats
+    weight: Floats
 
 
-def matched_pairs(table: SourceTable, offsets, radius: float):
+def matched_pairs(
+    table: SourceTable, offsets: Floats, radius: float
+) -> Iterator[tuple[int, Rows, Rows, Rows]]:
     """Find all pairs of sources of different exposures that lie within ``radius`` after the offsets.
 
     Every source of one exposure may match several of another: there is no one-to-one rule, as in 2.8.7.
@@ -92,7 +99,7 @@ def matched_pairs(table: SourceTable, offsets, radius: float):
             yield i, exposure[b], a, b
 
 
-def _exposure_blocks(table: SourceTable, i: int, nsource: int):
+def _exposure_blocks(table: SourceTable, i: int, nsource: int) -> Iterator[tuple[int, int]]:
     """Split the exposures after i into runs whose distance matrices stay small."""
     low = i + 1
     while low < table.nexp:
@@ -103,7 +110,9 @@ def _exposure_blocks(table: SourceTable, i: int, nsource: int):
         low = high
 
 
-def histogram_values(table: SourceTable, offsets, radius: float, nbins: int, *, weighted: bool) -> PairValues:
+def histogram_values(
+    table: SourceTable, offsets: Floats, radius: float, nbins: int, *, weighted: bool
+) -> PairValues:
     """Relative offsets from the highest bin of a two-dimensional histogram of all coordinate differences.
 
     Measured against 2.8.7: bins are counted with truncation towards zero, so that the first one is twice as
@@ -140,7 +149,7 @@ def histogram_values(table: SourceTable, offsets, radius: float, nbins: int, *, 
 
 
 def median_values(
-    table: SourceTable, offsets, radius: float, *, weighted: bool, floor: float = 1e-16
+    table: SourceTable, offsets: Floats, radius: float, *, weighted: bool, floor: float = 1e-16
 ) -> PairValues:
     """Relative offsets from the medians of the coordinate differences of all matched pairs.
 
@@ -167,14 +176,14 @@ def median_values(
     return _joined(parts)
 
 
-def _joined(parts) -> PairValues:
+def _joined(parts: Sequence[tuple[npt.NDArray[Any], ...]]) -> PairValues:
     if not parts:
         whole, real = np.zeros(0, dtype=np.int64), np.zeros(0)
         return PairValues(whole, whole, whole, real, real, real)
     return PairValues(*(np.concatenate([p[k] for p in parts]) for k in range(6)))
 
 
-def group_median(values, group, start, number):
+def group_median(values: Floats, group: Rows, start: Rows, number: Rows) -> Floats:
     """Medians of runs of ``values``; run k is ``start[k]:start[k] + number[k]`` with one ``group``."""
     ordered = values[np.lexsort((values, group))]
     upper = ordered[start + number // 2]
@@ -182,7 +191,7 @@ def group_median(values, group, start, number):
     return np.where(number % 2 == 1, upper, (lower + upper) / 2.0)
 
 
-def group_variance(values, start, number, radius: float):
+def group_variance(values: Floats, start: Rows, number: Rows, radius: float) -> Floats:
     """Sample variances of runs of ``values``; ``radius**2`` for runs of one."""
     mean = np.add.reduceat(values, start) / number
     deviation = values - np.repeat(mean, number)

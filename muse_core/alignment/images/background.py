@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Background:
     npixels: int
 
 
-def fit_background(values, ignore: float, fraction: float) -> Background:
+def fit_background(values: npt.ArrayLike, ignore: float, fraction: float) -> Background:
     """Measure the sky level from a slice of the sorted pixel values.
 
     The faintest ``ignore`` of all pixels is left out and the next ``fraction`` of the remaining ones is

@@ -13,32 +13,26 @@ is found in the next pass.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from .matching import SourceTable
+from muse_core.alignment.arrays import Floats
+from muse_core.alignment.images.field import FieldInfo
+from muse_core.alignment.offsets.matching import SourceTable
+from muse_core.alignment.sources.source_list import SourceList
+from muse_core.alignment.sphere import unit_vectors
 
 LEAST_DEC = 60.0  # nearer to the equator the search of 2.8.7 reaches more than half of its radius
 STEP_DEG = 1e-4  # of the derivatives, on the sky
 
 
-def needs_local_frame(fields) -> bool:
+def needs_pole_frame(fields: Sequence[FieldInfo]) -> bool:
     """Tell whether differences of coordinates are no good for these exposures."""
     return max(abs(info.wcs.crval[1]) for info in fields) > LEAST_DEC
 
 
-def unit_vectors(ra, dec):
-    """Directions of positions in degrees, float64[3, ...]."""
-    ra, dec = np.radians(ra), np.radians(dec)
-    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
-
-
-def separation(ra1: float, dec1: float, ra2: float, dec2: float) -> float:
-    """Angle between two positions, all in degrees."""
-    a, b = unit_vectors(ra1, dec1), unit_vectors(ra2, dec2)
-    return float(np.degrees(np.arctan2(np.linalg.norm(np.cross(a, b)), a @ b)))
-
-
-class LocalFrame:
+class PoleFrame:
     """Sources of all exposures on the sky, for the offsets found so far.
 
     Parameters
@@ -56,7 +50,7 @@ class LocalFrame:
         Positions in the frame without the shifts: minus ``shifts`` they are those on the sky.
     """
 
-    def __init__(self, fields, lists):
+    def __init__(self, fields: Sequence[FieldInfo], lists: Sequence[SourceList]) -> None:
         self._projections = [info.wcs for info in fields]
         self._pixels = [(s.x + 1.0, s.y + 1.0) for s in lists]
         ra, dec = np.radians(fields[0].centre)
@@ -71,14 +65,14 @@ class LocalFrame:
         self.shifts = np.zeros((len(fields), 2))
         self.table = self._make_table()
 
-    def sky(self, n: int):
+    def sky(self, n: int) -> tuple[Floats, Floats]:
         """Right ascension and declination of the sources of an exposure with its offset, degrees."""
         return self._sky(n, self.offsets[n])
 
-    def _sky(self, n, offset):
+    def _sky(self, n: int, offset: Floats) -> tuple[Floats, Floats]:
         return self._projections[n].moved(-offset[0], -offset[1]).sky(*self._pixels[n])
 
-    def _positions(self, n, offset):
+    def _positions(self, n: int, offset: Floats) -> Floats:
         """Longitude and latitude in the frame, degrees, float64[2, sources]."""
         towards, east, north = self._axes @ unit_vectors(*self._sky(n, offset))
         return np.degrees([np.arctan2(east, towards), np.arctan2(north, np.hypot(east, towards))])
@@ -88,7 +82,7 @@ class LocalFrame:
             [self._positions(n, self.offsets[n]) + self.shifts[n][:, None] for n in range(len(self.offsets))]
         )
 
-    def move(self, shifts) -> None:
+    def move(self, shifts: Floats) -> None:
         """Change the offsets so that the mean source position of each exposure moves to ``shifts``."""
         for n, change in enumerate(shifts - self.shifts):
             if len(self._pixels[n][0]) and change.any():
@@ -96,7 +90,7 @@ class LocalFrame:
         self.shifts = np.array(shifts)
         self.table = self._make_table()
 
-    def _offset_of(self, n: int, change):
+    def _offset_of(self, n: int, change: Floats) -> Floats:
         """Change of the offset that moves the exposure by ``change`` in the frame."""
         declination = np.radians(self._projections[n].crval[1] - self.offsets[n, 1])
         steps = STEP_DEG / max(np.cos(declination), STEP_DEG), STEP_DEG

@@ -11,8 +11,12 @@ the start.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+
+from muse_core.alignment.arrays import Flags, Floats, Rows
 
 FWHM_TO_SIGMA = 2.35482  # as printed in the classic FIND code; parity needs these digits
 MAX_HALF = 6  # largest half width of the box, whatever the seeing
@@ -25,12 +29,12 @@ class StarKernel:
     fwhm: float
     half: int
     sigma2: float
-    mask: np.ndarray  # bool[box, box]: pixels inside the radius
-    filter: np.ndarray  # float64[box, box]: lowered truncated Gaussian, sums to zero over the mask
-    round_weight: np.ndarray  # float64[box]
-    marginal_weight: np.ndarray  # float64[box]: triangular
-    profile: np.ndarray  # float64[box]: weighted marginal of the Gaussian
-    slope: np.ndarray  # float64[box]: its derivative
+    mask: Flags  # bool[box, box]: pixels inside the radius
+    filter: Floats  # float64[box, box]: lowered truncated Gaussian, sums to zero over the mask
+    round_weight: Floats  # float64[box]
+    marginal_weight: Floats  # float64[box]: triangular
+    profile: Floats  # float64[box]: weighted marginal of the Gaussian
+    slope: Floats  # float64[box]: its derivative
 
     @property
     def relative_error(self) -> float:
@@ -49,16 +53,16 @@ class StarKernel:
 class Detections:
     """Sources in raster order; positions are zero-based pixels. All float64[n]."""
 
-    x: np.ndarray
-    y: np.ndarray
-    flux: np.ndarray
-    sharpness: np.ndarray
-    roundness: np.ndarray
+    x: Floats
+    y: Floats
+    flux: Floats
+    sharpness: Floats
+    roundness: Floats
 
     def __len__(self) -> int:
         return int(self.x.size)
 
-    def take(self, which) -> Detections:
+    def take(self, which: npt.NDArray[Any]) -> Detections:
         """Return the sources chosen by a mask or an index array."""
         return Detections(
             self.x[which], self.y[which], self.flux[which], self.sharpness[which], self.roundness[which]
@@ -96,7 +100,7 @@ def make_kernel(fwhm: float) -> StarKernel:
     )
 
 
-def filter_image(image, kernel: StarKernel):
+def filter_image(image: Floats, kernel: StarKernel) -> Floats:
     """Correlate an image with the kernel, periodic at the edges, and blank its frame.
 
     Parameters
@@ -123,7 +127,7 @@ def filter_image(image, kernel: StarKernel):
     return filtered
 
 
-def find_peaks(filtered, kernel: StarKernel, level: float):
+def find_peaks(filtered: Floats, kernel: StarKernel, level: float) -> tuple[Rows, Rows]:
     """Pixels at or above ``level`` that are not below any neighbour inside the kernel's mask, in raster
     order.
 
@@ -146,7 +150,15 @@ def find_peaks(filtered, kernel: StarKernel, level: float):
     return where // stride - half, where % stride - half
 
 
-def measure_peaks(image, filtered, kernel: StarKernel, iy, ix, sharp_limits, round_limits):
+def measure_peaks(
+    image: Floats,
+    filtered: Floats,
+    kernel: StarKernel,
+    iy: Rows,
+    ix: Rows,
+    sharp_limits: tuple[float, float],
+    round_limits: tuple[float, float],
+) -> Detections:
     """Measure the candidates and keep those that look like point sources.
 
     Candidates whose box does not fit in the image are dropped. Limits belong to the accepted range.
@@ -191,7 +203,7 @@ def measure_peaks(image, filtered, kernel: StarKernel, iy, ix, sharp_limits, rou
     )
 
 
-def _centroid(marginal, kernel: StarKernel):
+def _centroid(marginal: Floats, kernel: StarKernel) -> tuple[Floats, Floats]:
     """Shift and amplitude of the Gaussian profile fitted to weighted marginals, float64[n, box]."""
     w, g, slope = kernel.marginal_weight, kernel.profile, kernel.slope
     total = w.sum()
@@ -203,7 +215,9 @@ def _centroid(marginal, kernel: StarKernel):
     return -(marginal @ (w * slope)) / (amplitude * np.sum(w * slope**2) / kernel.sigma2), amplitude
 
 
-def near_bad_pixel(x, y, bad, distance: float, *, cut: bool = False):
+def near_bad_pixel(
+    x: Floats, y: Floats, bad: Flags, distance: float, *, bad_pixels_up_to_edge: bool = False
+) -> Flags:
     """Tell which sources have a bad pixel closer than ``distance`` (rounded up) to their pixel.
 
     Parameters
@@ -213,8 +227,8 @@ def near_bad_pixel(x, y, bad, distance: float, *, cut: bool = False):
     bad : bool[ny, nx]
         The untrimmed bad pixel map. Outside of it nothing is bad.
     distance : float
-    cut : bool
-        As 2.8.7: near an edge of the image it looks, on both sides, only as far as the edge is.
+    bad_pixels_up_to_edge : bool
+        The defect: near an edge of the image it looks, on both sides, only as far as the edge is.
     """
     reach = int(np.ceil(distance))
     near = np.zeros(len(x), dtype=bool)
@@ -222,8 +236,8 @@ def near_bad_pixel(x, y, bad, distance: float, *, cut: bool = False):
         return near
     ny, nx = bad.shape
     for n, (column, row) in enumerate(zip(np.floor(x).astype(int), np.floor(y).astype(int), strict=True)):
-        reach_x = min(reach - 1, column + 1, nx - 1 - column) if cut else reach - 1
-        reach_y = min(reach - 1, row + 1, ny - 1 - row) if cut else reach - 1
+        reach_x = min(reach - 1, column + 1, nx - 1 - column) if bad_pixels_up_to_edge else reach - 1
+        reach_y = min(reach - 1, row + 1, ny - 1 - row) if bad_pixels_up_to_edge else reach - 1
         y0, y1 = max(0, row - reach_y), min(ny, row + reach_y + 1)
         x0, x1 = max(0, column - reach_x), min(nx, column + reach_x + 1)
         if y0 >= y1 or x0 >= x1:
