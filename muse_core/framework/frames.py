@@ -10,16 +10,25 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Frame:
-    """One input file with its tag and group (RAW, CALIB, PRODUCT or None as given)."""
+    """One input file with its tag and group (RAW, CALIB, PRODUCT or None as given).
+
+    ``path`` is the file to read; ``given`` the one that the user gave, where that is packed.
+    """
 
     path: Path
     tag: str
     group: str | None = None
+    given: Path | None = None
+
+    @property
+    def source(self) -> Path:
+        """The file that the user gave, for messages."""
+        return self.given or self.path
 
     @property
     def name(self) -> str:
-        """File name without folder."""
-        return self.path.name
+        """File name without folder, as the user gave it."""
+        return self.source.name
 
 
 class Frames:

@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The door for files: what is no regular file stays outside, packed files are unpacked once per run.
+
+Recipes see plain FITS files only. A packed input (``.gz``, ``.Z``, ``.bz2``, or tile-compressed as ``.fz``) becomes a
+plain copy in the run's own scratch folder, streamed, up to a stated size and ratio, and gone at the end
+whatever happens. Messages name the file that the user gave.
+"""
+
+from __future__ import annotations
+
+import bz2
+import errno
+import gzip
+import logging
+import os
+import shutil
+import stat
+import tempfile
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+
+from muse_core.framework.errors import Fault, InputError, Problems
+from muse_core.framework.frames import Frame
+
+LARGEST_UNPACKED = 1 << 36
+"""Bytes of one unpacked file at most (64 GiB; a raw exposure has 0.6, merged pixel tables about 10)."""
+LARGEST_RATIO = 250
+"""Unpacked over packed size at most, for files above `SMALL`: real exposures reach 10."""
+SMALL = 1 << 26
+_PIECE = 1 << 22
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe (fifo)"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what is no regular file, without opening it (a pipe or a device would block or never end).
+
+    Raises
+    ------
+    InputError
+        naming what it is
+    """
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116  follows links, and tells loops apart
+    except OSError as error:
+        reasons = {
+            errno.ENOENT: ("an existing file", "none", "Check the name and the folder."),
+            errno.ELOOP: ("a file", "links that lead back to themselves", "Mend the links."),
+            errno.EACCES: ("a file that can be read", "no permission", "Check the permissions."),
+        }
+        expected, found, remedy = reasons.get(error.errno or 0, ("a file", error.strerror, ""))
+        raise InputError(path, "file", expected=expected, found=found, remedy=remedy) from None
+    if stat.S_ISREG(mode):
+        return
+    found = next((name for is_kind, name in _KINDS if is_kind(mode)), "something else")
+    raise InputError(path, "file", expected="a regular file", found=found)
+
+
+def packing(path: Path) -> str:
+    """Return how a regular file is packed: "gzip", "bzip2", "compress", "tiles", or "" for not at all."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as stream:
+        head = stream.read(3)
+        for magic, name in ((b"\x1f\x8b", "gzip"), (b"\x1f\x9d", "compress"), (b"BZh", "bzip2")):
+            if head.startswith(magic):
+                return name
+    return "tiles" if _has_tiles(path) else ""
+
+
+def _has_tiles(path: Path) -> bool:
+    from muse_core.framework import fits_layout
+
+    if path.suffix.lower() != ".fz":
+        return False  # a plain walk over the headers is left to the readers
+    try:
+        return any(unit.get("ZIMAGE") is True or unit.get("ZTABLE") is True for unit in fits_layout.units(path))
+    except (OSError, ValueError):
+        return False
+
+
+def _pieces(path: Path, kind: str) -> Iterator[bytes]:
+    if kind == "compress":
+        from muse_core.framework import lzw
+
+        with path.open("rb") as stream:
+            yield from lzw.unpacked(stream)
+        return
+    opener = gzip.open if kind == "gzip" else bz2.open
+    with opener(path) as packed:
+        while piece := packed.read(_PIECE):
+            yield piece
+
+
+def _unpack_tiles(source: Path, target: Path) -> None:
+    """Write a tile-compressed file as plain images, one unit at a time."""
+    import warnings
+
+    from astropy.io import fits
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with fits.open(source, memmap=True, lazy_load_hdus=True) as hdus, target.open("wb") as stream:
+            for number, hdu in enumerate(hdus):
+                if hdu.header.get("ZTABLE") is True:
+                    raise ValueError(f"extension {number} is a compressed table; unpack it with funpack")
+                plain = (
+                    fits.ImageHDU(hdu.data, hdu.header)
+                    if isinstance(hdu, fits.CompImageHDU)
+                    else hdu.copy()
+                )
+                plain.writeto(stream) if number == 0 else _append_extension(plain, stream)
+
+
+def _append_extension(hdu: object, stream: BinaryIO) -> None:
+    from io import BytesIO
+
+    from astropy.io import fits
+
+    buffer = BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(buffer, output_verify="exception")
+    stream.write(buffer.getbuffer()[2880:])
+
+
+def plain_copy(source: Path, target: Path, kind: str) -> None:
+    """Write an unpacked copy of a file.
+
+    Raises
+    ------
+    InputError
+        if the file is damaged, or larger than `LARGEST_UNPACKED` and `LARGEST_RATIO` allow
+    OSError
+        if the copy cannot be written
+    """
+    from muse_core.framework.lzw import DamagedError
+
+    packed_size = source.stat().st_size
+    limit = min(LARGEST_UNPACKED, max(SMALL, LARGEST_RATIO * packed_size))
+    remedy = "Unpack it yourself, or get the file again."
+    try:
+        if kind == "tiles":
+            _unpack_tiles(source, target)
+            return
+        total = 0
+        with target.open("wb") as stream:
+            for piece in _pieces(source, kind):
+                total += len(piece)
+                if total > limit:
+                    raise InputError(
+                        source, "file", expected=f"at most {limit >> 20} MB when unpacked", found="more",
+                        remedy=remedy,
+                    )  # fmt: skip
+                stream.write(piece)
+    except (EOFError, zlib.error, DamagedError, gzip.BadGzipFile, ValueError, TypeError, KeyError) as error:
+        raise InputError(
+            source, "file", expected=f"intact packed data ({kind})", found=str(error) or "an early end",
+            remedy=remedy,
+        ) from None  # fmt: skip
+    except OSError as error:
+        if error.errno is None:  # bz2 tells damage so
+            raise InputError(
+                source, "file", expected=f"intact packed data ({kind})", found=error, remedy=remedy
+            ) from None
+        raise
+
+
+class InputFiles:
+    """The frames of one run as plain files; a context that removes the copies at its end.
+
+    Parameters
+    ----------
+    workdir : the scratch folder is made in it (hidden), on the first packed file
+    """
+
+    def __init__(self, workdir: Path) -> None:
+        self._workdir = workdir
+        self._scratch: Path | None = None
+        self._names: dict[str, str] = {}
+
+    def __enter__(self) -> InputFiles:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def admit(self, frames: Iterable[Frame], problems: Problems) -> list[Frame]:
+        """Return the frames with plain files; what cannot be admitted is noted and left out."""
+        admitted = []
+        for frame in frames:
+            try:
+                check_regular(frame.path)
+                kind = packing(frame.path)
+                admitted.append(frame if not kind else self._unpacked(frame, kind))
+            except InputError as error:
+                problems.extend(error)
+            except OSError as error:
+                problems.add(
+                    frame.path, "file", expected="a file that can be read", found=error.strerror or error
+                )
+        return admitted
+
+    def _unpacked(self, frame: Frame, kind: str) -> Frame:
+        if self._scratch is None:
+            self._scratch = Path(tempfile.mkdtemp(prefix=".muse-scratch-", dir=self._workdir))
+        name = frame.path.name
+        for suffix in (".gz", ".Z", ".bz2", ".fz"):
+            name = name.removesuffix(suffix)
+        folder = self._scratch / f"{len(self._names) + 1:04d}"
+        folder.mkdir()
+        target = folder / name
+        self._names[str(target)] = str(frame.path)
+        plain_copy(frame.path, target, kind)
+        return replace(frame, path=target, given=frame.path)
+
+    def named(self, text: str) -> str:
+        """Return a message with the names that the user gave in place of those of the copies."""
+        for copy, given in self._names.items():
+            text = text.replace(copy, given)
+        return text
+
+    def renamed(self, error: InputError) -> InputError:
+        """Return an error whose faults name the files that the user gave."""
+        words = ("file", "item", "expected", "found", "remedy")
+        return InputError(
+            faults=tuple(Fault(*(self.named(getattr(fault, w)) for w in words)) for fault in error.faults)
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self._names)
+
+
+class GivenNames(logging.Filter):
+    """Lets messages name the files that the user gave."""
+
+    def __init__(self, files: InputFiles) -> None:
+        super().__init__()
+        self._files = files
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Rewrite a message that names a copy."""
+        if self._files:
+            record.msg, record.args = self._files.named(record.getMessage()), None
+        return True
