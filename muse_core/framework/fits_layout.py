@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 BLOCK = 2880
 CARD = 80
+LARGEST_NAXIS = 999
 
 Value = bool | int | float | str
 
@@ -131,6 +132,8 @@ def _data_size(header: str) -> int:
     axes = number("NAXIS", 0)
     if axes == 0:
         return 0
+    if axes > LARGEST_NAXIS:
+        raise ValueError(f"NAXIS is {axes}, more than the {LARGEST_NAXIS} of the standard")
     elements = 1
     for axis in range(1, axes + 1):
         elements *= number(f"NAXIS{axis}", 0)

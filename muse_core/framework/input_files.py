@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The door for files: what is no regular file stays outside, packed files are unpacked once per run.
 
-Recipes see plain FITS files only. A packed input (``.gz``, ``.Z``, ``.bz2``, or tile-compressed as ``.fz``) becomes a
-plain copy in the run's own scratch folder, streamed, up to a stated size and ratio, and gone at the end
-whatever happens. Messages name the file that the user gave.
+Recipes see plain FITS files only. A packed input (``.gz``, ``.Z``, ``.bz2``, or tile-compressed as ``.fz``)
+becomes a plain copy in the run's own scratch folder, streamed, up to a stated size and ratio, and gone at
+the end whatever happens. Messages name the file that the user gave.
 """
 
 from __future__ import annotations
@@ -78,10 +78,10 @@ def packing(path: Path) -> str:
 def _has_tiles(path: Path) -> bool:
     from muse_core.framework import fits_layout
 
-    if path.suffix.lower() != ".fz":
-        return False  # a plain walk over the headers is left to the readers
     try:
-        return any(unit.get("ZIMAGE") is True or unit.get("ZTABLE") is True for unit in fits_layout.units(path))
+        return any(
+            unit.get("ZIMAGE") is True or unit.get("ZTABLE") is True for unit in fits_layout.units(path)
+        )
     except (OSError, ValueError):
         return False
 
@@ -112,9 +112,7 @@ def _unpack_tiles(source: Path, target: Path) -> None:
                 if hdu.header.get("ZTABLE") is True:
                     raise ValueError(f"extension {number} is a compressed table; unpack it with funpack")
                 plain = (
-                    fits.ImageHDU(hdu.data, hdu.header)
-                    if isinstance(hdu, fits.CompImageHDU)
-                    else hdu.copy()
+                    fits.ImageHDU(hdu.data, hdu.header) if isinstance(hdu, fits.CompImageHDU) else hdu.copy()
                 )
                 plain.writeto(stream) if number == 0 else _append_extension(plain, stream)
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Unpacking of ``.Z`` files (LZW, as the ESO archive delivers), piece by piece.
 
-Format (Welch 1984; the ``compress`` program): two bytes 1F 9D, one byte with the largest code width in its low
-five bits and bit 7 for "code 256 clears the table", then codes of 9 to that many bits, least significant bit
-first. Codes come in groups of eight, and the rest of a group is padding whenever the width changes.
+Format (Welch 1984; the ``compress`` program): two bytes 1F 9D, one byte with the largest code width in its
+low five bits and bit 7 for "code 256 clears the table", then codes of 9 to that many bits, least significant
+bit first. Codes come in groups of eight, and the rest of a group is padding whenever the width changes.
 """
 
 from __future__ import annotations

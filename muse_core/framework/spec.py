@@ -169,12 +169,18 @@ class Input:
 
 @dataclass(frozen=True)
 class Product:
-    """One product tag; a series is numbered (TAG_0001.fits ...)."""
+    """One product tag; a series is numbered (TAG_0001.fits ...).
+
+    ``save`` is the word of the parameter ``save`` that asks for it ("" if it is always made), ``type`` what a
+    host is told: IMAGE or TABLE.
+    """
 
     tag: str
     help: str = ""
     series: bool = False
     level: str = "FINAL"
+    save: str = ""
+    type: str = "IMAGE"
 
 
 @dataclass(frozen=True)

@@ -279,6 +279,8 @@ def _run(
                 workdir=folder,
                 show_progress=sys.stderr.isatty() and settings["msg-level"] != "off",
                 report=bool(settings["report"]) or None,
+                deliver_to=output,
+                product_prefix=prefix,
             )
             for product in products:
                 if settings["no-checksum"] or settings["no-datamd5"]:

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a recipe may ask of its surroundings while it runs; products are never half written."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterable, Iterator, Sized
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from muse_core.framework.defects import Defects
+from muse_core.framework.errors import Problems, RecipeError
+from muse_core.framework.frames import Frame, ProductFrame
+from muse_core.framework.spec import ParamValues, RecipeSpec
+
+if TYPE_CHECKING:
+    from astropy.io.fits import HDUList, Header, PrimaryHDU
+
+    from muse_core.framework.products import Card, DataSums
+
+T = TypeVar("T")
+
+
+@dataclass
+class StreamedProduct:
+    """A product being written piece by piece: the temporary path and the finished primary header.
+
+    A writer that knows the sums of its data leaves them in `sums`; else the file is read for them.
+    """
+
+    path: Path
+    header: Header
+    sums: DataSums | None = None
+
+
+@dataclass
+class RunContext:
+    """What a recipe may ask of its surroundings: log, progress, limits, and a place for products."""
+
+    spec: RecipeSpec
+    params: ParamValues
+    workdir: Path
+    log: logging.Logger
+    defects: Defects = field(default_factory=Defects)
+    threads: int = 1
+    memory_bytes: int = 1_000_000_000
+    cluster: str = ""
+    report_requested: bool = False
+    show_progress: bool = False
+    sign_products: bool = True
+    problems: Problems = field(default_factory=Problems)
+    products: list[ProductFrame] = field(default_factory=list)
+
+    @property
+    def compat(self) -> bool:
+        """Tell whether the run repeats the defects of the C recipe."""
+        return bool(self.defects)
+
+    def progress(self, items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
+        """Yield the items, with a progress bar when a person watches a terminal."""
+        if not self.show_progress:
+            yield from items
+            return
+        from rich.console import Console
+        from rich.progress import track
+
+        if total is None and isinstance(items, Sized):
+            total = len(items)
+        console = Console(stderr=True)
+        yield from track(items, label, total=total, console=console, transient=True)
+
+    def file_name(self, tag: str, index: int | None) -> str:
+        """Return the product's file name: TAG.fits, or TAG_0001.fits for a series."""
+        return f"{tag}_{index:04d}.fits" if self.spec.product(tag).series else f"{tag}.fits"
+
+    def save(
+        self,
+        tag: str,
+        hdus: HDUList,
+        *,
+        base: Header,
+        used: Iterable[Frame],
+        qc: Iterable[Card] = (),
+        extra: Iterable[Card] = (),
+        index: int | None = None,
+        keep: str = "all",
+    ) -> ProductFrame:
+        """Write a product from memory; see `stream` for the meaning of the parameters.
+
+        The cards of the first HDU beyond the FITS structure are added after the inherited ones; its data
+        (a mask, say) is kept.
+        """
+        from muse_core.framework.products import write_hdus
+
+        own = [(c.keyword, c.value, c.comment) for c in hdus[0].header.cards if not _is_structure(c.keyword)]
+        with self.stream(
+            tag, base=base, used=used, qc=qc, extra=extra, own=own, index=index, keep=keep
+        ) as product:
+            bitpix = hdus[0].header["BITPIX"]
+            hdus[0] = _primary_with(hdus[0], product.header)
+            write_hdus(product.path, hdus, bitpix=bitpix)
+        return self.products[-1]
+
+    @contextlib.contextmanager
+    def stream(
+        self,
+        tag: str,
+        *,
+        base: Header,
+        used: Iterable[Frame],
+        qc: Iterable[Card] = (),
+        extra: Iterable[Card] = (),
+        own: Iterable[Card] = (),
+        index: int | None = None,
+        keep: str = "all",
+    ) -> Iterator[StreamedProduct]:
+        """Give a temporary file and a primary header; on exit the file is verified, signed and renamed.
+
+        Every HDU written must hold the placeholders of
+        `muse_core.framework.products.add_checksum_placeholders`.
+
+        Parameters
+        ----------
+        base : Header
+            header to inherit from (that of the first used raw frame)
+        used : frames
+            input frames that went into this product
+        qc, extra, own : cards
+            (keyword, value, comment); QC cards come last, before them those of the first HDU itself
+        keep : {"all", "standard"}
+            which inherited keywords stay
+
+        Raises
+        ------
+        RecipeError
+            if the folder cannot be written or the disk is full
+        """
+        from muse_core.framework.products import add_checksum_placeholders, product_header, sign
+
+        name = self.file_name(tag, index)
+        header = product_header(
+            self.spec,
+            tag,
+            self.params,
+            base=base,
+            used=list(used),
+            filename=name,
+            extra=extra,
+            own=own,
+            qc=qc,
+            keep=keep,
+        )
+        add_checksum_placeholders(header)
+        target = self.workdir / name
+        temporary = self.workdir / f".{name}.{os.getpid()}.part"
+        try:
+            product = StreamedProduct(temporary, header)
+            yield product
+            if self.sign_products:
+                sign(temporary, product.sums)
+            temporary.replace(target)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise RecipeError(
+                f"product {target} could not be written: {reason}; check free space and permissions"
+            ) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+        self.products.append(self._frame(target, tag))
+        self.log.debug("wrote %s (%s)", name, tag)
+
+    def _frame(self, path: Path, tag: str) -> ProductFrame:
+        declared = self.spec.product(tag)
+        return ProductFrame(path, tag, declared.level, type=declared.type)
+
+    def report(self, html: str | Path) -> None:
+        """Write the recipe's quality page ``<recipe>_report.html`` beside the products."""
+        text = html.read_text(encoding="utf-8") if isinstance(html, Path) else html
+        target = self.workdir / f"{self.spec.name}_report.html"
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(target)
+
+
+def _primary_with(primary: PrimaryHDU, header: Header) -> PrimaryHDU:
+    """Return a primary HDU with the data of `primary` and a product's header."""
+    from astropy.io import fits
+
+    for key in ("SIMPLE", "BITPIX", "NAXIS", "EXTEND"):
+        header.remove(key, ignore_missing=True)
+    result = fits.PrimaryHDU(primary.data, header)
+    axes = f"NAXIS{result.header['NAXIS'] or ''}"
+    result.header.set("EXTEND", True, "FITS dataset may contain extensions", after=axes)
+    return result
+
+
+def _is_structure(key: str) -> bool:
+    return key in ("SIMPLE", "BITPIX", "EXTEND", "CHECKSUM", "DATASUM", "") or key.startswith("NAXIS")

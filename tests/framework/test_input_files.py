@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Packed inputs give the same as plain ones; what is no file is refused; inputs are never replaced."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import logging
+import os
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from muse_core.framework import Input, InputError, Param, Product, RecipeSpec, Words, run_recipe
+from muse_core.framework.frames import Frame
+from muse_core.framework.registry import LoadedRecipe
+from tests.framework.test_lzw import packed as lzw_packed
+
+pytestmark = pytest.mark.unit
+
+SPEC = RecipeSpec(
+    name="muse_test_door",
+    summary="for this test",
+    params=(Param("save", "copy", kind=Words(("copy", "more"))),),
+    inputs=(Input("PICTURE", "RAW", min=0, max=None), Input("NOTE_TABLE", min=0)),
+    products=(Product("COPY"), Product("MORE", save="more", series=True)),
+)
+
+
+def recipe(seen):
+    def run(frames, p, ctx):
+        ctx.problems.raise_if_any()
+        for frame in frames["PICTURE"]:
+            with fits.open(frame.path) as hdus:
+                seen.append((frame.name, frame.path, hdus[1].data.sum(), [h.name for h in hdus]))
+            if "bad" in frame.name:
+                raise InputError(frame.path, "keyword X", expected="1", found="2")
+            ctx.log.info("read %s", frame.path)
+
+    return LoadedRecipe(SPEC, run, Path(__file__))
+
+
+@pytest.fixture
+def picture(tmp_path):
+    path = tmp_path / "picture.fits"
+    data = np.arange(12000, dtype=np.float32).reshape(100, 120)
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(data, name="DATA")]).writeto(path)
+    return path
+
+
+def pack(path, kind):
+    target = path.with_name(path.name + kind)
+    data = path.read_bytes()
+    if kind == ".fz":
+        with fits.open(path) as hdus:
+            tiles = fits.CompImageHDU(
+                hdus[1].data, hdus[1].header, compression_type="GZIP_2", quantize_level=0
+            )
+            fits.HDUList([fits.PrimaryHDU(), tiles]).writeto(target)
+    else:
+        target.write_bytes({".gz": gzip.compress, ".bz2": bz2.compress, ".Z": lzw_packed}[kind](data))
+    return target
+
+
+@pytest.mark.parametrize("kind", ["", ".gz", ".bz2", ".Z", ".fz"])
+def test_packed_and_plain_are_the_same(picture, tmp_path, kind):
+    source = pack(picture, kind) if kind else picture
+    out, seen = tmp_path / "out", []
+    out.mkdir()
+    run_recipe(recipe(seen), [Frame(source, "PICTURE")], workdir=out)
+    name, path, total, names = seen[0]
+    assert (name, total, names) == (source.name, np.arange(12000.0, dtype="f4").sum(), ["PRIMARY", "DATA"])
+    assert path.exists() is (kind == "")
+    assert list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", [".gz", ".bz2", ".Z"])
+def test_a_damaged_file_is_refused_by_its_own_name(picture, tmp_path, kind):
+    source = pack(picture, kind)
+    data = source.read_bytes()
+    source.write_bytes(data[: len(data) // 2] if kind != ".Z" else data[:600] + b"\xff" * 100)
+    out = tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(InputError, match=f"{source.name}: file: expected intact packed data"):
+        run_recipe(recipe([]), [Frame(source, "PICTURE")], workdir=out)
+    assert list(out.iterdir()) == []
+
+
+def test_a_bomb_is_refused(tmp_path):
+    bomb = tmp_path / "bomb.fits.gz"
+    bomb.write_bytes(gzip.compress(bytes(80_000_000)))
+    with pytest.raises(InputError, match="when unpacked, found more"):
+        run_recipe(recipe([]), [Frame(bomb, "PICTURE")], workdir=tmp_path)
+
+
+def test_messages_name_the_file_given(picture, tmp_path, caplog):
+    source = pack(picture, ".gz")
+    caplog.set_level(logging.INFO)
+    run_recipe(recipe([]), [Frame(source, "PICTURE")], workdir=tmp_path)
+    assert f"read {source}" in caplog.text
+    bad = source.rename(tmp_path / "bad.fits.gz")
+    with pytest.raises(InputError) as caught:
+        run_recipe(recipe([]), [Frame(bad, "PICTURE")], workdir=tmp_path)
+    assert str(caught.value) == f"{bad}: keyword X: expected 1, found 2"
+
+
+@pytest.mark.parametrize("kind", ["folder", "fifo", "device", "socket", "loop", "none"])
+def test_what_is_no_file_is_refused_at_once(tmp_path, kind):
+    path = tmp_path / "x.fits"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "device":
+        path = Path("/dev/zero")
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(path))
+    elif kind == "loop":
+        path.symlink_to(path)
+    words = {"folder": "a folder", "fifo": "a pipe", "device": "a device", "socket": "a socket",
+             "loop": "links that lead back", "none": "an existing file"}  # fmt: skip
+    with pytest.raises(InputError, match=words[kind]):
+        run_recipe(recipe([]), [Frame(path, "PICTURE")], workdir=tmp_path)
+
+
+@pytest.mark.parametrize("way", ["itself", "link", "hard link"])
+def test_a_product_never_replaces_an_input(picture, tmp_path, way):
+    target = tmp_path / "COPY.fits"
+    if way == "itself":
+        picture = picture.rename(target)
+    elif way == "link":
+        target.symlink_to(picture)
+    else:
+        target.hardlink_to(picture)
+    with pytest.raises(InputError, match="would replace it"):
+        run_recipe(recipe([]), [Frame(picture, "PICTURE")], workdir=tmp_path)
+
+
+def test_only_products_that_are_made_count(picture, tmp_path):
+    source = picture.rename(tmp_path / "MORE_0001.fits")
+    run_recipe(recipe([]), [Frame(source, "PICTURE")], workdir=tmp_path)
+    with pytest.raises(InputError, match="would replace it"):
+        run_recipe(recipe([]), [Frame(source, "PICTURE")], {"save": "more"}, workdir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("tag", "words"),
+    [
+        ("PICTUR", "did you mean PICTURE?"),
+        ("OBJECT", "tag OBJECT"),
+        ("", "has no tag"),
+        ("STD_RESPONSE", "it is one of muse_scipost"),
+    ],
+)
+def test_a_tag_that_is_not_known_is_told(picture, tmp_path, caplog, tag, words):
+    run_recipe(recipe([]), [Frame(picture, tag)], workdir=tmp_path)
+    assert words in caplog.text
+    assert str(picture) in caplog.text
+
+
+def test_tags_that_were_found_are_listed(picture, tmp_path):
+    spec = RecipeSpec("muse_test_count", "", inputs=(Input("PICTURE", "RAW"), Input("NOTE_TABLE", min=0)))
+    counting = LoadedRecipe(spec, lambda frames, p, ctx: ctx.problems.raise_if_any(), Path(__file__))
+    frames = [Frame(picture, "PICTURS"), Frame(picture, "NOTE_TABLE")]
+    with pytest.raises(InputError, match=r"0 among 2 frames given, whose tags are: NOTE_TABLE \(1\), PIC"):
+        run_recipe(counting, frames, workdir=tmp_path)
