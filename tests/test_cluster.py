@@ -6,6 +6,7 @@ import subprocess
 import sys
 from contextlib import ExitStack, contextmanager
 
+import distributed
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -13,10 +14,6 @@ from astropy.io import fits
 from muse_core.framework import RecipeError, run_recipe
 from muse_core.resampling import slabs
 from muse_core.simulate.scipost import simulate_scipost
-
-distributed = pytest.importorskip(
-    "distributed", reason="the extra 'cluster' (dask[distributed]) is not installed"
-)
 
 OPTIONS = {"skymethod": "none", "crsigma": 5.0, "save": "cube,combined"}
 

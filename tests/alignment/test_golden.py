@@ -1,36 +1,32 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Products of the C recipe: a small set shipped with the tests, and the golden runs where at hand."""
+"""Stored products of C muse_exp_align 2.8.7."""
 
-import gzip
 import json
-import os
-from pathlib import Path
+import shutil
 
 import numpy as np
 import pytest
 from astropy.io import fits
 
 from muse_core.framework import run_recipe
+from tests.golden import golden_set
 
-ROOT = Path(__file__).resolve().parents[2]
-SHIPPED = ROOT / "tests" / "data" / "exp_align"
-GOLDEN = Path(os.environ.get("MUSE_RECIPES_GOLDEN", ROOT.parent / "shared" / "golden")) / "exp_align"
+GOLDEN = golden_set("exp_align")
 OURS = ("DRS ID", "PIPE ID")  # these name the software
 WRITING = ("CHECKSUM", "DATASUM", "DATAMD5", "DATE", "COMMENT", "EXTEND", "")
 
 
 def runs():
-    """All (folder, option set) of both places."""
+    """All (folder, option set)."""
     found = []
-    for place in (SHIPPED, GOLDEN):
-        for commands in sorted(place.glob("*/commands.json")):
-            found += [(commands.parent, name) for name in json.loads(commands.read_text())]
+    for commands in sorted(GOLDEN.glob("*/commands.json")):
+        found += [(commands.parent, name) for name in json.loads(commands.read_text())]
     return found
 
 
 def unpack(folder, target):
-    for path in (folder / "in").glob("*.fits.gz"):
-        (target / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
+    for path in (folder / "in").glob("*.fits"):
+        shutil.copy(path, target)
     frames = []
     for line in (folder / "in" / "expalign.sof").read_text().splitlines():
         name, tag = line.split()
@@ -79,21 +75,21 @@ def check_table(ref, new, where):
             np.testing.assert_array_equal(a, b, err_msg=f"{where} {name}")
 
 
-@pytest.mark.parity
+@pytest.mark.golden
 @pytest.mark.parametrize(("folder", "name"), runs(), ids=lambda v: getattr(v, "name", v))
 def test_products_equal_those_of_the_c_recipe(folder, name, tmp_path, monkeypatch):
     monkeypatch.setenv("MUSE_RECIPES_COMPAT", "1")
     args = json.loads((folder / "commands.json").read_text())[name]["args"].split()
     params = dict(arg.removeprefix("--").split("=") for arg in args)
     products = run_recipe("muse_exp_align", unpack(folder, tmp_path), params, workdir=tmp_path)
-    references = sorted((folder / name).glob("*.fits.gz"))
+    references = sorted((folder / name).glob("*.fits"))
     written = {product.path.name for product in products}
-    assert {path.stem for path in references} <= written
+    assert {path.name for path in references} <= written
     for path in references:
-        with fits.open(path) as ref, fits.open(tmp_path / path.stem) as new:
+        with fits.open(path) as ref, fits.open(tmp_path / path.name) as new:
             assert [h.name for h in ref] == [h.name for h in new]
             for n, (a, b) in enumerate(zip(ref, new, strict=True)):
-                where = f"{path.stem}[{n}]"
+                where = f"{path.name}[{n}]"
                 check_header(a.header, b.header, where)
                 if isinstance(a, fits.BinTableHDU):
                     check_table(a, b, where)
@@ -101,12 +97,12 @@ def test_products_equal_those_of_the_c_recipe(folder, name, tmp_path, monkeypatc
                     np.testing.assert_array_equal(a.data, b.data, err_msg=where)  # bit identical, NaN too
 
 
-def test_the_shipped_set_is_there():
-    assert sum(folder.parent == SHIPPED for folder, _ in runs()) >= 4
+def test_the_stored_runs_are_there():
+    assert len(runs()) == 30
 
 
 @pytest.mark.law
-@pytest.mark.skipif(not GOLDEN.is_dir(), reason="golden runs not at hand (set MUSE_RECIPES_GOLDEN)")
+@pytest.mark.golden
 @pytest.mark.parametrize("name", ["wfm3", "rot4", "rotref2", "nfm3", "wrap2", "dqodd2"])
 def test_mended_offsets_recover_the_truth_of_the_golden_sets(name, tmp_path, monkeypatch):
     monkeypatch.delenv("MUSE_RECIPES_COMPAT", raising=False)

@@ -19,10 +19,7 @@ pytestmark = pytest.mark.law
 
 
 def hdfs_path():
-    spec = find_spec("mpdaf")
-    if spec is None:
-        pytest.skip("mpdaf, which ships the image, is not installed")
-    return Path(spec.origin).parent / "data" / "obj" / "IMAGE-HDFS-1.34.fits"
+    return Path(find_spec("mpdaf").origin).parent / "data" / "obj" / "IMAGE-HDFS-1.34.fits"
 
 
 @pytest.mark.parametrize("angles", [(0.0,), (0.0, 90.0, 3.0, 180.0)])

@@ -8,16 +8,18 @@ from astropy.io import fits
 from muse_core.alignment.images.checks import inspect_field
 from muse_core.data.tangent_plane import TanWcs
 from muse_core.framework.errors import Problems
-
-from .test_golden import SHIPPED, unpack
+from tests.alignment.test_golden import unpack
+from tests.golden import golden_set
 
 WCS = TanWcs((30.5, 41.25), (150.1, -49.3), ((6e-6, 3e-6), (3e-6, -6e-6)))
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize("name", ["flagged2", "rotated3"])
 def test_positions_of_the_c_recipe(name, tmp_path):
-    frames = unpack(SHIPPED / name, tmp_path)
-    lists = sorted((SHIPPED / name / "default").glob("SOURCE_LIST*.gz"))
+    folder = golden_set("exp_align") / name
+    frames = unpack(folder, tmp_path)
+    lists = sorted((folder / "default").glob("SOURCE_LIST*.fits"))
     count = 0
     for (path, _), reference in zip(frames, lists, strict=True):
         wcs = inspect_field(path, need_exptime=False, problems=Problems()).wcs

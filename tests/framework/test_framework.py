@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from muse_core.framework import Param, ParameterError, RecipeSpec, registry, sof
 from muse_core.framework.products import encode_checksum, set_card, sign, word_sum, write_hdus
-from tests.conftest import golden_folder
+from tests.golden import FOLDER
 
 pytestmark = pytest.mark.unit
 
@@ -133,11 +133,9 @@ def test_signed_files_pass_astropys_checks(tmp_path, recwarn):
     assert not recwarn.list
 
 
+@pytest.mark.golden
 def test_all_recipes_declare_what_the_c_recipes_declare():
-    folder = golden_folder()
-    if folder is None:
-        pytest.skip("the shared golden data are not here (MUSE_RECIPES_GOLDEN)")
-    reference = json.loads((folder / "hosts" / "recipe_metadata.json").read_text())
+    reference = json.loads((FOLDER / "recipe_metadata.json").read_text())
     for name, expected in reference.items():
         spec = registry.load(name).spec
         assert spec.version == expected["version"]

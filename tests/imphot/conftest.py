@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Synthetic pairs of images with known truth, and the golden set where it is at hand."""
+"""Synthetic pairs of images with known truth, and the stored results of the existing package."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from muse_core.simulate.imphot_pairs import PairTruth, make_pair, make_sky, write_pair
-
-from ..conftest import golden_folder
+from tests.golden import golden_set
 
 NAMES = ("dx", "dy", "bg", "scale", "fwhm", "beta")
 
@@ -58,11 +58,8 @@ def star(sky, truth):
 
 
 @pytest.fixture(scope="session")
-def golden():
-    folder = golden_folder()
-    if folder is None or not (folder / "imphot").is_dir():
-        pytest.skip("the golden set of imphot is not at hand (set MUSE_RECIPES_GOLDEN)")
-    return folder / "imphot"
+def golden() -> Path:
+    return golden_set("imphot")
 
 
 @pytest.fixture(scope="session")

@@ -46,7 +46,7 @@ def write_cube(path, data, var=None, first=5000.0, step=1.25):
     return str(path)
 
 
-@pytest.mark.parity
+@pytest.mark.golden
 def test_as_recorded(golden):
     record = json.loads((golden / "cube" / "peer_cube.json").read_text(encoding="utf-8"))
     for key, entry in record.items():

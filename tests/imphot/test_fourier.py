@@ -72,7 +72,7 @@ def options(case, run):
     return out
 
 
-@pytest.mark.parity
+@pytest.mark.golden
 @pytest.mark.parametrize("name", CASES)
 def test_as_recorded(golden, peer, name):
     case = peer[name]

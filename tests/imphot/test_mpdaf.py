@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,6 @@ import pytest
 import imphot
 from imphot.images import as_sky_image
 
-mpdaf = pytest.importorskip("mpdaf")
 pytestmark = pytest.mark.filterwarnings("ignore")  # mpdaf and its units speak up on import and on reading
 
 
@@ -89,7 +89,7 @@ def test_cube(tmp_path):
 @pytest.mark.unit
 def test_hubble_deep_field_south(tmp_path):
     """The packaged MUSE and WFPC2 images: both engines agree as well as a 20 arcsec field allows."""
-    folder = Path(mpdaf.__file__).parent / "data" / "obj"
+    folder = Path(find_spec("mpdaf").origin).parent / "data" / "obj"
     hst, muse = str(folder / "HST-HDFS.fits"), str(folder / "IMAGE-HDFS-1.34.fits")
     grid = imphot.regrid_hst_like_muse(imphot.rescale_hst_like_muse(hst, muse), muse)
     assert 9000 < (~grid.mask).sum() < 10100  # 20 x 20 arcsec

@@ -19,7 +19,7 @@ USED_HERE = {"image_system_ignored": 316, "plus_sign": None}
 REFUSED_HERE = {"include_offfield"}
 
 
-@pytest.mark.parity
+@pytest.mark.golden
 def test_recorded_masks(golden, peer_misc):
     exact = 0
     for record in peer_misc["region_masks"]:
@@ -35,7 +35,7 @@ def test_recorded_masks(golden, peer_misc):
     assert exact == 45
 
 
-@pytest.mark.parity
+@pytest.mark.golden
 def test_text_as_recorded(peer_misc):
     lines = [
         'fk5; circle(1:00:00, -2:30:00, 3")',

@@ -28,7 +28,7 @@ def turned(step, degrees):
     return np.array([[-c, s], [s, c]]) * step / 3600
 
 
-@pytest.mark.parity
+@pytest.mark.golden
 def test_close_to_the_recorded_regridding(golden):
     hst, muse = (str(golden / "pairs" / f"g12_small_{kind}.fits") for kind in ("hst", "muse"))
     found = imphot.regrid_hst_like_muse(imphot.rescale_hst_like_muse(hst, muse), muse)
@@ -168,7 +168,7 @@ class Fit:
         self.scale, self.bg = imphot.FittedValue(value=scale), imphot.FittedValue(value=bg)
 
 
-@pytest.mark.parity
+@pytest.mark.golden
 def test_corrections_as_recorded(golden, peer_misc):
     record = peer_misc["corrections"]
     fit = Fit(**record["fit"])

@@ -12,7 +12,7 @@ from muse_core.simulate.imphot_pairs import PairTruth, make_pair, make_sky, writ
 UNIQUE = ("g02_typical", "g04_rotated")  # where the recorded HST fit did not run off to beta > 1e4
 
 
-@pytest.mark.parity
+@pytest.mark.golden
 def test_as_recorded(golden, peer):
     for name, case in peer.items():
         for run, options in (

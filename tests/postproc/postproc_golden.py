@@ -1,24 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Access to the golden data of muse_scipost for tests that compare with the C pipeline."""
 
-import os
 from pathlib import Path
 
 import numpy as np
-import pytest
 from astropy.io import fits
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.golden import golden_set
 
 
-def golden(*parts: str) -> Path:
-    """Path of a golden file; skips the test if the golden data are not there."""
-    folder = Path(os.environ.get("MUSE_RECIPES_GOLDEN", ROOT.parent / "shared" / "golden")) / "scipost"
-    path = folder.joinpath(*parts)
-    if not folder.is_dir():
-        pytest.skip("no golden data (set MUSE_RECIPES_GOLDEN)")
-    assert path.exists(), f"golden file {path} is missing"
-    return path
+def golden(name: str, *parts: str) -> Path:
+    """Path of a file of one of the stored sets of muse_scipost."""
+    return golden_set(f"scipost_{name}").joinpath(*parts)
 
 
 def load_table(path: Path) -> tuple[fits.Header, dict[str, np.ndarray]]:

@@ -236,14 +236,14 @@ def test_mask_of_objects():
     assert (fit_autocal_mask(image, np.zeros(image.shape, bool)).mask == 0).all()
 
 
-@pytest.mark.parity
+@pytest.mark.golden
 def test_factors_of_the_c_pipeline():
     sums = SliceSums(EDGES)
     for ifu in (11, 12):
-        _, table = load_table(golden("autocal", f"PIXTABLE_OBJECT_0001-{ifu}.fits.gz"))
+        _, table = load_table(golden("autocal", f"PIXTABLE_OBJECT_0001-{ifu}.fits"))
         sums.add(table["lambda"], table["data"], table["origin"], np.ones(table["data"].size, bool))
     columns = fit_autocal(sums).columns()
-    peer = fits.getdata(golden("autocal", "out_deepfield", "AUTOCAL_FACTORS_0001.fits.gz"))
+    peer = fits.getdata(golden("autocal", "out_deepfield", "AUTOCAL_FACTORS_0001.fits"))
     for name in ("ifu", "sli", "quad", "npts"):
         np.testing.assert_array_equal(columns[name], peer[name])
     np.testing.assert_allclose(columns["corr"], peer["corr"], rtol=0, atol=3e-7)  # float32 in the peer

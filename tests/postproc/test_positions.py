@@ -193,8 +193,8 @@ def reduce_exposure(files, folder, *, solution=None, telluric=None, offsets=None
     header = headers[0]
     limits = tuple(float(v) for k in ("xpos", "ypos") for v in (table[k].min(), table[k].max()))
     apply_dar(table["xpos"], table["ypos"], table["lambda"], fit_dar(header, 7000.0, compat=True))
-    response = load_columns(golden(folder, "response.fits.gz"), "lambda", "response", "resperr")
-    extinction = load_columns(golden(folder, "extinct.fits.gz"), "lambda", "extinction")
+    response = load_columns(golden(folder, "response.fits"), "lambda", "response", "resperr")
+    extinction = load_columns(golden(folder, "extinct.fits"), "lambda", "extinction")
     model = fit_flux(header, airmass(header), response, extinction, telluric, compat=True)
     apply_flux(table["lambda"], table["data"], table["stat"], table["dq"], model)
     apply_radial_velocity(table["lambda"], fit_radial_velocity(header, "bary", compat=True))
@@ -219,24 +219,24 @@ def assert_same(table, peer, header, *, dq=True):
         np.testing.assert_allclose(table[name], peer[name], rtol=0, atol=1e-9 * unit, err_msg=name)
 
 
-@pytest.mark.parity
+@pytest.mark.golden
 def test_whole_chain_of_one_exposure():
-    solution = fits.getheader(golden("basic", "astrometry.fits.gz"))
-    telluric = load_columns(golden("basic", "telluric.fits.gz"), "lambda", "ftelluric", "ftellerr")
-    files = [f"PIXTABLE_OBJECT_0001-{ifu}.fits.gz" for ifu in (10, 11)]
+    solution = fits.getheader(golden("basic", "astrometry.fits"))
+    telluric = load_columns(golden("basic", "telluric.fits"), "lambda", "ftelluric", "ftellerr")
+    files = [f"PIXTABLE_OBJECT_0001-{ifu}.fits" for ifu in (10, 11)]
     _, table, astrometry, pole = reduce_exposure(files, "basic", solution=solution, telluric=telluric)
-    header, peer = load_table(golden("basic", "out_default", "PIXTABLE_REDUCED_0001.fits.gz"))
+    header, peer = load_table(golden("basic", "out_default", "PIXTABLE_REDUCED_0001.fits"))
     assert_same(table, peer, header)
     for key, value, _ in astrometry.cards():
         assert header[key] == (pytest.approx(value, rel=1e-13) if isinstance(value, float) else value)
     apply_position(table["xpos"], table["ypos"], pole)
-    header, peer = load_table(golden("basic", "out_default", "PIXTABLE_POSITIONED_0001.fits.gz"))
+    header, peer = load_table(golden("basic", "out_default", "PIXTABLE_POSITIONED_0001.fits"))
     assert_same(table, peer, header)
 
 
-@pytest.mark.parity
+@pytest.mark.golden
 def test_whole_chain_of_two_exposures():
-    with fits.open(golden("multi", "offset_list.fits.gz")) as hdus:
+    with fits.open(golden("multi", "offset_list.fits")) as hdus:
         columns = "DATE_OBS", "RA_OFFSET", "DEC_OFFSET", "FLUX_SCALE"
         offsets = [
             OffsetRow(str(row[columns[0]]), *(float(row[c]) for c in columns[1:])) for row in hdus[1].data
@@ -244,13 +244,13 @@ def test_whole_chain_of_two_exposures():
     headers, parts, first = [], [], None
     for k in (1, 2):
         header, table, _, pole = reduce_exposure(
-            [f"PIXTABLE_OBJECT_000{k}-12.fits.gz"], "multi", offsets=offsets
+            [f"PIXTABLE_OBJECT_000{k}-12.fits"], "multi", offsets=offsets
         )
-        product, peer = load_table(golden("multi", "out_fwhm", f"PIXTABLE_REDUCED_000{k}.fits.gz"))
+        product, peer = load_table(golden("multi", "out_fwhm", f"PIXTABLE_REDUCED_000{k}.fits"))
         assert_same(table, peer, product)
         apply_position(table["xpos"], table["ypos"], pole)
         apply_flux_scale(table["data"], table["stat"], pole)
-        product, peer = load_table(golden("multi", "out_fwhm", f"PIXTABLE_POSITIONED_000{k}.fits.gz"))
+        product, peer = load_table(golden("multi", "out_fwhm", f"PIXTABLE_POSITIONED_000{k}.fits"))
         assert_same(table, peer, product)
         first = first or pole
         apply_common_reference(table["xpos"], table["ypos"], pole, first)
@@ -261,5 +261,5 @@ def test_whole_chain_of_two_exposures():
     combined["weight"] = np.concatenate(
         [np.full(p["data"].size, w, np.float32) for p, w in zip(parts, weights, strict=True)]
     )
-    product, peer = load_table(golden("multi", "out_fwhm", "PIXTABLE_COMBINED.fits.gz"))
+    product, peer = load_table(golden("multi", "out_fwhm", "PIXTABLE_COMBINED.fits"))
     assert_same(combined, peer, product, dq=False)  # cosmic-ray flags come later

@@ -173,14 +173,14 @@ def test_image_of_the_field():
     assert image[2, 1] == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parity
+@pytest.mark.golden
 def test_subtraction_with_the_coefficients_of_the_c_pipeline():
-    lsf = load_lsf([golden("raman", f"LSF_PROFILE-{ifu}.fits.gz") for ifu in (11, 14)])
-    with fits.open(golden("raman", "raman_lines.fits.gz")) as hdus:
+    lsf = load_lsf([golden("raman", f"LSF_PROFILE-{ifu}.fits") for ifu in (11, 14)])
+    with fits.open(golden("raman", "raman_lines.fits")) as hdus:
         lines = [np.array(hdus[1].data[name]) for name in ("lambda", "flux", "group", "dq")]
     prepared = raman_shapes(*lines, lsf)
-    _, peer = load_table(golden("raman", "out_raman", "PIXTABLE_REDUCED_0001.fits.gz"))
-    with fits.open(golden("raman", "out_raman", "RAMAN_IMAGES_0001.fits.gz")) as hdus:
+    _, peer = load_table(golden("raman", "out_raman", "PIXTABLE_REDUCED_0001.fits"))
+    with fits.open(golden("raman", "out_raman", "RAMAN_IMAGES_0001.fits")) as hdus:
         header = hdus[0].header
         spatial = tuple(
             header[f"ESO QC SCIPOST RAMAN SPATIAL {name}"] for name in ("XX", "XY", "YY", "X", "Y")
@@ -193,7 +193,7 @@ def test_subtraction_with_the_coefficients_of_the_c_pipeline():
     y = grid["CRVAL2"] + np.arange(field.shape[0])
     np.testing.assert_array_equal(model.field_image(x, y), field)
 
-    tables = [load_table(golden("raman", f"PIXTABLE_OBJECT_0001-{ifu}.fits.gz"))[1] for ifu in (11, 14)]
+    tables = [load_table(golden("raman", f"PIXTABLE_OBJECT_0001-{ifu}.fits"))[1] for ifu in (11, 14)]
     table = {name: np.concatenate([part[name] for part in tables]) for name in tables[0]}
     columns = [table[name] for name in ("xpos", "ypos", "lambda", "data", "origin")]
     given = table["data"].copy()

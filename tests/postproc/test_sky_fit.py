@@ -169,28 +169,28 @@ def test_no_line_in_the_range():
 
 # ------------------------------------------------------------ against the C pipeline
 GOLDEN = {
-    "cube": ("sky2", "out_cube", "sky_lines.fits.gz", ("10", "12"), 0.3125, 0.3125),
-    "sampling": ("sky2", "out_sampling", "sky_lines.fits.gz", ("10", "12"), 0.5, 1.0),
-    "oh": ("sky2", "out_oh", "sky_lines_oh.fits.gz", ("10", "12"), 0.3125, 0.3125),
-    "model": ("model", "out_model", "sky_lines.fits.gz", ("10",), 0.3125, 0.3125),
+    "cube": ("sky2", "out_cube", "sky_lines.fits", ("10", "12"), 0.3125, 0.3125),
+    "sampling": ("sky2", "out_sampling", "sky_lines.fits", ("10", "12"), 0.5, 1.0),
+    "oh": ("sky2", "out_oh", "sky_lines_oh.fits", ("10", "12"), 0.3125, 0.3125),
+    "model": ("model", "out_model", "sky_lines.fits", ("10",), 0.3125, 0.3125),
 }
 
 
-@pytest.mark.parity
+@pytest.mark.golden
 @pytest.mark.parametrize("case", GOLDEN)
 def test_fit_is_never_worse_than_that_of_the_c_pipeline(case):
     folder, run, line_file, ifus, step, csampling = GOLDEN[case]
     spectrum = SkySpectrum(
-        *load_columns(golden(folder, run, "SKY_SPECTRUM_0001.fits.gz"), "lambda", "data", "stat"), step, 0
+        *load_columns(golden(folder, run, "SKY_SPECTRUM_0001.fits"), "lambda", "data", "stat"), step, 0
     )
     rows = np.zeros(1152, np.int64)
     for ifu in ifus:
-        origin = load_table(golden(folder, f"PIXTABLE_OBJECT_0001-{ifu}.fits.gz"))[1]["origin"]
+        origin = load_table(golden(folder, f"PIXTABLE_OBJECT_0001-{ifu}.fits"))[1]["origin"]
         rows += rows_by_slice(np.bincount(origin & 0x7FF, minlength=2048))
-    lsf = average_lsf(load_lsf([golden(folder, f"LSF_PROFILE-{ifu}.fits.gz") for ifu in ifus]), rows, step)
+    lsf = average_lsf(load_lsf([golden(folder, f"LSF_PROFILE-{ifu}.fits") for ifu in ifus]), rows, step)
     sky = load_sky_lines(golden(folder, line_file)).in_range(spectrum.lam[0], spectrum.lam[-1])
     fit = fit_image_lines(spectrum, sky, lsf)
-    peer = load_sky_lines(golden(folder, run, "SKY_LINES_0001.fits.gz"))
+    peer = load_sky_lines(golden(folder, run, "SKY_LINES_0001.fits"))
 
     def chi2(lines):
         model = line_spectrum(spectrum.lam, lines.lam, lines.flux, lsf, FAINT_IN_FIT)
@@ -208,21 +208,21 @@ def test_fit_is_never_worse_than_that_of_the_c_pipeline(case):
         np.testing.assert_allclose(fit.lines.flux[bright], peer.flux[bright], rtol=5e-4)
         np.testing.assert_allclose(fit.lines.lam, peer.lam, atol=1e-3)
     lam, flux = fit_continuum(spectrum, peer, lsf, csampling)
-    expected = load_sky_continuum(golden(folder, run, "SKY_CONTINUUM_0001.fits.gz"))
+    expected = load_sky_continuum(golden(folder, run, "SKY_CONTINUUM_0001.fits"))
     np.testing.assert_allclose(lam, expected[0], rtol=1e-15)
     np.testing.assert_allclose(flux, expected[1], atol=1e-10 * spectrum.data.max())
 
 
-@pytest.mark.parity
+@pytest.mark.golden
 def test_table_fit_agrees_with_the_c_pipeline():
     spectrum = SkySpectrum(
-        *load_columns(golden("sky2", "out_params", "SKY_SPECTRUM_0001.fits.gz"), "lambda", "data", "stat"),
+        *load_columns(golden("sky2", "out_params", "SKY_SPECTRUM_0001.fits"), "lambda", "data", "stat"),
         0.3125,
         0,
     )
-    sky = load_sky_lines(golden("sky2", "sky_lines.fits.gz")).in_range(spectrum.lam[0], spectrum.lam[-1])
+    sky = load_sky_lines(golden("sky2", "sky_lines.fits")).in_range(spectrum.lam[0], spectrum.lam[-1])
     fit = fit_table_lines(spectrum, sky)
-    path = golden("sky2", "out_params", "SKY_LINES_0001.fits.gz")
+    path = golden("sky2", "out_params", "SKY_LINES_0001.fits")
     peer = load_sky_lines(path)
     with fits.open(path) as hdus:
         assert [key for key in hdus[0].header if key.startswith("ESO QC SCIPOST LINE")]

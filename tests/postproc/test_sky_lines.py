@@ -136,9 +136,10 @@ def assert_same_extension(ours, peer):
     assert {k: v for k, v in theirs.items() if mine.get(k) != v} == {}
 
 
+@pytest.mark.golden
 def test_products_look_like_those_of_the_c_pipeline():
     folder = golden("sky2", "out_cube")
-    with fits.open(folder / "SKY_IMAGE_0001.fits.gz") as peer:
+    with fits.open(folder / "SKY_IMAGE_0001.fits") as peer:
         values = np.where(peer["DQ"].data == 0, peer["DATA"].data, np.nan).astype(np.float32)
         corner = peer["DATA"].header["CRVAL1"], peer["DATA"].header["CRVAL2"]
         hdus, _ = sky_products.sky_image(values, *corner, "10**(-20)*erg/s/cm**2/Angstrom", 2.989247)
@@ -147,7 +148,7 @@ def test_products_look_like_those_of_the_c_pipeline():
             np.testing.assert_array_equal(hdus[i].data, peer[i].data)
         for key in ("ESO DRS MUSE FILTER NAME", "ESO DRS MUSE FILTER FRACTION"):
             assert hdus[0].header[key] == peer[0].header[key]
-    with fits.open(folder / "SKY_MASK_0001.fits.gz") as peer:
+    with fits.open(folder / "SKY_MASK_0001.fits") as peer:
         mask = fit_sky_mask(values, 0.1, 0.05, x_low=corner[0], y_low=corner[1])
         hdus, qc = sky_products.sky_mask(mask)
         np.testing.assert_array_equal(hdus[0].data, peer[0].data)
@@ -155,21 +156,21 @@ def test_products_look_like_those_of_the_c_pipeline():
             assert value == pytest.approx(peer[0].header[key], rel=1e-12)
         for key in ("CTYPE1", "CUNIT2", "CD1_1", "CRVAL1", "CRPIX2"):
             assert hdus[0].header[key] == peer[0].header[key]
-    with fits.open(folder / "SKY_SPECTRUM_0001.fits.gz") as peer:
+    with fits.open(folder / "SKY_SPECTRUM_0001.fits") as peer:
         columns = [np.array(peer[1].data[key], float) for key in ("lambda", "data", "stat")]
         unit = "10**(-20)*erg/s/cm**2/Angstrom"
         hdus, _ = sky_products.sky_spectrum(SkySpectrum(*columns, 0.3125, 1), unit, f"({unit})**2")
         assert_same_extension(hdus[1], peer[1])
         assert hdus[0].header["BITPIX"] == peer[0].header["BITPIX"] == 16
-    with fits.open(folder / "SKY_LINES_0001.fits.gz") as peer:
-        lines = load_sky_lines(folder / "SKY_LINES_0001.fits.gz")
+    with fits.open(folder / "SKY_LINES_0001.fits") as peer:
+        lines = load_sky_lines(folder / "SKY_LINES_0001.fits")
         hdus, qc = sky_products.sky_lines(lines.take(np.arange(len(lines))[::-1]).sorted_by_flux())
         assert_same_extension(hdus[1], peer[1])
         assert len(qc) == 12
         for key, value, _ in qc:
             assert peer[0].header[key] == (pytest.approx(value) if isinstance(value, float) else value)
-    with fits.open(folder / "SKY_CONTINUUM_0001.fits.gz") as peer:
-        hdus, qc = sky_products.sky_continuum(*load_sky_continuum(folder / "SKY_CONTINUUM_0001.fits.gz"))
+    with fits.open(folder / "SKY_CONTINUUM_0001.fits") as peer:
+        hdus, qc = sky_products.sky_continuum(*load_sky_continuum(folder / "SKY_CONTINUUM_0001.fits"))
         assert_same_extension(hdus[1], peer[1])
         for key, value, _ in qc:
             assert peer[0].header[key] == pytest.approx(value, rel=1e-12)

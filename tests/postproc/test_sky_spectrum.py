@@ -184,7 +184,7 @@ def test_errors():
 
 @pytest.mark.unit
 def test_curve_of_a_golden_spectrum():
-    lam, data = load_columns(golden("sky2", "out_oh", "SKY_SPECTRUM_0001.fits.gz"), "lambda", "data")
+    lam, data = load_columns(golden("sky2", "out_oh", "SKY_SPECTRUM_0001.fits"), "lambda", "data")
     x = np.random.default_rng(1).uniform(lam[0], lam[-1], 3000).astype(np.float32)
     zero = np.zeros(x.size, np.float32)
     subtract_curve(x, zero, Curve.from_nodes(lam, data))

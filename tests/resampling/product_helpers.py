@@ -1,10 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Grids and golden files for the tests of what is made from the final cube."""
 
-import gzip
-import os
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -57,18 +54,9 @@ def primary(**cards):
     return header
 
 
-def golden_folder():
-    folder = os.environ.get("MUSE_RECIPES_GOLDEN")
-    path = Path(folder) if folder else Path(__file__).resolve().parents[3] / "shared" / "golden"
-    if not (path / "scipost").is_dir():
-        pytest.skip("the golden data are not on this machine (MUSE_RECIPES_GOLDEN)")
-    return path / "scipost"
-
-
 def open_golden(path):
-    """All HDUs of a golden file in memory."""
-    with gzip.open(f"{path}.gz", "rb") as stream:
-        return fits.HDUList.fromstring(stream.read())
+    """All HDUs of a stored file in memory."""
+    return fits.HDUList.fromstring(path.read_bytes())
 
 
 def grid_of(header):

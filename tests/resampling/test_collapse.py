@@ -2,10 +2,11 @@
 import numpy as np
 import pytest
 from astropy.io import fits
-from product_helpers import FLUX, Grid, assert_same_cards, golden_folder, grid_of, open_golden, random_cube
+from product_helpers import FLUX, Grid, assert_same_cards, grid_of, open_golden, random_cube
 
 from muse_core.resampling.collapse import Filter, FilterSet, load_filters, split_filter_names, white_filter
 from muse_core.resampling.cube_cards import plane_wavelengths
+from tests.golden import golden_set
 
 pytestmark = pytest.mark.unit
 
@@ -130,8 +131,9 @@ def test_filter_names_and_broken_tables(tmp_path, filter_list):
     assert load_filters(["white"], tmp_path / "absent.fits")[1] == []
 
 
+@pytest.mark.golden
 def test_golden_images(tmp_path):
-    basic = golden_folder() / "basic"
+    basic = golden_set("scipost_basic")
     cube = open_golden(basic / "out_default" / "DATACUBE_FINAL.fits")
     path = tmp_path / "filters.fits"
     open_golden(basic / "filter_list.fits").writeto(path, output_verify="ignore")

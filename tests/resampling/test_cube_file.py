@@ -9,7 +9,6 @@ from product_helpers import (
     FLUX,
     Grid,
     assert_same_cards,
-    golden_folder,
     grid_of,
     open_golden,
     pixel_grid,
@@ -20,6 +19,7 @@ from product_helpers import (
 from muse_core.framework.products import sign
 from muse_core.resampling.cube_cards import data_unit_text, variance_unit_text
 from muse_core.resampling.cube_file import CubeReader, CubeWriter
+from tests.golden import golden_set
 
 pytestmark = pytest.mark.unit
 
@@ -141,11 +141,12 @@ def test_astropy_reads_the_world_coordinates(tmp_path):
 
 @pytest.mark.filterwarnings("ignore::astropy.units.UnitsWarning")  # about the two slashes in BUNIT
 def test_mpdaf_reads_the_cube(tmp_path):
-    mpdaf_obj = pytest.importorskip("mpdaf.obj")
+    from mpdaf.obj import Cube
+
     grid = Grid()
     data, stat = random_cube(grid)
     write(tmp_path / "cube.fits", grid, data, stat)
-    cube = mpdaf_obj.Cube(str(tmp_path / "cube.fits"))
+    cube = Cube(str(tmp_path / "cube.fits"))
     np.testing.assert_array_equal(cube.data.filled(np.nan), data)
     np.testing.assert_array_equal(np.where(cube.mask, np.nan, cube.var.filled(np.nan)), stat)
     assert cube.wave.coord(2) == pytest.approx(6002.5)
@@ -164,9 +165,11 @@ def test_pixel_grid_headers(tmp_path):
     assert header["CTYPE1"] == "PIXEL"
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(("run", "sdp"), [("basic/out_default", False), ("multi/out_sdpCube", True)])
 def test_golden_headers_and_sums(tmp_path, run, sdp):
-    golden = open_golden(golden_folder() / run / "DATACUBE_FINAL.fits")
+    name, folder = run.split("/")
+    golden = open_golden(golden_set(f"scipost_{name}") / folder / "DATACUBE_FINAL.fits")
     grid = grid_of(golden["DATA"].header)
     with CubeWriter(tmp_path / "cube.fits", primary(), grid, FLUX, "SYNTH", sdp=sdp) as cube:
         for k in range(grid.nz):

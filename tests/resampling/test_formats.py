@@ -8,7 +8,6 @@ from product_helpers import (
     FLUX,
     Grid,
     assert_same_cards,
-    golden_folder,
     grid_of,
     open_golden,
     primary,
@@ -20,6 +19,7 @@ from muse_core.resampling.cube_file import CubeReader, CubeWriter
 from muse_core.resampling.euro3d import ByteSum, Euro3DGroup, first_finite_planes, write_euro3d
 from muse_core.resampling.filter_extensions import MISSING, filter_extension
 from muse_core.resampling.grid import OutputGrid
+from tests.golden import golden_set
 
 pytestmark = pytest.mark.unit
 
@@ -167,8 +167,9 @@ def test_images_in_cubes(tmp_path, cube):
         np.testing.assert_array_equal(hdus["Narrow_DQ"].data, np.where(empty, MISSING, 0))
 
 
+@pytest.mark.golden
 def test_golden_euro3d(tmp_path):
-    basic = golden_folder() / "basic"
+    basic = golden_set("scipost_basic")
     golden = open_golden(basic / "out_xEuro3D" / "DATACUBE_FINAL.fits")
     open_golden(basic / "out_default" / "DATACUBE_FINAL.fits").writeto(tmp_path / "cube.fits")
     open_golden(basic / "filter_list.fits").writeto(tmp_path / "filters.fits")

@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 from astropy.io import fits
-from product_helpers import FLUX, Grid, golden_folder, grid_of, open_golden, pixel_grid, primary
+from product_helpers import FLUX, Grid, grid_of, open_golden, pixel_grid, primary
 
 from muse_core.resampling.collapse import FilterSet, white_filter
 from muse_core.resampling.phase3 import (
@@ -24,6 +24,7 @@ from muse_core.resampling.phase3 import (
     strehl_fwhm,
     zero_point,
 )
+from tests.golden import golden_set
 
 pytestmark = pytest.mark.unit
 
@@ -195,8 +196,9 @@ def test_cards_go_before_the_eso_keywords():
     assert header["RA"] == 2.0
 
 
+@pytest.mark.golden
 def test_golden_keywords():
-    multi = golden_folder() / "multi"
+    multi = golden_set("scipost_multi")
     golden = open_golden(multi / "out_sdpCube" / "DATACUBE_FINAL.fits")
     headers = [open_golden(multi / f"PIXTABLE_OBJECT_{i:04d}-12.fits")[0].header for i in (1, 2)]
     grid = grid_of(golden["DATA"].header)

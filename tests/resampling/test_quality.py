@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 import numpy as np
 import pytest
-from product_helpers import Grid, golden_folder, grid_of, open_golden, pixel_grid
+from product_helpers import Grid, grid_of, open_golden, pixel_grid
 
 from muse_core.resampling.cube_cards import plane_wavelengths
 from muse_core.resampling.quality import (
@@ -14,6 +14,7 @@ from muse_core.resampling.quality import (
     source_cards,
     source_mask,
 )
+from tests.golden import golden_set
 
 pytestmark = pytest.mark.unit
 
@@ -154,9 +155,11 @@ RUNS = [
 ]
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize("run", RUNS)
 def test_golden_keywords(run):
-    golden = open_golden(golden_folder() / run / "DATACUBE_FINAL.fits")
+    name, folder = run.split("/")
+    golden = open_golden(golden_set(f"scipost_{name}") / folder / "DATACUBE_FINAL.fits")
     grid = grid_of(golden["DATA"].header)
     k = quality_plane(grid.nz)
     cards = qc_from_plane(golden["DATA"].data[k], plane_wavelengths(grid)[k], pixel_steps_arcsec(grid))

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 from astropy.io import fits
-from product_helpers import FLUX, assert_same_cards, golden_folder, open_golden, primary
+from product_helpers import FLUX, assert_same_cards, open_golden, primary
 
 from muse_core.data.block import Block
 from muse_core.resampling.stacked import (
@@ -13,6 +13,7 @@ from muse_core.resampling.stacked import (
     stacked_slab,
     write_stacked,
 )
+from tests.golden import golden_set
 
 pytestmark = pytest.mark.unit
 
@@ -152,8 +153,9 @@ def test_column_width():
     assert column_step(1.0, 2.0, celestial=False) == 2.0
 
 
+@pytest.mark.golden
 def test_golden_image(tmp_path):
-    folder = golden_folder() / "basic"
+    folder = golden_set("scipost_basic")
     combined = open_golden(folder / "out_default" / "PIXTABLE_COMBINED.fits")
     golden = open_golden(folder / "out_default" / "OBJECT_RESAMPLED.fits")["DATA"]
 

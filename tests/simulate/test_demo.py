@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The demonstration from end to end: simulate, reduce, draw."""
 
-import importlib.util
-
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -11,7 +9,6 @@ from muse_core.tools import main
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("mpdaf") is None, reason="the demonstration needs mpdaf's data")
 def test_demo_makes_a_cube_images_and_a_picture(tmp_path, monkeypatch, capsys):
     for name in ("MUSE_DEMO", "MUSE_CALIB_DB"):
         monkeypatch.setenv(name, "")  # the demonstration sets them; put back after the test

@@ -22,7 +22,6 @@ from muse_core.simulate.scipost import simulate_scipost
 from muse_core.simulate.static_set import filter_curves, write_static_set, zero_points
 
 pytestmark = pytest.mark.unit
-needs_mpdaf = pytest.mark.skipif(importlib.util.find_spec("mpdaf") is None, reason="mpdaf is not installed")
 
 
 def write_cube(path, data, **cards):
@@ -69,7 +68,6 @@ def test_scene_cube_reaches_the_detector_with_its_flux(tmp_path):
     assert np.ptp(value[inner]) / value[inner].mean() < 0.01
 
 
-@needs_mpdaf
 def test_real_fields():
     cube = realscenes.abell478((7095.0, 7325.0))
     spectrum = cube.data[:, 15:25, 17:27].sum(axis=(1, 2))
