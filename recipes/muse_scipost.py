@@ -3,6 +3,12 @@
 
 from muse_core.framework import Defects, Input, Param, Product, RecipeSpec
 from muse_core.framework.defects import CUBE, PRODUCTS, ROWS, SKY
+from muse_core.framework.kinds import FloatList, Words
+from muse_core.framework.variables import Variable
+
+SAVE = ("cube", "autocal", "raman", "skymodel", "individual", "positioned", "combined", "stacked")
+REFRACTIVE_INDICES = ("Filippenko", "Owens", "Edlen", "Ciddor")
+
 
 RECIPE = RecipeSpec(
     name="muse_scipost",
@@ -26,6 +32,7 @@ RECIPE = RecipeSpec(
                 "individual (reduced table of each exposure), positioned (the same in RA and DEC), combined "
                 "(all in one table), stacked (2D image of all slices)."
             ),
+            kind=Words(SAVE),
         ),
         Param(
             "resample",
@@ -37,13 +44,15 @@ RECIPE = RecipeSpec(
             "dx",
             0.0,
             help="Step in x [arcsec, or pixel without astrometry]; 0: 0.2 (WFM), 0.025 (NFM), 1 pixel.",
+            low=0.0,
         ),
         Param(
             "dy",
             0.0,
             help="Step in y [arcsec, or pixel without astrometry]; 0: 0.2 (WFM), 0.025 (NFM), 1 pixel.",
+            low=0.0,
         ),
-        Param("dlambda", 0.0, help="Step in wavelength [Angstrom]; 0: 1.25 Angstrom."),
+        Param("dlambda", 0.0, help="Step in wavelength [Angstrom]; 0: 1.25 Angstrom.", low=0.0),
         Param(
             "crtype",
             "median",
@@ -61,6 +70,8 @@ RECIPE = RecipeSpec(
                 "Size of the dropped pixel of the drizzle method: one value, two (spatial, spectral), or "
                 "three (x, y, spectral)."
             ),
+            kind=FloatList(1, 3, fallback=(0.6, 0.6, 0.6)),
+            above=0.0,
         ),
         Param("ld", 1, help="Distance in voxels over which rows contribute (all methods but nearest)."),
         Param(
@@ -82,6 +93,7 @@ RECIPE = RecipeSpec(
             "filter",
             "white",
             help="Filters of the images, comma separated; names are extensions of FILTER_LIST.",
+            kind=Words(),
         ),
         Param(
             "autocalib",
@@ -134,6 +146,8 @@ RECIPE = RecipeSpec(
             "15.,15.",
             hidden=True,
             help="Cosmic-ray limits of the sky step: for the cube and for the spectrum [sigma].",
+            kind=FloatList(2, fallback=(15.0, 0.0)),
+            low=0.0,
         ),
         Param(
             "rvcorr",
@@ -142,6 +156,63 @@ RECIPE = RecipeSpec(
             help="Velocity frame of the wavelengths: barycentre, Sun, centre of the Earth, or as observed.",
         ),
         Param("astrometry", True, help="Put the data on the sky; false leaves a cube in pixel coordinates."),
+        Param(
+            "dar_method",
+            "Filippenko",
+            choices=REFRACTIVE_INDICES,
+            help="Formula of the refractive index of air.",
+            ours=True,
+            variable=Variable.choice("MUSE_DAR_CORRECT_METHOD", REFRACTIVE_INDICES),
+        ),
+        Param(
+            "superflat_pos",
+            "none",
+            help="RA, DEC and derotator angle [deg] in place of those in the headers, for superflats.",
+            kind=FloatList(3, 3, nothing=("none",)),
+            finite=True,
+            ours=True,
+            variable=Variable.text("MUSE_SUPERFLAT_POS"),
+        ),
+        Param(
+            "table_layout",
+            "image",
+            choices=("image", "table"),
+            help="Pixel tables as one image extension per column, or as one binary table.",
+            ours=True,
+            variable=Variable("MUSE_PIXTABLE_SAVE_AS_TABLE", lambda _: "table"),
+        ),
+        Param(
+            "collapse_use_variance",
+            False,
+            help="Weight the planes of an image with the inverse variance.",
+            ours=True,
+            variable=Variable.whole_number("MUSE_COLLAPSE_USE_VARIANCE"),
+        ),
+        Param(
+            "collapse_pixtable",
+            False,
+            help="Make the images from the pixel tables instead of the cube.",
+            ours=True,
+            variable=Variable.whole_number("MUSE_COLLAPSE_PIXTABLE"),
+        ),
+        Param(
+            "autocal_exclude_raman",
+            0.0,
+            help="Leave out this much on both sides of Raman peaks in the autocalibration [Angstrom].",
+            low=0.0,
+            finite=True,
+            ours=True,
+            variable=Variable.positive_number(
+                "MUSE_AUTOCAL_EXCLUDE_RAMAN", "is no positive number of Angstrom"
+            ),
+        ),
+        Param(
+            "sky_continuum_from_rows",
+            False,
+            help="Sky continuum from the rows between the lines, for LSF_PROFILE images, too.",
+            ours=True,
+            variable=Variable.switch("MUSE_SKY_CONTINUUM_FROM_ROWS"),
+        ),
     ),
     inputs=(
         Input("PIXTABLE_OBJECT", "RAW", min=1, max=None, help="Pixel tables of the science object"),
@@ -207,42 +278,42 @@ RECIPE = RecipeSpec(
 
 
 def run(frames, p, ctx):
-    from muse_core.postproc import stages as optional
+    from muse_core.postproc.combination.checks import check_combination
     from muse_core.postproc.combination.combine import combine
-    from muse_core.postproc.cube import make_cube as final
-    from muse_core.postproc.exposure import products as steps
-    from muse_core.postproc.inputs.calibrations import check_settings, load_calibrations, sort_exposures
-    from muse_core.postproc.inputs.slice_calibrations import load_slice_calibrations, warn_without_lasers
+    from muse_core.postproc.combination.pixel_table import save_combined
+    from muse_core.postproc.cube.calibrations import load as load_for_cube
+    from muse_core.postproc.cube.make_cube import make_cube
+    from muse_core.postproc.exposure.products import log_exposure, save_positioned, save_reduced
+    from muse_core.postproc.inputs.calibration_frames import CalibrationFrames
+    from muse_core.postproc.inputs.exposures import open_tables, sort_exposures
+    from muse_core.postproc.settings import check_settings
+    from muse_core.postproc.stages import CORRECTIONS, POSITION, Inputs, prepare
 
-    settings = check_settings(p, ctx)
-    calib = load_calibrations(frames, p, settings, ctx)
-    extra = load_slice_calibrations(frames, p, calib, ctx)
-    exposures = sort_exposures(frames["PIXTABLE_OBJECT"], p, ctx)
-    ctx.problems.raise_if_any()
-    warn_without_lasers(extra, exposures, ctx)
+    check_settings(p, ctx)
+    calibrations = CalibrationFrames(frames, ctx)
+    tables = open_tables(frames["PIXTABLE_OBJECT"], ctx)
+    corrections, position = (
+        prepare(stages, Inputs(p, calibrations, tables), ctx) for stages in (CORRECTIONS, POSITION)
+    )
+    for_cube = load_for_cube(calibrations, p, ctx)
+    exposures = sort_exposures(tables, p, ctx)
+    check_combination(exposures, p, ctx)
 
-    positions = []
     for exposure in exposures:
-        steps.log_exposure(exposure, ctx.log)
-        optional.multiply_flat_spectrum(exposure, calib, ctx)
-        steps.correct_refraction(exposure, p, ctx)
-        optional.check_refraction(exposure, p, ctx)
-        steps.calibrate_flux(exposure, calib, ctx)
-        optional.subtract_raman(exposure, p, settings, extra, ctx)
-        white = optional.autocalibrate(exposure, p, settings, calib, extra, ctx)
-        optional.subtract_sky(exposure, p, settings, calib, ctx, white)
-        optional.flag_cosmic_rays(exposure, white)
-        steps.correct_velocity(exposure, p.rvcorr, ctx)
-        if p.astrometry:
-            steps.apply_world_coordinates(exposure, calib, ctx)
-        steps.save_pending(exposure, calib, ctx)
-        steps.save_reduced(exposure, settings, calib, ctx)
-        if p.astrometry:
-            positions.append(steps.position_on_sky(exposure, calib, ctx))
-        steps.save_positioned(exposure, positions, settings, calib, ctx)
+        log_exposure(exposure, ctx.log)
+        for correction in corrections:
+            correction.correct(exposure, p, ctx)
+        save_reduced(exposure, calibrations.used.all, p, ctx)
+        for correction in position:
+            correction.correct(exposure, p, ctx)
+        save_positioned(exposure, calibrations.used.all, p, ctx)
 
-    combination = combine(exposures, positions, calib, frames["PIXTABLE_OBJECT"], p, ctx)
-    if "cube" in settings.save:
-        final.make_cube(combination, calib, settings, p, ctx)
-    final.save_combined(combination, settings, ctx)
-    final.save_stacked(combination, settings, p, ctx)
+    combination = combine(exposures, frames["PIXTABLE_OBJECT"], calibrations.used, p, ctx)
+    if "cube" in p.save:
+        make_cube(combination, for_cube, p, ctx)
+    if "combined" in p.save:
+        save_combined(combination, p, ctx)
+    if "stacked" in p.save:
+        from muse_core.postproc.cube.stacked_slices import save_stacked
+
+        save_stacked(combination, p, ctx)

@@ -80,6 +80,7 @@ STOREYS = {
     "muse_core.postproc": (
         "settings",
         "exposure",
+        "inputs",
         "flatfield",
         "flux",
         "refraction",
@@ -92,22 +93,12 @@ STOREYS = {
         "raman",
         "combination",
         "cube",
-        "inputs",
         "stages",
     ),
 }
 
 # what the rearrangement has not reached yet: (room, room that it imports), and files in a circle
-WAITING_ARROWS = {
-    ("muse_core.postproc.exposure", "muse_core.postproc.astrometry"),
-    ("muse_core.postproc.exposure", "muse_core.postproc.flux"),
-    ("muse_core.postproc.exposure", "muse_core.postproc.inputs"),
-    ("muse_core.postproc.exposure", "muse_core.postproc.refraction"),
-    ("muse_core.postproc.exposure", "muse_core.postproc.velocity"),
-    ("muse_core.postproc.sky", "muse_core.postproc.inputs"),
-    ("muse_core.postproc.combination", "muse_core.postproc.inputs"),
-    ("muse_core.postproc.cube", "muse_core.postproc.inputs"),
-}
+WAITING_ARROWS: set[tuple[str, str]] = set()
 WAITING_CIRCLES = [{"muse_core.resampling.cluster", "muse_core.resampling.slabs"}]
 WAITING_STYLE = ("imphot",)
 

@@ -265,6 +265,13 @@ class Defects:
         ours="merged without scaling, with a warning",
     )
 
+    skipped_without_a_word: bool = _defect(
+        CUBE,
+        "corrections that are not made (no response curve, no lasers, narrow field, ...)",
+        c="a line in the log at most",
+        ours="also in the headers of the products (`ESO DRS MUSE SKIPPED ...`)",
+    )
+
     # --- products of the cube ------------------------------------------------------------------------------
 
     pixel_noise_fixed_histogram: bool = _defect(

@@ -51,19 +51,23 @@ class FloatList:
     least, most : how many numbers there may be (most None: any number)
     fallback : what the C recipe takes if the count is wrong; () if it goes on with what is there
     needs_digits : the C recipe refuses an item that does not begin with a number (others take 0 for it)
+    nothing : texts that stand for an empty list
     """
 
     least: int = 1
     most: int | None = None
     fallback: tuple[float, ...] = ()
     needs_digits: bool = False
+    nothing: tuple[str, ...] = ()
 
     def parse(self, text: str) -> tuple[float, ...]:
         """Return the numbers.
 
-        >>> FloatList(1, 3).parse("0.8, 0.6")
-        (0.8, 0.6)
+        >>> FloatList(1, 3).parse("0.8, 0.6"), FloatList(3, 3, nothing=("none",)).parse("none")
+        ((0.8, 0.6), ())
         """
+        if text.strip() in self.nothing:
+            return ()
         values = []
         for word in text.split(","):
             try:

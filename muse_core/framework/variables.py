@@ -55,6 +55,16 @@ class Variable:
         return cls(name, read)
 
     @classmethod
+    def positive_number(cls, name: str, hint: str = "") -> Variable:
+        """Return a variable that begins with a number above 0 (the rest of the text does not count)."""
+
+        def read(text: str) -> float | None:
+            match = re.match(r"\s*\+?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text)
+            return (float(match.group()) or None) if match else None
+
+        return cls(name, read, hint)
+
+    @classmethod
     def text(cls, name: str) -> Variable:
         """Return a variable whose text is the value."""
         return cls(name, lambda text: text.strip() or None)

@@ -1,78 +1,128 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Steps that only some runs ask for: their modules are imported when one is asked for, not in every run."""
+"""The corrections of muse_scipost, in the order of its documentation.
+
+A line of the table names the module of a correction, which is imported only in runs that ask for it: half of
+a small run is imports. The module has two functions:
+
+    load(frames, p, ctx)                        reads its calibrations (may be absent)
+    correct(exposure, calibrations, p, ctx)     fits it; returns what is to be applied to the rows (a
+                                                `Correction`), why it is not made (`Skipped`), or None
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from muse_core.postproc.exposure.correction import Skipped
 
 if TYPE_CHECKING:
-    from muse_core.framework import ParamValues, RunContext
+    from types import ModuleType
+
+    from muse_core.data.pixtable import PixelTableFile
+    from muse_core.framework import Frame, ParamValues, RunContext
     from muse_core.postproc.exposure.reduction import Reduction
-    from muse_core.postproc.inputs.calibrations import Calibrations, Settings
-    from muse_core.postproc.inputs.slice_calibrations import SliceCalibrations
-    from muse_core.postproc.white_light.image import WhiteImage
+    from muse_core.postproc.inputs.calibration_frames import CalibrationFrames
 
 
-def multiply_flat_spectrum(exposure: Reduction, calib: Calibrations, ctx: RunContext) -> None:
-    """Multiply the data by the smoothed flat-field spectrum, if the tables have one."""
-    if any(table.flat_field is not None for table in exposure.exposure.files):
-        from muse_core.postproc.flatfield import step as flat_step
+@dataclass(frozen=True)
+class Inputs:
+    """What decides which corrections a run asks for: parameters, calibration frames, pixel tables."""
 
-        flat_step.multiply_flat_spectrum(exposure, calib, ctx)
-
-
-def check_refraction(exposure: Reduction, p: ParamValues, ctx: RunContext) -> None:
-    """Measure the residual refraction (darcheck=check) and take it out (darcheck=correct)."""
-    if p.darcheck != "none":
-        from muse_core.postproc.refraction import check_step as darcheck_step
-
-        darcheck_step.check_refraction(exposure, p, ctx)
+    p: ParamValues
+    frames: CalibrationFrames
+    tables: Sequence[tuple[Frame, PixelTableFile]]
 
 
-def subtract_raman(
-    exposure: Reduction, p: ParamValues, settings: Settings, extra: SliceCalibrations, ctx: RunContext
-) -> None:
-    """Fit and subtract the Raman light, if there are RAMAN_LINES."""
-    if extra.raman_lines is not None:
-        from muse_core.postproc.raman import step as raman_step
+@dataclass(frozen=True)
+class Stage:
+    """One line of the table.
 
-        raman_step.subtract_raman(exposure, p, settings, extra.raman_lines, extra.lsf, ctx)
+    Parameters
+    ----------
+    title : as the documentation calls it
+    module : where it is
+    asked : tells whether a run asks for it
+    function : the one of the module that corrects
+    """
 
-
-def autocalibrate(
-    exposure: Reduction,
-    p: ParamValues,
-    settings: Settings,
-    calib: Calibrations,
-    extra: SliceCalibrations,
-    ctx: RunContext,
-) -> WhiteImage | None:
-    """Calibrate the slices against each other; return the white-light image if one was made."""
-    if p.autocalib == "none":
-        return None
-    from muse_core.postproc.autocalibration import step as slice_steps
-
-    return slice_steps.autocalibrate(exposure, p, settings, calib, extra.factors, ctx)
+    title: str
+    module: str
+    asked: Callable[[Inputs], bool] = lambda _: True
+    function: str = "correct"
 
 
-def subtract_sky(
-    exposure: Reduction,
-    p: ParamValues,
-    settings: Settings,
-    calib: Calibrations,
-    ctx: RunContext,
-    white: WhiteImage | None,
-) -> None:
-    """Subtract the sky by the method asked for; an image that the autocalibration has made is kept."""
-    if p.skymethod != "none" or white is not None:
-        from muse_core.postproc.sky import step as night_sky
+CORRECTIONS = (
+    Stage(
+        "flat-field spectrum",
+        "muse_core.postproc.flatfield.step",
+        lambda run: any(table.flat_field is not None for _, table in run.tables),
+    ),
+    Stage("atmospheric refraction", "muse_core.postproc.refraction.step"),
+    Stage(
+        "residual refraction",
+        "muse_core.postproc.refraction.check_step",
+        lambda run: run.p.darcheck != "none",
+    ),
+    Stage("flux calibration", "muse_core.postproc.flux.step"),
+    Stage(
+        "Raman light",
+        "muse_core.postproc.raman.step",
+        lambda run: bool(run.frames["RAMAN_LINES"]),
+    ),
+    Stage(
+        "autocalibration",
+        "muse_core.postproc.autocalibration.step",
+        lambda run: run.p.autocalib != "none" or bool(run.frames["AUTOCAL_FACTORS"]),
+    ),
+    Stage(
+        "sky subtraction",
+        "muse_core.postproc.sky.step",
+        lambda run: run.p.skymethod != "none" or run.p.autocalib == "deepfield",
+    ),
+    Stage(
+        "cosmic rays of the autocalibration",
+        "muse_core.postproc.autocalibration.step",
+        lambda run: run.p.autocalib == "deepfield",
+        function="flag",
+    ),
+    Stage("radial velocity", "muse_core.postproc.velocity.step"),
+    Stage("astrometry", "muse_core.postproc.astrometry.step"),
+)
+"""What is done to each exposure before its reduced table is saved."""
 
-        night_sky.subtract_sky(exposure, p, settings, calib, ctx, white)
+POSITION = (Stage("position on the sky", "muse_core.postproc.astrometry.step", function="place"),)
+"""What is done after that."""
 
 
-def flag_cosmic_rays(exposure: Reduction, white: WhiteImage | None) -> None:
-    """Flag the cosmic rays that the autocalibration has found."""
-    if white is not None:
-        from muse_core.postproc.autocalibration import step as slice_steps
+@dataclass(frozen=True)
+class ReadyStage:
+    """A stage with its module and its calibrations."""
 
-        slice_steps.flag_cosmic_rays(exposure, white)
+    stage: Stage
+    module: ModuleType
+    calibrations: Any
+
+    def correct(self, exposure: Reduction, p: ParamValues, ctx: RunContext) -> None:
+        """Fit the correction of one exposure and add it to its chain, or say why it is not made."""
+        result = getattr(self.module, self.stage.function)(exposure, self.calibrations, p, ctx)
+        if isinstance(result, Skipped):
+            exposure.skip(result)
+        elif result is not None:
+            exposure.add(result)
+
+
+def prepare(stages: Iterable[Stage], run: Inputs, ctx: RunContext) -> list[ReadyStage]:
+    """Import the corrections that a run asks for and load their calibrations.
+
+    What is wrong with the calibrations is noted in ``ctx.problems``.
+    """
+    ready = []
+    for stage in stages:
+        if stage.asked(run):
+            module = import_module(stage.module)
+            load = getattr(module, "load", None)
+            ready.append(ReadyStage(stage, module, load(run.frames, run.p, ctx) if load else None))
+    return ready

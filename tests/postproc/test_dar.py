@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
+import dataclasses
+
 import numpy as np
 import pytest
 from postproc_golden import golden, load_table
 
+from muse_core.postproc.exposure.row_limits import RowLimits
 from muse_core.postproc.refraction.dar import (
     SKIPPED_CARD,
     apply_dar,
@@ -157,7 +160,8 @@ def test_method_is_chosen_by_the_environment(monkeypatch):
 
 @pytest.mark.unit
 def test_header_cards():
-    cards = fit_dar(HEADER, 7000.0).cards((1.0, 2.0, 3.0, 4.0))
+    limits = RowLimits((1.0, 2.0), (3.0, 4.0), (4800.0, 9300.0), (1, 24), (1, 48))
+    cards = dataclasses.replace(fit_dar(HEADER, 7000.0), before=limits).cards()
     assert cards[0][:2] == ("ESO DRS MUSE PIXTABLE DAR CORRECT", 7000.0)
     assert cards[4][:2] == ("ESO DRS MUSE PIXTABLE PREDAR LIMITS YHI", 4.0)
 
@@ -195,11 +199,13 @@ def test_bit_identical_to_the_c_pipeline(method, run):
     header, table = load_table(golden("refraction", "PIXTABLE_OBJECT_0001-10.fits"))
     product, peer = load_table(golden("refraction", f"out_{run}", "PIXTABLE_REDUCED_0001.fits"))
     before = table["xpos"].copy()
-    limits = (before.min(), before.max(), table["ypos"].min(), table["ypos"].max())
-    model = fit_dar(header, 7000.0, method=method, compat=True)
+    limits = RowLimits(
+        (before.min(), before.max()), (table["ypos"].min(), table["ypos"].max()), (0, 0), (0, 0), (0, 0)
+    )
+    model = dataclasses.replace(fit_dar(header, 7000.0, method=method, compat=True), before=limits)
     apply_dar(table["xpos"], table["ypos"], table["lambda"], model)
     np.testing.assert_array_equal(table["xpos"], peer["xpos"])
     np.testing.assert_array_equal(table["ypos"], peer["ypos"])
     assert np.ptp(table["xpos"] - before) > 4.0
-    for key, value, _ in model.cards(limits):
+    for key, value, _ in model.cards():
         assert product[key] == pytest.approx(value, rel=1e-6)  # limits are written with 7 digits

@@ -144,8 +144,8 @@ def test_too_few_centroids(caplog):
 @pytest.mark.unit
 def test_header_cards():
     model = fit_dar_check(track_of(STARS), 7000.0, corrected=True)
-    assert [card[0] for card in model.cards(applied=True)] == [
+    assert [card[0] for card in model.cards()] == [
         "ESO DRS MUSE PIXTABLE DAR CHECK",
         "ESO DRS MUSE PIXTABLE DAR CORRECT RESIDUAL",
     ]
-    assert len(model.cards(applied=False)) == 1
+    assert len(model.check_cards()) == 1

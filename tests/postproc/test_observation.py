@@ -8,9 +8,9 @@ from muse_core.data.header_values import get_float, is_narrow_field, uses_laser_
 from muse_core.postproc.exposure.pointing import (
     airmass,
     airmass_at,
-    overridden_pointing,
     parallactic_angle,
     position_angle,
+    replaced_pointing,
 )
 
 POINTING = {"RA": 150.0, "DEC": -24.6, "LST": 36000.0, "EXPTIME": 0.0, "ESO TEL GEOLAT": -24.6}
@@ -110,12 +110,6 @@ def test_instrument_modes():
 
 
 @pytest.mark.unit
-def test_pointing_from_the_environment(monkeypatch, caplog):
-    monkeypatch.delenv("MUSE_SUPERFLAT_POS", raising=False)
-    assert overridden_pointing() == {}
-    monkeypatch.setenv("MUSE_SUPERFLAT_POS", "10.5,-20,30")
-    assert overridden_pointing() == {"RA": 10.5, "DEC": -20.0, "ESO INS DROT POSANG": 30.0}
-    assert "Overriding" in caplog.text
-    monkeypatch.setenv("MUSE_SUPERFLAT_POS", "10.5,-20")
-    with pytest.raises(ValueError, match="three numbers"):
-        overridden_pointing()
+def test_replaced_pointing():
+    assert replaced_pointing(()) == {}
+    assert replaced_pointing((10.5, -20.0, 30.0)) == {"RA": 10.5, "DEC": -20.0, "ESO INS DROT POSANG": 30.0}

@@ -7,10 +7,12 @@ from postproc_golden import golden, load_columns, load_table, ulps
 
 from muse_core.postproc.astrometry.position import (
     OffsetRow,
-    apply_common_reference,
     apply_flux_scale,
     apply_position,
+    fit_common_reference,
     fit_position,
+    scale_rows,
+    shift_rows,
 )
 from muse_core.postproc.astrometry.projection import (
     apply_astrometry,
@@ -19,7 +21,7 @@ from muse_core.postproc.astrometry.projection import (
     fit_astrometry,
 )
 from muse_core.postproc.combination.weights import fit_weights, mean_strehl
-from muse_core.postproc.exposure.ifu_scales import apply_ifu_scale, fit_ifu_scales, is_merged
+from muse_core.postproc.exposure.ifu_scales import fit_ifu_scales, is_merged
 from muse_core.postproc.exposure.pointing import airmass
 from muse_core.postproc.flux.calibration import apply_flux, fit_flux
 from muse_core.postproc.refraction.dar import apply_dar, fit_dar
@@ -111,7 +113,12 @@ def test_offsets_and_flux_scale_are_found_by_date():
     data, stat = np.float32([2.0]), np.float32([4.0])
     apply_flux_scale(data, stat, model)
     np.testing.assert_allclose([data[0], stat[0]], [2.1, 4.0 * 1.05**2], rtol=1e-7)
-    assert [card[0].rsplit(" ", 1)[1] for card in model.cards(2)] == ["DRA", "DDEC", "DATE-OBS", "SCALE2"]
+    assert [card[0].rsplit(" ", 1)[1] for card in model.offset_cards(2)] == [
+        "DRA",
+        "DDEC",
+        "SCALE2",
+        "DATE-OBS",
+    ]
 
 
 @pytest.mark.unit
@@ -119,15 +126,16 @@ def test_exposure_without_offset(caplog):
     model = fit_position(HEADER, [OffsetRow("2000-01-01T00:00:00", 1.0, 1.0)])
     assert (model.crval1, model.crval2, model.flux_scale, model.offset) == (150.1, -30.2, 1.0, None)
     assert "No entry" in caplog.text
-    assert model.cards(1) == []
+    assert model.offset_cards(1) == []
 
 
 @pytest.mark.unit
 def test_common_reference():
     first, second = fit_position(HEADER), fit_position(HEADER | {"RA": 150.2, "DEC": -30.3})
-    x, y = np.float32([0.0]), np.float32([0.0])
-    apply_common_reference(x, y, second, first)
-    np.testing.assert_allclose([x[0], y[0]], [0.1, -0.1], rtol=1e-5)
+    shift = fit_common_reference(second, first)
+    np.testing.assert_allclose([shift.dx, shift.dy], [0.1, -0.1], rtol=1e-5)
+    west, east = fit_position(HEADER | {"RA": 359.9}), fit_position(HEADER | {"RA": 0.1})
+    np.testing.assert_allclose(fit_common_reference(east, west).dx, 0.2)
 
 
 @pytest.mark.unit
@@ -188,7 +196,7 @@ def test_mean_strehl():
 def reduce_exposure(files, folder, *, solution=None, telluric=None, offsets=None):
     headers, tables = zip(*(load_table(golden(folder, name)) for name in files), strict=True)
     for table, factor in zip(tables, fit_ifu_scales(headers), strict=True):
-        apply_ifu_scale(table["data"], table["stat"], factor)
+        scale_rows(table["data"], table["stat"], factor)
     table = {name: np.concatenate([part[name] for part in tables]) for name in tables[0]}
     header = headers[0]
     limits = tuple(float(v) for k in ("xpos", "ypos") for v in (table[k].min(), table[k].max()))
@@ -253,7 +261,8 @@ def test_whole_chain_of_two_exposures():
         product, peer = load_table(golden("multi", "out_fwhm", f"PIXTABLE_POSITIONED_000{k}.fits"))
         assert_same(table, peer, product)
         first = first or pole
-        apply_common_reference(table["xpos"], table["ypos"], pole, first)
+        shift = fit_common_reference(pole, first)
+        shift_rows(table["xpos"], table["ypos"], shift.dx, shift.dy)
         headers.append(header)
         parts.append(table)
     weights = fit_weights(headers, "fwhm").weights

@@ -193,12 +193,12 @@ def test_continuum_holds_no_object_light(tmp_path):
 
 @pytest.mark.law
 def test_continuum_does_not_depend_on_threads_or_chunks(empty_fields, tmp_path, monkeypatch):
-    from muse_core.postproc.exposure import reduction
+    from muse_core.postproc.exposure import chain
 
     frames = empty_fields["table"].frames(without=("SKY_CONTINUUM",))
     found = []
     for threads, rows in ((1, 1 << 19), (4, 1 << 12)):
-        monkeypatch.setattr(reduction, "CHUNK_ROWS", rows)
+        monkeypatch.setattr(chain, "CHUNK_ROWS", rows)
         out = tmp_path / str(threads)
         out.mkdir()
         run_recipe("muse_scipost", frames, SKY, workdir=out, threads=threads)

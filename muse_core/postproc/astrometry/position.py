@@ -7,10 +7,12 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numba import njit
 
+from muse_core.data.block import Block
 from muse_core.data.elementary_functions import (
     HALF_PI,
     HALF_PI_REST,
@@ -22,6 +24,7 @@ from muse_core.data.elementary_functions import (
     small_sine,
 )
 from muse_core.data.header_values import Header, get_float, get_str
+from muse_core.postproc.astrometry.projection import WCS_STATE
 
 _DEG = 180.0 / math.pi
 _FAST_RAD = np.float32(0.9 * SMALL)
@@ -44,6 +47,10 @@ class OffsetRow:
 class PositionModel:
     """Pole of one exposure and what is needed to combine it with others."""
 
+    name: ClassVar[str] = "position"
+    moves: ClassVar[bool] = True
+    stretch: ClassVar[float] = 1.0
+
     crval1: float
     crval2: float
     """Celestial position of the native pole [deg], offset included."""
@@ -52,27 +59,60 @@ class PositionModel:
     offset: OffsetRow | None
     """Row of OFFSET_LIST that was used."""
 
-    def position_cards(self) -> list[tuple[str, object, str]]:
+    def apply(self, block: Block) -> None:
+        """Put the rows of a block on the sky, relative to the pole, with the flux scale of the exposure."""
+        apply_position(block.xpos, block.ypos, self)
+        apply_flux_scale(block.data, block.stat, self)
+
+    def cards(self) -> list[tuple[str, object, str]]:
         """Header cards of the final coordinates."""
         return [
             ("CRVAL1", self.crval1, ""),
             ("CRVAL2", self.crval2, ""),
-            ("ESO DRS MUSE PIXTABLE WCS", "positioned (final)", "Positioned this pixe"),
+            (WCS_STATE, "positioned (final)", "Positioned this pixel table on the sky"),
         ]
 
-    def cards(self, exposure: int) -> list[tuple[str, object, str]]:
-        """Header cards of the offsets, for exposure 1, 2, ..."""
+    def offset_cards(self, number: int) -> list[tuple[str, object, str]]:
+        """Return the keywords of the offset applied to exposure 1, 2, ..."""
         if self.offset is None:
             return []
-        prefix = f"ESO DRS MUSE OFFSET{exposure}"
+        ra, dec = self.offset.ra_offset, self.offset.dec_offset
+        head = f"ESO DRS MUSE OFFSET{number}"
         cards: list[tuple[str, object, str]] = [
-            (f"{prefix} DRA", self.offset.ra_offset, ""),
-            (f"{prefix} DDEC", self.offset.dec_offset, ""),
-            (f"{prefix} DATE-OBS", self.offset.date_obs, ""),
+            (f"{head} DRA", ra, f"[deg] (= {ra * 3600:f} arcsec) RA offset applied"),
+            (f"{head} DDEC", dec, f"[deg] (= {dec * 3600:f} arcsec) DEC offset applied"),
         ]
         if self.offset.flux_scale is not None:
-            cards.append((f"ESO DRS MUSE FLUX SCALE{exposure}", self.offset.flux_scale, ""))
+            cards.append(
+                (f"ESO DRS MUSE FLUX SCALE{number}", self.offset.flux_scale, "flux scale factor applied")
+            )
+        cards.append((f"{head} DATE-OBS", self.offset.date_obs, f"offset {number} applies to this exposure"))
         return cards
+
+
+@dataclass(frozen=True)
+class CommonReference:
+    """Shift of an exposure to the pole of the first one [deg]."""
+
+    dx: float
+    dy: float
+    name: ClassVar[str] = "reference"
+    moves: ClassVar[bool] = True
+    stretch: ClassVar[float] = 1.0
+
+    def apply(self, block: Block) -> None:
+        """Refer the rows of a block to the pole of the first exposure."""
+        shift_rows(block.xpos, block.ypos, self.dx, self.dy)
+
+    def cards(self) -> list[tuple[str, object, str]]:
+        """Nothing: the header of an exposure tells its own pole."""
+        return []
+
+
+def fit_common_reference(model: PositionModel, first: PositionModel) -> CommonReference:
+    """Return the shift of an exposure to the pole of the first one, also across right ascension 0."""
+    turn = 360.0 * round((model.crval1 - first.crval1) / 360.0)
+    return CommonReference(model.crval1 - turn - first.crval1, model.crval2 - first.crval2)
 
 
 def fit_position(
@@ -205,11 +245,6 @@ def apply_flux_scale(data, stat, model: PositionModel) -> None:  # type: ignore[
     """Multiply data (float32[n]) by the flux scale of the exposure, stat by its square, in place."""
     if model.flux_scale != 1.0:
         scale_rows(data, stat, model.flux_scale)
-
-
-def apply_common_reference(xpos, ypos, model: PositionModel, first: PositionModel) -> None:  # type: ignore[no-untyped-def]
-    """Refer the positions (float32[n]) to the pole of the first exposure, in place."""
-    shift_rows(xpos, ypos, model.crval1 - first.crval1, model.crval2 - first.crval2)
 
 
 @njit(cache=True, nogil=True)

@@ -6,14 +6,18 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numba import njit
 
+from muse_core.data.block import Block
 from muse_core.data.elementary_functions import HALF_PI, HALF_PI_REST, SMALL, small_arctangent, turn_angle
 from muse_core.data.header_values import Header, get_float, is_narrow_field
 from muse_core.postproc.exposure.pointing import position_angle
 
+WCS_STATE = "ESO DRS MUSE PIXTABLE WCS"
+"""Keyword that says how far the positions of a table are on their way to the sky."""
 Limits = tuple[float, float, float, float]
 """Smallest and largest xpos, smallest and largest ypos of an exposure."""
 
@@ -27,11 +31,19 @@ _log = logging.getLogger(__name__)
 class AstrometryModel:
     """Linear transformation from pixels to the tangent plane."""
 
+    name: ClassVar[str] = "astrometry"
+    moves: ClassVar[bool] = True
+    stretch: ClassVar[float] = 1.0
+
     cd: tuple[tuple[float, float], tuple[float, float]]
     """Effective matrix [deg/pix], rotated to the position angle of the exposure."""
     x0: float
     y0: float
     """Reference pixel, becomes CRPIX1, CRPIX2."""
+
+    def apply(self, block: Block) -> None:
+        """Project the rows of a block onto the sphere."""
+        apply_astrometry(block.xpos, block.ypos, self)
 
     def cards(self) -> list[tuple[str, object, str]]:
         """Header cards that describe the intermediate coordinates."""
@@ -46,7 +58,7 @@ class AstrometryModel:
             ("CD1_2", self.cd[0][1], ""),
             ("CD2_1", self.cd[1][0], ""),
             ("CD2_2", self.cd[1][1], ""),
-            ("ESO DRS MUSE PIXTABLE WCS", "projected (intermediate)", "Gnomonic proje"),
+            (WCS_STATE, "projected (intermediate)", "Gnomonic projection applied to this table"),
         ]
 
 

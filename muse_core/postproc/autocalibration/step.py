@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.io import fits
 
 from muse_core.data.block import Block
 from muse_core.data.header_values import seven_digits, uses_laser_guide_stars
+from muse_core.postproc.autocalibration import calibrations
 from muse_core.postproc.autocalibration.factors import (
     AutocalModel,
     SliceSums,
@@ -35,14 +37,15 @@ from muse_core.resampling.cosmics import COSMIC_RAY
 
 if TYPE_CHECKING:
     from muse_core.framework import ParamValues, RunContext
-    from muse_core.postproc.inputs.calibrations import Calibrations, Settings
+    from muse_core.postproc.autocalibration.calibrations import AutocalCalibrations
+    from muse_core.postproc.inputs.calibration_frames import CalibrationFrames
 
 
 def autocalibrate(
     reduction: Reduction,
     p: ParamValues,
-    settings: Settings,
-    calib: Calibrations,
+    settings: Any,
+    calib: Any,
     factors: AutocalModel | None,
     ctx: RunContext,
 ) -> WhiteImage | None:
@@ -97,7 +100,7 @@ def flag_cosmic_rays(reduction: Reduction, white: WhiteImage | None) -> None:
 
 
 def _deep_field(
-    reduction: Reduction, settings: Settings, calib: Calibrations, ctx: RunContext
+    reduction: Reduction, settings: Any, calib: Any, ctx: RunContext
 ) -> tuple[AutocalModel, WhiteImage | None]:
     """Return the factors, and the white-light image (none if a SKY_MASK was given)."""
     white = None
@@ -172,3 +175,24 @@ def factors_product(model: AutocalModel) -> fits.HDUList:
         for name, values in model.columns().items()
     ]
     return fits.HDUList([primary, fits.BinTableHDU.from_columns(columns)])
+
+
+def load(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> AutocalCalibrations:
+    """Read the calibrations of the autocalibration."""
+    return calibrations.load(frames, p, ctx)
+
+
+def correct(exposure: Reduction, calibrations: AutocalCalibrations, p: ParamValues, ctx: RunContext) -> None:
+    """Calibrate the slices of one exposure against each other; the white-light image is kept for the sky."""
+    bag = SimpleNamespace(  # transitional
+        sky_mask=calibrations.mask.mask,
+        astrometry=calibrations.mask.astrometry.solution,
+        offsets=calibrations.mask.astrometry.offsets,
+    )
+    settings = SimpleNamespace(save=p.save, sky_sigma=p.sky_crsigma)
+    exposure.white_image = autocalibrate(exposure, p, settings, bag, calibrations.factors, ctx)
+
+
+def flag(exposure: Reduction, calibrations: None, p: ParamValues, ctx: RunContext) -> None:
+    """Flag the cosmic rays that were found on the way."""
+    flag_cosmic_rays(exposure, exposure.white_image)

@@ -11,7 +11,7 @@ from muse_core.postproc.exposure.reduction import PIXTABLE, Reduction
 from muse_core.postproc.exposure.row_limits import RowLimits
 
 if TYPE_CHECKING:
-    from muse_core.framework import RunContext
+    from muse_core.framework import ParamValues, RunContext
 
 
 def warn_about_mixtures(members: list[Reduction], limits: list[RowLimits], ctx: RunContext) -> None:
@@ -22,18 +22,18 @@ def warn_about_mixtures(members: list[Reduction], limits: list[RowLimits], ctx: 
     limits : list of RowLimits
         of each exposure, in common coordinates
     """
-    units = {member.data_unit for member in members}
+    units = {member.product.data_unit for member in members}
     if len(units) > 1:
         ctx.log.warning("the exposures have data in different units (%s)", ", ".join(sorted(units)))
-    modes = {get_str(t.header, "ESO INS MODE") or "" for member in members for t in member.exposure.files}
+    modes = {get_str(t.header, "ESO INS MODE") or "" for member in members for t in member.chain.files.files}
     if len(modes) > 1:
         ctx.log.warning("the exposures have different instrument modes (%s)", ", ".join(sorted(modes)))
     for member in members:
-        if len(members) > 1 and f"{PIXTABLE} RVCORR" not in member.header:
+        if len(members) > 1 and f"{PIXTABLE} RVCORR" not in member.product.header:
             ctx.log.warning(
                 "Data of exposure %d (DATE-OBS=%s) was not radial-velocity corrected!",
                 member.number,
-                get_str(member.header, "DATE-OBS"),
+                get_str(member.product.header, "DATE-OBS"),
             )
     fields = separate_fields(limits)
     if len(fields) > 1:
@@ -56,20 +56,14 @@ def separate_fields(limits: list[RowLimits]) -> list[list[int]]:
     return sorted(groups)
 
 
-def check_combination(number: int, *, astrometry: bool, wanted: bool) -> None:
+def check_combination(members: list[Reduction], p: ParamValues, ctx: RunContext) -> None:
     """Refuse to combine exposures in pixel coordinates, in which they do not lie on each other.
 
-    Parameters
-    ----------
-    number : int
-        of exposures
-    astrometry : bool
-        they are put on the sky
-    wanted : bool
-        a product of all of them is asked for
+    The C recipe refuses it whatever is to be saved, and only when it has reduced all of them.
     """
-    if number > 1 and wanted and not astrometry:
+    wanted = ctx.defects.refused_after_reduction or {"cube", "combined", "stacked"}.intersection(p.save)
+    if len(members) > 1 and wanted and not p.astrometry:
         raise RecipeError(
-            f"{number} exposures cannot be combined with astrometry=false: their pixel coordinates "
+            f"{len(members)} exposures cannot be combined with astrometry=false: their pixel coordinates "
             "have nothing in common; leave astrometry on, or reduce one exposure at a time"
         )

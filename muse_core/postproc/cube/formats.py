@@ -1,41 +1,33 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Saving the final cube in each format, its images, and the image of all slices side by side.
+"""Saving the final cube in each format, and its images.
 
 What a format needs is imported when it is asked for.
 """
 
 from __future__ import annotations
 
-import math
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from muse_core.data.exposure import POSITIONS
 from muse_core.data.header_values import is_narrow_field
 from muse_core.framework.products import set_card
+from muse_core.postproc.cube.plan import resampling_of
 from muse_core.postproc.exposure.pointing import airmass, parallactic_angle
-from muse_core.postproc.exposure.reduction import CHUNK_ROWS
 from muse_core.resampling.cosmics import COSMIC_RAY
 from muse_core.resampling.cube_file import CubeWriter
-from muse_core.resampling.pipeline import in_order
 from muse_core.resampling.row_images import RowImages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from astropy.io.fits import Header
 
-    from muse_core.data.block import Block
     from muse_core.framework import ParamValues, RunContext
     from muse_core.postproc.combination.combine import Combination
-    from muse_core.postproc.exposure.reduction import Reduction
-    from muse_core.postproc.inputs.calibrations import Settings
+    from muse_core.postproc.exposure.correction import Card
     from muse_core.resampling.collapse import Filter, FilterSet
     from muse_core.resampling.grid import OutputGrid
-    from muse_core.resampling.stacked import SliceLimits
-
-Card = tuple[str, object, str]
 
 FORMAT_NAMES = {
     "Cube": "FITS cube",
@@ -98,14 +90,14 @@ def finish_cube(
     white : FilterSet
         The white-light image (sdpCube).
     """
-    unit = combination.members[0].data_unit
+    unit = combination.data_unit
     if is_euro3d(p.format):
         from muse_core.resampling.euro3d import Euro3DGroup, write_euro3d
 
         writer.finish(header)
-        first = combination.members[0].header
+        first = combination.members[0].keywords.without_replacements()
         angle = parallactic_angle(first, compat=ctx.compat)
-        group = Euro3DGroup.from_header(first, airmass(first, compat=ctx.compat), angle or 0.0)
+        group = Euro3DGroup.from_header(first.header, airmass(first, compat=ctx.compat), angle or 0.0)
         inside = images.images if p.format == "xEuro3D" else []
         write_euro3d(
             writer.path,
@@ -148,7 +140,7 @@ def _add_phase3_keywords(
     data, stat = (image.view() for image in writer.images)
     software = next((str(header[key]) for key in reversed(list(header)) if key.endswith(" PIPE ID")), "")
     cards = sdp_cards(
-        [member.header for member in combination.members],
+        [member.product.header for member in combination.members],
         grid,
         narrow_field=is_narrow_field(combination.header),
         data_unit=unit,
@@ -179,85 +171,22 @@ def image_keywords(cube_format: str) -> list[Card]:
 
 
 def images_from_rows(
-    combination: Combination, filters: list[Filter], grid: OutputGrid, settings: Settings, ctx: RunContext
+    combination: Combination, filters: Sequence[Filter], grid: OutputGrid, p: ParamValues, ctx: RunContext
 ) -> RowImages:
-    """Make the images from the rows of the exposures instead of the cube (MUSE_COLLAPSE_PIXTABLE)."""
+    """Make the images from the rows instead of the cube (parameter ``collapse_pixtable``)."""
     images = RowImages(
         filters,
         grid,
         combination.reference,
-        settings.resampling,
+        resampling_of(p),
         combination.limits.lam,
         round_as_c=ctx.defects.arc_sine_rounding,
     )
     ctx.log.info("Images are made from the pixel tables, not from the cube")
     for i, member in enumerate(combination.members):
         weight = combination.weights[i] if combination.weights else 1.0
-        for block in member.blocks():
+        for block in member.chain.blocks():
             if combination.cosmics:
                 block.dq[combination.cosmics[i].contains(block.row)] |= COSMIC_RAY
             images.add_block(block, weight)
     return images
-
-
-# --- all slices side by side ---
-
-
-def save_stacked(combination: Combination, base: Header, p: ParamValues, ctx: RunContext) -> None:
-    """Write OBJECT_RESAMPLED."""
-    from muse_core.resampling.stacked import StackedSource, column_step, stacked_layout, write_stacked
-
-    members = combination.members
-    scale, in_degrees = _column_scale(combination), ctx.defects.stacked_dx_in_degrees
-    step = column_step(scale, p.dx, combination.celestial, in_degrees=in_degrees)
-    limits = _slice_limits(members)
-    layout = stacked_layout(limits, step, combination.limits.lam, p.dlambda or 1.25)
-    sources = [
-        StackedSource(member.gather, combination.cosmics[i].contains if combination.cosmics else None)
-        for i, member in enumerate(members)
-    ]
-    ctx.log.info("Slices side by side: %d columns, %d wavelengths", layout.nx, layout.ny)
-    with ctx.stream("OBJECT_RESAMPLED", base=base, used=combination.image_frames) as product:
-        write_stacked(
-            product.path,
-            product.header,
-            sources,
-            layout,
-            members[0].data_unit,
-            rows=sum(member.exposure.rows for member in members),
-            threads=ctx.threads,
-            memory_bytes=ctx.memory_bytes,
-        )
-
-
-def _column_scale(combination: Combination) -> float:
-    """First row norm of the effective CD matrix in degrees."""
-    header = combination.header
-    scale = math.hypot(float(header.get("CD1_1", 0.0)), float(header.get("CD1_2", 0.0)))
-    if scale > 0.0:
-        return scale
-    return (0.02519 if is_narrow_field(header) else 0.2) / 3600.0
-
-
-def _slice_limits(members: list[Reduction]) -> SliceLimits:
-    """Range of positions of each slice; only steps that move rows are run."""
-    from muse_core.resampling.stacked import SliceLimits
-
-    limits = SliceLimits()
-    for member in members:
-        for block in _position_blocks(member):
-            limits.add(block.xpos, block.origin)
-    return limits
-
-
-def _position_blocks(member: Reduction) -> Iterator[Block]:
-    moving = [step for step in member.steps if step.moves]
-
-    def one(piece: tuple[int, int, int]) -> Block:
-        block = member.exposure.read_range(piece, columns=POSITIONS)
-        if len(block):
-            for step in moving:
-                step.apply(block)
-        return block
-
-    yield from in_order(one, iter(member.exposure.chunk_ranges(CHUNK_ROWS)), member.threads)

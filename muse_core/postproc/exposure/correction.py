@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from muse_core.data.block import Block
 
-Cards = list[tuple[str, object, str]]
+Card = tuple[str, object, str]
+"""Keyword, value, comment."""
 
 
 class Correction(Protocol):
@@ -37,7 +38,7 @@ class Correction(Protocol):
         """Correct a block of rows, in place, without memory of other blocks."""
         ...
 
-    def cards(self) -> Cards:
+    def cards(self) -> list[Card]:
         """Return the header cards (keyword, value, comment) that tell of it."""
         ...
 
@@ -48,8 +49,8 @@ class Skipped:
 
     Parameters
     ----------
-    name : of the correction
-    reason : in words, for the log and the header
+    name : of the correction, in one word
+    reason : in a few words, for the log and the header (which has room for about 35 letters)
     wanted : the user asked for it or expects it, so that its absence is a warning
     cards : header cards that the C recipe writes in this case
     """
@@ -57,4 +58,4 @@ class Skipped:
     name: str
     reason: str
     wanted: bool = False
-    cards: tuple[tuple[str, object, str], ...] = ()
+    cards: tuple[Card, ...] = ()

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Sequence
 
 from muse_core.data.header_values import Header, get_float
-from muse_core.postproc.astrometry.position import scale_rows
 
 _KEYS = ("ESO DRS MUSE FLAT FLUX SKY", "ESO DRS MUSE FLAT FLUX LAMP")
 _log = logging.getLogger(__name__)
@@ -47,9 +46,3 @@ def fit_ifu_scales(
             log.warning("Some pixel tables lack %s, their data are not scaled", key)
         return tuple(first / flux if flux else 1.0 for flux in fluxes)
     return (1.0,) * len(headers)
-
-
-def apply_ifu_scale(data, stat, factor: float) -> None:  # type: ignore[no-untyped-def]
-    """Multiply data (float32[n]) of one IFU by its factor and stat by its square, in place."""
-    if factor != 1.0:
-        scale_rows(data, stat, factor)

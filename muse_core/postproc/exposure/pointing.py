@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import math
-import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from muse_core.data.header_values import Header, get_float, get_str
@@ -39,22 +39,16 @@ def position_angle(header: Header, log: logging.Logger = _log, *, compat: bool =
     return angle
 
 
-def overridden_pointing(log: logging.Logger = _log) -> dict[str, float]:
-    """Header values that the environment variable ``MUSE_SUPERFLAT_POS`` = "RA,DEC,DROT" puts in place [deg].
+def replaced_pointing(values: Sequence[float]) -> dict[str, float]:
+    """Header values that the parameter ``superflat_pos`` (RA, DEC, DROT) puts in place [deg].
 
-    Empty if it is not set; a value that is not three numbers is an error.  Measured against 2.8.7: the values
-    hold for the steps of the exposure (airmass, refraction, velocity, rotation of the astrometry), not for
-    the position on the sky nor for the headers of the products.
+    Measured against 2.8.7: the values hold for the corrections of the exposure (airmass, refraction,
+    velocity, rotation of the astrometry), not for the headers of the products.
+
+    >>> replaced_pointing((150.2, -31.0, 40.0))
+    {'RA': 150.2, 'DEC': -31.0, 'ESO INS DROT POSANG': 40.0}
     """
-    text = os.environ.get("MUSE_SUPERFLAT_POS")
-    if not text:
-        return {}
-    try:
-        ra, dec, drot = (float(part) for part in text.split(","))
-    except ValueError:
-        raise ValueError(f'MUSE_SUPERFLAT_POS is "{text}", expected three numbers "RA,DEC,DROT"') from None
-    log.warning("Overriding RA=%f, DEC=%f, DROT=%f", ra, dec, drot)
-    return dict(zip(_POINTING_KEYS, (ra, dec, drot), strict=True))
+    return dict(zip(_POINTING_KEYS, values, strict=True)) if values else {}
 
 
 def parallactic_angle(header: Header, *, compat: bool = False) -> float | None:

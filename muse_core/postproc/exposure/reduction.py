@@ -1,24 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""An exposure on its way through the steps: files, the header so far, and the chain of corrections to apply.
-
-Steps are fitted once and appended; rows are read only when somebody asks for them, and then run through the
-chain. No step sees more than one block, so memory does not grow with the exposure.
-"""
+"""One exposure on its way through the corrections: its chain of rows, and the state of what will be saved."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
-from muse_core.data.block import Block
-from muse_core.data.exposure import PLACES, Exposure
-from muse_core.data.header_values import seven_digits
-from muse_core.postproc.exposure.row_limits import RowLimits, find_limits
-from muse_core.resampling.pipeline import in_order
+from muse_core.data.header_values import Keywords, seven_digits
+from muse_core.framework.products import set_card
+from muse_core.postproc.exposure.chain import Chain
+from muse_core.postproc.exposure.correction import Card, Correction, Skipped
+from muse_core.postproc.exposure.row_limits import RowLimits
 
 if TYPE_CHECKING:
     import logging
@@ -26,37 +18,23 @@ if TYPE_CHECKING:
 
     from astropy.io.fits import BinTableHDU, HDUList, Header
 
+    from muse_core.data.exposure import Exposure
     from muse_core.framework import Frame
+    from muse_core.postproc.astrometry.position import PositionModel
+    from muse_core.postproc.white_light.image import WhiteImage
 
-CHUNK_ROWS = 1 << 19
-_ROUNDING_A = 0.01  # more than float32 wavelengths lose when they are multiplied
 PIXTABLE = "ESO DRS MUSE PIXTABLE"
-
-
-@dataclass(frozen=True)
-class Step:
-    """One fitted correction.
-
-    Parameters
-    ----------
-    name : str
-    apply : callable
-        changes a block in place
-    moves : bool
-        it changes positions or wavelengths (only such steps matter for the limits of the data)
-    stretch : float
-        factor it applies to wavelengths, the only way in which a step may change them
-    """
-
-    name: str
-    apply: Callable[[Block], None]
-    moves: bool = False
-    stretch: float = 1.0
+PREDAR = f"{PIXTABLE} PREDAR LIMITS"
+"""Limits of the positions before the refraction correction, to which the astrometry refers."""
+SKIPPED = "ESO DRS MUSE SKIPPED"
+WCS_KEYS = ("CRPIX", "CRVAL", "CTYPE", "CUNIT", "CD1_", "CD2_", "CD3_")
+FLAT_CORRECTED = ("ESO DRS MUSE FLUX FFCORR", True, "Data was flat-field spectrum corrected")
+"""Keyword of cubes and images made from tables with the shape of the flat-field lamp."""
 
 
 @dataclass(frozen=True)
 class PendingProduct:
-    """A product of an exposure that is written when all its steps are known.
+    """A product of an exposure that is written when all its corrections are known.
 
     Parameters
     ----------
@@ -69,69 +47,41 @@ class PendingProduct:
 
     tag: str
     hdus: HDUList
-    qc: list
+    qc: list[Card]
     base: Header | None = None
     with_wcs: bool = False
 
 
-@dataclass(frozen=True)
-class Overridden:
-    """A header with some values replaced (MUSE_SUPERFLAT_POS), for the steps that only read."""
-
-    header: Header
-    values: dict[str, float]
-
-    def get(self, key: str, default: object = None) -> object:
-        """Return the replaced or the original value of a keyword."""
-        return self.values[key] if key in self.values else self.header.get(key, default)
-
-
 @dataclass
-class Reduction:
-    """One exposure with the steps fitted so far.
+class ProductState:
+    """What the products of an exposure will say of it.
 
     Parameters
     ----------
-    number : int
-        1, 2, ... in the order of the observations
-    exposure : Exposure
     header : Header
-        header of the merged table, updated by each step
+        of the merged table, updated by each correction
     frames : tuple of Frame
         the pixel tables it came from
-    data_unit : str
-    threads : int
-    reference_limits : RowLimits or None
-        limits before the refraction correction, to which the astrometry refers
-    overrides : dict
-        header values replaced for the steps (not in products)
-    sorted_slices : bool
-        saved tables have the rows of each slice in order of wavelength, as the C recipe leaves them after
-        skymethod=simple
+    data_unit, position_unit : str
+        of the rows as they are now
+    tables : list of BinTableHDU
+        extra extensions of its pixel tables
+    pending : list of PendingProduct
     """
 
-    number: int
-    exposure: Exposure
     header: Header
-    frames: tuple[Frame, ...]
-    log: logging.Logger
+    frames: tuple[Frame, ...] = ()
     data_unit: str = "count"
     position_unit: str = "pix"
-    threads: int = 1
-    reference_limits: RowLimits | None = None
-    sorted_slices: bool = False
-    overrides: dict[str, float] = field(default_factory=dict)
-    steps: list[Step] = field(default_factory=list)
-    pending: list[PendingProduct] = field(default_factory=list)
-    _limits: tuple[tuple, RowLimits] | None = field(default=None, repr=False)
     tables: list[BinTableHDU] = field(default_factory=list)
+    pending: list[PendingProduct] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        state = str(self.header.get(f"{PIXTABLE} WCS", ""))
-        self._polar = self.position_unit == "rad" or state.startswith("projected")
+    def set_card(self, key: str, value: object, comment: str = "") -> None:
+        """Set a keyword of the header."""
+        set_card(self.header, key, value, comment)
 
     def append_tables(self, path: Path) -> None:
-        """Append the extra table extensions of the exposure to a pixel-table file."""
+        """Append the extra table extensions to a pixel-table file."""
         from io import BytesIO
 
         from astropy.io import fits
@@ -148,111 +98,138 @@ class Reduction:
         with path.open("ab") as stream:  # the file itself stays untouched: its header is finished
             stream.write(buffer.getvalue()[2880:])
 
-    def add(self, step: Step) -> None:
-        """Append a fitted step."""
-        self.steps.append(step)
+
+@dataclass
+class Reduction:
+    """One exposure with what was fitted and found so far.
+
+    Parameters
+    ----------
+    number : int
+        1, 2, ... in the order of the observations
+    chain : Chain
+        its rows
+    product : ProductState
+        what its products will say
+    keywords : Keywords
+        its header as the corrections read it (with the values of the parameter ``superflat_pos``)
+    records_skipped : bool
+        corrections that were not made are noted in the header
+    reference_limits : RowLimits or None
+        limits before the refraction correction, to which the astrometry refers
+    white_image : WhiteImage or None
+        made by the autocalibration, for the sky subtraction
+    position : PositionModel or None
+        where the exposure is on the sky, once its rows are
+    """
+
+    number: int
+    chain: Chain
+    product: ProductState
+    keywords: Keywords
+    log: logging.Logger
+    records_skipped: bool = True
+    reference_limits: RowLimits | None = None
+    white_image: WhiteImage | None = None
+    position: PositionModel | None = None
+
+    def add(self, correction: Correction) -> None:
+        """Apply a fitted correction to the rows from now on, and note it in the header."""
+        self.chain.add(correction)
+        self.product.header.remove(_skipped_key(correction.name), ignore_missing=True)
+        for card in correction.cards():
+            self.product.set_card(*card)
+
+    def skip(self, skipped: Skipped) -> None:
+        """Say in the log and in the header that a correction is not made, and why."""
+        say = self.log.warning if skipped.wanted else self.log.info
+        say("exposure %d: %s skipped: %s", self.number, skipped.name, skipped.reason)
+        for card in skipped.cards:
+            self.product.set_card(*card)
+        if self.records_skipped:
+            self.product.set_card(_skipped_key(skipped.name), skipped.reason, "")
+
+    # --- old names, until all corrections have the new interface ---
 
     @property
-    def pointing(self) -> Overridden:
-        """The header with the pointing that refraction, airmass and rotation are computed for."""
-        return Overridden(self.header, self.overrides)
+    def exposure(self) -> Exposure:
+        return self.chain.files
 
     @property
-    def stretch(self) -> float:
-        """Factor between wavelengths in the files and now."""
-        return float(np.prod([step.stretch for step in self.steps]))
+    def header(self) -> Header:
+        return self.product.header
 
-    def run(self, block: Block) -> Block:
-        """Apply all steps to a block, in place."""
-        for step in self.steps:
-            step.apply(block)
-        return block
+    @property
+    def pointing(self) -> Keywords:
+        return self.keywords
 
-    def gather(self, low: float, high: float) -> Block:
-        """Return the reduced rows of a wavelength interval (given in present wavelengths)."""
-        factor = self.stretch
-        margin = _ROUNDING_A if factor != 1.0 else 0.0
-        return self.exposure.gather(low / factor - margin, high / factor + margin, self.run)
+    @property
+    def pending(self) -> list[PendingProduct]:
+        return self.product.pending
 
-    def blocks(self) -> Iterator[Block]:
-        """Yield all reduced rows in table order (or in the order of `sorted_slices`)."""
+    @property
+    def tables(self) -> list[BinTableHDU]:
+        return self.product.tables
 
-        def work(piece: tuple[int, int, int]) -> Block:
-            if not self.sorted_slices:
-                return self.exposure.read_range(piece, work=self.run)
-            block = self.exposure.read_range(piece)
-            block = block.select(np.argsort(block.lam, kind="stable"))
-            self.run(block)
-            return block
+    @tables.setter
+    def tables(self, tables: list[BinTableHDU]) -> None:
+        self.product.tables = tables
 
-        pieces = (
-            self.exposure.slice_ranges() if self.sorted_slices else self.exposure.chunk_ranges(CHUNK_ROWS)
-        )
-        for block in in_order(work, iter(pieces), self.threads):
-            if len(block):
-                yield block
+    @property
+    def sorted_slices(self) -> bool:
+        return self.chain.sorted_slices
 
-    def map_blocks(self, work: Callable[[Block], object]) -> Iterator:
-        """Yield ``work(block)`` for all reduced rows, computed on threads, in table order."""
+    @sorted_slices.setter
+    def sorted_slices(self, value: bool) -> None:
+        self.chain.sorted_slices = value
 
-        def one(piece: tuple[int, int, int]) -> object:
-            return work(self.exposure.read_range(piece, work=self.run))
+    @property
+    def data_unit(self) -> str:
+        return self.product.data_unit
 
-        yield from in_order(one, iter(self.exposure.chunk_ranges(CHUNK_ROWS)), self.threads)
+    @property
+    def position_unit(self) -> str:
+        return self.product.position_unit
 
-    def map_selected(
-        self, select: Callable[[Block], npt.NDArray[np.bool_]], work: Callable[[Block], object]
-    ) -> Iterator:
-        """Yield ``work(block)`` for the reduced rows that ``select`` takes by their final positions.
+    @property
+    def threads(self) -> int:
+        return self.chain.threads
 
-        Steps that move no rows are applied to the chosen rows only, and may still flag some of them.
-        """
-        n_moving = max((n for n, step in enumerate(self.steps, 1) if step.moves), default=0)
+    def set_card(self, *card: Any) -> None:
+        self.product.set_card(*card)
 
-        def move(block: Block) -> None:
-            for step in self.steps[:n_moving]:
-                step.apply(block)
+    def __getattr__(self, name: str) -> Any:
+        if name in (
+            "run",
+            "gather",
+            "blocks",
+            "map_blocks",
+            "map_selected",
+            "scan",
+            "limits",
+            "narrow",
+            "stretch",
+        ):
+            return getattr(self.chain, name)
+        raise AttributeError(name)
 
-        def one(piece: tuple[int, int, int]) -> object:
-            block = self.exposure.read_range(piece, work=move)
-            block = block.select(select(block))
-            for step in self.steps[n_moving:]:
-                step.apply(block)
-            return work(block)
 
-        yield from in_order(one, iter(self.exposure.chunk_ranges(CHUNK_ROWS)), self.threads)
+@dataclass(frozen=True)
+class Step:
+    """A correction made of a function (old form)."""
 
-    def scan(self, work: Callable[[Block], None], columns: frozenset[str] = PLACES) -> None:
-        """Call ``work(block)`` on threads for all rows as in the files (some columns), in any order."""
+    name: str
+    apply: Any
+    moves: bool = False
+    stretch: float = 1.0
 
-        def one(piece: tuple[int, int, int]) -> None:
-            work(self.exposure.read_range(piece, columns=columns))
+    def cards(self) -> list[Card]:
+        """Nothing."""
+        return []
 
-        for _ in in_order(one, iter(self.exposure.chunk_ranges(CHUNK_ROWS)), self.threads):
-            pass
 
-    def limits(self) -> RowLimits:
-        """Return the present limits of the rows; only steps that move rows are run.
-
-        Several steps ask between two moves; the limits are found once.
-        """
-        moving = [step.apply for step in self.steps if step.moves]
-        state = (len(moving), self.exposure.cut)
-        if self._limits is None or self._limits[0] != state:
-            smooth = not self._polar and self.position_unit != "rad"
-            limits = find_limits(self.exposure, moving, self.threads, smooth=smooth)
-            self._limits = (state, limits)
-        return self._limits[1]
-
-    def narrow(self, low: float, high: float) -> None:
-        """Remove the rows outside a wavelength range given in the wavelengths of the files."""
-        self.exposure = self.exposure.narrowed(low, high, self.threads)
-
-    def set_card(self, key: str, value: object, comment: str = "") -> None:
-        """Set a keyword of the header."""
-        from muse_core.framework.products import set_card
-
-        set_card(self.header, key, value, comment)
+def _skipped_key(name: str) -> str:
+    return f"{SKIPPED} {name.upper()}"
 
 
 def without_pixtable_keys(header: Header) -> Header:
@@ -263,9 +240,18 @@ def without_pixtable_keys(header: Header) -> Header:
     return copy
 
 
-def limit_cards(limits: RowLimits) -> list[tuple[str, object, str]]:
+def predar_cards(limits: RowLimits) -> list[Card]:
+    """Return the keywords of the limits before the refraction correction (rounded to seven digits)."""
+    names = ("XLO", "XHI", "YLO", "YHI")
+    return [
+        (f"{PREDAR} {name}", seven_digits(value), "")
+        for name, value in zip(names, (*limits.x, *limits.y), strict=True)
+    ]
+
+
+def limit_cards(limits: RowLimits) -> list[Card]:
     """Return the LIMITS keywords of a pixel table."""
-    cards: list[tuple[str, object, str]] = []
+    cards: list[Card] = []
     for name, pair in (("X", limits.x), ("Y", limits.y), ("LAMBDA", limits.lam)):
         cards += [
             (f"{PIXTABLE} LIMITS {name} {end}", seven_digits(value), "")

@@ -13,11 +13,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from muse_core.data.block import Block
 from muse_core.data.curves import Curve, find_interval, make_curve
 from muse_core.data.header_values import Header, get_str
 
@@ -28,8 +30,6 @@ STEP = 1.25
 """Step of the mean spectrum [Angstrom]."""
 HALF_WINDOW = 150.0
 HALF_MEAN = 15.0
-FLAT_CORRECTED = ("ESO DRS MUSE FLUX FFCORR", True, "Data was flat-field spectrum corrected")
-"""Keyword of cubes and images made from corrected tables."""
 CUT_MARGIN = 2.5
 """Spectra are cut with the data, this much [Angstrom] farther out on both sides (as in the C pipeline)."""
 _ORDER = 3
@@ -67,6 +67,10 @@ RANGES = {
 class FlatSpectrum:
     """Smoothed spectrum of the lamp."""
 
+    name: ClassVar[str] = "flatfield"
+    moves: ClassVar[bool] = False
+    stretch: ClassVar[float] = 1.0
+
     curve: Curve
     unsmoothed: Floats
     """Mean spectrum at the nodes of the curve before the smoothing."""
@@ -77,6 +81,10 @@ class FlatSpectrum:
     For spectra of different length the C pipeline uses memory that was never set for the last nodes; that is
     not imitated.
     """
+
+    def apply(self, block: Block) -> None:
+        """Multiply the data of a block."""
+        apply_flat_spectrum(block.lam, block.data, block.stat, self)
 
     def cards(self) -> list[tuple[str, object, str]]:
         """Header cards of the step."""

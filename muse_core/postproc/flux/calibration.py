@@ -6,10 +6,12 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numba import njit
 
+from muse_core.data.block import Block
 from muse_core.data.curves import Curve, Floats, cut_curve, make_curve
 from muse_core.data.elementary_functions import exponential
 from muse_core.data.header_values import Header, get_float
@@ -32,6 +34,10 @@ _log = logging.getLogger(__name__)
 class FluxModel:
     """Everything that turns counts into flux for one exposure."""
 
+    name: ClassVar[str] = "flux"
+    moves: ClassVar[bool] = False
+    stretch: ClassVar[float] = 1.0
+
     response: Curve
     extinction: Curve
     """Extinction [mag per airmass]; a single node of 0 if there is none."""
@@ -43,6 +49,10 @@ class FluxModel:
     """Flag rows outside of the response curve and set them to NaN."""
     pieces: Floats
     """float64[n, 11] the curves cut at all their nodes, see `_cut`."""
+
+    def apply(self, block: Block) -> None:
+        """Calibrate the rows of a block."""
+        apply_flux(block.lam, block.data, block.stat, block.dq, self)
 
     def cards(self) -> list[tuple[str, object, str]]:
         """Header cards of the step."""

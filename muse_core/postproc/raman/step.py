@@ -3,17 +3,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
 
 from muse_core.data.block import Block
+from muse_core.data.header_values import uses_laser_guide_stars
+from muse_core.postproc.exposure.correction import Skipped
 from muse_core.postproc.exposure.reduction import PendingProduct, Reduction, Step, without_pixtable_keys
 from muse_core.postproc.exposure.row_limits import RowLimits
 from muse_core.postproc.lsf.images import LsfImage
 from muse_core.postproc.lsf.tables import LsfTable
+from muse_core.postproc.raman import calibrations
+from muse_core.postproc.raman.calibrations import Lines, RamanCalibrations
 from muse_core.postproc.raman.model import (
     RamanBand,
     RamanModel,
@@ -28,17 +33,15 @@ from muse_core.postproc.white_light.sky_mask import SkyMask, fit_sky_mask
 
 if TYPE_CHECKING:
     from muse_core.framework import ParamValues, RunContext
-    from muse_core.postproc.inputs.calibrations import Settings
+    from muse_core.postproc.inputs.calibration_frames import CalibrationFrames
 
 FLUX_UNIT = "10**(-20)*erg/s/cm**2/Angstrom"
-Lines = tuple[npt.NDArray, npt.NDArray, npt.NDArray, npt.NDArray]
-"""Columns lambda, flux, group, dq of RAMAN_LINES."""
 
 
 def subtract_raman(
     reduction: Reduction,
     p: ParamValues,
-    settings: Settings,
+    settings: Any,
     lines: Lines | None,
     lsf: LsfImage | LsfTable | None,
     ctx: RunContext,
@@ -90,7 +93,7 @@ def _image_and_mask(
     band: RamanBand,
     rows: Block,
     p: ParamValues,
-    settings: Settings,
+    settings: Any,
     ctx: RunContext,
 ) -> tuple[WhiteImage, SkyMask]:
     def span(values: npt.NDArray[np.float32]) -> tuple[float, float]:
@@ -169,3 +172,21 @@ def _image_hdu(
     if unit is not None:
         header["BUNIT"] = unit
     return hdu
+
+
+def load(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> RamanCalibrations | None:
+    """Read the calibrations of the Raman correction."""
+    return calibrations.load(frames, p, ctx)
+
+
+def correct(
+    exposure: Reduction, calibrations: RamanCalibrations | None, p: ParamValues, ctx: RunContext
+) -> Skipped | None:
+    """Subtract the Raman light of one exposure."""
+    if calibrations is None:
+        return None
+    if not uses_laser_guide_stars(exposure.header):
+        return Skipped("raman", "RAMAN_LINES has no effect without lasers", wanted=True)
+    settings = SimpleNamespace(save=p.save, sky_sigma=p.sky_crsigma)  # transitional
+    subtract_raman(exposure, p, settings, calibrations.lines, calibrations.lsf, ctx)
+    return None

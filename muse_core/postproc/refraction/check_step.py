@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from muse_core.data.block import Block
-from muse_core.data.header_values import seven_digits
-from muse_core.postproc.exposure.reduction import PIXTABLE, Reduction, Step
+from muse_core.postproc.exposure.reduction import PREDAR, Reduction, predar_cards
+from muse_core.postproc.refraction.dar import CORRECT_KEY
 from muse_core.postproc.refraction.residual import (
     PLANE_STEP,
     CentroidTrack,
-    apply_dar_check,
     find_sources,
     fit_dar_check,
     reference_plane,
@@ -34,60 +32,58 @@ if TYPE_CHECKING:
 
 _PIXFRAC = (1.0, 1.0, 1.0)
 _SIGMA = 7.0
-_PREDAR = f"{PIXTABLE} PREDAR LIMITS"
 
 
-def check_refraction(reduction: Reduction, p: ParamValues, ctx: RunContext) -> None:
+def correct(
+    exposure: Reduction,
+    calibrations: None,
+    p: ParamValues,
+    ctx: RunContext,
+) -> None:
     """Measure the residual refraction of an exposure (darcheck=check) and take it out (darcheck=correct)."""
-    if p.darcheck == "none":
-        return
-    limits = reduction.limits()
+    limits = exposure.chain.limits()
+    header = exposure.product.header
     grid = pixel_grid((limits.x, limits.y, limits.lam), (1.0, 1.0, PLANE_STEP))
-    corrected = reduction.header.get(f"{PIXTABLE} DAR CORRECT", -1.0) > 0
+    corrected = header.get(CORRECT_KEY, -1.0) > 0
     reference, plane = reference_plane(p.lambdaref if corrected else -1.0, grid.crval[2], grid.nz, ctx.log)
-    sources = find_sources(_reference_image(reduction, grid, plane, ctx), ctx.log)
+    sources = find_sources(_reference_image(exposure, grid, plane, ctx), ctx.log)
     if not sources:
         return
     track = CentroidTrack(sources)
-    for slab in ctx.progress(_slabs(reduction, grid, ctx), "refraction check"):
+    for slab in ctx.progress(_slabs(exposure, grid, ctx), "refraction check"):
         for k in range(slab.data.shape[0]):
             wavelength = grid.crval[2] + (slab.first + k) * PLANE_STEP
             track.add(wavelength, slab.data[k], slab.stat[k])
     model = fit_dar_check(track, reference, corrected=corrected, log=ctx.log)
     if model is None:
         return
-    applied = p.darcheck == "correct"
-    for key, value, comment in model.cards(applied=applied):
-        reduction.set_card(key, value, comment)
-    if reduction.reference_limits is None and f"{_PREDAR} XLO" not in reduction.header:
-        for name, value in zip(("XLO", "XHI", "YLO", "YHI"), (*limits.x, *limits.y), strict=True):
-            reduction.set_card(f"{_PREDAR} {name}", seven_digits(value))
-        reduction.reference_limits = limits
-    if not applied:
-        return
-
-    def apply(block: Block) -> None:
-        apply_dar_check(block.xpos, block.ypos, block.lam, model)
-
-    reduction.add(Step("refraction check", apply, moves=True))
+    if p.darcheck == "correct":
+        exposure.add(model)
+    else:
+        for card in model.check_cards():
+            exposure.product.set_card(*card)
+    if exposure.reference_limits is None and f"{PREDAR} XLO" not in header:
+        for card in predar_cards(limits):
+            exposure.product.set_card(*card)
+        exposure.reference_limits = limits
 
 
-def _slabs(reduction: Reduction, grid: OutputGrid, ctx: RunContext) -> Iterator[Slab]:
+def _slabs(exposure: Reduction, grid: OutputGrid, ctx: RunContext) -> Iterator[Slab]:
     cosmics = CosmicRejection("iraf", _SIGMA, NOT_SAME_Y)
     plan = CubePlan(grid, (0.0, 0.0), Resampling("drizzle", _PIXFRAC), cosmics, defects=ctx.defects)
-    rows = Contribution(reduction.gather, reduction.exposure.rows)
-    return cube_slabs([rows], plan, threads=reduction.threads, memory_bytes=ctx.memory_bytes)
+    rows = Contribution(exposure.chain.gather, exposure.chain.rows)
+    return cube_slabs([rows], plan, threads=exposure.chain.threads, memory_bytes=ctx.memory_bytes)
 
 
 def _reference_image(
-    reduction: Reduction, grid: OutputGrid, plane: int, ctx: RunContext
+    exposure: Reduction, grid: OutputGrid, plane: int, ctx: RunContext
 ) -> npt.NDArray[np.float64]:
     """Mean of the planes around the reference wavelength, NaN where empty."""
     first, last = max(plane - 1, 0), min(plane + 2, grid.nz)
     lam = grid.crval[2] + first * PLANE_STEP
     part = replace(grid, nz=last - first, crval=(grid.crval[0], grid.crval[1], lam))
     total, number = np.zeros((grid.ny, grid.nx)), np.zeros((grid.ny, grid.nx))
-    for slab in _slabs(reduction, part, ctx):
+    for slab in _slabs(exposure, part, ctx):
         good = np.isfinite(slab.data)
         total += np.where(good, slab.data, 0.0).sum(axis=0)
         number += good.sum(axis=0)

@@ -7,10 +7,12 @@ import logging
 import math
 import os
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numba import njit
 
+from muse_core.data.block import Block
 from muse_core.data.header_values import Header, get_float, is_narrow_field
 from muse_core.postproc.exposure.pointing import (
     BELOW_HORIZON,
@@ -19,6 +21,8 @@ from muse_core.postproc.exposure.pointing import (
     parallactic_angle,
     position_angle,
 )
+from muse_core.postproc.exposure.reduction import predar_cards
+from muse_core.postproc.exposure.row_limits import RowLimits
 from muse_core.postproc.refraction.refractive_index import (
     METHODS,
     Air,
@@ -38,6 +42,10 @@ _log = logging.getLogger(__name__)
 class DarModel:
     """Refraction of one exposure: shift of a row = direction * (n(reference) - n(lambda))."""
 
+    name: ClassVar[str] = "refraction"
+    moves: ClassVar[bool] = True
+    stretch: ClassVar[float] = 1.0
+
     reference: float
     """Reference wavelength [Angstrom]."""
     method: str
@@ -47,14 +55,17 @@ class DarModel:
     y_scale: float
     airmass: float
 
-    def cards(self, limits: tuple[float, float, float, float]) -> list[tuple[str, object, str]]:
-        """Header cards of the step, for the limits (xlo, xhi, ylo, yhi) before the correction."""
-        prefix = "ESO DRS MUSE PIXTABLE PREDAR LIMITS"
-        names = ("XLO", "XHI", "YLO", "YHI")
-        return [
-            (CORRECT_KEY, self.reference, "[Angstrom] ref. lambda for"),
-            *((f"{prefix} {name}", float(v), "") for name, v in zip(names, limits, strict=True)),
-        ]
+    before: RowLimits | None = None
+    """Limits of the rows before the correction."""
+
+    def apply(self, block: Block) -> None:
+        """Shift the rows of a block."""
+        apply_dar(block.xpos, block.ypos, block.lam, self)
+
+    def cards(self) -> list[tuple[str, object, str]]:
+        """Header cards of the correction; the astrometry needs the limits before it."""
+        limits = [] if self.before is None else predar_cards(self.before)
+        return [(CORRECT_KEY, self.reference, "[Angstrom] ref. lambda for DAR corr."), *limits]
 
 
 SKIPPED_CARD = (CORRECT_KEY, -1.0, "skipped DAR correction!")

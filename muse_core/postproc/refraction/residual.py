@@ -12,11 +12,13 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from muse_core.data.block import Block
 from muse_core.postproc.refraction.gaussian_centroid import fit_gaussian
 
 Floats = npt.NDArray[np.float64]
@@ -32,6 +34,7 @@ MAX_SOURCES = 20
 CLIP = 3.0
 """Centroids further from the polynomial than this many standard deviations are left out."""
 _SPAXEL_ARCSEC = 0.2
+_KEY = "ESO DRS MUSE PIXTABLE DAR"
 
 _log = logging.getLogger(__name__)
 
@@ -134,6 +137,10 @@ def _measure(source: Source, data: npt.NDArray, stat: npt.NDArray) -> tuple[floa
 class DarCheck:
     """Residual refraction as polynomials of wavelength."""
 
+    name: ClassVar[str] = "residual"
+    moves: ClassVar[bool] = True
+    stretch: ClassVar[float] = 1.0
+
     reference: float
     """Wavelength [Angstrom] at which the shift is zero."""
     x_coefficients: tuple[float, ...]
@@ -150,15 +157,17 @@ class DarCheck:
         polyval = np.polynomial.polynomial.polyval
         return polyval(t, (0.0, *self.x_coefficients)), polyval(t, (0.0, *self.y_coefficients))
 
-    def cards(self, *, applied: bool) -> list[tuple[str, object, str]]:
-        """Header cards of the step."""
-        prefix = "ESO DRS MUSE PIXTABLE DAR"
-        cards: list[tuple[str, object, str]] = [
-            (f"{prefix} CHECK", self.largest, "[arcsec] maximum residual DAR offsets found")
-        ]
-        if applied:
-            cards.append((f"{prefix} CORRECT RESIDUAL", self.reference, "[Angstrom]"))
-        return cards
+    def apply(self, block: Block) -> None:
+        """Take the measured shifts out of a block."""
+        apply_dar_check(block.xpos, block.ypos, block.lam, self)
+
+    def check_cards(self) -> list[tuple[str, object, str]]:
+        """Header cards of the check alone."""
+        return [(f"{_KEY} CHECK", self.largest, "[arcsec] maximum residual DAR offsets found")]
+
+    def cards(self) -> list[tuple[str, object, str]]:
+        """Header cards of check and correction."""
+        return [*self.check_cards(), (f"{_KEY} CORRECT RESIDUAL", self.reference, "[Angstrom]")]
 
 
 def reference_plane(

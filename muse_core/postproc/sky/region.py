@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,6 @@ from muse_core.postproc.white_light.sky_mask import SkyMask, fit_sky_mask
 
 if TYPE_CHECKING:
     from muse_core.framework import ParamValues, RunContext
-    from muse_core.postproc.inputs.calibrations import Calibrations, Settings
 
 
 @dataclass(frozen=True)
@@ -43,8 +42,8 @@ class SkyRegion:
 def find_sky(
     reduction: Reduction,
     p: ParamValues,
-    settings: Settings,
-    calib: Calibrations,
+    settings: Any,
+    calib: Any,
     ctx: RunContext,
     white: WhiteImage | None = None,
 ) -> SkyRegion:

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,14 +12,14 @@ import numpy.typing as npt
 from muse_core.data.block import Block
 from muse_core.data.header_values import seven_digits
 from muse_core.data.pixtable_writer import column_units
-from muse_core.framework import InputError, RecipeError
+from muse_core.framework import Frame, InputError, RecipeError
 from muse_core.framework.products import header_without, set_card
-from muse_core.postproc.exposure.reduction import PIXTABLE, PendingProduct, Reduction, Step
-from muse_core.postproc.flatfield.spectrum import FLAT_CORRECTED, cut_table
-from muse_core.postproc.inputs.calibrations import Calibrations, Settings
+from muse_core.postproc.exposure.reduction import FLAT_CORRECTED, PIXTABLE, PendingProduct, Reduction, Step
+from muse_core.postproc.flatfield.spectrum import cut_table
 from muse_core.postproc.lsf.images import LsfImage, average_lsf, rows_by_slice
 from muse_core.postproc.lsf.load import check_lsf_covers
 from muse_core.postproc.lsf.tables import LsfTable
+from muse_core.postproc.sky import calibrations
 from muse_core.postproc.sky import products as sky_products
 from muse_core.postproc.sky.continuum import (
     continuum_from_rows,
@@ -35,11 +36,13 @@ from muse_core.postproc.white_light.image import WhiteImage
 
 if TYPE_CHECKING:
     from muse_core.framework import ParamValues, RunContext
+    from muse_core.postproc.inputs.calibration_frames import CalibrationFrames
+    from muse_core.postproc.sky.calibrations import SkyCalibrations
 
 Vector = npt.NDArray[np.float64]
 
 
-def keep_image(white: WhiteImage, reduction: Reduction, settings: Settings) -> None:
+def keep_image(white: WhiteImage, reduction: Reduction, settings: Any) -> None:
     """Leave SKY_IMAGE to be written, if asked for."""
     if "skymodel" not in settings.save:
         return
@@ -51,7 +54,7 @@ def keep_image(white: WhiteImage, reduction: Reduction, settings: Settings) -> N
     reduction.pending.append(PendingProduct("SKY_IMAGE", *image, base=header))
 
 
-def keep_region(region: SkyRegion, reduction: Reduction, settings: Settings) -> None:
+def keep_region(region: SkyRegion, reduction: Reduction, settings: Any) -> None:
     """Leave SKY_IMAGE, SKY_MASK and SKY_SPECTRUM to be written, if asked for."""
     if "skymodel" not in settings.save:
         return
@@ -66,8 +69,8 @@ def keep_region(region: SkyRegion, reduction: Reduction, settings: Settings) -> 
 def subtract_sky(
     reduction: Reduction,
     p: ParamValues,
-    settings: Settings,
-    calib: Calibrations,
+    settings: Any,
+    calib: Any,
     ctx: RunContext,
     white: WhiteImage | None = None,
 ) -> None:
@@ -118,7 +121,7 @@ def fit_model(
     reduction: Reduction,
     region: SkyRegion,
     p: ParamValues,
-    calib: Calibrations,
+    calib: Any,
     ctx: RunContext,
 ) -> tuple[SkyLines, tuple[Vector, Vector]]:
     """Fit the sky lines to the sky spectrum and return them with the continuum.
@@ -172,7 +175,7 @@ def _lines_in_range(lines: SkyLines | None, spectrum: SkySpectrum, ctx: RunConte
     return chosen
 
 
-def _check_profiles(calib: Calibrations, rows_of_slice: npt.NDArray[np.int64], ctx: RunContext) -> None:
+def _check_profiles(calib: Any, rows_of_slice: npt.NDArray[np.int64], ctx: RunContext) -> None:
     if calib.lsf is None:
         raise RecipeError("no LSF_PROFILE was given, the sky model cannot be used")
     files = [frame.path for frame in calib.used if frame.tag == "LSF_PROFILE"]
@@ -200,7 +203,7 @@ def subtract_model(
     reduction: Reduction,
     lines: SkyLines | None,
     continuum: tuple[Vector, Vector] | None,
-    calib: Calibrations,
+    calib: Any,
     ctx: RunContext,
 ) -> None:
     """Subtract a continuum, then lines with the profile of each slice; no rows are read but wavelengths."""
@@ -225,3 +228,23 @@ def subtract_model(
     reduction.sorted_slices = True
     if isinstance(calib.lsf, LsfTable):
         reduction.set_card(f"{PIXTABLE} SKYSUB", True, "Pixel table was sky-subtracted")
+
+
+def load(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> SkyCalibrations:
+    """Read the calibrations of the sky subtraction."""
+    return calibrations.load(frames, p, ctx)
+
+
+def correct(exposure: Reduction, calibrations: SkyCalibrations, p: ParamValues, ctx: RunContext) -> None:
+    """Subtract the sky of one exposure by the method asked for."""
+    bag = SimpleNamespace(  # transitional
+        sky_lines=calibrations.lines,
+        sky_continuum=calibrations.continuum,
+        lsf=calibrations.lsf,
+        sky_mask=calibrations.mask.mask,
+        astrometry=calibrations.mask.astrometry.solution,
+        offsets=calibrations.mask.astrometry.offsets,
+        used=[Frame(path, "LSF_PROFILE") for path in calibrations.lsf_files],
+    )
+    settings = SimpleNamespace(save=p.save, sky_sigma=p.sky_crsigma)
+    subtract_sky(exposure, p, settings, bag, ctx, exposure.white_image)

@@ -6,10 +6,12 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numba import njit
 
+from muse_core.data.block import Block
 from muse_core.data.header_values import Header, get_float
 from muse_core.postproc.exposure.pointing import DEFAULT_LATITUDE
 from muse_core.postproc.velocity.earth_motion import (
@@ -22,6 +24,7 @@ from muse_core.postproc.velocity.earth_motion import (
 SPEED_OF_LIGHT = 299792.458
 DEFAULT_EAST_LONGITUDE = -70.4
 DEFAULT_ELEVATION = 2648.0
+VELOCITY_KEY = "ESO DRS MUSE PIXTABLE RVCORR"
 KINDS = ("bary", "helio", "geo", "none")
 
 _NAMES = {
@@ -36,6 +39,9 @@ _log = logging.getLogger(__name__)
 class RadialVelocity:
     """Velocity of the observer towards the source."""
 
+    name: ClassVar[str] = "velocity"
+    moves: ClassVar[bool] = True
+
     kind: str
     velocity: float
     """[km/s]; written to ``PIXTABLE RVCORR``."""
@@ -44,12 +50,20 @@ class RadialVelocity:
     specsys: str
     """Value of ``SPECSYS``."""
 
+    @property
+    def stretch(self) -> float:
+        """Factor on wavelengths."""
+        return self.factor
+
+    def apply(self, block: Block) -> None:
+        """Correct the wavelengths of a block."""
+        apply_radial_velocity(block.lam, self)
+
     def cards(self) -> list[tuple[str, object, str]]:
-        """Header cards of the step."""
-        comment = f"[km/s] {_NAMES[self.kind][0]} co"  # as far as the C pipeline has room
+        """Header cards of the correction."""
         return [
+            (VELOCITY_KEY, self.velocity, f"[km/s] {_NAMES[self.kind][0]} correction applied"),
             ("SPECSYS", self.specsys, "Spectral reference frame"),
-            ("ESO DRS MUSE PIXTABLE RVCORR", self.velocity, comment),
         ]
 
 
@@ -79,7 +93,7 @@ def fit_radial_velocity(
         raise ValueError(f"unknown kind of radial velocity {kind!r}, choose one of {', '.join(KINDS)}")
     if kind == "none":
         return None
-    if header.get("ESO DRS MUSE PIXTABLE RVCORR") is not None:
+    if header.get(VELOCITY_KEY) is not None:
         log.info("pixel table already corrected: skipping radial velocity correction")
         return None
     needed = ("RA", "DEC", "EQUINOX", "MJD-OBS", "EXPTIME")

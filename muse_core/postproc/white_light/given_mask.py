@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,17 +12,16 @@ import numpy.typing as npt
 from muse_core.data.block import Block
 from muse_core.postproc.astrometry.position import apply_position, fit_position
 from muse_core.postproc.astrometry.projection import apply_astrometry
-from muse_core.postproc.exposure.products import astrometry_model
+from muse_core.postproc.astrometry.step import projection_of
 
 if TYPE_CHECKING:
     from muse_core.framework import RunContext
     from muse_core.postproc.exposure.reduction import Reduction
-    from muse_core.postproc.inputs.calibrations import Calibrations
 
 Selector = Callable[[Block], npt.NDArray[np.bool_]]
 
 
-def given_mask(reduction: Reduction, calib: Calibrations, ctx: RunContext) -> Selector | None:
+def given_mask(reduction: Reduction, calib: Any, ctx: RunContext) -> Selector | None:
     """Return the selection of rows by an input SKY_MASK, or None if there is none that can be used."""
     mask = calib.sky_mask
     if mask is None:
@@ -41,7 +40,7 @@ def given_mask(reduction: Reduction, calib: Calibrations, ctx: RunContext) -> Se
             "SKY_MASK has celestial coordinates but no OFFSET_LIST was given. "
             "Results will likely be inaccurate!"
         )
-    projection = astrometry_model(reduction, calib, ctx)
+    projection = projection_of(reduction, calib.astrometry, ctx)
     position = fit_position(reduction.header, calib.offsets, ctx.log, compat=ctx.compat)
 
     def select(block: Block) -> npt.NDArray[np.bool_]:

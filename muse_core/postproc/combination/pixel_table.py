@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""All exposures in one pixel table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from muse_core.data.pixtable_writer import PixelTableWriter, column_units
+from muse_core.postproc.combination.combine import Combination
+from muse_core.postproc.exposure.reduction import PIXTABLE, limit_cards
+from muse_core.resampling.cosmics import COSMIC_RAY
+
+if TYPE_CHECKING:
+    from muse_core.framework import ParamValues, RunContext
+    from muse_core.postproc.exposure.correction import Card
+
+
+def save_combined(combination: Combination, p: ParamValues, ctx: RunContext) -> None:
+    """Write PIXTABLE_COMBINED: all rows of all exposures, with weights and cosmic-ray flags."""
+    members = combination.members
+    extra: list[Card] = []
+    first_row = 0
+    if len(members) > 1:
+        if combination.weights is not None:
+            extra.append(
+                (f"{PIXTABLE} WEIGHTED", True, "Pixel table was weighted relative to other exposures")
+            )
+        for member in members:
+            head = f"{PIXTABLE} EXP{member.number}"
+            for key in member.product.header:
+                if key.startswith(f"{PIXTABLE} EXP0 "):
+                    extra.append(
+                        (
+                            key.replace("EXP0", f"EXP{member.number}"),
+                            member.product.header[key],
+                            "x-offset of given slice",
+                        )
+                    )
+            last = first_row + member.chain.rows - 1
+            extra += [
+                (f"{head} FIRST", first_row, f"Exposure {member.number} first row index"),
+                (f"{head} LAST", last, f"Exposure {member.number} last row index"),
+            ]
+            first_row = last + 1
+        extra.append((f"{PIXTABLE} COMBINED", len(members), "Combined exposures that went into this table"))
+    extra += limit_cards(combination.limits)
+    first = members[0]
+    units = column_units(first.product.position_unit, first.product.data_unit)
+    weighted = combination.weights is not None
+    with ctx.stream(
+        "PIXTABLE_COMBINED", base=combination.header, used=combination.image_frames, extra=extra
+    ) as product:
+        rows = sum(member.chain.rows for member in members)
+        writer = PixelTableWriter(
+            product.path, product.header, rows, units, weighted=weighted, as_table=p.table_layout == "table"
+        )
+        for i, member in enumerate(members):
+            weight = combination.weights[i] if combination.weights else None
+            for block in member.chain.blocks():
+                if combination.cosmics:
+                    hit = combination.cosmics[i].contains(block.row)
+                    block.dq[hit] |= COSMIC_RAY
+                writer.write(block, weight)
+        writer.close()
+        first.product.append_tables(product.path)

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the cube and its images need besides rows: world coordinates, and filters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from muse_core.data.calibration import read_output_wcs
+from muse_core.resampling.collapse import WHITE, Filter, load_filters
+
+if TYPE_CHECKING:
+    from astropy.io.fits import Header
+
+    from muse_core.framework import ParamValues, RunContext
+    from muse_core.postproc.inputs.calibration_frames import CalibrationFrames
+
+
+@dataclass(frozen=True)
+class CubeCalibrations:
+    """World coordinates that the cube is to have (OUTPUT_WCS) or None, and the filters of its images."""
+
+    output_wcs: Header | None
+    filters: tuple[Filter, ...]
+
+
+def load(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> CubeCalibrations:
+    """Read OUTPUT_WCS and FILTER_LIST, if a cube is to be made."""
+    if "cube" not in p.save:
+        return CubeCalibrations(None, ())
+    return CubeCalibrations(
+        frames.read("OUTPUT_WCS", read_output_wcs, products="cube"), _filters(frames, p, ctx)
+    )
+
+
+def _filters(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> tuple[Filter, ...]:
+    # the C recipe takes blanks for parts of the names
+    names = str(p["filter"]).split(",") if ctx.defects.blanks_in_filter_names else p.filter
+    frame = frames.first("FILTER_LIST")
+    try:
+        found, missing = load_filters(names, None if frame is None else frame.path)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        ctx.problems.add(
+            frame.path if frame else "", "FILTER_LIST", expected="tables lambda, throughput", found=str(error)
+        )
+        return ()
+    for name in dict.fromkeys(missing):
+        place = f"in {frame.name}" if frame else "(no FILTER_LIST was given)"
+        ctx.log.warning("filter %s not found %s, no image is made for it", name, place)
+    if any(band.name != WHITE for band in found):
+        frames.use("FILTER_LIST", "images")
+    return tuple(found)

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How the final cube is to be made: its grid, the resampling, the rejection of cosmic rays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from muse_core.data.header_values import is_narrow_field
+from muse_core.framework import RecipeError
+from muse_core.postproc.combination.combine import Combination
+from muse_core.postproc.exposure.pointing import position_angle
+from muse_core.resampling.cosmics import neighbourhood
+from muse_core.resampling.grid import (
+    ARCSEC,
+    NFM_STEP,
+    NOMINAL_STEP_A,
+    WFM_STEP,
+    OutputGrid,
+    celestial_grid,
+    override_grid,
+    pixel_grid,
+)
+from muse_core.resampling.plan import CosmicRejection, CubePlan
+from muse_core.resampling.voxel_layers import Contribution
+from muse_core.resampling.weights import Resampling
+
+if TYPE_CHECKING:
+    from astropy.io.fits import Header
+
+    from muse_core.framework import ParamValues, RunContext
+
+
+def output_grid(
+    combination: Combination, output_wcs: Header | None, p: ParamValues, ctx: RunContext
+) -> OutputGrid:
+    """Return the grid of the final cube: fit to the data, steps from the parameters, OUTPUT_WCS on top."""
+    limits = (combination.limits.x, combination.limits.y, combination.limits.lam)
+    dlambda = p.dlambda or NOMINAL_STEP_A
+    if not combination.celestial:
+        grid = pixel_grid(limits, (p.dx or 1.0, p.dy or 1.0, dlambda))
+    else:
+        header = combination.header
+        nominal = NFM_STEP if is_narrow_field(header) else WFM_STEP
+        cd = [float(header.get(key, 0.0)) for key in ("CD1_1", "CD1_2", "CD2_1", "CD2_2")]
+        scale = (float(np.hypot(cd[0], cd[1])), float(np.hypot(cd[2], cd[3])))
+        if not all(scale):
+            scale = (nominal[0] * ARCSEC, nominal[1] * ARCSEC)
+        grid = celestial_grid(
+            limits, combination.reference, (p.dx or nominal[0], p.dy or nominal[1], dlambda), scale
+        )
+    how = "fit to data"
+    if output_wcs is not None:
+        grid, how = override_grid(grid, output_wcs), "overridden"
+    ctx.log.info("  Output cube size %d x %d x %d (%s)", grid.nx, grid.ny, grid.nz, how)
+    if grid.nx * grid.ny > 2_000_000_000 // 40:
+        raise RecipeError(
+            f"the output cube would have {grid.nx} x {grid.ny} spaxels; check the coordinates of the "
+            "exposures and the OFFSET_LIST, or give an OUTPUT_WCS"
+        )
+    return grid
+
+
+def resampling_of(p: ParamValues) -> Resampling:
+    """Return the resampling method with its settings; `pixfrac` is for all axes, or space and wavelength."""
+    x, *others = p.pixfrac
+    y, wavelength = {0: (x, x), 1: (x, *others)}.get(len(others), others)
+    return Resampling(p.resample, (x, y, wavelength), p.rc, max(p.ld, 1))
+
+
+def cube_plan(combination: Combination, grid: OutputGrid, p: ParamValues, ctx: RunContext) -> CubePlan:
+    """Return how the final cube is made."""
+    resampling = resampling_of(p)
+    cosmics = None
+    if p.crsigma > 0:
+        angle = None
+        if combination.celestial:
+            angle = position_angle(combination.members[0].keywords, ctx.log, compat=ctx.compat)
+        cosmics = CosmicRejection(p.crtype, p.crsigma, neighbourhood(angle))
+        ctx.log.info("  Using %s statistics (%.3f sigma level) for cosmic-ray rejection", p.crtype, p.crsigma)
+    ctx.log.info(
+        '  Starting resampling, using method "%s" (pixfrac f=%.3f,%.3f,%.3f, loop distance ld=%d)',
+        p.resample,
+        *resampling.pixfrac,
+        resampling.ld,
+    )
+    return CubePlan(
+        grid,
+        combination.reference,
+        resampling,
+        cosmics,
+        defects=ctx.defects,
+        report_flags=bool({"combined", "stacked"}.intersection(p.save)) or p.collapse_pixtable,
+    )
+
+
+def contributions(combination: Combination) -> list[Contribution]:
+    """Return the exposures as the slab loop takes them."""
+    weights = combination.weights or (None,) * len(combination.members)
+    return [
+        Contribution(member.chain.gather, member.chain.rows, weight)
+        for member, weight in zip(combination.members, weights)
+    ]

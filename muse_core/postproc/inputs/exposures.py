@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Pixel tables sorted into exposures, the IFUs of each merged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from muse_core.data.exposure import Exposure
+from muse_core.data.header_values import Keywords, get_str
+from muse_core.data.pixtable import PixelTableFile, open_pixtable
+from muse_core.framework import Frame, InputError, RecipeError
+from muse_core.framework.products import header_without, make_card, set_card
+from muse_core.postproc.exposure.chain import Chain
+from muse_core.postproc.exposure.ifu_scales import fit_ifu_scales, is_merged
+from muse_core.postproc.exposure.pointing import replaced_pointing
+from muse_core.postproc.exposure.reduction import PIXTABLE, ProductState, Reduction
+
+if TYPE_CHECKING:
+    from astropy.io.fits import Header
+
+    from muse_core.framework import ParamValues, RunContext
+
+MADE_FROM_VOXELS = frozenset(("cube", "stacked"))
+"""Products without the keywords of pixel tables."""
+
+Table = tuple[Frame, PixelTableFile]
+
+
+def open_tables(frames: Iterable[Frame], ctx: RunContext) -> list[Table]:
+    """Open the pixel tables; only their headers are read.
+
+    Tables that cannot be read or have no DATE-OBS are left out with a warning, as the C recipe does; tables
+    that are damaged inside are faults.
+    """
+    tables: list[Table] = []
+    unreadable: list[InputError] = []
+    for frame in frames:
+        try:
+            table = open_pixtable(frame.path)
+        except InputError as error:
+            if error.faults[0].item == "file":
+                unreadable.append(error)
+            else:
+                ctx.problems.extend(error)
+            continue
+        if not table.date_obs:
+            ctx.log.warning("%s has no DATE-OBS keyword, it will be ignored!", frame.path)
+            continue
+        if get_str(table.header, "ESO INS MODE") is None:
+            ctx.problems.add(
+                frame.path, "keyword ESO INS MODE", expected="an instrument mode such as WFM-NOAO-N",
+                found="no such keyword", remedy="Repair the header or make the pixel table again.",
+            )  # fmt: skip
+            continue
+        tables.append((frame, table))
+    for error in unreadable:
+        if tables:
+            ctx.log.warning("pixel table could not be loaded, it will be ignored! (%s)", error)
+        else:
+            ctx.problems.extend(error)
+    if not tables and not ctx.problems:
+        ctx.problems.add("", "no science exposures found in input: no usable PIXTABLE_OBJECT was given")
+    return tables
+
+
+def sort_exposures(tables: Iterable[Table], p: ParamValues, ctx: RunContext) -> list[Reduction]:
+    """Sort the pixel tables into exposures (by DATE-OBS), IFUs in order.
+
+    All that was found wrong with the inputs so far is raised here, before the first row is read.
+    """
+    ctx.problems.raise_if_any()
+    by_date: dict[str, list[Table]] = {}
+    for table in tables:
+        by_date.setdefault(table[1].date_obs, []).append(table)
+    return [
+        _merge(number, _one_per_ifu(by_date[date], number, ctx), p, ctx)
+        for number, date in enumerate(sorted(by_date), 1)
+    ]
+
+
+def _one_per_ifu(members: list[Table], number: int, ctx: RunContext) -> list[Table]:
+    """Return the tables in the order of their IFUs; of an IFU that is there twice only the first one."""
+    chosen: dict[int, Table] = {}
+    for frame, table in members:
+        if table.ifu in chosen:
+            ctx.log.warning(
+                "we already have IFU %2d of exposure %d (%s)! Ignoring %s",
+                table.ifu,
+                number,
+                table.date_obs,
+                frame.path,
+            )
+            continue
+        chosen[table.ifu] = (frame, table)
+    ordered = [chosen[ifu] for ifu in sorted(chosen)]
+    frame, first = ordered[0]
+    if len(ordered) > 1 and is_merged(first.header, compat=ctx.compat):
+        if ctx.compat or first.ifu == 0 or int(first.header.get(f"{PIXTABLE} MERGED", 1)) > 1:
+            ctx.log.warning(
+                "%s holds merged IFUs already, the other tables of exposure %s are ignored",
+                frame.path,
+                first.date_obs,
+            )
+            return ordered[:1]
+        ctx.log.warning("%s has no flat-field flux keywords, the IFUs are not scaled", frame.path)
+    return ordered
+
+
+def _merge(number: int, members: list[Table], p: ParamValues, ctx: RunContext) -> Reduction:
+    """Make one exposure of the tables of its IFUs."""
+    tables = [table for _, table in members]
+    scales = fit_ifu_scales([table.header for table in tables], ctx.log, compat=ctx.compat)
+    files = Exposure(tables, scales, (p.lambdamin, p.lambdamax))
+    files.scan(ctx.threads)
+    if files.rows == 0:
+        raise RecipeError(
+            f"Pixel table {tables[0].source} contains no entries after cutting to {p.lambdamin:.3f}.."
+            f"{p.lambdamax:.3f} Angstrom; widen lambdamin and lambdamax"
+        )
+    present = {table.ifu for table in tables}
+    if 0 not in present and len(present) < 24:
+        missing = ", ".join(str(ifu) for ifu in range(1, 25) if ifu not in present)
+        ctx.log.warning(
+            "exposure %d (%s): channels for IFUs %s are missing", number, tables[0].date_obs, missing
+        )
+    header = merged_header(tables, slice_offsets=not MADE_FROM_VOXELS.issuperset(p.save))
+    position_unit = tables[0].units["xpos"] or "pix"
+    polar = position_unit == "rad" or str(header.get(f"{PIXTABLE} WCS", "")).startswith("projected")
+    return Reduction(
+        number,
+        Chain(files, ctx.threads, polar_files=polar),
+        ProductState(
+            header, tuple(frame for frame, _ in members), tables[0].units["data"] or "count", position_unit
+        ),
+        Keywords(
+            header,
+            integers_missing=ctx.defects.integer_keywords,
+            replaced=replaced_pointing(p.superflat_pos),
+        ),
+        ctx.log,
+        records_skipped=not ctx.defects.skipped_without_a_word,
+    )
+
+
+def merged_header(tables: list[PixelTableFile], *, slice_offsets: bool) -> Header:
+    """Return the header of a merged exposure: that of the first IFU.
+
+    Parameters
+    ----------
+    slice_offsets : bool
+        with the 48 slice offsets of each IFU, which cubes and their images do not need
+    """
+    offsets = f"{PIXTABLE} EXP"
+    dropped = ["ESO DRS MUSE FLAT FLUX", f"{PIXTABLE} LIMITS", "ESO QC "]
+    if not slice_offsets:
+        dropped.append(offsets)
+    header = header_without(tables[0].header, lambda key: key.startswith(tuple(dropped)) or key == "EXTNAME")
+    if "RADECSYS" in header:
+        header.rename_keyword("RADECSYS", "RADESYS")
+    if slice_offsets:
+        known, text = set(header), "x-offset of given slice"
+        for card in (card for table in tables[1:] for card in table.header.cards):
+            if card.keyword.startswith(offsets) and card.keyword not in known:
+                known.add(card.keyword)
+                header.append(make_card(card.keyword, card.value, text), end=True)
+    if f"{PIXTABLE} MERGED" not in header:
+        text = "Merged IFUs that went into this pixel table"
+        set_card(header, f"{PIXTABLE} MERGED", len(tables), text)
+    return header

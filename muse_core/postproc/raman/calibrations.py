@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Calibrations of the Raman correction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from muse_core.data.calibration import read_columns
+from muse_core.postproc.lsf.calibrations import read_profiles
+from muse_core.postproc.lsf.images import LsfImage
+from muse_core.postproc.lsf.tables import LsfTable
+
+if TYPE_CHECKING:
+    from muse_core.framework import Frame, ParamValues, RunContext
+    from muse_core.postproc.inputs.calibration_frames import CalibrationFrames
+
+Lines = tuple[npt.NDArray, npt.NDArray, npt.NDArray, npt.NDArray]
+"""Columns lambda, flux, group, dq of RAMAN_LINES."""
+
+
+@dataclass(frozen=True)
+class RamanCalibrations:
+    """Lines of the molecules, and profiles (None without LSF_PROFILE, or where they are of no use)."""
+
+    lines: Lines
+    lsf: LsfImage | LsfTable | None
+
+
+def load(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> RamanCalibrations | None:
+    """Read RAMAN_LINES, and with them LSF_PROFILE."""
+    lines = frames.read("RAMAN_LINES", _lines)
+    if lines is None:
+        return None
+    lsf = frames.read_all("LSF_PROFILE", read_profiles, products=None)
+    if isinstance(lsf, LsfTable) and ctx.defects.raman_needs_lsf_images:
+        return RamanCalibrations(lines, None)
+    if lsf is not None:
+        frames.use("LSF_PROFILE")
+    return RamanCalibrations(lines, lsf)
+
+
+def _lines(frame: Frame) -> Lines:
+    lam, flux, group, dq = read_columns(
+        frame, ("lambda", "flux", "group", "dq"), extname="LINES", sorted_by=None
+    )
+    assert lam is not None and flux is not None and group is not None and dq is not None  # noqa: S101, PT018
+    return lam, flux, np.rint(group).astype(np.int64), np.rint(dq).astype(np.int64)

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the declarations of the parameters of muse_scipost cannot say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from muse_core.framework import ParamValues, RunContext
+
+
+def check_settings(p: ParamValues, ctx: RunContext) -> None:
+    """Check parameters against each other; faults are noted in ``ctx.problems``."""
+    if p.lambdamin >= p.lambdamax:
+        ctx.problems.add(
+            "", "parameters lambdamin, lambdamax", expected="lambdamin < lambdamax",
+            found=f"{p.lambdamin:g}, {p.lambdamax:g}",
+        )  # fmt: skip
+    if p.ld <= 0:
+        ctx.log.warning("Overriding loop distance ld=1 (%d was given)", p.ld)
+    if p.superflat_pos:
+        ctx.log.warning("Overriding RA=%f, DEC=%f, DROT=%f", *p.superflat_pos)

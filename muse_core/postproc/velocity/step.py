@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Wavelengths are taken to the barycentre, the Sun or the Earth's centre."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from muse_core.postproc.velocity.radial_velocity import VELOCITY_KEY, RadialVelocity, fit_radial_velocity
+
+if TYPE_CHECKING:
+    from muse_core.framework import ParamValues, RunContext
+    from muse_core.postproc.exposure.reduction import Reduction
+
+
+def correct(
+    exposure: Reduction,
+    calibrations: None,
+    p: ParamValues,
+    ctx: RunContext,
+) -> RadialVelocity | None:
+    """Correct the wavelengths for the velocity of the observer towards the source."""
+    model = fit_radial_velocity(exposure.keywords, p.rvcorr, ctx.log, compat=ctx.compat)
+    if model is None and VELOCITY_KEY not in exposure.product.header:
+        exposure.product.set_card("SPECSYS", "TOPOCENT", "Spectral reference frame")
+    return model
