@@ -29,7 +29,7 @@ import scipy.fft  # noqa: E402
 
 import imphot  # noqa: E402
 from imphot import worker_pool  # noqa: E402
-from imphot.images import SkyImage  # noqa: E402
+from imphot.images.sky_image import SkyImage  # noqa: E402
 from muse_core.simulate.imphot_pairs import PairTruth, make_pair, make_sky, with_noise, write_pair  # noqa: E402
 
 NAMES = ("dx", "dy", "bg", "scale", "fwhm", "beta")

@@ -7,26 +7,31 @@ Every public name is loaded when it is first used, so that importing the package
 from __future__ import annotations
 
 import importlib
+from typing import Any
+
+from muse_core import __version__
 
 _WHERE = {
     "UserError": "errors",
     "WorkerError": "errors",
-    "fit_image_photometry": "fitimage",
-    "fit_star_photometry": "fitstar",
-    "fit_image_and_star_photometry": "fitboth",
-    "FitImagePhotometryMP": "workers",
-    "FitStarPhotometryMP": "workers",
-    "FitImageAndStarPhotometryMP": "workers",
+    "fit_image_photometry": "fitting",
+    "fit_star_photometry": "fitting",
+    "fit_image_and_star_photometry": "fitting",
+    "FitImagePhotometryMP": "many_images",
+    "FitStarPhotometryMP": "many_images",
+    "FitImageAndStarPhotometryMP": "many_images",
     "FittedValue": "results",
     "FittedPhotometry": "results",
     "FittedImagePhotometry": "results",
     "FittedStarPhotometry": "results",
-    "HstFilterInfo": "hstfilters",
-    "rescale_hst_like_muse": "regrid",
-    "regrid_hst_like_muse": "regrid",
-    "image_grids_aligned": "grids",
-    "apply_corrections": "corrections",
-    "bandpass_image": "bandpass",
+    "FitOptions": "options",
+    "HstFilterInfo": "hst.filters",
+    "rescale_hst_like_muse": "hst.regridding",
+    "regrid_hst_like_muse": "hst.regridding",
+    "bandpass_image": "hst.bandpass",
+    "image_grids_aligned": "images.grids",
+    "apply_corrections": "images.corrections",
+    "SkyImage": "images.sky_image",
     "ImphotArgumentParser": "cli",
     "extract_function_args": "cli",
     "fit_photometry_main": "cli",
@@ -35,22 +40,20 @@ _WHERE = {
     "FIT_IMAGE": "cli",
     "FIT_STAR": "cli",
     "FIT_BOTH": "cli",
-    "SkyImage": "images",
 }
-_MODULES = ("ds9regions", "product_images", "recipe_steps")
 
-__all__ = sorted([*_WHERE, "ds9regions"])
+__all__ = sorted([*_WHERE, "__version__", "ds9regions"])
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name in _WHERE:
         value = getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
         globals()[name] = value
         return value
-    if name in _MODULES:
+    if name == "ds9regions":
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})

@@ -9,11 +9,11 @@ import inspect
 import logging
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .errors import UserError, WorkerError
+from imphot.errors import UserError, WorkerError
 
 __all__ = [
     "FIT_BOTH",
@@ -31,7 +31,7 @@ FIT_STAR = 2
 FIT_BOTH = 3
 
 
-def optional_number(text):
+def optional_number(text: str | None) -> float | None:
     """A number, or None for the word none."""
     if text is None or str(text).strip().lower() == "none":
         return None
@@ -56,7 +56,7 @@ class ImphotArgumentParser(argparse.ArgumentParser):
     FIT_STAR = FIT_STAR
     FIT_BOTH = FIT_BOTH
 
-    def __init__(self, functions, *args, **kwargs):
+    def __init__(self, functions: int, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         image = bool(functions & FIT_IMAGE)
         number: dict[str, Any] = {"type": optional_number, "metavar": "VALUE"}
@@ -134,7 +134,9 @@ class ImphotArgumentParser(argparse.ArgumentParser):
         )
 
 
-def extract_function_args(options, function):
+def extract_function_args(
+    options: argparse.Namespace | Mapping[str, Any], function: Callable[..., Any]
+) -> dict[str, Any]:
     """The options that are arguments of a function.
 
     Parameters
@@ -146,18 +148,18 @@ def extract_function_args(options, function):
     -------
     dict
     """
-    values = dict(options) if isinstance(options, dict) else vars(options)
+    values = vars(options) if isinstance(options, argparse.Namespace) else dict(options)
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     names = {name for name, p in inspect.signature(function).parameters.items() if p.kind in kinds}
     return {name: value for name, value in values.items() if name in names}
 
 
-def _say(text):
+def _say(text: object) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
-def _guarded(work):
+def _guarded(work: Callable[[], None]) -> None:
     """Run a script; errors of the user end it with one line and status 1."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
@@ -174,13 +176,13 @@ def _guarded(work):
         sys.exit(130)
 
 
-def fit_photometry_main():
+def fit_photometry_main() -> None:
     """The script fit_photometry: fit MUSE images against an HST image and print a table."""
     _guarded(_fit_photometry)
 
 
-def _fit_photometry():
-    from . import fitboth, fitimage, workers
+def _fit_photometry() -> None:
+    from imphot import fitting, many_images
 
     parser = ImphotArgumentParser(
         FIT_BOTH,
@@ -193,20 +195,24 @@ def _fit_photometry():
     parser.add_argument("muse_image", nargs="+", help="MUSE images")
     options = parser.parse_args()
     star = options.star is not None
-    function = fitboth.fit_image_and_star_photometry if star else fitimage.fit_image_photometry
+    function: Callable[..., Any] = fitting.fit_image_photometry
+    if star:
+        function = fitting.fit_image_and_star_photometry
     kwargs = extract_function_args(options, function)
     with contextlib.ExitStack() as stack:
         if len(options.muse_image) == 1 or options.display:
-            results: Iterable = (function(options.hst_image, name, **kwargs) for name in options.muse_image)
+            results: Iterable[Any] = (
+                function(options.hst_image, name, **kwargs) for name in options.muse_image
+            )
         else:
-            pool = workers.FitImageAndStarPhotometryMP if star else workers.FitImagePhotometryMP
+            pool = many_images.FitImageAndStarPhotometryMP if star else many_images.FitImagePhotometryMP
             results = stack.enter_context(
                 pool(options.hst_image, options.muse_image, kwargs, options.nworker)
             )
         _print_results(results, options.verbose)
 
 
-def _print_results(results, verbose):
+def _print_results(results: Iterable[Any], verbose: bool) -> None:
     header = True
     for result in results:
         for one in result if isinstance(result, tuple) else (result,):
@@ -216,15 +222,15 @@ def _print_results(results, verbose):
             header = False
 
 
-def regrid_hst_to_muse_main():
+def regrid_hst_to_muse_main() -> None:
     """The script regrid_hst_to_muse: resample HST images to the pixels of a MUSE image."""
     _guarded(_regrid_hst_to_muse)
 
 
-def _regrid_hst_to_muse():
-    from .hstfilters import filter_of
-    from .images import as_sky_image
-    from .regrid import regrid_hst_like_muse, rescale_hst_like_muse
+def _regrid_hst_to_muse() -> None:
+    from imphot.hst.filters import filter_of
+    from imphot.hst.regridding import regrid_hst_like_muse, rescale_hst_like_muse
+    from imphot.images.opening import as_sky_image
 
     parser = argparse.ArgumentParser(
         prog="regrid_hst_to_muse", description="Resample HST images to the pixels of a MUSE image."
@@ -252,24 +258,24 @@ def _regrid_hst_to_muse():
             _say(f"Wrote {output}")
 
 
-def make_wideband_image_main():
+def make_wideband_image_main() -> None:
     """The script make_wideband_image: collapse cubes with a filter curve."""
     _guarded(_make_wideband_image)
 
 
-def wideband_name(prefix, cube):
+def wideband_name(prefix: str, cube: str | Path) -> str:
     """Name of the image of a cube: prefix, and the cube's name with (data)cube replaced by image once."""
 
-    def replace(match):
+    def replace(match: re.Match[str]) -> str:
         return "IMAGE" if match.group(0)[0].isupper() else "image"
 
     return f"{prefix}_{re.sub(r'datacube|cube', replace, Path(cube).name, count=1, flags=re.IGNORECASE)}"
 
 
-def _make_wideband_image():
+def _make_wideband_image() -> None:
     import numpy as np
 
-    from .bandpass import bandpass_image
+    from imphot.hst.bandpass import bandpass_image
 
     parser = argparse.ArgumentParser(
         prog="make_wideband_image", description="Collapse MUSE cubes with a filter curve."

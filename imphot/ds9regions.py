@@ -11,11 +11,16 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import UserError
+from imphot.errors import UserError
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
 
 __all__ = ["Ds9Box", "Ds9Circle", "Ds9Ellipse", "Ds9Region", "Ds9Regions", "RegionError"]
 
@@ -65,7 +70,7 @@ class Ds9Region:
         centre [degrees, or pixels counted from one]
     """
 
-    def __init__(self, shape, exclude, system, x, y):
+    def __init__(self, shape: str, exclude: bool, system: str, x: float, y: float) -> None:
         self.shape = shape
         self.exclude = exclude
         self.system = system
@@ -73,11 +78,11 @@ class Ds9Region:
         self.y = y
         self.sizes_in_pixels = system in PIXEL_SYSTEMS
 
-    def __str__(self):
+    def __str__(self) -> str:
         word = "exclude" if self.exclude else "include"
         return f"{word} {self.system} {self.shape} x: {self.x:.6f}  y: {self.y:.6f}"
 
-    def centre(self, wcs):
+    def centre(self, wcs: WCS) -> tuple[float, float]:
         """Centre in pixels counted from zero, as (y, x)."""
         if self.system in PIXEL_SYSTEMS:
             return self.y - 1.0, self.x - 1.0
@@ -97,36 +102,50 @@ class Ds9Region:
 class Ds9Circle(Ds9Region):
     """A circle; radius in degrees or pixels."""
 
-    def __init__(self, exclude, system, x, y, radius):
+    def __init__(self, exclude: bool, system: str, x: float, y: float, radius: float) -> None:
         super().__init__("circle", exclude, system, x, y)
         self.radius = radius
 
-    def __str__(self):
+    def __str__(self) -> str:
         return super().__str__() + f"  r: {self.radius:g}"
 
 
 class _Oblong(Ds9Region):
-    def __init__(self, shape, exclude, system, x, y, width, height, pa):
+    def __init__(
+        self,
+        shape: str,
+        exclude: bool,
+        system: str,
+        x: float,
+        y: float,
+        width: float,
+        height: float,
+        pa: float,
+    ) -> None:
         super().__init__(shape, exclude, system, x, y)
         self.width = width
         self.height = height
         self.pa = pa
 
-    def __str__(self):
+    def __str__(self) -> str:
         return super().__str__() + f"  w: {self.width:g}  h: {self.height:g}  PA: {self.pa:g}"
 
 
 class Ds9Ellipse(_Oblong):
     """An ellipse; width and height are semi-axes [degrees or pixels], pa its angle [degrees]."""
 
-    def __init__(self, exclude, system, x, y, width, height, pa):
+    def __init__(
+        self, exclude: bool, system: str, x: float, y: float, width: float, height: float, pa: float
+    ) -> None:
         super().__init__("ellipse", exclude, system, x, y, width, height, pa)
 
 
 class Ds9Box(_Oblong):
     """A box; width and height are full sides [degrees or pixels], pa its angle [degrees]."""
 
-    def __init__(self, exclude, system, x, y, width, height, pa):
+    def __init__(
+        self, exclude: bool, system: str, x: float, y: float, width: float, height: float, pa: float
+    ) -> None:
         super().__init__("box", exclude, system, x, y, width, height, pa)
 
 
@@ -145,37 +164,38 @@ class Ds9Regions:
     exclude fk5 circle x: 53.160000  y: -27.790000  r: 0.000833333
     """
 
-    def __init__(self, regions):
-        self.regions = []
-        self.ignored = []
-        self._system = "physical"
+    def __init__(self, regions: str | os.PathLike[str] | Iterable[Any]) -> None:
+        self.regions: list[Ds9Region] = []
+        self.ignored: list[tuple[int, str, str]] = []
+        self._system: str | None = "physical"
         for number, line in enumerate(_lines_of(regions), start=1):
             if isinstance(line, Ds9Region):
                 self.regions.append(line)
             else:
                 self._read_line(number, line)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Ds9Region]:
         return iter(self.regions)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.regions)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> Ds9Region:
         return self.regions[index]
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "".join(f"{region}\n" for region in self.regions)
 
-    def _ignore(self, number, text, why):
+    def _ignore(self, number: int, text: str, why: str) -> None:
         self.ignored.append((number, text, why))
         _log.warning("region line %d ignored: %s (%s)", number, why, text)
 
-    def _read_line(self, number, line):
+    def _read_line(self, number: int, line: str) -> None:
         line = line.split("#", 1)[0]
         for field in line.split(";"):
             text = field.strip()
-            word = re.match(r"[+\-]?\s*([A-Za-z0-9]*)", text).group(1).lower()
+            found = re.match(r"[+\-]?\s*([A-Za-z0-9]*)", text)
+            word = found.group(1).lower() if found else ""
             if not text or word == "global":
                 continue
             if word in SKY_SYSTEMS or word in PIXEL_SYSTEMS:
@@ -187,7 +207,7 @@ class Ds9Regions:
                 if self._system is None:
                     self._ignore(number, text, "it is given in a coordinate system that is not known here")
                 else:
-                    self._read_shape(number, text, word)
+                    self._read_shape(number, text, word, self._system)
             elif word in OTHER_SHAPES:
                 self._ignore(
                     number, text, f"the shape {word} is not supported, only circle, ellipse and box are"
@@ -195,7 +215,7 @@ class Ds9Regions:
             else:
                 self._ignore(number, text, "neither a coordinate system nor a region")
 
-    def _read_shape(self, number, text, shape):
+    def _read_shape(self, number: int, text: str, shape: str, system: str) -> None:
         exclude = text.startswith("-")
         body = re.sub(r"^[+\-]?\s*[A-Za-z]+\s*", "", text).replace("||", "").strip()
         if body.startswith("("):
@@ -214,9 +234,9 @@ class Ds9Regions:
                 f"Error on line {number} (a {shape} needs {wanted} numbers, found {len(words)}: {text})"
             )
         try:
-            x = _coordinate(words[0], self._system, first=True)
-            y = _coordinate(words[1], self._system, first=False)
-            sizes = [_size(word, self._system) for word in words[2 : 4 if wanted == 5 else 3]]
+            x = _coordinate(words[0], system, first=True)
+            y = _coordinate(words[1], system, first=False)
+            sizes = [_size(word, system) for word in words[2 : 4 if wanted == 5 else 3]]
             angle = float(words[4].rstrip("d°")) if wanted == 5 else 0.0
         except ValueError as err:
             raise RegionError(f"Error on line {number} ({err})") from err
@@ -225,14 +245,17 @@ class Ds9Regions:
         if len({in_pixels for _, in_pixels in sizes}) > 1:
             raise RegionError(f"Error on line {number} (sizes in pixels and in angles are mixed: {text})")
         values = [value for value, _ in sizes]
-        kind = {"circle": Ds9Circle, "ellipse": Ds9Ellipse, "box": Ds9Box}[shape]
-        extra = values if shape == "circle" else [*values, angle]
-        region = kind(exclude, self._system, x, y, *extra)
+        region: Ds9Region
+        if shape == "circle":
+            region = Ds9Circle(exclude, system, x, y, values[0])
+        else:
+            oblong = Ds9Ellipse if shape == "ellipse" else Ds9Box
+            region = oblong(exclude, system, x, y, values[0], values[1], angle)
         region.sizes_in_pixels = sizes[0][1]
         self.regions.append(region)
 
 
-def _lines_of(regions):
+def _lines_of(regions: Any) -> list[Any]:
     if isinstance(regions, Ds9Regions):
         return list(regions)
     if isinstance(regions, Ds9Region):
@@ -247,7 +270,7 @@ def _lines_of(regions):
     return list(regions)
 
 
-def _coordinate(text, system, first):
+def _coordinate(text: str, system: str, first: bool) -> float:
     """A position: number or sexagesimal; hours for the first equatorial coordinate."""
     sexagesimal = re.fullmatch(
         r"([+\-]?)\s*(\d+)\s*[:hd\s]\s*(\d+)\s*[:m\s]\s*(\d+(?:\.\d*)?)\s*s?", text.strip()
@@ -265,10 +288,8 @@ def _coordinate(text, system, first):
     return float(text)
 
 
-def _size(text, system):
-    """A size and whether it is in pixels: plain number, arcmin ('), arcsec ("), degrees (d) or pixels (p,
-    i).
-    """
+def _size(text: str, system: str) -> tuple[float, bool]:
+    """A size and whether it is in pixels: plain number, arcmin ('), arcsec ("), degrees (d), pixels (p, i)."""
     scale = {"'": 1.0 / 60.0, '"': 1.0 / 3600.0, "d": 1.0, "r": 180.0 / np.pi}
     if text and text[-1] in scale:
         return float(text[:-1]) * scale[text[-1]], False

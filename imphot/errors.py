@@ -3,34 +3,64 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
+from muse_core.framework.errors import Fault, InputError
+from muse_core.framework.workers import WorkerError
+
 __all__ = ["UserError", "WorkerError"]
 
 
-class UserError(Exception):
-    """A mistake in the inputs or in the options, with a message that says how to repair it."""
+class UserError(InputError):
+    """A mistake in the inputs or in the options, with a message that says how to repair it.
 
-    def __init__(self, message):
-        super().__init__(message)
-        self.message = str(message)
-
-
-class WorkerError(Exception):
-    """A failure inside a worker process.
-
-    Attributes
+    Parameters
     ----------
     message : str
-        what went wrong
-    traceback : str
-        the traceback of the worker process, as text
+        one sentence; left out where the parts below say it all
+    file, item, expected, found, remedy
+        the parts of a fault of an input, where they are known (see `muse_core.framework.errors.Fault`)
+    faults : tuple of Fault
+        several faults at once
+
+    Examples
+    --------
+    >>> print(UserError("The images do not overlap"))
+    The images do not overlap
+    >>> print(UserError(file="a.fits", item="CTYPE1", expected="RA---TAN", found="LINEAR"))
+    a.fits: CTYPE1: expected RA---TAN, found LINEAR
     """
 
-    def __init__(self, message, traceback):
-        if not isinstance(traceback, str):
-            traceback = "".join(traceback)
-        super().__init__(message, traceback)
-        self.message = str(message)
-        self.traceback = traceback
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        file: str | Path = "",
+        item: str = "",
+        expected: object = "",
+        found: object = "",
+        remedy: str = "",
+        faults: tuple[Fault, ...] = (),
+    ) -> None:
+        if not faults:
+            faults = (Fault(str(file), item or message, str(expected), str(found), remedy),)
+        super().__init__(faults=faults)
 
-    def __str__(self):
-        return f"{self.message}\nTraceback of the worker process:\n{self.traceback}"
+    @property
+    def message(self) -> str:
+        """The text, as older versions of imphot called it."""
+        return str(self)
+
+    def in_file(self, file: str | Path) -> UserError:
+        """The same faults with the file to which they belong, where none is named yet."""
+        named = (Fault(f.file or str(file), f.item, f.expected, f.found, f.remedy) for f in self.faults)
+        return UserError(faults=tuple(named))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self.faults)
+
+
+def _restored(kind: type[UserError], faults: tuple[Fault, ...]) -> UserError:
+    """An error that comes from another process."""
+    return kind(faults=faults)

@@ -3,22 +3,41 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
+from typing import Any
 
-from .images import unit_text
-from .outputs import full_modulus, output_prefix
+import numpy as np
+import numpy.typing as npt
+
+from imphot.errors import UserError
+from imphot.fit_files import full_modulus, output_prefix
+from imphot.images.sky_image import SkyImage, unit_text
+from imphot.options import OutputOptions
+from imphot.results import FitPictures, FittedImagePhotometry, FittedStarPhotometry
 
 __all__ = ["plot_image_fit", "plot_star_fit"]
 
 DPI = 600
 
 
-def _figure(fig, display, size):
+@dataclass
+class StarProfile:
+    """Pixels around a star: offsets [arcsec], values and models in both images."""
+
+    x: npt.NDArray[np.float64]
+    y: npt.NDArray[np.float64]
+    muse: npt.NDArray[np.float64]
+    hst: npt.NDArray[np.float64]
+    muse_model: npt.NDArray[np.float64]
+    hst_model: npt.NDArray[np.float64]
+
+
+def _figure(wanted: OutputOptions, size: tuple[float, float]) -> tuple[Any, bool]:
     """The figure to draw in, and whether pyplot manages it."""
-    if fig is not None:
-        fig.clear()
-        return fig, False
-    if display:
+    if wanted.fig is not None:
+        wanted.fig.clear()
+        return wanted.fig, False
+    if wanted.display:
         from matplotlib import pyplot as plt
 
         return plt.figure(figsize=size), True
@@ -27,27 +46,27 @@ def _figure(fig, display, size):
     return Figure(figsize=size), False
 
 
-def _finish(fig, managed, nowait, hardcopy, path):
+def _finish(fig: Any, managed: bool, wanted: OutputOptions, path: str) -> str | None:
     """Write the file, show the window; return the path written."""
     written = None
-    if hardcopy not in (None, "", "none"):
-        written = f"{path}.{str(hardcopy).lstrip('.')}"
-        from .errors import UserError
-
+    if wanted.file_format:
+        written = f"{path}.{wanted.file_format}"
         try:
             fig.savefig(written, dpi=DPI)
         except ValueError as err:
-            raise UserError(f"The plot cannot be written in the format {hardcopy} ({err})") from err
+            raise UserError(f"The plot cannot be written in the format {wanted.file_format} ({err})") from err
     if managed:
         from matplotlib import pyplot as plt
 
-        plt.show(block=not nowait)
-        if not nowait:
+        plt.show(block=not wanted.nowait)
+        if not wanted.nowait:
             plt.close(fig)
     return written
 
 
-def plot_image_fit(result, muse, pictures, display=False, nowait=False, hardcopy=None, title=None, fig=None):
+def plot_image_fit(
+    result: FittedImagePhotometry, muse: SkyImage, pictures: FitPictures, wanted: OutputOptions
+) -> str | None:
     """MUSE image, model and difference, and below them the moduli of their transforms.
 
     Returns
@@ -55,14 +74,14 @@ def plot_image_fit(result, muse, pictures, display=False, nowait=False, hardcopy
     str or None
         the file written
     """
-    fig, managed = _figure(fig, display, (11.0, 7.5))
-    fig.suptitle(title or f"HST image photometry fit of {result.name}")
-    used = pictures["used"]
-    difference = pictures["muse"] - pictures["model"]
-    values = pictures["muse"][used]
+    fig, managed = _figure(wanted, (11.0, 7.5))
+    fig.suptitle(wanted.title or f"HST image photometry fit of {result.name}")
+    used = pictures.used
+    difference = pictures.muse - pictures.model
+    values = pictures.muse[used]
     low, high = np.percentile(values, [2.0, 99.5])
     spread = max(float(np.percentile(np.abs(difference[used]), 99.5)), 1e-30)
-    planes = (pictures["muse"], pictures["model"], difference)
+    planes = (pictures.muse, pictures.model, difference)
     limits = ((low, high), (low, high), (-spread, spread))
     names = ("MUSE image", "HST model", "MUSE - model")
     for i, (plane, (a, b), name) in enumerate(zip(planes, limits, names, strict=True)):
@@ -78,8 +97,8 @@ def plot_image_fit(result, muse, pictures, display=False, nowait=False, hardcopy
         axes.set_xlabel("pixel")
         bar = fig.colorbar(drawn, ax=axes, shrink=0.75)
         bar.set_label(unit_text(muse.unit) or "flux", fontsize=7)
-    shape = pictures["padded_shape"]
-    halves = (pictures["muse_fft"], pictures["model_fft"], pictures["muse_fft"] - pictures["model_fft"])
+    shape = pictures.padded_shape
+    halves = (pictures.muse_fft, pictures.model_fft, pictures.muse_fft - pictures.model_fft)
     moduli = [np.log10(np.maximum(full_modulus(half, shape), 1e-3)) for half in halves]
     top = max(float(moduli[0].max()), -2.0)
     for i, (modulus, name) in enumerate(zip(moduli, names, strict=True)):
@@ -87,23 +106,25 @@ def plot_image_fit(result, muse, pictures, display=False, nowait=False, hardcopy
         drawn = axes.imshow(modulus, origin="lower", vmin=top - 4.0, vmax=top, cmap="magma")
         axes.set_title(f"FFT of {name}")
         fig.colorbar(drawn, ax=axes, shrink=0.75, label="log modulus")
-    values = ", ".join(
+    numbers = ", ".join(
         f"{n}={getattr(result, n).value:.4f}" for n in ("scale", "bg", "dx", "dy", "fwhm", "beta")
     )
-    fig.text(0.5, 0.01, values, ha="center", fontsize=8)
+    fig.text(0.5, 0.01, numbers, ha="center", fontsize=8)
     fig.subplots_adjust(left=0.05, right=0.97, bottom=0.07, top=0.9, wspace=0.25, hspace=0.2)
-    return _finish(fig, managed, nowait, hardcopy, f"{output_prefix(muse)}_image_fit")
+    return _finish(fig, managed, wanted, f"{output_prefix(muse)}_image_fit")
 
 
-def plot_star_fit(result, muse, profile, display=False, nowait=False, hardcopy=None, title=None, fig=None):
+def plot_star_fit(
+    result: FittedStarPhotometry, muse: SkyImage, profile: StarProfile, wanted: OutputOptions
+) -> str | None:
     """Radial profiles of the star with their models above, residuals below; MUSE left, HST right."""
-    fig, managed = _figure(fig, display, (9.0, 7.0))
-    fig.suptitle(title or f"HST star photometry fit of {result.name}")
+    fig, managed = _figure(wanted, (9.0, 7.0))
+    fig.suptitle(wanted.title or f"HST star photometry fit of {result.name}")
     for column, which in enumerate(("muse", "hst")):
         dx, dy = getattr(result, f"{which}_dx").value, getattr(result, f"{which}_dy").value
-        radius = np.hypot(profile["x"] - dx, profile["y"] - dy)
+        radius = np.hypot(profile.x - dx, profile.y - dy)
         order = np.argsort(radius)
-        values, model = profile[which][order], profile[f"{which}_model"][order]
+        values, model = (getattr(profile, name)[order] for name in (which, f"{which}_model"))
         axes = fig.add_subplot(2, 2, column + 1)
         axes.plot(radius[order], values, ".", ms=3)
         axes.plot(radius[order], model, "-", lw=1)
@@ -118,4 +139,4 @@ def plot_star_fit(result, muse, profile, display=False, nowait=False, hardcopy=N
         axes.set_xlabel("radius [arcsec]")
         axes.set_ylabel("residual")
     fig.subplots_adjust(left=0.1, right=0.97, bottom=0.08, top=0.9, wspace=0.28, hspace=0.2)
-    return _finish(fig, managed, nowait, hardcopy, f"{output_prefix(muse)}_star_fit")
+    return _finish(fig, managed, wanted, f"{output_prefix(muse)}_star_fit")

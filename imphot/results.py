@@ -3,13 +3,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
-from .images import as_sky_image, pixel_steps
+from imphot.images.opening import ImageLike, as_sky_image
+from imphot.images.sky_image import pixel_steps
 
-__all__ = ["FittedImagePhotometry", "FittedPhotometry", "FittedStarPhotometry", "FittedValue"]
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
+
+__all__ = ["FitPictures", "FittedImagePhotometry", "FittedPhotometry", "FittedStarPhotometry", "FittedValue"]
 
 
 class FittedValue:
@@ -24,7 +32,17 @@ class FittedValue:
         true when the value was held during the fit
     """
 
-    def __init__(self, param=None, value=None, stdev=None, fixed=None):
+    value: Any  # None only where the caller left it out
+    stdev: Any
+    fixed: Any
+
+    def __init__(
+        self,
+        param: Any = None,
+        value: float | None = None,
+        stdev: float | None = None,
+        fixed: bool | None = None,
+    ) -> None:
         if param is not None:
             value = param.value if value is None else value
             if fixed is None:
@@ -35,11 +53,29 @@ class FittedValue:
         self.stdev = stdev
         self.fixed = fixed
 
-    def __repr__(self):
-        return f"FittedValue(value={self.value!r}, stdev={self.stdev!r}, fixed={self.fixed!r})"
+    def __repr__(self) -> str:
+        value, stdev = (v if v is None else float(v) for v in (self.value, self.stdev))
+        return f"FittedValue(value={value!r}, stdev={stdev!r}, fixed={self.fixed!r})"
 
 
-def sky_offset(wcs, shape, dx, dy):
+@dataclass
+class FitPictures:
+    """What a fit looked like: `crop` of the MUSE image, there image and model, and their transforms.
+
+    ``used`` marks the pixels that were fitted; the half-plane transforms are those of planes of
+    ``padded_shape``.
+    """
+
+    crop: tuple[slice, slice]
+    used: npt.NDArray[np.bool_]
+    muse: npt.NDArray[np.float64]
+    model: npt.NDArray[np.float64]
+    muse_fft: npt.NDArray[np.complex128]
+    model_fft: npt.NDArray[np.complex128]
+    padded_shape: tuple[int, int]
+
+
+def sky_offset(wcs: WCS, shape: tuple[int, int], dx: float, dy: float) -> tuple[np.float64, np.float64]:
     """Differences of right ascension and declination [arcsec of coordinate] for a move of the image centre.
 
     The first one carries no cosine of the declination, as the offset tables of the MUSE pipeline.
@@ -50,7 +86,7 @@ def sky_offset(wcs, shape, dx, dy):
     return ((ra[1] - ra[0] + 180.0) % 360.0 - 180.0) * 3600.0, (dec[1] - dec[0]) * 3600.0
 
 
-def offset_errors(wcs, shape, covariance):
+def offset_errors(wcs: WCS, shape: tuple[int, int], covariance: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Standard errors of dra and ddec from the 2 x 2 covariance of (dx, dy)."""
     step = 0.05
     columns = [
@@ -59,7 +95,7 @@ def offset_errors(wcs, shape, covariance):
     ]
     jacobian = np.array(columns).T
     errors = jacobian @ np.asarray(covariance, float) @ jacobian.T
-    return np.sqrt(np.maximum(np.diag(errors), 0.0))
+    return np.asarray(np.sqrt(np.maximum(np.diag(errors), 0.0)))
 
 
 class FittedPhotometry:
@@ -89,7 +125,20 @@ class FittedPhotometry:
         base name of the MUSE file without ".fits"
     """
 
-    def __init__(self, method, muse, fit_report, scale, bg, dx, dy, fwhm, beta, rms_error, covariance=None):
+    def __init__(
+        self,
+        method: str,
+        muse: ImageLike,
+        fit_report: str,
+        scale: FittedValue,
+        bg: FittedValue,
+        dx: FittedValue,
+        dy: FittedValue,
+        fwhm: FittedValue,
+        beta: FittedValue,
+        rms_error: float,
+        covariance: npt.ArrayLike | None = None,
+    ) -> None:
         muse = as_sky_image(muse)
         self.method = method
         self.name = "muse" if not muse.filename else Path(muse.filename).name.replace(".fits", "")
@@ -101,15 +150,16 @@ class FittedPhotometry:
         dra, ddec = sky_offset(muse.wcs, muse.shape, dx.value, dy.value)
         errors = offset_errors(muse.wcs, muse.shape, covariance)
         fixed = bool(dx.fixed and dy.fixed)
-        self.dra = FittedValue(value=float(dra), stdev=float(errors[0]), fixed=fixed)
-        self.ddec = FittedValue(value=float(ddec), stdev=float(errors[1]), fixed=fixed)
+        # numbers of numpy, as ever: clients call their item()
+        self.dra = FittedValue(value=np.float64(dra), stdev=float(errors[0]), fixed=fixed)
+        self.ddec = FittedValue(value=np.float64(ddec), stdev=float(errors[1]), fixed=fixed)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return (
             f"Report of HST {self.method} photometry fit of MUSE observation {self.name}\n{self.fit_report}"
         )
 
-    def summary(self, header=True):
+    def summary(self, header: bool = True) -> str:
         """One line of numbers, under three lines of column titles where wanted."""
         width = len(self.name)
         lines = []
@@ -149,7 +199,16 @@ class FittedImagePhotometry(FittedPhotometry):
         covariance of the free parameters, named in ``free_names``
     """
 
-    def __init__(self, muse, results, rms_error, **details):
+    def __init__(
+        self,
+        muse: ImageLike,
+        results: Any,
+        rms_error: float,
+        engine: str = "fourier",
+        flag: int = 0,
+        npix: int | None = None,
+        notes: Mapping[str, float] | None = None,
+    ) -> None:
         params = results.params
         values = {name: FittedValue(params[name]) for name in ("scale", "bg", "dx", "dy", "fwhm", "beta")}
         names = list(results.var_names)
@@ -167,12 +226,12 @@ class FittedImagePhotometry(FittedPhotometry):
         self.rchi = results.redchi
         self.free_names = names
         self.covariance = covariance
-        self.engine = details.get("engine", "fourier")
-        self.flag = int(details.get("flag", 0))
-        self.npix = details.get("npix")
+        self.engine = engine
+        self.flag = int(flag)
+        self.npix = npix
         self.niter = int(getattr(results, "nfev", 0) or 0)
         self.snr = self.scale.value / self.scale.stdev if self.scale.stdev else float("nan")
-        self.notes = details.get("notes", {})
+        self.notes = dict(notes or {})
 
 
 class FittedStarPhotometry(FittedPhotometry):
@@ -201,7 +260,19 @@ class FittedStarPhotometry(FittedPhotometry):
     hst_flux: FittedValue
     hst_rchi: float
 
-    def __init__(self, muse, muse_results, hst_results, rms_error, ra, dec, **details):
+    def __init__(
+        self,
+        muse: ImageLike,
+        muse_results: Any,
+        hst_results: Any,
+        rms_error: float,
+        ra: float,
+        dec: float,
+        engine: str = "fourier",
+        flag: int = 0,
+        npix: int | None = None,
+        notes: Mapping[str, float] | None = None,
+    ) -> None:
         for which, results in (("muse", muse_results), ("hst", hst_results)):
             for name in ("fwhm", "beta", "dx", "dy", "bg", "flux"):
                 setattr(self, f"{which}_{name}", FittedValue(results.params[name]))
@@ -212,7 +283,7 @@ class FittedStarPhotometry(FittedPhotometry):
         relative = np.hypot(a.stdev / a.value if a.value else 0.0, b.stdev / b.value if b.value else 0.0)
         scale = FittedValue(value=ratio, stdev=abs(ratio) * relative, fixed=False)
 
-        def difference(m, h):
+        def difference(m: FittedValue, h: FittedValue) -> FittedValue:
             return FittedValue(value=m.value - h.value, stdev=float(np.hypot(m.stdev, h.stdev)), fixed=False)
 
         report = (
@@ -233,8 +304,8 @@ class FittedStarPhotometry(FittedPhotometry):
             self.muse_beta,
             rms_error,
         )
-        self.engine = details.get("engine", "fourier")
-        self.flag = int(details.get("flag", 0))
-        self.npix = details.get("npix")
+        self.engine = engine
+        self.flag = int(flag)
+        self.npix = npix
         self.niter = int((muse_results.nfev or 0) + (hst_results.nfev or 0))
-        self.notes = details.get("notes", {})
+        self.notes = dict(notes or {})

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from muse_core.framework import Input, Param, ParameterError, Product, RecipeError, RecipeSpec
+from muse_core.framework import Input, NumberOrNone, Param, Product, RecipeSpec, Words
 
 RECIPE = RecipeSpec(
     name="muse_imphot",
@@ -44,18 +44,18 @@ the one whose filter fits is taken.""",
             choices=("none", "star", "notstar", "points"),
             help="Use only the circle of the star, all but it, or leave out unresolved HST sources.",
         ),
-        Param("star_ra", "none", help="Right ascension of a star in degrees."),
-        Param("star_dec", "none", help="Declination of the star in degrees."),
+        Param("star_ra", "none", kind=NumberOrNone(), finite=True, help="Right ascension of a star in degrees."),
+        Param("star_dec", "none", kind=NumberOrNone(), finite=True, help="Declination of the star in degrees."),
         Param("star_radius", 3.0, low=0.0, help="Radius of the pixels around the star in arcsec."),
-        Param("fix_scale", "none", help="Value at which the flux scale is held, or none."),
-        Param("fix_bg", "none", help="Value at which the background is held, or none."),
-        Param("fix_dx", "none", help="Value at which the offset along x is held in arcsec, or none."),
-        Param("fix_dy", "none", help="Value at which the offset along y is held in arcsec, or none."),
-        Param("fix_fwhm", "none", help="Value at which the width of the PSF is held in arcsec, or none."),
-        Param("fix_beta", "2.5", help="Value at which the Moffat index is held, or none to fit it."),
+        Param("fix_scale", "none", kind=NumberOrNone(), finite=True, help="Value at which the flux scale is held, or none."),
+        Param("fix_bg", "none", kind=NumberOrNone(), finite=True, help="Value at which the background is held, or none."),
+        Param("fix_dx", "none", kind=NumberOrNone(), finite=True, help="Value at which the offset along x is held in arcsec, or none."),
+        Param("fix_dy", "none", kind=NumberOrNone(), finite=True, help="Value at which the offset along y is held in arcsec, or none."),
+        Param("fix_fwhm", "none", kind=NumberOrNone(), finite=True, help="Value at which the width of the PSF is held in arcsec, or none."),
+        Param("fix_beta", "2.5", kind=NumberOrNone(), finite=True, help="Value at which the Moffat index is held, or none to fit it."),
         Param("min_scale", 0.0, low=0.0, help="Lower limit of the flux scale."),
-        Param("init_dx", "none", help="First guess of the offset along x in arcsec; none: it is searched."),
-        Param("init_dy", "none", help="First guess of the offset along y in arcsec; none: it is searched."),
+        Param("init_dx", "none", kind=NumberOrNone(), finite=True, help="First guess of the offset along x in arcsec; none: it is searched."),
+        Param("init_dy", "none", kind=NumberOrNone(), finite=True, help="First guess of the offset along y in arcsec; none: it is searched."),
         Param("hst_fwhm", 0.085, low=0.0, help="Width of the HST PSF in arcsec."),
         Param("hst_beta", 1.6, low=1.0, help="Moffat index of the HST PSF."),
         Param("margin", 2.0, low=0.0, help="Zeros around the image in arcsec (method fourier)."),
@@ -69,7 +69,7 @@ the one whose filter fits is taken.""",
             False,
             help="Move the pixels of corrected images instead of changing their coordinates.",
         ),
-        Param("save", "", help="Comma list of what to write besides: model, residual, fft, hst, plot."),
+        Param("save", "", kind=Words(("model", "residual", "fft", "hst", "plot"), nothing=("none",)), help="Comma list of what to write besides: model, residual, fft, hst, plot."),
         Param(
             "nproc",
             0,
@@ -100,222 +100,19 @@ the one whose filter fits is taken.""",
     ),
 )
 
-SAVE_WORDS = ("model", "residual", "fft", "hst", "plot")
-
-
 def run(frames, p, ctx):
-    """Compare every MUSE image with its reference."""
-    from imphot import UserError, recipe_steps
+    """Compare every MUSE image with an HST image of the same sky."""
+    from muse_core.photometry.exposures import give_references, load_exposures
+    from muse_core.photometry.fitting import fit_exposures
+    from muse_core.photometry.messages import library_messages_to
+    from muse_core.photometry.products import save_images, save_report, save_tables
+    from muse_core.photometry.settings import read_settings
 
-    try:
-        with recipe_steps.messages_to(ctx.log):
-            fit_all(frames, p, ctx)
-    except UserError as err:
-        raise RecipeError(str(err)) from err
-
-
-def fit_all(frames, p, ctx):
-    """Read, match, fit, write."""
-    from imphot import recipe_steps
-
-    options = read_options(frames, p, ctx)
-    curve = read_curve(frames, p, ctx)
-    ctx.problems.raise_if_any()
-    exposures = recipe_steps.load_exposures(
-        frames["IMAGE_FOV"], frames["DATACUBE_FINAL"], curve, p.filter, ctx.problems, ctx.progress
-    )
-    match_references(frames, exposures, p, ctx)
-    ctx.problems.raise_if_any()
-    pictures = bool(options.save - {"hst"}) or ctx.report_requested
-    done = recipe_steps.fit_exposures(
-        exposures, p.method, options.image, options.star, pictures, p.nproc or ctx.threads
-    )
-    for exposure in ctx.progress(done, "fitting", total=len(exposures)):
-        tell(exposure, ctx.log)
-    save(exposures, options, frames, p, ctx)
-
-
-def read_options(frames, p, ctx):
-    """The parameters as keywords of the fitting functions."""
-    from types import SimpleNamespace
-
-    from imphot import recipe_steps
-
-    star = None
-    ra, dec = (number(p, name) for name in ("star_ra", "star_dec"))
-    if ra is not None and dec is not None:
-        star = (ra, dec, p.star_radius)
-    if star is None and (p.method in ("star", "both") or p.regions in ("star", "notstar")):
-        raise ParameterError(
-            f"method={p.method} with regions={p.regions} needs the position of a star: set star_ra and "
-            "star_dec"
-        )
-    words = {word.strip().lower() for word in p.save.split(",")} - {"", "none"}
-    if words - set(SAVE_WORDS):
-        raise ParameterError(
-            f"parameter save: unknown {', '.join(sorted(words - set(SAVE_WORDS)))}; known are "
-            f"{', '.join(SAVE_WORDS)}"
-        )
-    regions, mask, psf = (frames.first(tag) for tag in ("IMPHOT_REGIONS", "IMPHOT_MASK", "HST_PSF"))
-    image = {
-        "regions": recipe_steps.region_list(regions.path if regions else None, p.regions, star),
-        "min_scale": p.min_scale,
-        "hst_fwhm": p.hst_fwhm,
-        "hst_beta": p.hst_beta,
-        "margin": p.margin,
-        "taper": p.taper,
-        "segment": p.segment,
-        "extramask": str(mask.path) if mask else None,
-        "hst_psf": recipe_steps.read_psf(psf),
-        "init_dx": number(p, "init_dx"),
-        "init_dy": number(p, "init_dy"),
-        "mask_points": p.mask_radius if p.mask_points or p.regions == "points" else None,
-    }
-    for name in ("fix_scale", "fix_bg", "fix_dx", "fix_dy", "fix_fwhm", "fix_beta"):
-        image[name] = number(p, name)
-    stars = {"star": star, "fix_fwhm": image["fix_fwhm"], "fix_beta": image["fix_beta"]}
-    if p.method == "fourier" and (psf or image["mask_points"]):
-        ctx.log.warning("HST_PSF and masked point sources are not used by the method fourier")
-    return SimpleNamespace(image=image, star=stars, save=words)
-
-
-def number(p, name):
-    """A parameter that is a number or the word none."""
-    text = str(getattr(p, name)).strip()
-    if text.lower() in ("none", ""):
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        raise ParameterError(f"parameter {name}: {text!r} is neither a number nor none") from None
-
-
-def read_curve(frames, p, ctx):
-    """The filter curve for cubes; checks that something to fit and something to compare with were given."""
-    from imphot.recipe_steps import read_filter
-
-    cubes = frames["DATACUBE_FINAL"]
-    if not frames["IMAGE_FOV"] and not cubes:
-        ctx.problems.add("", "IMAGE_FOV", expected="at least one IMAGE_FOV or DATACUBE_FINAL", found="none")
-    if not frames["HST_IMAGE"] and not frames["HST_IMAGE_REGRID"]:
-        ctx.problems.add(
-            "", "HST_IMAGE", expected="at least one HST_IMAGE, or HST_IMAGE_REGRID", found="none"
-        )
-    if not cubes:
-        return None
-    filters = frames.first("FILTER_LIST")
-    if filters is None or not p.filter:
-        ctx.problems.add(
-            cubes[0].path,
-            "DATACUBE_FINAL",
-            expected="a FILTER_LIST and the parameter filter",
-            found="no FILTER_LIST" if filters is None else "no filter",
-            remedy="Cubes are collapsed with a filter curve.",
-        )
-        return None
-    return read_filter(filters.path, p.filter)
-
-
-def match_references(frames, exposures, p, ctx):
-    """Give each exposure its HST image."""
-    from imphot import recipe_steps
-
-    ready = frames.first("HST_IMAGE_REGRID")
-    if ready:
-        for exposure in exposures:
-            exposure.reference = recipe_steps.check_aligned(exposure, ready, ctx.problems)
-        return
-    references = recipe_steps.reference_filters(frames["HST_IMAGE"], ctx.problems)
-    for exposure in exposures if references else ():
-        exposure.reference = recipe_steps.choose_reference(
-            exposure, references, p.filter, ctx.problems, ctx.log.warning
-        )
-
-
-def tell(exposure, log):
-    """Write the results of one image into the log."""
-    for fit in exposure.fits:
-        log.info(
-            "%s %s: fwhm %.4f +- %.4f arcsec, beta %.3f, scale %.4f +- %.4f, bg %.4f +- %.4f, "
-            "offset RA %+.4f +- %.4f DEC %+.4f +- %.4f arcsec",
-            exposure.name,
-            fit.method,
-            fit.fwhm.value,
-            fit.fwhm.stdev,
-            fit.beta.value,
-            fit.scale.value,
-            fit.scale.stdev,
-            fit.bg.value,
-            fit.bg.stdev,
-            fit.dra.value,
-            fit.dra.stdev,
-            fit.ddec.value,
-            fit.ddec.stdev,
-        )
-
-
-def save(exposures, options, frames, p, ctx):
-    """Write all products."""
-    from astropy.io import fits
-
-    from imphot import recipe_tables
-
-    first = exposures[0].image.primary_header
-    calibrations = [f for f in frames if f.tag not in ("IMAGE_FOV", "DATACUBE_FINAL")]
-    used = [*(e.frame for e in exposures), *calibrations]
-    qc = recipe_tables.qc_cards([e.best for e in exposures])
-    table = fits.HDUList([fits.PrimaryHDU(), recipe_tables.imphot_table(exposures)])
-    ctx.save("IMPHOT_TABLE", table, base=first, used=used, qc=qc, keep="standard")
-    offsets, good = recipe_tables.offset_rows(exposures, ctx.log.warning)
-    if good:
-        ctx.save(
-            "OFFSET_LIST",
-            fits.HDUList([fits.PrimaryHDU(), offsets]),
-            base=first,
-            used=used,
-            qc=qc,
-            keep="standard",
-        )
-    else:
-        ctx.log.warning("no fit can be trusted, no OFFSET_LIST is written")
-    for index, exposure in enumerate(exposures, start=1):
-        save_images(exposure, index, options.save, [exposure.frame, *calibrations], p, ctx)
-    if ctx.report_requested:
-        ctx.report(report_page(exposures))
-
-
-def save_images(exposure, index, words, used, p, ctx):
-    """Write the images of one exposure."""
-    from imphot import apply_corrections, product_images
-
-    common = {
-        "base": exposure.image.primary_header,
-        "used": used,
-        "qc": product_images.qc_of(exposure),
-        "index": index,
-    }
-    if p.apply:
-        ctx.save(
-            "IMAGE_FOV_ALIGNED",
-            apply_corrections(exposure.image, exposure.best, resample=p.resample).to_hdus(),
-            **common,
-        )
-    if "hst" in words:
-        ctx.save("HST_IMAGE_REGRID", product_images.regridded(exposure), **common)
-    if exposure.pictures is None:
-        return
-    for word, tag in (
-        ("model", "IMPHOT_MODEL"),
-        ("residual", "IMPHOT_RESIDUAL"),
-        ("fft", "IMPHOT_FFT"),
-        ("plot", "IMPHOT_PLOT"),
-    ):
-        if word in words:
-            ctx.save(tag, product_images.picture(exposure, word), **common)
-
-
-def report_page(exposures):
-    """Self-contained page with the results and the plots."""
-    from imphot.product_images import html_page
-
-    return html_page(exposures)
+    with library_messages_to(ctx.log):
+        settings = read_settings(frames, p, ctx)
+        exposures = load_exposures(frames, settings.curve, p.filter, ctx)
+        give_references(frames, exposures, p.filter, ctx)
+        fit_exposures(exposures, settings, p.nproc, ctx)
+        save_tables(exposures, frames, ctx)
+        save_images(exposures, frames, p, ctx)
+        save_report(exposures, ctx)

@@ -107,7 +107,7 @@ def _render(sky, shape, step, rotation, fwhm, beta, shift=(0.0, 0.0), star_move=
     """Image of the sky through a Moffat, in flux per pixel; shift moves it along x and y [arcsec]."""
     from scipy import fft
 
-    from imphot.moffat import moffat_profile, otf_closed
+    from imphot.engines.moffat import moffat_profile, otf_closed
 
     pad = int(np.ceil(EDGE / step))
     fine = max(int(np.ceil(step / 0.1)), 1)

@@ -13,7 +13,7 @@ from astropy.io import fits
 
 import imphot
 from imphot import bandpass
-from imphot.bandpass import plane_weights
+from imphot.hst.bandpass import plane_weights
 
 
 def write_cube(path, data, var=None, first=5000.0, step=1.25):

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import imphot
-from imphot.fourier_engine import crop_slices, padded_length, shift_by_pixels, weight_image
-from imphot.moffat import MoffatOtf, moffat_profile, otf_closed, sampled_otf
+from imphot.engines.fourier.fit import crop_slices, padded_length, shift_by_pixels, weight_image
+from imphot.engines.moffat import MoffatOtf, moffat_profile, otf_closed, sampled_otf
 
 from .conftest import NAMES
 

@@ -10,8 +10,8 @@ import pytest
 from astropy.io import fits
 
 import imphot
-from imphot.image_noise import hst_noise_level, residual_autocovariance
-from imphot.images import as_sky_image
+from imphot.engines.image.noise import hst_noise_level, residual_autocovariance
+from imphot.images.sky_image import as_sky_image
 from muse_core.simulate.imphot_pairs import PairTruth, make_pair, make_sky, with_noise
 
 from .conftest import NAMES
@@ -171,7 +171,7 @@ def test_moving_stars_left_out():
 
 @pytest.mark.law
 def test_psf_image_instead_of_a_moffat(pair, truth):
-    from imphot.moffat import moffat_profile
+    from imphot.engines.moffat import moffat_profile
 
     r = (np.arange(121) - 60) * 0.03
     psf = moffat_profile(r[:, None] ** 2 + r[None, :] ** 2, 0.085, 1.6)
@@ -237,7 +237,7 @@ def test_nothing_large_outlives_a_fit(pair):
     """lmfit's result refers to itself; were it not cut, arrays would wait for the cyclic collector."""
     import gc
 
-    from imphot.image_model import ForwardModel
+    from imphot.engines.image.forward_model import ForwardModel
 
     imphot.fit_image_photometry(*pair, method="image")  # the imports of the first fit leave frames behind
     gc.collect()
@@ -253,7 +253,7 @@ def test_nothing_large_outlives_a_fit(pair):
 @pytest.mark.unit
 def test_planes_of_a_spectrum_and_back():
     """Frequencies that fall together on the coarse grid lie on top of each other."""
-    from imphot.image_model import from_planes, to_planes
+    from imphot.engines.image.forward_model import from_planes, to_planes
 
     fine = np.random.default_rng(1).normal(size=(12, 20))
     half = np.fft.rfft2(fine)
@@ -267,8 +267,8 @@ def test_planes_of_a_spectrum_and_back():
 @pytest.mark.unit
 def test_noise_of_hst_by_spectra_and_by_images(noiseless, truth):
     """White noise of HST gives the same errors as a number and as a map."""
-    from imphot.image_model import ForwardModel
-    from imphot.image_noise import _hst_part
+    from imphot.engines.image.forward_model import ForwardModel
+    from imphot.engines.image.noise import _hst_part
 
     rng = np.random.default_rng(2)
     model = ForwardModel(rng.normal(size=(48, 60)), (0.2, 0.2), (slice(3, 20), slice(4, 25)), (0.085, 1.6))

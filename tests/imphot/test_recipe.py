@@ -133,7 +133,7 @@ def test_cube_and_choice_of_the_reference(two, pair, truth, tmp_path):
 
 @pytest.mark.unit
 def test_region_mask_and_psf_files(two, tmp_path):
-    from imphot.moffat import moffat_profile
+    from imphot.engines.moffat import moffat_profile
 
     images, hst = two
     (tmp_path / "a.reg").write_text("image\n-circle(40,40,10)\n", encoding="utf-8")

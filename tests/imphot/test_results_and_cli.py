@@ -14,7 +14,7 @@ from astropy.io import fits
 
 import imphot
 from imphot import cli
-from imphot.images import as_sky_image
+from imphot.images.sky_image import as_sky_image
 
 SIGNATURES = {
     "fit_image_photometry": (

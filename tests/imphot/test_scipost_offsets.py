@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from imphot.moffat import moffat_profile
+from imphot.engines.moffat import moffat_profile
 from muse_core.framework import run_recipe
 from muse_core.simulate.scene import Scene, Star
 from muse_core.simulate.scipost import simulate_scipost

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 import imphot
-from imphot.workers import number_of_workers
+from imphot.many_images import number_of_workers
 
 
 @pytest.mark.unit

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the parameters and small frames of muse_imphot ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from imphot.ds9regions import Ds9Circle, Ds9Region, Ds9Regions
+from imphot.errors import UserError
+from imphot.images.opening import read_plane
+from imphot.options import PARAMETERS, FitOptions, Star
+from muse_core.framework import Frames, ParameterError, ParamValues, RunContext
+
+__all__ = ["Curve", "Settings", "read_filter", "read_settings"]
+
+Curve = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]  # wavelengths [Angstrom], throughputs
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the exposures of a run are fitted.
+
+    Parameters
+    ----------
+    method : "image", "fourier", "star" or "both"
+    options : options of the image fit; a star fit takes the star, fix_fwhm and fix_beta of them
+    curve : filter curve with which cubes are collapsed, None without cubes
+    pictures : the fits are to give pictures
+    """
+
+    method: str
+    options: FitOptions
+    curve: Curve | None
+    pictures: bool
+
+
+def read_settings(frames: Frames, p: ParamValues, ctx: RunContext) -> Settings:
+    """Check the parameters and read the frames that belong to them; faults go to ctx.problems.
+
+    Raises
+    ------
+    ParameterError
+        if a star is wanted and its position not given
+    InputError
+        for unreadable regions, PSF and filter curves
+    """
+    star = _star(p)
+    regions, mask, psf = (frames.first(tag) for tag in ("IMPHOT_REGIONS", "IMPHOT_MASK", "HST_PSF"))
+    mask_points = p.mask_radius if p.mask_points or p.regions == "points" else None
+    if p.method == "fourier" and (psf or mask_points):
+        ctx.log.warning("HST_PSF and masked point sources are not used by the method fourier")
+    options = FitOptions.from_arguments(
+        {
+            "method": "fourier" if p.method == "fourier" else "image",
+            "star": star,
+            "regions": _regions(regions.path if regions else None, p.regions, star),
+            "extramask": str(mask.path) if mask else None,
+            "hst_psf": read_plane(psf.path, psf.tag).astype(float) if psf else None,
+            "mask_points": mask_points,
+        }
+        | {name: getattr(p, name) for name in _PARAMETERS}
+    )
+    curve = _curve(frames, p, ctx)
+    return Settings(p.method, options, curve, bool(set(p.save) - {"hst"}) or ctx.report_requested)
+
+
+_PARAMETERS = (
+    *(f"fix_{name}" for name in PARAMETERS),
+    *("min_scale", "init_dx", "init_dy", "hst_fwhm", "hst_beta", "margin", "taper", "segment"),
+)
+
+
+def _star(p: ParamValues) -> Star | None:
+    if p.star_ra is not None and p.star_dec is not None:
+        return p.star_ra, p.star_dec, p.star_radius
+    if p.method in ("star", "both") or p.regions in ("star", "notstar"):
+        raise ParameterError(
+            f"method={p.method} with regions={p.regions} needs the position of a star: set star_ra and "
+            "star_dec"
+        )
+    return None
+
+
+def _regions(path: Path | None, mode: str, star: Star | None) -> list[Ds9Region] | None:
+    """The regions of a run: those of a file, and the circle of the star for the modes star and notstar."""
+    try:
+        regions = list(Ds9Regions(str(path))) if path is not None else []
+    except UserError as err:
+        raise UserError(f"Region parsing error in {path}: {err}") from err
+    if mode in ("star", "notstar") and star is not None:
+        regions.append(Ds9Circle(mode == "notstar", "fk5", star[0], star[1], star[2] / 3600.0))
+    return regions or None
+
+
+def _curve(frames: Frames, p: ParamValues, ctx: RunContext) -> Curve | None:
+    """The filter curve for cubes; notes when nothing to fit or nothing to compare with was given."""
+    cubes = frames["DATACUBE_FINAL"]
+    if not frames["IMAGE_FOV"] and not cubes:
+        ctx.problems.add("", "IMAGE_FOV", expected="at least one IMAGE_FOV or DATACUBE_FINAL", found="none")
+    if not frames["HST_IMAGE"] and not frames["HST_IMAGE_REGRID"]:
+        ctx.problems.add(
+            "", "HST_IMAGE", expected="at least one HST_IMAGE, or HST_IMAGE_REGRID", found="none"
+        )
+    if not cubes:
+        return None
+    filters = frames.first("FILTER_LIST")
+    if filters is None or not p.filter:
+        ctx.problems.add(
+            cubes[0].path,
+            "DATACUBE_FINAL",
+            expected="a FILTER_LIST and the parameter filter",
+            found="no FILTER_LIST" if filters is None else "no filter",
+            remedy="Cubes are collapsed with a filter curve.",
+        )
+        return None
+    return read_filter(filters.path, p.filter)
+
+
+def read_filter(path: Path, name: str) -> Curve:
+    """Wavelengths [Angstrom] and throughputs of one filter of a FILTER_LIST."""
+    from astropy.io import fits
+
+    try:
+        with fits.open(path) as hdus:
+            tables = {hdu.name.upper(): hdu.data for hdu in hdus if isinstance(hdu, fits.BinTableHDU)}
+    except OSError as err:
+        raise UserError(f"Error reading FILTER_LIST: {path} ({err})") from err
+    known = ", ".join(sorted(tables)) or "none"
+    if name.upper() not in tables:
+        raise UserError(f"The filter {name!r} is not in {path}: choose one of {known}")
+    table: Any = tables[name.upper()]
+    columns = {column.lower(): column for column in table.names}
+    if not {"lambda", "throughput"} <= set(columns):
+        raise UserError(f"The filter {name} of {path} lacks the columns lambda and throughput")
+    return np.array(table[columns["lambda"]], float), np.array(table[columns["throughput"]], float)
