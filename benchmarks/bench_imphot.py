@@ -28,8 +28,8 @@ import numpy as np  # noqa: E402
 import scipy.fft  # noqa: E402
 
 import imphot  # noqa: E402
-from imphot import worker_pool  # noqa: E402
 from imphot.images.sky_image import SkyImage  # noqa: E402
+from muse_core.framework import workers  # noqa: E402
 from muse_core.simulate.imphot_pairs import PairTruth, make_pair, make_sky, with_noise, write_pair  # noqa: E402
 
 NAMES = ("dx", "dy", "bg", "scale", "fwhm", "beta")
@@ -227,7 +227,7 @@ def batch(files, rounds=3):
         runs = {(state, n): [] for state in ("cold", "warm", "separate") for n in counts}
         for _ in range(rounds):
             for n in counts:
-                worker_pool.close_workers()
+                workers.shared_pool().close()
                 runs["cold", n].append(_fit_all(names, n))
                 runs["warm", n].append(_fit_all(names, n))
                 runs["separate", n].append((_run_programs([names[k::n] for k in range(n)]), np.nan))
@@ -251,7 +251,7 @@ def _run_programs(shares):
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ | worker_pool.ENVIRONMENT,
+            env=os.environ | workers.ENVIRONMENT,
         )
         for share in shares
     ]
@@ -320,7 +320,7 @@ def _fit_all(names, processes):
 def _cpu_of_workers():
     """CPU seconds of each living worker process, by its number (Linux)."""
     out = {}
-    for worker in worker_pool.living_workers():
+    for worker in workers.shared_pool().living():
         fields = (
             Path(f"/proc/{worker.process.pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
         )

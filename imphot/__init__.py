@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from muse_core import __version__
+from muse_core.version import __version__
 
 _WHERE = {
     "UserError": "errors",
@@ -42,7 +42,7 @@ _WHERE = {
     "FIT_BOTH": "cli",
 }
 
-__all__ = sorted([*_WHERE, "__version__", "ds9regions"])
+__all__ = ["__version__", "ds9regions", *sorted(_WHERE)]
 
 
 def __getattr__(name: str) -> Any:

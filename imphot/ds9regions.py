@@ -289,7 +289,7 @@ def _coordinate(text: str, system: str, first: bool) -> float:
 
 
 def _size(text: str, system: str) -> tuple[float, bool]:
-    """A size and whether it is in pixels: plain number, arcmin ('), arcsec ("), degrees (d), pixels (p, i)."""
+    """A size and whether it is in pixels: number, arcmin ('), arcsec ("), degrees (d) or pixels (p, i)."""
     scale = {"'": 1.0 / 60.0, '"': 1.0 / 3600.0, "d": 1.0, "r": 180.0 / np.pi}
     if text and text[-1] in scale:
         return float(text[:-1]) * scale[text[-1]], False

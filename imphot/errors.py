@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from muse_core.framework.errors import Fault, InputError
 from muse_core.framework.workers import WorkerError
@@ -56,11 +55,3 @@ class UserError(InputError):
         """The same faults with the file to which they belong, where none is named yet."""
         named = (Fault(f.file or str(file), f.item, f.expected, f.found, f.remedy) for f in self.faults)
         return UserError(faults=tuple(named))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _restored, (type(self), self.faults)
-
-
-def _restored(kind: type[UserError], faults: tuple[Fault, ...]) -> UserError:
-    """An error that comes from another process."""
-    return kind(faults=faults)

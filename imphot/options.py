@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a user may ask of a fit, checked once: `FitOptions` for the fit, `OutputOptions` for what it leaves."""
+"""What a user may ask of a fit, checked once: `FitOptions`, and `OutputOptions` for what it leaves."""
 
 from __future__ import annotations
 

@@ -5,6 +5,12 @@ from __future__ import annotations
 
 from muse_core.framework import Input, NumberOrNone, Param, Product, RecipeSpec, Words
 
+
+def open_number(name, default, text):
+    """Declare a parameter that is a number, or none where it is left open."""
+    return Param(name, default, kind=NumberOrNone(), finite=True, help=text)
+
+
 RECIPE = RecipeSpec(
     name="muse_imphot",
     summary=(
@@ -44,20 +50,20 @@ the one whose filter fits is taken.""",
             choices=("none", "star", "notstar", "points"),
             help="Use only the circle of the star, all but it, or leave out unresolved HST sources.",
         ),
-        Param("star_ra", "none", kind=NumberOrNone(), finite=True, help="Right ascension of a star in degrees."),
-        Param("star_dec", "none", kind=NumberOrNone(), finite=True, help="Declination of the star in degrees."),
-        Param("star_radius", 3.0, low=0.0, help="Radius of the pixels around the star in arcsec."),
-        Param("fix_scale", "none", kind=NumberOrNone(), finite=True, help="Value at which the flux scale is held, or none."),
-        Param("fix_bg", "none", kind=NumberOrNone(), finite=True, help="Value at which the background is held, or none."),
-        Param("fix_dx", "none", kind=NumberOrNone(), finite=True, help="Value at which the offset along x is held in arcsec, or none."),
-        Param("fix_dy", "none", kind=NumberOrNone(), finite=True, help="Value at which the offset along y is held in arcsec, or none."),
-        Param("fix_fwhm", "none", kind=NumberOrNone(), finite=True, help="Value at which the width of the PSF is held in arcsec, or none."),
-        Param("fix_beta", "2.5", kind=NumberOrNone(), finite=True, help="Value at which the Moffat index is held, or none to fit it."),
+        open_number("star_ra", "none", "Right ascension of a star in degrees."),
+        open_number("star_dec", "none", "Declination of the star in degrees."),
+        Param("star_radius", 3.0, above=0.0, help="Radius of the pixels around the star in arcsec."),
+        open_number("fix_scale", "none", "Value at which the flux scale is held, or none."),
+        open_number("fix_bg", "none", "Value at which the background is held, or none."),
+        open_number("fix_dx", "none", "Value at which the offset along x is held in arcsec, or none."),
+        open_number("fix_dy", "none", "Value at which the offset along y is held in arcsec, or none."),
+        open_number("fix_fwhm", "none", "Value at which the width of the PSF is held in arcsec, or none."),
+        open_number("fix_beta", "2.5", "Value at which the Moffat index is held, or none to fit it."),
         Param("min_scale", 0.0, low=0.0, help="Lower limit of the flux scale."),
-        Param("init_dx", "none", kind=NumberOrNone(), finite=True, help="First guess of the offset along x in arcsec; none: it is searched."),
-        Param("init_dy", "none", kind=NumberOrNone(), finite=True, help="First guess of the offset along y in arcsec; none: it is searched."),
-        Param("hst_fwhm", 0.085, low=0.0, help="Width of the HST PSF in arcsec."),
-        Param("hst_beta", 1.6, low=1.0, help="Moffat index of the HST PSF."),
+        open_number("init_dx", "none", "First guess of the offset along x in arcsec; none: it is searched."),
+        open_number("init_dy", "none", "First guess of the offset along y in arcsec; none: it is searched."),
+        Param("hst_fwhm", 0.085, above=0.0, help="Width of the HST PSF in arcsec."),
+        Param("hst_beta", 1.6, above=1.0, help="Moffat index of the HST PSF."),
         Param("margin", 2.0, low=0.0, help="Zeros around the image in arcsec (method fourier)."),
         Param("taper", 9, low=0, help="Width of the softened borders of masks in pixels (method fourier)."),
         Param("segment", False, help="Leave out pixels without a source."),
@@ -69,7 +75,12 @@ the one whose filter fits is taken.""",
             False,
             help="Move the pixels of corrected images instead of changing their coordinates.",
         ),
-        Param("save", "", kind=Words(("model", "residual", "fft", "hst", "plot"), nothing=("none",)), help="Comma list of what to write besides: model, residual, fft, hst, plot."),
+        Param(
+            "save",
+            "",
+            kind=Words(("model", "residual", "fft", "hst", "plot"), nothing=("none",)),
+            help="Comma list of what to write besides: model, residual, fft, hst, plot.",
+        ),
         Param(
             "nproc",
             0,
@@ -99,6 +110,7 @@ the one whose filter fits is taken.""",
         Product("IMPHOT_PLOT", help="Plot of the fit, red, green and blue as planes (save)", series=True),
     ),
 )
+
 
 def run(frames, p, ctx):
     """Compare every MUSE image with an HST image of the same sky."""

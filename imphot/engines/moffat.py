@@ -18,7 +18,7 @@ Array: TypeAlias = npt.NDArray[np.float64]
 
 def core_radius(fwhm: float, beta: float) -> float:
     """Core radius a of a Moffat function, in the unit of fwhm."""
-    return 0.5 * fwhm / np.sqrt(np.expm1(np.log(2.0) / beta))  # type: ignore[no-any-return]
+    return 0.5 * fwhm / np.sqrt(np.expm1(np.log(2.0) / beta))
 
 
 def moffat_profile(r_squared: Array, fwhm: float, beta: float) -> Array:

@@ -84,7 +84,7 @@ def _collapse(
     nprocess: int,
 ) -> ImageLike:
     n = source.shape[0]
-    centres = source.first + source.step * np.arange(n)
+    centres = source.first + source.step * np.arange(n, dtype=float)
     weights, outside = plane_weights(centres, source.step, wavelengths, sensitivities, interpolation)
     used = np.flatnonzero(weights)
     if used.size == 0:

@@ -71,7 +71,7 @@ class HstFilterInfo:
         photflam = photplam = None
         if image is not None:
             photflam, photplam = (_positive(image.header_value(key)) for key in ("PHOTFLAM", "PHOTPLAM"))
-        if photflam and photplam:
+        if image is not None and photflam and photplam:
             self.photflam, self.photplam = photflam, photplam
             self.photbw = _positive(image.header_value("PHOTBW")) or float("nan")
             self.abmag_zero = -2.5 * np.log10(photflam) - 5.0 * np.log10(photplam) - 2.408

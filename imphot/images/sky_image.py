@@ -45,6 +45,7 @@ class SkyImage:
     """
 
     var: npt.NDArray[np.floating] | None
+    wcs: Any  # a WCS; None only before `imphot.images.opening.as_sky_image` has seen the image
     source: Any  # the mpdaf image that this one was made of
 
     def __init__(
@@ -66,7 +67,7 @@ class SkyImage:
         if self.values.dtype.kind != "f" or not self.values.dtype.isnative:
             self.values = self.values.astype(np.float64 if self.values.dtype.itemsize > 4 else np.float32)
         for name, plane in (("variance", var), ("mask", mask)):
-            if np.ndim(plane) and np.shape(plane) != self.values.shape:
+            if plane is not None and np.ndim(plane) and np.shape(plane) != self.values.shape:
                 raise UserError(
                     f"The {name} has the shape {np.shape(plane)}, the image has {self.values.shape}"
                 )

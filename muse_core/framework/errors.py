@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 class RecipeError(Exception):
@@ -57,6 +58,14 @@ class InputError(RecipeError):
     ) -> None:
         self.faults = faults or (Fault(str(file), item, str(expected), str(found), remedy),)
         super().__init__("\n".join(str(fault) for fault in self.faults))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self.faults)
+
+
+def _restored(kind: type[InputError], faults: tuple[Fault, ...]) -> InputError:
+    """An error that comes from another process."""
+    return kind(faults=faults)
 
 
 class Problems:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The child's side of `muse_core.framework.workers`: calls from standard input, answers to standard output."""
+"""The child's side of `muse_core.framework.workers`: calls come in, answers go out."""
 
 from __future__ import annotations
 

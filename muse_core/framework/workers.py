@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Child interpreters: isolated from the folder they start in, fed with calls, kept for the next batch.
 
-Depending on nothing in the calling program, they work from scripts without a main guard, notebooks and tests.
-An idle worker ends by itself after half a minute, and with the program that started it. What runs in the child
-is `muse_core.framework.worker_process`.
+Depending on nothing in the calling program, they work from scripts without a main guard, notebooks and
+tests. An idle worker ends by itself after half a minute, and with the program that started it. What runs in
+the child is `muse_core.framework.worker_process`.
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ class WorkerError(RecipeError):
 def import_path() -> list[str]:
     """Folders that a child may import from: those of this program, without the working folder.
 
-    The folder of the running script (or of an interactive session) is left out, too: a file of the user's that
-    happens to be called numpy.py is not to run in a child. This package is found in any case.
+    The folder of the running script (or of an interactive session) is left out, too: a file of the user's
+    that happens to be called numpy.py is not to run in a child. This package is found in any case.
     """
     main = getattr(sys.modules.get("__main__"), "__file__", None)
     foreign = {Path.cwd(), *([Path(main).resolve().parent] if main else [])}

@@ -7,13 +7,13 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from muse_core.framework.registry import LoadedRecipe
+from muse_core.framework.workers import isolated_python
 from muse_core.hosts.wire import join_fields, split_fields
 
 GRACE_SECONDS = 4.0
@@ -61,10 +61,9 @@ def run_in_worker(
     message : called with level, function and text of each message
     """
     ours, theirs = socket.socketpair()
-    worker = Path(__file__).resolve().with_name("worker.py")
     with ours, theirs:
         process = subprocess.Popen(
-            [sys.executable, "-I", str(worker), str(theirs.fileno())],
+            isolated_python("muse_core.hosts.worker", str(theirs.fileno())),
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             cwd=folder,

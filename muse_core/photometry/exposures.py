@@ -50,9 +50,7 @@ class Exposure:
         return self.fits[0]
 
 
-def load_exposures(
-    frames: Frames, curve: Curve | None, filter_name: str, ctx: RunContext
-) -> list[Exposure]:
+def load_exposures(frames: Frames, curve: Curve | None, filter_name: str, ctx: RunContext) -> list[Exposure]:
     """Read the MUSE images and collapse the cubes; faults go to ctx.problems."""
     ctx.problems.raise_if_any()
     given = [*((f, False) for f in frames["IMAGE_FOV"]), *((f, True) for f in frames["DATACUBE_FINAL"])]

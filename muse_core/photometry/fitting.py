@@ -68,9 +68,7 @@ def _outcomes(
             yield exposure, outcome
 
 
-def fit_one(
-    hst: str, muse: SkyImage | str, method: str, options: FitOptions, want_pictures: bool
-) -> Outcome:
+def fit_one(hst: str, muse: SkyImage | str, method: str, options: FitOptions, want_pictures: bool) -> Outcome:
     """All fits of one exposure; runs in a worker process.
 
     Parameters

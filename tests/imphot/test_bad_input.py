@@ -8,7 +8,7 @@ import pytest
 from astropy.io import fits
 
 import imphot
-from imphot.images.sky_image import as_sky_image
+from imphot.images.opening import as_sky_image
 
 
 def changed(pair, change):

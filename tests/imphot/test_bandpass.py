@@ -12,7 +12,7 @@ from astropy import units as u
 from astropy.io import fits
 
 import imphot
-from imphot import bandpass
+from imphot.hst import bandpass
 from imphot.hst.bandpass import plane_weights
 
 

@@ -11,7 +11,7 @@ from astropy.io import fits
 
 import imphot
 from imphot.engines.image.noise import hst_noise_level, residual_autocovariance
-from imphot.images.sky_image import as_sky_image
+from imphot.images.opening import as_sky_image
 from muse_core.simulate.imphot_pairs import PairTruth, make_pair, make_sky, with_noise
 
 from .conftest import NAMES

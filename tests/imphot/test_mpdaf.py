@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import imphot
-from imphot.images.sky_image import as_sky_image
+from imphot.images.opening import as_sky_image
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # mpdaf and its units speak up on import and on reading
 

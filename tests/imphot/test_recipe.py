@@ -170,7 +170,7 @@ def test_bad_input(two, tmp_path):
         ([images[0]], {}, "at least one HST_IMAGE"),
         ([(images[0][0], "DATACUBE_FINAL"), (hst, "HST_IMAGE")], {}, "FILTER_LIST"),
         ([images[0], (hst, "HST_IMAGE")], {"fix_dx": "abc"}, "neither a number nor none"),
-        ([images[0], (hst, "HST_IMAGE")], {"save": "model,everything"}, "unknown everything"),
+        ([images[0], (hst, "HST_IMAGE")], {"save": "model,everything"}, "'everything' is not one of"),
         ([images[0], (hst, "HST_IMAGE")], {"method": "star"}, "star_ra"),
         (
             [images[0], (images[0][0], "HST_IMAGE"), (images[1][0], "HST_IMAGE")],
@@ -266,3 +266,35 @@ def test_command_line(two, tmp_path):
         assert status or result.stderr == ""
     assert (tmp_path / "OFFSET_LIST.fits").exists()
     assert result.stderr.count("overlap") + result.stderr.count("same part of the sky") == 1
+
+
+@pytest.mark.law
+def test_two_runs_in_two_threads_keep_their_messages(two, tmp_path):
+    """Each log holds the messages of the library about its own image, and no others."""
+    import logging
+    from concurrent.futures import ThreadPoolExecutor
+
+    class Keep(logging.Handler):
+        def __init__(self):
+            super().__init__()
+            self.lines = []
+
+        def emit(self, record):
+            self.lines.append((record.levelname, record.getMessage()))
+
+    images, hst = two
+
+    def one(index, min_scale):
+        keep, folder = Keep(), tmp_path / str(index)
+        folder.mkdir()
+        options = {"min_scale": min_scale, "nproc": 1}
+        run_recipe(
+            "muse_imphot", [images[index], (hst, "HST_IMAGE")], options, workdir=folder, handlers=[keep]
+        )
+        return [line for level, line in keep.lines if level == "WARNING"]
+
+    with ThreadPoolExecutor(2) as pool:
+        limited, free = pool.map(one, (0, 1), (1.3, 0.0))
+    assert any("e0_muse: scale at its lower limit" in line for line in limited)
+    assert not any("e1_muse" in line for line in limited)
+    assert free == []

@@ -11,8 +11,8 @@ import pytest
 
 import imphot
 from imphot.ds9regions import Ds9Box, Ds9Circle, Ds9Ellipse, Ds9Regions
-from imphot.images.sky_image import as_sky_image
 from imphot.images.masks import excluded_by_regions, paint_region, region_mask
+from imphot.images.opening import as_sky_image
 
 # the existing package drops these in silence; here they are used, or refused with a message
 USED_HERE = {"image_system_ignored": 316, "plus_sign": None}

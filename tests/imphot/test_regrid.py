@@ -9,8 +9,9 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 import imphot
-from imphot.images.sky_image import SkyImage, as_sky_image, flux_unit_factor
 from imphot.engines.moffat import moffat_profile
+from imphot.images.opening import as_sky_image
+from imphot.images.sky_image import SkyImage, flux_unit_factor
 
 
 def image_of(values, cd=None, unit="ELECTRONS/S", crval=(53.0, -27.0), **cards):

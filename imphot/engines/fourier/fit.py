@@ -191,8 +191,8 @@ def _fit_once(
     weight = weight_image(used, options.taper)
     if not weight.any():
         raise UserError(
-            f"Nothing is left of the field after tapering by {options.taper:g} pixels: use a smaller taper or "
-            "fewer masks"
+            f"Nothing is left of the field after tapering by {options.taper:g} pixels: use a smaller taper "
+            "or fewer masks"
         )
     shape = used.shape
     margins = [int(np.ceil(options.margin / step)) for step in steps]

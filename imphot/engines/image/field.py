@@ -47,7 +47,7 @@ class Field:
 
 
 def read_field(muse: SkyImage, extra: Mask, options: FitOptions) -> Field:
-    """The pixels of an image that masks, variances and regions leave; extra marks further ones to leave out."""
+    """The pixels of an image that masks, variances and regions leave, without those of `extra`."""
     used = ~(muse.mask | extra | excluded_by_regions(options.regions, options.star, muse.wcs, muse.shape))
     if muse.var is not None:
         used &= np.isfinite(muse.var) & (muse.var > 0)

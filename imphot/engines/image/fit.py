@@ -71,7 +71,9 @@ def fit_image_plane(
             local = [f if s else b for f, s, b in zip(first, sought, local, strict=True)]
             sought = [False, False]
         if options.segment:  # by the model: pixels chosen by their own noise would have a biased background
-            usable &= ~segmentation_mask(scene.model.image(*local, *SEEING), scene.missing > MISSING)
+            usable &= ~segmentation_mask(
+                scene.model.image(local[0], local[1], *SEEING), scene.missing > MISSING
+            )
             check_enough(usable, field.used)
         result, jacobian = _solve(scene, field, usable, local, options)
         found = [result.params[n].value for n in ("dx", "dy")]

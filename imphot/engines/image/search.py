@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""First guesses of the `image` engine: offset by cross-correlation, scale and background by linear algebra."""
+"""First guesses of the `image` engine: offset by cross-correlation, scale and background by algebra."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ def scale_and_background(
 ) -> tuple[float, float, float]:
     """Scale and background with which the model m fits the data d best, and the chi squared."""
     scale, bg = held.get("scale"), held.get("bg")
-    if scale is None and bg is None:
-        s0, s1, s2 = weight.sum(), weight @ m, weight @ (m * m)
-        d0, d1 = weight @ d, weight @ (m * d)
-        det = s0 * s2 - s1 * s1
-        scale = (s0 * d1 - s1 * d0) / det if det > 0 else 1.0
-        bg = (d0 - scale * s1) / s0
-    elif scale is None:
-        scale = (weight @ (m * (d - bg))) / max(weight @ (m * m), 1e-300)
+    if scale is None:
+        if bg is None:
+            s0, s1, s2 = weight.sum(), weight @ m, weight @ (m * m)
+            d0, d1 = weight @ d, weight @ (m * d)
+            det = s0 * s2 - s1 * s1
+            scale = float((s0 * d1 - s1 * d0) / det) if det > 0 else 1.0
+            bg = float((d0 - scale * s1) / s0)
+        else:
+            scale = float(weight @ (m * (d - bg))) / max(float(weight @ (m * m)), 1e-300)
     elif bg is None:
-        bg = (weight @ (d - scale * m)) / weight.sum()
+        bg = float((weight @ (d - scale * m)) / weight.sum())
     residual = d - scale * m - bg
     return scale, bg, float(weight @ (residual * residual))
 

@@ -101,7 +101,8 @@ def _pixels_around(
         raise UserError("Too few usable pixels around the star: check its position, the radius and the masks")
     steps = pixel_steps(muse.wcs)
     iy, ix = np.nonzero(selected)
-    return _Pixels(selected, (ix - cx) * steps[1], (iy - cy) * steps[0], (cy, cx), steps)
+    x, y = (ix.astype(float) - cx) * steps[1], (iy.astype(float) - cy) * steps[0]
+    return _Pixels(selected, x, y, (cy, cx), steps)
 
 
 def _flag(muse_fit: Any, hst_fit: Any) -> int:
@@ -118,7 +119,7 @@ def _values(image: SkyImage, pixels: _Pixels) -> Array:
     return np.where(image.mask, 0.0, image.values)[pixels.selected].astype(float)
 
 
-class _NotAMoffat(ArithmeticError):
+class _NotAMoffatError(ArithmeticError):
     """The fit went to parameters for which there is no such function."""
 
 
@@ -137,7 +138,7 @@ def _moffat_star(pixels: _Pixels) -> Callable[..., Array]:
     ) -> Array:
         values = bg + flux * area * moffat_profile((x - dx) ** 2 + (y - dy) ** 2, fwhm, beta)
         if not np.isfinite(values).all():
-            raise _NotAMoffat
+            raise _NotAMoffatError
         return values
 
     return moffat_star
@@ -162,7 +163,7 @@ def _fit_compat(
     weights = np.full(data.size, COMPAT_WEIGHT)
     try:
         return model.fit(data, params, weights=weights, plane=np.zeros(1), method="leastsq")
-    except _NotAMoffat:  # beta went where the function does not exist: once more between limits
+    except _NotAMoffatError:  # beta went where the function does not exist: once more between limits
         params["beta"].set(min=BETA_RANGE[0], max=BETA_RANGE[1])
         return model.fit(data, params, weights=weights, plane=np.zeros(1), method="least_squares")
 
