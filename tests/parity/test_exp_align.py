@@ -39,14 +39,14 @@ def build(folder, change=None, **plan):
     return lines
 
 
-def run_both(c_pipeline, tmp_path, frames, params):
+def run_both(c_pipeline, tmp_path, frames, params, **ours_only):
     sof = tmp_path / "set.sof"
     sof.write_text("".join(f"{path} {tag}\n" for path, tag in frames))
     theirs, ours = tmp_path / "c", tmp_path / "py"
     ours.mkdir(exist_ok=True)
     options = [f"--{name}={value}" for name, value in params.items()]
     c_pipeline.run("muse_exp_align", sof, theirs, *options)
-    run_recipe("muse_exp_align", frames, params, workdir=ours)
+    run_recipe("muse_exp_align", frames, {**params, **ours_only}, workdir=ours)
     return theirs, ours
 
 
