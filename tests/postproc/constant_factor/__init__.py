@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Data times a constant: the example of a correction in CONTRIBUTING.md."""
