@@ -3,22 +3,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
 from muse_core.detector.overscan import (
     LEVEL_CHECK_SIGMA,
-    CorrectPlan,
     OverscanStats,
     RejectPlan,
     VerticalModel,
     fit_vertical,
     overscan_stats,
 )
+from muse_core.detector.plan import OverscanPlan
 from muse_core.detector.quadrants import Quadrant
 from muse_core.detector.tables import BadPixels
+from muse_core.framework.errors import InputError
+
+Raw = npt.NDArray[np.uint16]
+Image = npt.NDArray[np.float32]
+Flags = npt.NDArray[np.int32]
+Planes = tuple[Image, Flags, Image]
 
 SATURATION = 65500  # adu; above it, and at or below zero, a raw value is unusable
 DQ_SATURATED = 0x1000
@@ -53,10 +61,6 @@ class ExposureModel:
         return 2 * q.ny, 2 * q.nx
 
 
-class LevelError(ValueError):
-    """The overscan level of an exposure does not fit the one of its master bias."""
-
-
 @njit(cache=True, nogil=True)
 def count_saturated(raw):
     """Number of raw values (uint16[ny, nx]) that are zero or above the saturation limit."""
@@ -68,7 +72,7 @@ def count_saturated(raw):
     return n
 
 
-def _window_flags(raw, window, bad) -> np.ndarray:
+def _window_flags(raw: Raw, window: tuple[slice, slice], bad: Sequence[BadPixels]) -> Flags:
     part = raw[window]
     dq = np.where((part > SATURATION) | (part == 0), np.int32(DQ_SATURATED), np.int32(0))
     ys, xs = window
@@ -80,14 +84,11 @@ def _window_flags(raw, window, bad) -> np.ndarray:
 
 
 def fit_exposure(
-    raw: np.ndarray,
-    quadrants,
-    bad,
-    reject: RejectPlan,
-    correct: CorrectPlan,
-    sigma: float,
-    ignore: int,
-    bias_levels=None,
+    raw: Raw,
+    quadrants: Sequence[Quadrant],
+    bad: Sequence[BadPixels],
+    plan: OverscanPlan,
+    bias_levels: Mapping[int, OverscanStats] | None = None,
     dark_scale: float = 0.0,
 ) -> ExposureModel:
     """Measure the overscan of a raw frame and settle its correction.
@@ -98,23 +99,21 @@ def fit_exposure(
         Untrimmed frame.
     quadrants : sequence of Quadrant
     bad : sequence of BadPixels
-    reject, correct : RejectPlan, CorrectPlan
-        From the parameters ``ovscreject`` and ``overscan``.
-    sigma : float
-        Parameter ``ovscsigma``.
-    ignore : int
-        Parameter ``ovscignore``.
-    bias_levels : dict of int to OverscanStats, optional
+    plan : OverscanPlan
+        From the recipe's parameters.
+    bias_levels : mapping of int to OverscanStats, optional
         Overscan of the master bias; without it no check and no shift.
     dark_scale : float
         Exposure time over that of the dark.
 
     Raises
     ------
-    LevelError
+    InputError
         When the level is off by more than 100 sigma after a polynomial correction.
     """
-    models, notes = [], []
+    models: list[QuadrantModel] = []
+    notes: list[str] = []
+    reject, correct, sigma, ignore = plan.reject, plan.correct, plan.sigma, plan.ignore
     smallest = min(min(q.nx, q.ny) for q in quadrants)
     if reject.method == "dcr" and (reject.xbox > smallest or reject.ybox > min(quadrants[0].overscan)):
         # measured against 2.8.7: nothing is rejected in both windows when the box does not fit
@@ -122,11 +121,13 @@ def fit_exposure(
         reject = RejectPlan("none")
     for q in quadrants:
         if ignore < 0 or ignore >= min(q.overscan):
-            raise ValueError(f"ovscignore={ignore} leaves nothing of an overscan of {min(q.overscan)} pixels")
+            raise InputError(
+                "", f"ovscignore={ignore}", expected=f"less than the overscan of {min(q.overscan)} pixels"
+            )
         horizontal, vertical = q.horizontal(ignore), q.vertical(ignore)
         hvalues, vvalues = raw[horizontal].astype(np.float64), raw[vertical].astype(np.float64)
         hflags, vflags = _window_flags(raw, horizontal, bad), _window_flags(raw, vertical, bad)
-        stats = overscan_stats(hvalues, hflags, vvalues, vflags, reject, ignore)
+        stats = overscan_stats(hvalues, hflags, vvalues, vflags, reject)
         model, shift, extra = None, 0.0, 0.0
         if correct.method == "vpoly":
             model = fit_vertical(vvalues, vflags, vertical[0].start, correct, sigma)
@@ -142,7 +143,7 @@ def fit_exposure(
                     f"+/- {level.stdev:.2f}: more than {limit:.2f} apart"
                 )
                 if correct.method == "vpoly":
-                    raise LevelError(text)
+                    raise InputError("", text)
                 notes.append(text)
         models.append(QuadrantModel(q, stats, model, shift, extra))
     return ExposureModel(tuple(models), dark_scale, int(count_saturated(raw)), tuple(bad), tuple(notes))
@@ -225,7 +226,17 @@ def _calibrate(
         _keep_finite(signal, variance, data[y, x0:end], stat[y, x0:end])
 
 
-def apply_exposure(raw, model: ExposureModel, rows, bias, dark, flat, data, stat, dq) -> None:
+def apply_exposure(
+    raw: Raw,
+    model: ExposureModel,
+    rows: tuple[int, int],
+    bias: Planes,
+    dark: Planes | None,
+    flat: Planes,
+    data: Image,
+    stat: Image,
+    dq: Flags,
+) -> None:
     """Calibrate some rows of the trimmed image.
 
     Values that come out as NaN or infinite (a flat of zero, NaN in a master) are set to zero and flagged

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from muse_core.framework.errors import InputError
+
 DQ_TOO_FEW = 0x80000  # ours: minmax had no more good values than it was told to reject
 METHODS = {"average": 0, "median": 1, "minmax": 2, "sigclip": 3}
 
@@ -182,9 +184,11 @@ def combine_images(data, stat, dq, plan: CombinePlan, out, out_stat, out_dq) -> 
     """Combine images (see `combine_kernel` for the arrays)."""
     n = data.shape[0]
     if plan.method == "sigclip" and n < 3:
-        raise ValueError("sigma clipping requires at least 3 images")
+        raise InputError("", "combine=sigclip", expected="at least 3 images", found=n)
     if plan.method == "minmax" and plan.nlow + plan.nhigh >= n:
-        raise ValueError(f"nlow={plan.nlow} and nhigh={plan.nhigh} leave nothing of {n} images")
+        raise InputError(
+            "", f"nlow={plan.nlow}, nhigh={plan.nhigh}", expected="fewer than the images", found=n
+        )
     usual = plan.method == "sigclip" and n == 3
     if usual:
         _clip_three(data, stat, dq, plan.lsigma, plan.hsigma, out, out_stat, out_dq)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Open FITS files with faults told as `DetectorError`."""
+"""Open FITS files with faults told as `InputError`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 
-from muse_core.detector.errors import DetectorError
+from muse_core.framework.errors import InputError
 
 
 @contextlib.contextmanager
@@ -24,9 +24,9 @@ def opened(path: Path, memmap: bool = True) -> Iterator[fits.HDUList]:
         try:
             hdus = fits.open(path, memmap=memmap)
         except FileNotFoundError:
-            raise DetectorError(path, "file", "an existing file", "none") from None
+            raise InputError(path, "file", expected="an existing file", found="none") from None
         except (OSError, ValueError) as error:
-            raise DetectorError(path, "file", "a FITS file", error) from None
+            raise InputError(path, "file", expected="a FITS file", found=error) from None
         with hdus:
             yield hdus
 

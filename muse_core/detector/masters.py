@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from muse_core.detector.errors import DetectorError
 from muse_core.detector.fitsfile import extensions, opened, read_pixels
+from muse_core.framework.errors import InputError
 
 PLANES = ("DATA", "DQ", "STAT")
 MERGED = re.compile(r"^CHAN(\d\d)\.(DATA|DQ|STAT)$")
@@ -38,7 +38,7 @@ class Plane:
             same = kind.newbyteorder("=") == out.dtype
             target = out if same else np.empty(out.shape, kind.newbyteorder("="))
             if not read_pixels(self.path, self.offset + first * self.shape[1] * kind.itemsize, target):
-                raise DetectorError(self.path, self.name, "a complete image", "a truncated file")
+                raise InputError(self.path, self.name, expected="a complete image", found="a truncated file")
             if not same:
                 out[...] = target
             return
@@ -85,13 +85,17 @@ class MasterImage:
         """A numerical keyword of this IFU, from its own header or the primary one."""
         value = self.header.get(keyword, self.primary.get(keyword))
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise DetectorError(self.path, f"CHAN{self.ifu:02d} {keyword}", "a number", repr(value))
+            raise InputError(
+                self.path, f"CHAN{self.ifu:02d} {keyword}", expected="a number", found=repr(value)
+            )
         return float(value)
 
 
 def _plane(path: Path, hdu, number: int) -> Plane:
     if not hdu.is_image or len(hdu.shape) != 2 or not all(hdu.shape):
-        raise DetectorError(path, hdu.name, "a two-dimensional image", f"{hdu.header.get('NAXIS')} axes")
+        raise InputError(
+            path, hdu.name, expected="a two-dimensional image", found=f"{hdu.header.get('NAXIS')} axes"
+        )
     info = hdu.fileinfo()
     header = hdu.header
     plain = path.suffix not in (".gz", ".Z", ".bz2", ".fz") and not isinstance(hdu, fits.CompImageHDU)
@@ -100,7 +104,13 @@ def _plane(path: Path, hdu, number: int) -> Plane:
     if plain:
         end = info["datLoc"] + abs(bitpix) // 8 * int(np.prod(hdu.shape))
         if end > path.stat().st_size:
-            raise DetectorError(path, hdu.name, f"{end} bytes", path.stat().st_size, "the file is truncated")
+            raise InputError(
+                path,
+                hdu.name,
+                expected=f"{end} bytes",
+                found=path.stat().st_size,
+                remedy="the file is truncated",
+            )
         plain = bitpix in DTYPES
     return Plane(path, hdu.name, number, info["datLoc"], tuple(hdu.shape), bitpix, plain)
 
@@ -109,21 +119,23 @@ def _master(path: Path, ifu: int, parts: dict[str, tuple], primary, merged: bool
     item = f"CHAN{ifu:02d}"
     missing = [name for name in PLANES if name not in parts]
     if missing:
-        raise DetectorError(path, item, "extensions DATA, DQ and STAT", f"no {', '.join(missing)}")
+        raise InputError(
+            path, item, expected="extensions DATA, DQ and STAT", found=f"no {', '.join(missing)}"
+        )
     where = {name: _plane(path, *parts[name]) for name in PLANES}
     if len({plane.shape for plane in where.values()}) != 1:
-        raise DetectorError(path, item, "DATA, DQ, STAT of one size", "different sizes")
+        raise InputError(path, item, expected="DATA, DQ, STAT of one size", found="different sizes")
     return MasterImage(path, ifu, parts["DATA"][0].header.copy() if merged else primary, primary, where)
 
 
-def find_masters(paths, faults: dict[int, list[DetectorError]]) -> dict[int, MasterImage]:
+def find_masters(paths, faults: dict[int, list[InputError]]) -> dict[int, MasterImage]:
     """Master image of every IFU in per-IFU files or one merged file.
 
     Parameters
     ----------
     paths : sequence of path-like
         All files of one tag.
-    faults : dict of int to list of DetectorError
+    faults : dict of int to list of InputError
         What is wrong with single IFUs is added here.
 
     Returns
@@ -132,7 +144,7 @@ def find_masters(paths, faults: dict[int, list[DetectorError]]) -> dict[int, Mas
 
     Raises
     ------
-    DetectorError
+    InputError
         For an unreadable file, an IFU that comes twice, or a mixture of merged and per-IFU files.
     """
     found: dict[int, MasterImage] = {}
@@ -152,28 +164,31 @@ def find_masters(paths, faults: dict[int, list[DetectorError]]) -> dict[int, Mas
                 else:
                     continue
                 if name in planes.setdefault(ifu, {}):
-                    raise DetectorError(path, f"CHAN{ifu:02d}", "every IFU once", f"{name} twice")
+                    raise InputError(path, f"CHAN{ifu:02d}", expected="every IFU once", found=f"{name} twice")
                 planes[ifu][name] = (hdu, number)
             if not planes:
-                raise DetectorError(
+                raise InputError(
                     path,
                     "extensions",
-                    "DATA, DQ, STAT with EXTNAME=CHANnn, or CHANnn.DATA, .DQ, .STAT",
-                    "neither",
+                    expected="DATA, DQ, STAT with EXTNAME=CHANnn, or CHANnn.DATA, .DQ, .STAT",
+                    found="neither",
                 )
             forms["merged" if merged else "one file per IFU"] = path
             if len(forms) > 1:
-                raise DetectorError(
-                    path, "form", "one merged file or one file per IFU", "both kinds among the inputs"
+                raise InputError(
+                    path,
+                    "form",
+                    expected="one merged file or one file per IFU",
+                    found="both kinds among the inputs",
                 )
             for ifu, parts in planes.items():
                 item = f"CHAN{ifu:02d}"
                 if ifu in found:
-                    raise DetectorError(
-                        path, item, "every IFU once", f"the IFU in {found[ifu].path.name}, too"
+                    raise InputError(
+                        path, item, expected="every IFU once", found=f"the IFU in {found[ifu].path.name}, too"
                     )
                 try:
                     found[ifu] = _master(path, ifu, parts, primary, merged)
-                except DetectorError as error:
+                except InputError as error:
                     faults.setdefault(ifu, []).append(error)
     return found

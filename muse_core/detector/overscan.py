@@ -6,7 +6,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
+
+from muse_core.framework.errors import InputError
+
+Values = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.int32]
 
 DQ_COSMIC = 0x20
 LEVEL_CHECK_SIGMA = 100.0  # fixed limit of the level check after a polynomial correction
@@ -50,50 +56,7 @@ class VerticalModel:
     order: int
     rms: float
     first: int
-    level: np.ndarray
-
-
-def _split(text: str, names: tuple[str, ...], kinds: tuple[type, ...]) -> tuple[str, dict]:
-    word, _, rest = text.strip().partition(":")
-    values = {}
-    for name, kind, value in zip(names, kinds, rest.split(",") if rest else (), strict=False):
-        if value.strip():
-            values[name] = kind(float(value)) if kind is int else kind(value)
-    return word.strip(), values
-
-
-def parse_reject(text: str) -> RejectPlan:
-    """Read the parameter ``ovscreject``.
-
-    Examples
-    --------
-    >>> parse_reject("dcr:64,32,2,3.5").threshold
-    3.5
-    """
-    word = text.strip().partition(":")[0].strip()
-    if word == "dcr":
-        word, values = _split(text, ("xbox", "ybox", "passes", "threshold"), (int, int, int, float))
-    elif word == "fit":
-        word, values = _split(text, ("sigma",), (float,))
-    elif word == "none":
-        values = {}
-    else:
-        raise ValueError(f"ovscreject={text!r}: use none, dcr[:xbox,ybox,passes,thres] or fit[:sigma]")
-    return RejectPlan(word, **values)
-
-
-def parse_correct(text: str) -> CorrectPlan:
-    """Read the parameter ``overscan``.
-
-    Examples
-    --------
-    >>> parse_correct("vpoly:5").order
-    5
-    """
-    word, values = _split(text, ("order", "frms", "fchisq"), (int, float, float))
-    if word not in ("none", "offset", "vpoly") or (word != "vpoly" and values):
-        raise ValueError(f"overscan={text!r}: use none, offset or vpoly[:order,frms,fchisq]")
-    return CorrectPlan(word, **values)
+    level: Values
 
 
 @njit(cache=True, nogil=True)
@@ -206,7 +169,7 @@ def _dcr_passes(values, bad, xbox, ybox, passes, threshold):
     return total
 
 
-def flag_hits(values: np.ndarray, dq: np.ndarray, xbox: int, ybox: int, passes: int, threshold: float) -> int:
+def flag_hits(values: Values, dq: Flags, xbox: int, ybox: int, passes: int, threshold: float) -> int:
     """Flag hits (DQ 0x20) above the first long gap of local histograms ("DCR" method, Pych 2004).
 
     Parameters
@@ -231,7 +194,7 @@ def flag_hits(values: np.ndarray, dq: np.ndarray, xbox: int, ybox: int, passes: 
 
 
 def overscan_stats(
-    horizontal, horizontal_dq, vertical, vertical_dq, plan: RejectPlan, ignore: int
+    horizontal: Values, horizontal_dq: Flags, vertical: Values, vertical_dq: Flags, plan: RejectPlan
 ) -> OverscanStats:
     """Level and scatter of both overscan windows of one quadrant together.
 
@@ -243,8 +206,6 @@ def overscan_stats(
         Their flags; the method ``dcr`` adds 0x20 in place.
     plan : RejectPlan
         Kind of rejection.
-    ignore : int
-        Pixels next to the data that the windows leave out; they shorten the frames of ``dcr``, too.
 
     Returns
     -------
@@ -256,10 +217,9 @@ def overscan_stats(
         flag_hits(horizontal, horizontal_dq, plan.xbox, short, plan.passes, plan.threshold)
         short = min(plan.ybox, vertical.shape[1] if vertical.size else plan.ybox)
         flag_hits(vertical, vertical_dq, short, plan.xbox, plan.passes, plan.threshold)
-    del ignore
     values = np.concatenate([horizontal[horizontal_dq == 0], vertical[vertical_dq == 0]]).astype(np.float64)
     if values.size < 2:
-        raise ValueError("no unflagged overscan pixels")
+        raise InputError("", "overscan", expected="unflagged pixels", found="none")
     ddof = 1
     if plan.method == "fit":
         ddof = 0
@@ -308,14 +268,14 @@ def _clip(values, use, level, limit):
     return removed
 
 
-def _fit_rows(basis, count, total):
+def _fit_rows(basis: Values, count: Values, total: Values) -> Values:
     rows = count > 0
     weight = np.sqrt(count[rows].astype(np.float64))
     coefficients = np.linalg.lstsq(basis[rows] * weight[:, None], total[rows] / weight, rcond=None)[0]
     return basis @ coefficients
 
 
-def fit_vertical(values, dq, first_row: int, plan: CorrectPlan, sigma: float) -> VerticalModel:
+def fit_vertical(values: Values, dq: Flags, first_row: int, plan: CorrectPlan, sigma: float) -> VerticalModel:
     """Polynomial along y through the single pixels of the vertical overscan.
 
     The order grows until neither the rms nor the reduced chi square gains more than the given factors; then
@@ -350,7 +310,7 @@ def fit_vertical(values, dq, first_row: int, plan: CorrectPlan, sigma: float) ->
     if (count > 0).sum() <= orders or n < 2:
         orders = max(min(int((count > 0).sum()) - 1, orders), 0)
     if n < 2:
-        raise ValueError("no unflagged pixels in the vertical overscan")
+        raise InputError("", "vertical overscan", expected="unflagged pixels", found="none")
     basis = np.polynomial.legendre.legvander(np.linspace(-1.0, 1.0, ny), orders)
     previous = None
     for order in range(orders + 1):
@@ -364,7 +324,7 @@ def fit_vertical(values, dq, first_row: int, plan: CorrectPlan, sigma: float) ->
     while sigma > 0 and _clip(values, use, level, sigma * rms):
         _row_sums(values, use, count, total)
         if count.sum() <= order + 1:
-            raise ValueError(f"overscan rejection at {sigma} sigma left no pixels")
+            raise InputError("", f"ovscsigma={sigma:g}", found="a rejection that leaves no overscan pixels")
         level = _fit_rows(basis[:, : order + 1], count, total)
         rms = np.sqrt(_residual_square(values, use, level) / count.sum())
     return VerticalModel(order, float(rms), first_row, level)

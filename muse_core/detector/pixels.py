@@ -108,33 +108,6 @@ def slice_place(geometry: SliceGeometry, s: int) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def integrate_kernel(data, first, last, wave, low, high, sums, counts):
-    """Sum of data (float32[ny, nx]) between two wavelengths for each slice (float64[48], int64[48])."""
-    for s in range(first.shape[0]):
-        total = 0.0
-        n = 0
-        for y in range(first.shape[1]):
-            for x in range(first[s, y], last[s, y] + 1):
-                lam = wavelength_at(wave[s, y], x)
-                if lam >= low and lam <= high:
-                    total += np.float64(data[y, x - 1])
-                    n += 1
-        sums[s] = total
-        counts[s] = n
-
-
-def integrate_slices(
-    data: np.ndarray, pixels: PixelMap, low: float, high: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Flux and number of pixels of every slice within a wavelength range."""
-    sums, counts = np.zeros(NSLICE), np.zeros(NSLICE, np.int64)
-    integrate_kernel(
-        data, pixels.first, pixels.last, pixels.wave, np.float32(low), np.float32(high), sums, counts
-    )
-    return sums, counts
-
-
-@njit(cache=True, nogil=True)
 def gather_kernel(data, first, last, wave, low, high, out):
     """Copy the values of one slice between two wavelengths into ``out``; returns how many."""
     n = 0

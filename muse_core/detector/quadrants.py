@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from muse_core.detector.errors import DetectorError
+from muse_core.framework.errors import InputError
 
 LEFT_LOW = {1: (1, 4096), 2: (1, 4112)}  # allowed OUTq X and OUTq Y: outer corners of the real detector
 
@@ -86,8 +86,12 @@ def _number(header, key, file, item, kind=int):
     value = header.get(key)
     good = (int,) if kind is int else (int, float)
     if isinstance(value, bool) or not isinstance(value, good):
-        raise DetectorError(
-            file, f"{item} {key}", "a number", repr(value), "use raw data as delivered by ESO"
+        raise InputError(
+            file,
+            f"{item} {key}",
+            expected="a number",
+            found=repr(value),
+            remedy="use raw data as delivered by ESO",
         )
     return kind(value)
 
@@ -111,7 +115,7 @@ def read_quadrants(header, shape: tuple[int, int], file: str = "", item: str = "
 
     Raises
     ------
-    DetectorError
+    InputError
         When keywords are missing, have wrong types, or do not fit the image.
     """
     found = []
@@ -120,19 +124,19 @@ def read_quadrants(header, shape: tuple[int, int], file: str = "", item: str = "
         get = lambda name, kind=int, key=key: _number(header, key + name, file, item, kind)  # noqa: E731
         x, y = get("X"), get("Y")
         if x not in LEFT_LOW[1] or y not in LEFT_LOW[2]:
-            raise DetectorError(file, f"{item} {key}X, Y", "1 or 4096 and 1 or 4112", f"{x}, {y}")
+            raise InputError(file, f"{item} {key}X, Y", expected="1 or 4096 and 1 or 4112", found=f"{x}, {y}")
         nx, ny = get("NX"), get("NY")
         prescan, overscan = (get("PRSCX"), get("PRSCY")), (get("OVSCX"), get("OVSCY"))
         if min(nx, ny) < 1 or min(prescan + overscan) < 0:
-            raise DetectorError(
+            raise InputError(
                 file,
                 f"{item} {key}NX, NY, PRSC, OVSC",
-                "positive sizes",
-                f"{nx}, {ny}, {prescan}, {overscan}",
+                expected="positive sizes",
+                found=f"{nx}, {ny}, {prescan}, {overscan}",
             )
         gain = get("GAIN", float)
         if not gain > 0:
-            raise DetectorError(file, f"{item} {key}GAIN", "a positive number of count/adu", gain)
+            raise InputError(file, f"{item} {key}GAIN", expected="a positive number of count/adu", found=gain)
         ron = header.get(key + "RON")
         ron = float(ron) if isinstance(ron, (int, float)) else 0.0
         found.append(Quadrant(q, x > 1, y > 1, nx, ny, prescan, overscan, tuple(shape), gain, ron))
@@ -147,11 +151,11 @@ def read_quadrants(header, shape: tuple[int, int], file: str = "", item: str = "
         2 * (first.nx + first.prescan[0] + first.overscan[0]),
     )
     if not same or len(corners) != 4 or need != tuple(shape):
-        raise DetectorError(
+        raise InputError(
             file,
             f"{item} ESO DET OUTq geometry",
-            f"four equal quadrants in four corners filling {need[1]} x {need[0]} pixels",
-            f"an image of {shape[1]} x {shape[0]}, {len(corners)} corners",
-            "image and OUTq keywords must belong together",
+            expected=f"four equal quadrants in four corners filling {need[1]} x {need[0]} pixels",
+            found=f"an image of {shape[1]} x {shape[0]}, {len(corners)} corners",
+            remedy="image and OUTq keywords must belong together",
         )
     return tuple(found)

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from muse_core.detector.errors import DetectorError
 from muse_core.detector.fitsfile import extensions, opened, read_pixels
 from muse_core.detector.quadrants import Quadrant, read_quadrants
+from muse_core.framework.errors import InputError
 
 CHANNEL = re.compile(r"^CHAN(\d\d)$")
 UNSIGNED = np.uint16(0x8000)  # what BZERO=32768 adds to 16-bit numbers
@@ -28,7 +28,7 @@ class RawFile:
     primary : fits.Header
     headers : dict of int to fits.Header
         Extension header of each IFU.
-    faults : dict of int to DetectorError
+    faults : dict of int to InputError
         Channels that cannot be used and why.
     quadrants : dict of int to tuple of Quadrant
     offsets : dict of int to int
@@ -40,7 +40,7 @@ class RawFile:
     headers: dict[int, fits.Header]
     index: dict[int, int]
     quadrants: dict[int, tuple[Quadrant, ...]]
-    faults: dict[int, DetectorError] = field(default_factory=dict)
+    faults: dict[int, InputError] = field(default_factory=dict)
     offsets: dict[int, int] = field(default_factory=dict)
 
     @property
@@ -64,17 +64,19 @@ class RawFile:
         if ifu in self.offsets:
             pixels = np.empty(shape, np.uint16) if out is None or out.shape != shape else out
             if not read_pixels(self.path, self.offsets[ifu], pixels):
-                raise DetectorError(self.path, f"CHAN{ifu:02d}", "readable pixels", "a truncated file")
+                raise InputError(
+                    self.path, f"CHAN{ifu:02d}", expected="readable pixels", found="a truncated file"
+                )
             pixels ^= UNSIGNED
             return pixels
         try:
             with fits.open(self.path, memmap=False) as hdus:
                 data = hdus[self.index[ifu]].data
         except (OSError, TypeError, ValueError, IndexError) as error:
-            raise DetectorError(self.path, f"CHAN{ifu:02d}", "readable pixels", error) from None
+            raise InputError(self.path, f"CHAN{ifu:02d}", expected="readable pixels", found=error) from None
         if data is None or data.shape != shape:
-            raise DetectorError(
-                self.path, f"CHAN{ifu:02d}", "an image as its header says", "a truncated file"
+            raise InputError(
+                self.path, f"CHAN{ifu:02d}", expected="an image as its header says", found="a truncated file"
             )
         if data.dtype != np.uint16:
             return np.clip(data, 0, 65535).astype(np.uint16)
@@ -83,12 +85,14 @@ class RawFile:
 
 def _check_channel(path: Path, hdu, size: int, seen: bool) -> tuple[Quadrant, ...]:
     if seen:
-        raise DetectorError(path, hdu.name, "each channel once", "the channel twice")
+        raise InputError(path, hdu.name, expected="each channel once", found="the channel twice")
     if not hdu.is_image or hdu.header.get("NAXIS") != 2:
-        raise DetectorError(path, hdu.name, "a two-dimensional image", hdu.header.get("XTENSION"))
+        raise InputError(path, hdu.name, expected="a two-dimensional image", found=hdu.header.get("XTENSION"))
     end = hdu.fileinfo()["datLoc"] + abs(hdu.header["BITPIX"]) // 8 * int(np.prod(hdu.shape))
     if not isinstance(hdu, fits.CompImageHDU) and end > size and path.suffix == ".fits":
-        raise DetectorError(path, hdu.name, f"{end} bytes", f"{size}", "the file is truncated")
+        raise InputError(
+            path, hdu.name, expected=f"{end} bytes", found=f"{size}", remedy="the file is truncated"
+        )
     return read_quadrants(hdu.header, hdu.shape, str(path), hdu.name)
 
 
@@ -116,7 +120,7 @@ def open_raw(path) -> RawFile:
 
     Raises
     ------
-    DetectorError
+    InputError
         If the file as a whole cannot be used; what is wrong with single channels is listed in `faults`.
     """
     path = Path(path)
@@ -126,7 +130,7 @@ def open_raw(path) -> RawFile:
         primary = hdus[0].header.copy()
         exptime = primary.get("EXPTIME")
         if isinstance(exptime, (bool, str)) or not isinstance(exptime, (int, float)) or not exptime >= 0:
-            raise DetectorError(path, "EXPTIME", "a time in seconds", repr(exptime))
+            raise InputError(path, "EXPTIME", expected="a time in seconds", found=repr(exptime))
         for number, hdu in extensions(hdus):
             match = CHANNEL.match(hdu.name)
             if not match or not 1 <= int(match[1]) <= 24:
@@ -138,9 +142,9 @@ def open_raw(path) -> RawFile:
                 start = _plain_offset(path, hdu)
                 if start is not None:
                     offsets[ifu] = start
-            except DetectorError as error:
+            except InputError as error:
                 faults[ifu] = error
                 headers.pop(ifu, None)
     if not headers and not faults:
-        raise DetectorError(path, "extensions", "images CHAN01 to CHAN24", "none of them")
+        raise InputError(path, "extensions", expected="images CHAN01 to CHAN24", found="none of them")
     return RawFile(path, primary, headers, index, quadrants, faults, offsets)

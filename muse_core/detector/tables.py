@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from muse_core.detector.errors import DetectorError
 from muse_core.detector.fitsfile import extensions, opened
+from muse_core.framework.errors import InputError
 
 NSLICE = 48
 CHANNEL = re.compile(r"^CHAN(\d\d)$")
@@ -38,13 +38,15 @@ class SliceGeometry:
 
 def _column(table, name: str, path, item: str) -> np.ndarray:
     if name not in table.columns.names:
-        raise DetectorError(path, item, f"a column {name}", f"columns {', '.join(table.columns.names)[:60]}")
+        raise InputError(
+            path, item, expected=f"a column {name}", found=f"columns {', '.join(table.columns.names)[:60]}"
+        )
     try:
         values = np.asarray(table.data[name])
     except (OSError, TypeError, ValueError) as error:
-        raise DetectorError(path, f"{item} column {name}", "readable values", error) from None
+        raise InputError(path, f"{item} column {name}", expected="readable values", found=error) from None
     if values.dtype.kind not in "iuf" or values.ndim != 1:
-        raise DetectorError(path, f"{item} column {name}", "numbers", f"type {values.dtype}")
+        raise InputError(path, f"{item} column {name}", expected="numbers", found=f"type {values.dtype}")
     return values.astype(np.float64)
 
 
@@ -64,16 +66,18 @@ def _channel_tables(paths, read, faults):
                 ifu = int(match[1])
                 item = f"CHAN{ifu:02d}"
                 if ifu in source and faults is not None:
-                    raise DetectorError(path, item, "every IFU once", f"the IFU in {source[ifu].name}, too")
+                    raise InputError(
+                        path, item, expected="every IFU once", found=f"the IFU in {source[ifu].name}, too"
+                    )
                 source[ifu] = path
                 try:
                     found.setdefault(ifu, []).append(read(hdu, path, item))
-                except DetectorError as error:
+                except InputError as error:
                     if faults is None:
                         raise
                     faults.setdefault(ifu, []).append(error)
             if not any_found:
-                raise DetectorError(path, "extensions", "tables CHAN01 to CHAN24", "none of them")
+                raise InputError(path, "extensions", expected="tables CHAN01 to CHAN24", found="none of them")
     return found
 
 
@@ -81,8 +85,11 @@ def _by_slice(hdu, path, item) -> np.ndarray:
     number = _column(hdu, "SliceNo", path, item).astype(int)
     if sorted(number) != list(range(1, NSLICE + 1)):
         missing = sorted(set(range(1, NSLICE + 1)) - set(number))
-        raise DetectorError(
-            path, f"{item} SliceNo", "slices 1 to 48 once each", f"missing or double: {missing[:5]}"
+        raise InputError(
+            path,
+            f"{item} SliceNo",
+            expected="slices 1 to 48 once each",
+            found=f"missing or double: {missing[:5]}",
         )
     return np.argsort(number)
 
@@ -96,7 +103,9 @@ def read_traces(paths, faults) -> dict[int, np.ndarray]:
         for edge in (1, 2):
             powers = sorted(int(c[4:]) for c in hdu.columns.names if re.fullmatch(rf"tc{edge}_\d\d", c))
             if not powers or powers != list(range(len(powers))):
-                raise DetectorError(path, item, f"columns tc{edge}_00 upwards", f"{len(powers)} of them")
+                raise InputError(
+                    path, item, expected=f"columns tc{edge}_00 upwards", found=f"{len(powers)} of them"
+                )
             edges.append([_column(hdu, f"tc{edge}_{k:02d}", path, item)[order] for k in powers])
         size = max(map(len, edges))
         out = np.zeros((NSLICE, 2, size))
@@ -114,7 +123,7 @@ def read_wavecals(paths, faults) -> dict[int, np.ndarray]:
         order = _by_slice(hdu, path, item)
         powers = [(int(c[3]), int(c[4])) for c in hdu.columns.names if re.fullmatch(r"wlc\d\d", c)]
         if not powers:
-            raise DetectorError(path, item, "columns wlcij", "none")
+            raise InputError(path, item, expected="columns wlcij", found="none")
         out = np.zeros((NSLICE, max(p[0] for p in powers) + 1, max(p[1] for p in powers) + 1))
         for i, j in powers:
             out[:, i, j] = _column(hdu, f"wlc{i}{j}", path, item)[order]
@@ -133,18 +142,18 @@ def read_badpix(paths) -> dict[int, list[BadPixels]]:
     return _channel_tables(paths, read, None)
 
 
-def read_geometry(path) -> tuple[dict[int, SliceGeometry], dict[int, DetectorError]]:
+def read_geometry(path) -> tuple[dict[int, SliceGeometry], dict[int, InputError]]:
     """Field positions of all slices, and what is wrong with single IFUs.
 
     Raises
     ------
-    DetectorError
+    InputError
         If the table as a whole cannot be used.
     """
     with opened(path, memmap=False) as hdus:
         tables = [h for _, h in extensions(hdus) if isinstance(h, fits.BinTableHDU)]
         if not tables:
-            raise DetectorError(path, "extensions", "a geometry table", "no table")
+            raise InputError(path, "extensions", expected="a geometry table", found="no table")
         column = {
             name: _column(tables[0], name, path, "GEOMETRY_TABLE")
             for name in ("SubField", "SliceCCD", "x", "y", "angle", "width")
@@ -157,13 +166,15 @@ def read_geometry(path) -> tuple[dict[int, SliceGeometry], dict[int, DetectorErr
         if sorted(slices) != list(range(1, NSLICE + 1)):
             missing = sorted(set(range(1, NSLICE + 1)) - set(slices))
             text = f"missing {missing[:5]}" if missing else "a slice twice"
-            faults[ifu] = DetectorError(path, f"{item} SliceCCD", "slices 1 to 48 once each", text)
+            faults[ifu] = InputError(
+                path, f"{item} SliceCCD", expected="slices 1 to 48 once each", found=text
+            )
             continue
         order = np.argsort(slices)
         x, y, angle, width = (column[c][rows][order] for c in ("x", "y", "angle", "width"))
         if not np.all(np.isfinite([x, y, angle, width])) or np.any(width <= 0):
-            faults[ifu] = DetectorError(
-                path, f"{item} x, y, angle, width", "finite values, width > 0", "others"
+            faults[ifu] = InputError(
+                path, f"{item} x, y, angle, width", expected="finite values, width > 0", found="others"
             )
             continue
         found[ifu] = SliceGeometry(x, y, np.deg2rad(angle), width)
@@ -179,12 +190,12 @@ def check_traces(trace: np.ndarray, shape: tuple[int, int], path, ifu: int) -> N
     bad |= (edges[:, 0] < -1).any(axis=1) | (edges[:, 1] > shape[1] + 2).any(axis=1)
     bad |= (edges[:, 1] - edges[:, 0] < 1).any(axis=1) | (edges[:, 1] - edges[:, 0] > 120).any(axis=1)
     if bad.any():
-        raise DetectorError(
+        raise InputError(
             path,
             f"CHAN{ifu:02d} slice {int(np.flatnonzero(bad)[0]) + 1}",
-            f"edges between 1 and {shape[1]}, left < right",
-            f"edges leaving the detector in {int(bad.sum())} slices",
-            "trace table and detector must belong together",
+            expected=f"edges between 1 and {shape[1]}, left < right",
+            found=f"edges leaving the detector in {int(bad.sum())} slices",
+            remedy="trace table and detector must belong together",
         )
 
 
@@ -197,9 +208,9 @@ def check_wavecal(wave: np.ndarray, trace: np.ndarray, shape: tuple[int, int], p
         lam += left**i * np.einsum("sk,rk->sr", wave[:, i], rows[:, None] ** np.arange(wave.shape[2]))
     bad = ~np.isfinite(lam).all(axis=1) | (np.diff(lam, axis=1) <= 0).any(axis=1)
     if bad.any():
-        raise DetectorError(
+        raise InputError(
             path,
             f"CHAN{ifu:02d} slice {int(np.flatnonzero(bad)[0]) + 1}",
-            "wavelengths that rise with y",
-            f"a wavelength that is not monotonic in {int(bad.sum())} slices",
+            expected="wavelengths that rise with y",
+            found=f"a wavelength that is not monotonic in {int(bad.sum())} slices",
         )

@@ -9,7 +9,7 @@ from muse_core.framework.defects import Defects
 from muse_core.framework.errors import Fault, InputError, ParameterError, Problems, RecipeError
 from muse_core.framework.execution import RunContext, run_recipe
 from muse_core.framework.frames import Frame, Frames, ProductFrame
-from muse_core.framework.kinds import FloatList, NumberOrNone, Words
+from muse_core.framework.kinds import FloatList, Method, NumberOrNone, Words
 from muse_core.framework.settings import Environment
 from muse_core.framework.sof import MissingFileError
 from muse_core.framework.spec import Input, Param, ParamValues, Product, RecipeSpec, value_text
@@ -24,6 +24,7 @@ __all__ = [
     "Frames",
     "Input",
     "InputError",
+    "Method",
     "MissingFileError",
     "NumberOrNone",
     "Param",

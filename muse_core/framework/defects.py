@@ -452,7 +452,7 @@ class Defects:
         ours="plane interpolated between its neighbours, warning",
     )
 
-    even_median_fails: bool = _defect(
+    vignetting_filter_fails: bool = _defect(
         TWILIGHT,
         "`vignsmooth=median` with an even size; `gaussian` with a window larger than the image",
         c="the filter fails; the vignetted area is corrected without any smoothing",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -173,3 +173,51 @@ class NumberOrNone:
     def numbers(self, value: float | None) -> Iterable[float]:
         """Return the number, if there is one."""
         return () if value is None else (value,)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A word, and after a colon numbers that belong to it: ``vpoly:5,1.001``.
+
+    Parameters
+    ----------
+    methods : for each word the numbers that it has where the text gives none; whole ones stay whole
+    otherwise : the word that the C recipe takes in place of an unknown one; "" if it refuses it
+    """
+
+    methods: Mapping[str, tuple[float, ...]]
+    otherwise: str = ""
+
+    def parse(self, text: str) -> tuple[str, tuple[float, ...]]:
+        """Return the word and all its numbers.
+
+        >>> Method({"none": (), "fit": (5.0,)}).parse("fit:3.5")
+        ('fit', (3.5,))
+        """
+        word, _, rest = (part.strip() for part in text.partition(":"))
+        if word not in self.methods:
+            raise ValueError(f"{text!r} is none of {', '.join(self.methods)}")
+        given = rest.split(",") if rest else []
+        defaults = self.methods[word]
+        if len(given) > len(defaults):
+            raise ValueError(f"{text!r} has {len(given)} numbers, {word} takes {len(defaults)}")
+        numbers = list(defaults)
+        for i, number in enumerate(given):
+            if not number.strip():
+                continue
+            try:
+                numbers[i] = type(defaults[i])(float(number))
+            except (ValueError, OverflowError):
+                raise ValueError(f"{number.strip()!r} in {text!r} is not a number") from None
+        return word, tuple(numbers)
+
+    def parse_leniently(self, text: str) -> tuple[tuple[str, tuple[float, ...]], str]:
+        """Return the same, but another method where C takes that for an unknown word."""
+        word = text.partition(":")[0].strip()
+        if word not in self.methods and self.otherwise:
+            return (self.otherwise, self.methods[self.otherwise]), f"{text!r} acts as {self.otherwise}"
+        return self.parse(text), ""
+
+    def numbers(self, value: tuple[str, tuple[float, ...]]) -> Iterable[float]:
+        """Return the numbers."""
+        return value[1]

@@ -7,9 +7,19 @@ import base64
 import io
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from muse_core.twilight.model import TwilightModel
+    from muse_core.twilight.prepare import PreparedIfu
+    from muse_core.twilight.steps import SkyFlat
+
+Image = npt.NDArray[np.float32]
 STYLE = (
     "body{font-family:sans-serif;margin:2em;max-width:75em}table{border-collapse:collapse}"
     "td,th{padding:.15em .7em;text-align:right;border-bottom:1px solid #ddd}"
@@ -18,7 +28,15 @@ STYLE = (
 RESIDUAL_RANGE = 0.03
 
 
-def twilight_figure(white, global_fit, ratio, correction, corrected, bad, fluxes: dict[int, float]):
+def twilight_figure(
+    white: Image,
+    global_fit: Image,
+    ratio: Image,
+    correction: Image | None,
+    corrected: Image,
+    bad: npt.NDArray[np.bool_],
+    fluxes: dict[int, float],
+) -> Figure:
     """Draw the steps from the white image to the residual.
 
     Parameters
@@ -65,7 +83,7 @@ def twilight_figure(white, global_fit, ratio, correction, corrected, bad, fluxes
     return figure
 
 
-def figure_from_products(datacube: Path, twilight_cube: Path):
+def figure_from_products(datacube: Path, twilight_cube: Path) -> Figure:
     """`twilight_figure` of the two products of the recipe."""
     from astropy.io import fits
 
@@ -89,18 +107,18 @@ def figure_from_products(datacube: Path, twilight_cube: Path):
         )
 
 
-def _png(figure) -> str:
+def _png(figure: Figure) -> str:
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=80)
     return f"<img src='data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}' alt='figure'>"
 
 
-def _rows(prepared, fluxes, failed) -> str:
+def _ifu_table(ifus: dict[int, PreparedIfu], fluxes: dict[int, float], failed: dict[int, str]) -> str:
     reference = next(iter(fluxes.values()))
     rows = [
         "<table><tr><th>IFU</th><th>flux</th><th>relative</th><th>rows</th><th>slices, rms of ILLUM</th></tr>"
     ]
-    for ifu, part in prepared.items():
+    for ifu, part in ifus.items():
         spread = f"{part.illum.factors.std():.4f}" if part.illum is not None else "-"
         rows.append(
             f"<tr><td>{ifu}</td><td>{fluxes[ifu]:.6g}</td><td>{fluxes[ifu] / reference:.4f}</td>"
@@ -113,35 +131,34 @@ def _rows(prepared, fluxes, failed) -> str:
     return "".join(rows) + "</table>"
 
 
-def twilight_report(cube, white, model, prepared, fluxes, failed) -> str:
+def twilight_report(sky: SkyFlat, model: TwilightModel, failed: dict[int, str]) -> str:
     """Build the quality page as one self-contained HTML text.
 
     Parameters
     ----------
-    cube : SkyCube
-    white : float32[ny, nx]
+    sky : SkyFlat
     model : TwilightModel
-    prepared : dict of int to PreparedIfu
-    fluxes : dict of int to float
     failed : dict of int to str
+        IFUs that could not be used and why.
     """
     edge = model.vignetting
     figure = twilight_figure(
-        white,
+        model.white,
         model.global_fit,
         model.ratio,
         None if edge is None else edge.correction,
         model.corrected,
         ~model.good,
-        fluxes,
+        sky.fluxes,
     )
     residual = model.corrected[model.good]
     text = (
-        f"<p>{len(prepared)} IFUs, cube of {' x '.join(map(str, cube.data.shape[::-1]))}, "
-        f"{cube.rejected} cosmic rays. Residual of the illuminated field: rms {np.nanstd(residual):.4f}.</p>"
+        f"<p>{len(sky.ifus)} IFUs, cube of {' x '.join(map(str, sky.cube.data.shape[::-1]))}, "
+        f"{sky.cube.rejected} cosmic rays. "
+        f"Residual of the illuminated field: rms {np.nanstd(residual):.4f}.</p>"
     )
     return (
         "<!DOCTYPE html><html lang='en'><head><meta charset='utf-8'><title>muse_twilight</title>"
         f"<style>{STYLE}</style></head><body><h1>muse_twilight</h1>{text}{_png(figure)}"
-        f"<h2>IFUs</h2>{_rows(prepared, fluxes, failed)}</body></html>"
+        f"<h2>IFUs</h2>{_ifu_table(sky.ifus, sky.fluxes, failed)}</body></html>"
     )

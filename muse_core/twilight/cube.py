@@ -9,17 +9,22 @@ strips, hence the same bits.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from muse_core.framework.errors import InputError
 from muse_core.resampling import cosmics, weights
 from muse_core.resampling.grid import NOMINAL_STEP_A, OutputGrid, pixel_grid
 from muse_core.resampling.voxel_types import VoxelGrid, VoxelRows
 from muse_core.twilight.store import RowStore
+
+Planes = npt.NDArray[np.float32]
 
 BYTES_PER_ROW = 40  # of a strip: columns in voxel order, voxel numbers, work space of the kernels
 HALO = 2  # rows of cells: one for the weights, one more for the statistics of cosmic rays
@@ -28,7 +33,7 @@ LARGEST_SIDE = 5000
 
 
 @dataclass(frozen=True)
-class CubePlan:
+class SkyCubePlan:
     """Parameters ``resample``, ``crtype``, ``crsigma``, ``dlambda``."""
 
     method: str = "drizzle"
@@ -66,16 +71,18 @@ def _mark(flags, starts, ny, nx, nz, row0, row1, dq):
 _reused = threading.local()
 
 
-def _allocate(name: str, size: int, dtype) -> np.ndarray:
+def _allocate(name: str, size: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """Array of this thread, kept from one strip to the next: fresh pages cost more than the copy."""
-    array = getattr(_reused, name, None)
+    array: npt.NDArray[Any] | None = getattr(_reused, name, None)
     if array is None or array.size < size or array.dtype != dtype:
         array = np.empty(size + size // 8, dtype)
         setattr(_reused, name, array)
     return array[:size]
 
 
-def _strip(store: RowStore, grid: OutputGrid, plan: CubePlan, row0: int, row1: int):
+def _strip(
+    store: RowStore, grid: OutputGrid, plan: SkyCubePlan, row0: int, row1: int
+) -> tuple[int, Planes, Planes, int]:
     low, high = max(row0 - HALO, 0), min(row1 + HALO, grid.ny)
     nx, ny, nz = grid.nx, high - low, grid.nz
     rows, starts = store.strip(low, high, (nz, grid.ny, nx), grid.dlambda, _allocate)
@@ -134,32 +141,33 @@ def strip_height(ny: int, rows: int, memory_bytes: int, threads: int) -> int:
     return int(np.clip(memory_bytes / threads / per_row - 2 * HALO, LEAST_HEIGHT, max(ny, LEAST_HEIGHT)))
 
 
-def cube_grid(limits, dlambda: float) -> OutputGrid:
+def cube_grid(limits: Sequence[float] | npt.NDArray[np.float64], dlambda: float) -> OutputGrid:
     """Grid of the cube from the smallest and largest x, y, wavelength of all rows.
 
     Raises
     ------
-    ValueError
+    InputError
         If the field would be absurdly large.
     """
     grid = pixel_grid(
         ((limits[0], limits[1]), (limits[2], limits[3]), (limits[4], limits[5])), (1.0, 1.0, dlambda)
     )
     if max(grid.nx, grid.ny) > LARGEST_SIDE or grid.nz > LARGEST_SIDE:
-        raise ValueError(
-            f"the cube would have {grid.nx} x {grid.ny} x {grid.nz} voxels; check geometry table and dlambda"
+        raise InputError(
+            "",
+            f"the cube would have {grid.nx} x {grid.ny} x {grid.nz} voxels; check geometry table and dlambda",
         )
     return grid
 
 
-def build_cube(store: RowStore, plan: CubePlan, memory_bytes: int, threads: int = 1) -> SkyCube:
+def build_cube(store: RowStore, plan: SkyCubePlan, memory_bytes: int, threads: int = 1) -> SkyCube:
     """Resample all rows of the store.
 
     Parameters
     ----------
     store : RowStore
         After `RowStore.freeze`.
-    plan : CubePlan
+    plan : SkyCubePlan
     memory_bytes : int
         Budget of all strips together.
     threads : int

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from muse_core.framework.errors import InputError
+
 BAND = (6500.0, 7500.0)  # Angstrom
 
 
@@ -19,7 +21,7 @@ class IllumModel:
     factors: npt.NDArray[np.float64]
 
 
-def fit_illum(medians: np.ndarray) -> IllumModel:
+def fit_illum(medians: npt.NDArray[np.float64]) -> IllumModel:
     """Factors of the slices from their medians between 6500 and 7500 Angstrom.
 
     The sky flat is divided by the normalised median, as C pipeline 2.8.7 does (its manual says multiplied).
@@ -31,16 +33,17 @@ def fit_illum(medians: np.ndarray) -> IllumModel:
 
     Raises
     ------
-    ValueError
+    InputError
         If a slice has no usable median.
     """
     seen = ~np.isnan(medians)
     bad = (seen & ~(medians > 0)) | (medians == np.inf)
     if bad.any() or not seen.any():
         slices = ", ".join(str(s + 1) for s in np.flatnonzero(bad | ~seen)[:5])
-        raise ValueError(
+        raise InputError(
+            "",
             f"ILLUM: no positive median between {BAND[0]:.0f} and {BAND[1]:.0f} Angstrom in "
-            f"{int((bad | ~seen).sum())} slices (first ones: {slices})"
+            f"{int((bad | ~seen).sum())} slices (first ones: {slices})",
         )
     factors = np.ones(medians.size)
     inverse = 1.0 / medians[seen]

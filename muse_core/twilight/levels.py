@@ -9,8 +9,12 @@ vignetted as a whole gets the level at which the vignetting goes on smoothly fro
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from muse_core.detector.tables import SliceGeometry
+
+IfuMap = npt.NDArray[np.int16]
+Mask = npt.NDArray[np.bool_]
 
 MIXED_PIXELS = 1.5  # spaxels that close to slices of two IFUs belong to neither
 OPEN_SHARE = 0.25  # of its spaxels must lie outside the vignetted area to tell the level of an IFU
@@ -19,7 +23,9 @@ JOINT_ORDERS = (2, 8)  # in x and y: a Gaussian edge then gives levels right to 
 ENOUGH = 5  # spaxels per coefficient
 
 
-def field_map(geometries: dict[int, SliceGeometry], x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def field_map(
+    geometries: dict[int, SliceGeometry], x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]
+) -> IfuMap:
     """Number of the IFU that each spaxel belongs to.
 
     Parameters
@@ -47,9 +53,7 @@ def field_map(geometries: dict[int, SliceGeometry], x: np.ndarray, y: np.ndarray
     return np.where(low == high, high, 0).astype(np.int16)
 
 
-def fit_levels(
-    ratio: np.ndarray, good: np.ndarray, vignetted: np.ndarray, ifus: np.ndarray
-) -> dict[int, float]:
+def fit_levels(ratio: npt.NDArray[np.float32], good: Mask, vignetted: Mask, ifus: IfuMap) -> dict[int, float]:
     """Level of each IFU: factor by which its data are too high compared with the model of the field.
 
     Parameters
@@ -67,7 +71,8 @@ def fit_levels(
         IFUs whose level cannot be told are left out.
     """
     usable = good & (ifus > 0) & np.isfinite(ratio)
-    levels, closed = {}, []
+    levels: dict[int, float] = {}
+    closed: list[int] = []
     for ifu in np.unique(ifus[usable]).tolist():
         own = usable & (ifus == ifu)
         free = own & ~vignetted
@@ -80,7 +85,14 @@ def fit_levels(
     return levels
 
 
-def _continue_levels(ratio, usable, vignetted, ifus, known, closed) -> dict[int, float]:
+def _continue_levels(
+    ratio: npt.NDArray[np.float32],
+    usable: Mask,
+    vignetted: Mask,
+    ifus: IfuMap,
+    known: dict[int, float],
+    closed: list[int],
+) -> dict[int, float]:
     """Levels of IFUs without open spaxels: one polynomial through them and a margin of known IFUs.
 
     Least squares of ``t_n ratio - polynomial`` with t = 1 / level, given for the known IFUs.

@@ -9,8 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from muse_core.framework.defects import Defects
 from muse_core.twilight.smooth import SupportError, good_mask, smooth_plane
-from muse_core.twilight.vignetting import Vignetting, fit_vignetting
+from muse_core.twilight.vignetting import POLYNOMIAL, EdgeSmoothing, Vignetting, fit_vignetting
+
+Image = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class TwilightModel:
     filled: tuple[int, ...] = ()
 
 
-def white_image(cube: np.ndarray) -> np.ndarray:
+def white_image(cube: Image) -> Image:
     """Mean over wavelength of the finite voxels of each spaxel; NaN where there is none."""
     total = np.zeros(cube.shape[1:])
     count = np.zeros(cube.shape[1:], np.int64)
@@ -60,7 +64,7 @@ def white_image(cube: np.ndarray) -> np.ndarray:
     return white
 
 
-def fill_planes(planes: np.ndarray, empty: list[int]) -> None:
+def fill_planes(planes: Image, empty: list[int]) -> None:
     """Interpolate planes (float32[nz, ny, nx], in place) linearly between their nearest neighbours.
 
     A plane has no data when the sodium notch covers it, for instance. (The C pipeline ends its cube there.)
@@ -81,17 +85,16 @@ def fill_planes(planes: np.ndarray, empty: list[int]) -> None:
 
 
 def fit_twilight(
-    cube: np.ndarray,
-    white: np.ndarray,
-    vignetted: np.ndarray | None,
+    cube: Image,
+    white: Image,
+    vignetted: Mask | None,
     *,
     xorder: int = 2,
     yorder: int = 2,
     narrow_field: bool = False,
-    level_outside: bool = True,
-    end_at_empty: bool = False,
+    defects: Defects = Defects(),
     threads: int = 1,
-    **vignetting,
+    smoothing: EdgeSmoothing = POLYNOMIAL,
 ) -> TwilightModel:
     """Smooth the cube of a sky flat.
 
@@ -104,21 +107,20 @@ def fit_twilight(
     xorder, yorder : int
         Orders of the polynomial.
     narrow_field : bool
-    level_outside : bool
-        Compare the white image with its fit relative to the mean outside the vignetted area, where the fit
-        was made; else relative to the mean of everything, as the C pipeline does (which makes the correction
-        of a dark edge too weak by the part of the light that is missing).
-    end_at_empty : bool
-        The cube ends before the first plane without data, as that of the C pipeline; else it is interpolated.
+    defects : Defects
+        ``vignetting_mean_of_everything``: the white image is compared with its fit relative to the mean of
+        everything (which makes the correction of a dark edge too weak by the part of the light that is
+        missing) and not relative to the mean outside the vignetted area, where the fit was made.
+        ``ends_at_empty_plane``: the cube ends before the first plane without data; else it is interpolated.
     threads : int
         Planes worked on at the same time; the result does not depend on it.
-    **vignetting
-        Parameters of `fit_vignetting`.
+    smoothing : EdgeSmoothing
+        How the vignetted area is smoothed.
     """
     good = good_mask(white)
     outside = np.zeros(white.shape, bool) if vignetted is None else vignetted
     empty = [k for k, plane in enumerate(cube) if not np.isfinite(plane[good]).any()]
-    if end_at_empty and empty:
+    if defects.ends_at_empty_plane and empty:
         cube, empty = cube[: empty[0]], []
     planes = np.empty(cube.shape, np.float32)
     seen = [k for k in range(len(cube)) if k not in empty]
@@ -131,11 +133,11 @@ def fit_twilight(
     mean = white[good].mean(dtype=np.float64)
     ratio = ((white / mean).astype(np.float32) / global_fit).astype(np.float32)
     inside = good & ~outside
-    if vignetted is not None and level_outside and inside.any():
+    if vignetted is not None and not defects.vignetting_mean_of_everything and inside.any():
         ratio = (ratio / ratio[inside].mean(dtype=np.float64)).astype(np.float32)
     if vignetted is None:
         return TwilightModel(planes, white, global_fit, ratio, ratio, good, None, tuple(empty))
-    edge = fit_vignetting(ratio, good, vignetted, narrow_field=narrow_field, **vignetting)
+    edge = fit_vignetting(ratio, good, vignetted, smoothing, narrow_field=narrow_field, defects=defects)
     for plane in planes:
         plane *= edge.correction
         plane /= plane.mean(dtype=np.float64)

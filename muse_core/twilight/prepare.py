@@ -5,20 +5,25 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from muse_core.detector.calibrate import apply_exposure, fit_exposure
+from muse_core.detector.calibrate import ExposureModel, Planes, apply_exposure, fit_exposure
 from muse_core.detector.combine import combine_images, interpolate_bad
 from muse_core.detector.pixels import build_pixel_map, cut_slices, slice_medians
+from muse_core.detector.rawframe import RawFile
+from muse_core.framework.errors import InputError
+from muse_core.resampling.quality import single_precision
 from muse_core.twilight.illum import BAND, IllumModel, fit_illum
 from muse_core.twilight.inputs import DetectorPlan, IfuInputs
 from muse_core.twilight.statistics import image_statistics
 from muse_core.twilight.store import RowStore, StoredIfu
 
+QualityCard = tuple[str, float, str]
+
 BAND_ROWS = 32
-QC_DIGITS = 7
 
 
 @dataclass(frozen=True)
@@ -28,22 +33,17 @@ class PreparedIfu:
     ifu: int
     stored: StoredIfu
     lamp_flux: float
-    qc: tuple[tuple[str, float, str], ...]
+    qc: tuple[QualityCard, ...]
     illum: IllumModel | None
     notes: tuple[str, ...]
-
-
-def rounded(value: float) -> float:
-    """A number as the C pipeline prints it: seven digits of single precision."""
-    return float(f"{np.float32(value):.{QC_DIGITS}g}")
 
 
 _reused = threading.local()
 
 
-def _buffer(name: str, shape: tuple[int, ...], dtype) -> np.ndarray:
+def _buffer(name: str, shape: tuple[int, ...], dtype: type) -> npt.NDArray[Any]:
     """Array of this thread, kept from one IFU to the next: fresh pages cost more than the work on them."""
-    array = getattr(_reused, name, None)
+    array: npt.NDArray[Any] | None = getattr(_reused, name, None)
     if array is None or array.shape != shape or array.dtype != dtype:
         array = np.empty(shape, dtype)
         setattr(_reused, name, array)
@@ -59,45 +59,44 @@ NAMES = {
 }
 
 
-def statistics_cards(prefix: str, found: dict[str, float], what: str) -> list[tuple[str, float, str]]:
+def statistics_cards(prefix: str, found: dict[str, float], what: str) -> list[QualityCard]:
     """QC cards of the statistics of one image."""
-    return [(f"{prefix} {name}", rounded(found[name]), text + what) for name, text in NAMES.items()]
+    return [(f"{prefix} {name}", single_precision(found[name]), text + what) for name, text in NAMES.items()]
 
 
-def _planes(name: str, n: int, nx: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _planes(name: str, n: int, nx: int) -> Planes:
     """Arrays for ``n`` rows of a master image."""
-    kinds = (("data", np.float32), ("dq", np.int32), ("stat", np.float32))
-    return tuple(_buffer(f"{name}_{plane}", (BAND_ROWS, nx), kind)[:n] for plane, kind in kinds)
+    shape = (BAND_ROWS, nx)
+    data, stat = (_buffer(f"{name}_{plane}", shape, np.float32)[:n] for plane in ("data", "stat"))
+    return data, _buffer(f"{name}_dq", shape, np.int32)[:n], stat
 
 
-def _fit(job: IfuInputs, plan: DetectorPlan, exposure, raw):
-    scale = exposure.exptime / job.dark_exptime if job.dark is not None else 0.0
-    return fit_exposure(
-        raw,
-        exposure.quadrants[job.ifu],
-        job.bad,
-        plan.reject,
-        plan.correct,
-        plan.sigma,
-        plan.ignore,
-        job.bias_levels,
-        scale,
-    )
+def _fit(job: IfuInputs, plan: DetectorPlan, exposure: RawFile, raw: npt.NDArray[np.uint16]) -> ExposureModel:
+    own = job.calibration
+    scale = exposure.exptime / own.dark_exptime if own.dark is not None else 0.0
+    quadrants = exposure.quadrants[job.ifu]
+    return fit_exposure(raw, quadrants, own.bad, plan.overscan, own.bias_levels, scale)
 
 
 class _Images(NamedTuple):
     """Calibrated exposures (float32[n, ny, nx]), their combination (data, stat, dq) and the ILLUM or None."""
 
-    calibrated: np.ndarray
-    data: np.ndarray
-    stat: np.ndarray
-    dq: np.ndarray
-    lamp: np.ndarray | None
+    calibrated: npt.NDArray[np.float32]
+    data: npt.NDArray[np.float32]
+    stat: npt.NDArray[np.float32]
+    dq: npt.NDArray[np.int32]
+    lamp: npt.NDArray[np.float32] | None
 
 
-def _calibrate(job: IfuInputs, plan: DetectorPlan, raws, models) -> _Images:
+def _calibrate(
+    job: IfuInputs,
+    plan: DetectorPlan,
+    raws: list[npt.NDArray[np.uint16]],
+    models: list[ExposureModel],
+) -> _Images:
     """Calibrate and combine band by band; ``raws`` and ``models`` of the sky flats, then of the ILLUM."""
-    ny, nx = job.shape
+    own = job.calibration
+    ny, nx = own.shape
     nsky = len(job.exposures)
     images = _Images(
         _buffer("calibrated", (nsky, ny, nx), np.float32),
@@ -118,9 +117,9 @@ def _calibrate(job: IfuInputs, plan: DetectorPlan, raws, models) -> _Images:
         n = y1 - y0
         bias, flat = (
             master.rows(y0, y1, _planes(name, n, nx))
-            for name, master in (("bias", job.bias), ("flat", job.flat))
+            for name, master in (("bias", own.bias), ("flat", own.flat))
         )
-        dark = job.dark.rows(y0, y1, _planes("dark", n, nx)) if job.dark is not None else None
+        dark = own.dark.rows(y0, y1, _planes("dark", n, nx)) if own.dark is not None else None
         for i, (raw, model) in enumerate(zip(raws, models, strict=True)):
             apply_exposure(raw, model, (y0, y1), bias, dark, flat, d[i, :n], v[i, :n], q[i, :n])
             if i < nsky:
@@ -135,9 +134,9 @@ def _calibrate(job: IfuInputs, plan: DetectorPlan, raws, models) -> _Images:
     return images
 
 
-def _quality(job: IfuInputs, models, images: _Images) -> list[tuple[str, float, str]]:
+def _quality(job: IfuInputs, models: list[ExposureModel], images: _Images) -> list[QualityCard]:
     """QC cards of the exposures and of the combined image."""
-    qc = []
+    qc: list[QualityCard] = []
     for i, number in enumerate(job.numbers):
         prefix = f"ESO QC TWILIGHT{job.ifu} INPUT{number}"
         qc += statistics_cards(
@@ -149,7 +148,7 @@ def _quality(job: IfuInputs, models, images: _Images) -> list[tuple[str, float, 
     prefix = f"ESO QC TWILIGHT{job.ifu} MASTER"
     found = image_statistics(images.data)
     qc += statistics_cards(prefix, found, "the combined exposures")
-    qc.append((f"{prefix} INTFLUX", rounded(found["SUM"]), "Flux integrated over the whole image"))
+    qc.append((f"{prefix} INTFLUX", single_precision(found["SUM"]), "Flux integrated over the whole image"))
     return qc
 
 
@@ -167,9 +166,10 @@ def prepare_ifu(job: IfuInputs, plan: DetectorPlan, store: RowStore) -> Prepared
 
     Raises
     ------
-    ValueError
+    InputError
         With the reason why this IFU cannot be used.
     """
+    own = job.calibration
     frames = [*job.exposures, *([job.illum] if job.illum else [])]
     raws = [
         frame.read(job.ifu, _buffer(f"raw{i}", frame.quadrants[job.ifu][0].frame_shape, np.uint16))
@@ -180,30 +180,30 @@ def prepare_ifu(job: IfuInputs, plan: DetectorPlan, store: RowStore) -> Prepared
     data, stat, dq, lamp = images.data, images.stat, images.dq, images.lamp
     qc = _quality(job, models, images)
     if not (dq == 0).any():
-        raise ValueError("all pixels of the combined image are flagged")
+        raise InputError("", "all pixels of the combined image are flagged")
     interpolate_bad(data, dq)
-    pixels = build_pixel_map(job.ifu, job.shape, job.trace, job.wave, job.geometry, job.mode)
-    illum, slice_factors = None, np.ones(len(job.geometry.x))
+    pixels = build_pixel_map(own.ifu, own.shape, own.trace, own.wave, own.geometry, own.mode)
+    illum, slice_factors = None, np.ones(len(own.geometry.x))
     if lamp is not None:
         # measured against 2.8.7: flagged pixels count here with their own values, they are not interpolated
         illum = fit_illum(slice_medians(lamp, pixels, *BAND))
         slice_factors = illum.factors
     stored = store.add(pixels, data, stat, dq, slice_factors)
     if not stored.rows:
-        raise ValueError(f"no pixel between {store.low:g} and {store.high:g} Angstrom")
+        raise InputError("", f"no pixel between {store.low:g} and {store.high:g} Angstrom")
     if not (np.isfinite(stored.flux) and stored.flux > 0):
-        raise ValueError(f"the integrated flux is {stored.flux:g}, not a positive number")
+        raise InputError("", f"the integrated flux is {stored.flux:g}, not a positive number")
     notes = [
         f"{frame.path.name}: {note}"
         for frame, model in zip(frames, models, strict=True)
         for note in model.notes
     ]
     notes += [f"TRACE_TABLE: slice {s} leaves the detector and loses rows" for s in cut_slices(pixels)]
-    return PreparedIfu(job.ifu, stored, job.lamp_flux, tuple(qc), illum, tuple(notes))
+    return PreparedIfu(job.ifu, stored, own.lamp_flux, tuple(qc), illum, tuple(notes))
 
 
 def memory_per_ifu(job: IfuInputs) -> int:
     """Estimate of what `prepare_ifu` holds at its peak, in bytes."""
-    ny, nx = job.shape
+    ny, nx = job.calibration.shape
     frames = len(job.exposures) + (job.illum is not None)
     return ny * nx * (2 * frames + 4 * len(job.exposures) + 8 + 12) + BAND_ROWS * nx * 12 * (frames + 3)

@@ -3,18 +3,23 @@
 
 from __future__ import annotations
 
-import re
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from astropy.io import fits
 
-from muse_core.data.extension_keywords import with_extension_keywords
-from muse_core.framework.products import set_card
+from muse_core.detector.headers import quality_of_the_raw_frame, raw_header
+from muse_core.framework.execution import RunContext
+from muse_core.framework.frames import Frames
+from muse_core.framework.products import Card, set_card
+from muse_core.resampling.grid import OutputGrid
 from muse_core.twilight.cube import SkyCube
+from muse_core.twilight.inputs import TwilightInputs
 from muse_core.twilight.model import TwilightModel
+from muse_core.twilight.steps import SkyFlat
+from muse_core.twilight.stored_cube import StoredSkyCube
 
-SCAN_KEYWORD = re.compile(r"^ESO DET OUT\d+ (PRSC|OVSC)[XY]$")
-OF_PIXELS = re.compile(r"^(C(RPIX|RVAL|TYPE|UNIT|DELT)\d|CD\d_\d|BUNIT|INHERIT)$")
 ALL_BITS = 4294967295
 TEXT_LENGTH = 68
 IMAGE_TEXTS = {
@@ -26,21 +31,13 @@ IMAGE_TEXTS = {
 }
 
 
-def base_header(primary: fits.Header, extension: fits.Header) -> fits.Header:
-    """Header both products start from: primary of the first sky flat and that of its first channel."""
-    header = with_extension_keywords(primary, extension, only_eso=False)
-    for key in [k for k in header if SCAN_KEYWORD.match(k) or OF_PIXELS.match(k)]:
-        del header[key]
-    return header
-
-
 def flux_cards(lamp_flux: float, fluxes: dict[int, float]) -> list[tuple[str, float, str]]:
     """DRS keywords of the integrated fluxes."""
     cards = [] if not np.isfinite(lamp_flux) else [("ESO DRS MUSE FLAT FLUX LAMP", lamp_flux, "")]
     return cards + [(f"ESO DRS MUSE FLAT FLUX SKY{ifu}", flux, "") for ifu, flux in sorted(fluxes.items())]
 
 
-def _spatial(grid) -> list[tuple[str, object]]:
+def _spatial(grid: OutputGrid) -> list[tuple[str, object]]:
     cards: list[tuple[str, object]] = []
     for axis in (1, 2):
         cards += [
@@ -53,7 +50,7 @@ def _spatial(grid) -> list[tuple[str, object]]:
     return [*cards, ("CD1_2", 0.0), ("CD2_1", 0.0)]
 
 
-def _spectral(grid) -> list[tuple[str, object]]:
+def _spectral(grid: OutputGrid) -> list[tuple[str, object]]:
     return [
         ("CTYPE3", grid.ctype[2]),
         ("CUNIT3", grid.cunit[2]),
@@ -67,7 +64,15 @@ def _spectral(grid) -> list[tuple[str, object]]:
     ]
 
 
-def _extension(data, name, title, comment, wcs, kind, tail) -> fits.ImageHDU:
+def _extension(
+    data: npt.NDArray[Any],
+    name: str,
+    title: str,
+    comment: str,
+    wcs: list[tuple[str, object]],
+    kind: str,
+    tail: list[Card],
+) -> fits.ImageHDU:
     hdu = fits.ImageHDU(data)
     header = hdu.header
     header["OBJECT"] = title[:TEXT_LENGTH]
@@ -91,15 +96,22 @@ def _extension(data, name, title, comment, wcs, kind, tail) -> fits.ImageHDU:
     return hdu
 
 
-def _image(data, name, title, wcs, unit, quality=None) -> fits.ImageHDU:
-    tail = [("QUALDATA", quality, "pointer to the bad pixel mask extension")] if quality else []
+def _image(
+    data: npt.NDArray[Any],
+    name: str,
+    title: str,
+    wcs: list[tuple[str, object]],
+    unit: str,
+    quality: str = "",
+) -> fits.ImageHDU:
+    tail: list[Card] = [("QUALDATA", quality, "pointer to the bad pixel mask extension")] if quality else []
     tail.append(("BUNIT", unit, ""))
     return _extension(data, name, title, "reconstructed image (data values)", wcs, "DATA", tail)
 
 
-def _masked(data, bad, name, unit) -> list[fits.ImageHDU]:
+def _masked(data: npt.NDArray[Any], bad: npt.NDArray[np.bool_], name: str, unit: str) -> list[fits.ImageHDU]:
     mask = f"{name}_DQ"
-    tail = [
+    tail: list[Card] = [
         ("HDUCLAS3", "FLAG32BIT", "32bit Euro3D bad pixel information"),
         ("QUALMASK", ALL_BITS, "all non-zero values are bad"),
         ("SCIDATA", name, "pointer to the data extension"),
@@ -118,7 +130,7 @@ def _masked(data, bad, name, unit) -> list[fits.ImageHDU]:
     ]
 
 
-def datacube_hdus(cube: SkyCube, white: np.ndarray, target: str) -> fits.HDUList:
+def datacube_hdus(cube: SkyCube, white: npt.NDArray[np.float32], target: str) -> fits.HDUList:
     """Primary, DATA, STAT and the white image of DATACUBE_SKYFLAT."""
     wcs = _spatial(cube.grid) + _spectral(cube.grid)
     data = _extension(
@@ -147,7 +159,7 @@ def datacube_hdus(cube: SkyCube, white: np.ndarray, target: str) -> fits.HDUList
     return fits.HDUList([fits.PrimaryHDU(), data, stat, image])
 
 
-def twilight_hdus(model: TwilightModel, grid, target: str) -> fits.HDUList:
+def twilight_hdus(model: TwilightModel, grid: OutputGrid, target: str) -> fits.HDUList:
     """All extensions of TWILIGHT_CUBE."""
     wcs = _spatial(grid)
     data = _extension(
@@ -173,3 +185,42 @@ def twilight_hdus(model: TwilightModel, grid, target: str) -> fits.HDUList:
         hdus += _masked(edge.correction, ~edge.region, "vign_fit", "")
         hdus += _masked(model.corrected, ~edge.fit_region, "white_cor", "count")
     return fits.HDUList(hdus)
+
+
+def save_sky_flat(
+    sky: SkyFlat, model: TwilightModel, inputs: TwilightInputs, frames: Frames, ctx: RunContext
+) -> None:
+    """Write both products of a complete run."""
+    first = sky.ifus[min(sky.ifus)]
+    primary = inputs.exposures[0].primary
+    base = raw_header(primary, inputs.exposures[0].headers.get(first.ifu, primary))
+    extra = [*flux_cards(first.lamp_flux, sky.fluxes), *quality_of_the_raw_frame(base)]
+    used = inputs.used_frames(frames)
+    target = str(primary.get("OBJECT", ""))
+    qc = sky.quality_cards()
+    ctx.save(
+        "DATACUBE_SKYFLAT",
+        datacube_hdus(sky.cube, model.white, target),
+        base=base,
+        used=used,
+        qc=qc,
+        extra=extra,
+    )
+    if not inputs.narrow_field:
+        used += frames["VIGNETTING_MASK"]
+    ctx.save("TWILIGHT_CUBE", twilight_hdus(model, sky.cube.grid, target), base=base, used=used, extra=extra)
+
+
+def save_model_alone(
+    cube: StoredSkyCube, model: TwilightModel, narrow_field: bool, frames: Frames, ctx: RunContext
+) -> None:
+    """Write the TWILIGHT_CUBE of a stored sky flat; the header is that of the stored one."""
+    tags = ("SKYFLAT", "ILLUM") if narrow_field else ("SKYFLAT", "ILLUM", "VIGNETTING_MASK")
+    extra = [
+        (name, cube.header[name], "") for name in cube.header if name.startswith("ESO DRS MUSE FLAT FLUX ")
+    ]
+    hdus = twilight_hdus(model, cube.grid, str(cube.header.get("OBJECT", "")))
+    base = cube.header.copy()
+    for name in [name for name in base if name.startswith(("ESO PRO ", "ESO QC "))]:
+        del base[name]
+    ctx.save("TWILIGHT_CUBE", hdus, base=base, used=[f for f in frames if f.tag in tags], extra=extra)

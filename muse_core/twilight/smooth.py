@@ -8,12 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from muse_core.twilight.kernels import masked_median
+from muse_core.framework.errors import RecipeError
+from muse_core.twilight.filters import masked_median
+
+Image = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
 
 FILTER_HALF = (3, 2)  # median filter of 7 rows by 5 columns
 
 
-class SupportError(ValueError):
+class SupportError(RecipeError):
     """A polynomial has more coefficients than the data can settle."""
 
 
@@ -25,7 +29,7 @@ class PlaneFit:
     support: npt.NDArray[np.bool_]
 
 
-def good_mask(white: np.ndarray) -> np.ndarray:
+def good_mask(white: Image) -> Mask:
     """Illuminated area of the white image (bool[ny, nx]).
 
     Holes (NaN) grow by two pixels along x, not along y. Measured against 2.8.7: the outermost columns are
@@ -42,7 +46,7 @@ def good_mask(white: np.ndarray) -> np.ndarray:
     return ~grown
 
 
-def _basis(size: int, used: np.ndarray, order: int) -> np.ndarray:
+def _basis(size: int, used: npt.NDArray[np.int64], order: int) -> npt.NDArray[np.float64]:
     """Legendre polynomials of a pixel axis, scaled to the interval of the used pixels.
 
     The span of all powers.
@@ -52,7 +56,7 @@ def _basis(size: int, used: np.ndarray, order: int) -> np.ndarray:
     return np.polynomial.legendre.legvander(axis, order)
 
 
-def fit_polynomial(image: np.ndarray, region: np.ndarray, xorder: int, yorder: int) -> np.ndarray:
+def fit_polynomial(image: Image, region: Mask, xorder: int, yorder: int) -> npt.NDArray[np.float64]:
     """Least-squares polynomial with all products x^i y^j, evaluated on the whole image (float64).
 
     Measured against 2.8.7: the last row and the last column never take part in the fit.
@@ -96,9 +100,7 @@ def fit_polynomial(image: np.ndarray, region: np.ndarray, xorder: int, yorder: i
     return by @ coefficients.reshape(yorder + 1, xorder + 1) @ bx.T
 
 
-def smooth_plane(
-    plane: np.ndarray, good: np.ndarray, vignetted: np.ndarray, xorder: int, yorder: int
-) -> PlaneFit:
+def smooth_plane(plane: Image, good: Mask, vignetted: Mask, xorder: int, yorder: int) -> PlaneFit:
     """Median filter, polynomial fit outside the vignetted area, normalisation.
 
     Parameters

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
 SAMPLE = 1 << 16
@@ -46,7 +47,7 @@ def _one_pass(values, origin, lower, upper, near):
     return sums.sum(), squares.sum(), low, high, below, count
 
 
-def image_statistics(image: np.ndarray) -> dict[str, float]:
+def image_statistics(image: npt.NDArray[np.float32]) -> dict[str, float]:
     """Median, mean, standard deviation (n-1), minimum, maximum and sum of all pixels (float32).
 
     The median is exact: a sample only tells where to look for it.

@@ -3,85 +3,152 @@
 
 from __future__ import annotations
 
+import logging
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from muse_core.twilight.cube import cube_grid
-from muse_core.twilight.environment import external_scales, scaled_fluxes
-from muse_core.twilight.inputs import TwilightInputs, parse_detector
+from muse_core.framework.defects import Defects
+from muse_core.framework.errors import InputError, RecipeError
+from muse_core.framework.execution import RunContext
+from muse_core.framework.spec import ParamValues
+from muse_core.resampling.quality import single_precision
+from muse_core.twilight.cube import SkyCube, SkyCubePlan, build_cube, cube_grid
+from muse_core.twilight.inputs import DetectorPlan, TwilightInputs
 from muse_core.twilight.levels import field_map, fit_levels
 from muse_core.twilight.model import TwilightModel, fit_twilight, white_image
-from muse_core.twilight.prepare import PreparedIfu, memory_per_ifu, prepare_ifu, rounded
-from muse_core.twilight.preview import quick_cube
+from muse_core.twilight.prepare import PreparedIfu, QualityCard, memory_per_ifu, prepare_ifu
+from muse_core.twilight.quick_cube import quick_cube
 from muse_core.twilight.store import RowStore
-from muse_core.twilight.vignetting import align_mask, nfm_mask
+from muse_core.twilight.vignetting import EdgeSmoothing, align_mask, nfm_mask
 
 PREPARE_BYTES = 3_500_000_000  # IFUs worked on at the same time fit in this, whatever the budget
 LEVEL_PASSES = 4
 LEVEL_TOLERANCE = 1e-4
 ROWS_PER_DETECTOR = 0.9  # part of the pixels of a detector that lie inside slices
+Fluxes = dict[int, float]
 
 
-def open_store(inputs: TwilightInputs, folder, p, memory_bytes: int) -> RowStore:
+@dataclass(frozen=True)
+class SkyFlat:
+    """The combined sky flat: its IFUs, their fluxes, and the cube of them all.
+
+    Attributes
+    ----------
+    ifus : dict of int to PreparedIfu
+    measured : dict of int to float
+        Integrated flux of each IFU, for ``QC INTFLUX``.
+    fluxes : dict of int to float
+        Fluxes whose ratios put the IFUs on one level, for ``FLAT FLUX SKY``.
+    cube : SkyCube
+    """
+
+    ifus: dict[int, PreparedIfu]
+    measured: Fluxes
+    fluxes: Fluxes
+    cube: SkyCube
+
+    def quality_cards(self) -> list[QualityCard]:
+        """QC keywords of all IFUs, the integrated flux last."""
+        cards: list[QualityCard] = []
+        for ifu, part in self.ifus.items():
+            name = f"ESO QC TWILIGHT{ifu} INTFLUX"
+            text = f"Flux integrated over all slices of IFU {ifu}"
+            cards += [*part.qc, (name, single_precision(self.measured[ifu]), text)]
+        return cards
+
+
+def open_store(inputs: TwilightInputs, p: ParamValues, ctx: RunContext) -> RowStore:
     """Make the store for all rows between ``lambdamin`` and ``lambdamax``."""
-    expected = sum(int(np.prod(job.shape) * ROWS_PER_DETECTOR) for job in inputs.ifus)
-    return RowStore(folder, p.lambdamin, p.lambdamax, memory_bytes, expected)
+    expected = sum(int(np.prod(job.calibration.shape) * ROWS_PER_DETECTOR) for job in inputs.ifus)
+    return RowStore(ctx.workdir, p.lambdamin, p.lambdamax, ctx.memory_bytes, expected)
 
 
-def prepare_all(
-    inputs: TwilightInputs, p, store: RowStore, threads: int, memory_bytes: int, progress, log
+def combine_exposures(
+    inputs: TwilightInputs, store: RowStore, p: ParamValues, ctx: RunContext
 ) -> dict[int, PreparedIfu]:
-    """Prepare all IFUs on several threads; failures go to ``inputs.failed`` with their reason."""
-    plan = parse_detector(p)
+    """Calibrate and combine the exposures of all IFUs; the rows go to the store.
+
+    An IFU that fails goes to ``inputs.failed`` with its reason; the run goes on as long as one is left.
+    """
+    plan = DetectorPlan.from_parameters(p)
     size = max(memory_per_ifu(job) for job in inputs.ifus)
-    workers = int(np.clip(max(memory_bytes, PREPARE_BYTES) // size, 1, max(threads, 1)))
+    workers = int(np.clip(max(ctx.memory_bytes, PREPARE_BYTES) // size, 1, max(ctx.threads, 1)))
     prepared: dict[int, PreparedIfu] = {}
     with ThreadPoolExecutor(workers) as pool:
         futures = {pool.submit(prepare_ifu, job, plan, store): job.ifu for job in inputs.ifus}
-        for future in progress(as_completed(futures), "IFUs", total=len(futures)):
+        for future in ctx.progress(as_completed(futures), "IFUs", total=len(futures)):
             ifu = futures[future]
             try:
                 prepared[ifu] = future.result()
-            except ValueError as error:
+            except InputError as error:
                 inputs.failed[ifu] = str(error)
+    prepared = dict(sorted(prepared.items()))
+    _log_notes(prepared, ctx.log)
+    _report_failures(inputs, ctx.log)
+    if not prepared:
+        raise RecipeError("no IFU could be processed, see the reasons above")
+    if ctx.defects.first_ifu_required and 1 not in prepared:
+        raise RecipeError("no pixels for cube reconstruction are left: IFU 1 failed (MUSE_RECIPES_COMPAT)")
+    ctx.log.info("%d IFUs, %d pixel-table rows", len(prepared), store.rows)
+    return prepared
+
+
+def _log_notes(prepared: dict[int, PreparedIfu], log: logging.Logger) -> None:
     notes: dict[str, list[int]] = {}
-    for ifu in sorted(prepared):
-        for note in prepared[ifu].notes:
+    for ifu, part in prepared.items():
+        for note in part.notes:
             notes.setdefault(note, []).append(ifu)
     for note, ifus in notes.items():
         log.warning("IFU %s: %s", ", ".join(map(str, ifus)), note)
-    return dict(sorted(prepared.items()))
+
+
+def _report_failures(inputs: TwilightInputs, log: logging.Logger) -> None:
+    """Warn once per IFU that could not be used, and sum up."""
+    for ifu, reason in sorted(inputs.failed.items()):
+        log.warning("IFU %d not used: %s", ifu, reason)
+    if inputs.failed:
+        log.warning(
+            "%d of %d IFUs not used: %s",
+            len(inputs.failed),
+            len(set(inputs.failed) | {job.ifu for job in inputs.ifus}),
+            ", ".join(str(i) for i in sorted(inputs.failed)),
+        )
 
 
 def integrated_fluxes(
-    prepared: dict[int, PreparedIfu], narrow_field: bool, compat: bool = False
-) -> dict[int, float]:
+    prepared: dict[int, PreparedIfu], narrow_field: bool, defects: Defects = Defects()
+) -> Fluxes:
     """Flux of each IFU that scales its data; in the narrow field IFU 24 takes that of its neighbour 23.
 
     The top rows of IFU 24 are vignetted in the narrow field, so its own flux says nothing of its throughput.
-    Without IFU 23 the C pipeline takes 0 and does not scale the data of IFU 24 (here with ``compat``).
+    Without IFU 23 the C pipeline takes 0 and does not scale the data of IFU 24.
     """
     fluxes = {ifu: part.stored.flux for ifu, part in prepared.items()}
-    if narrow_field and 24 in fluxes and (23 in fluxes or compat):
+    if narrow_field and 24 in fluxes and (23 in fluxes or defects.ifu24_without_ifu23):
         fluxes[24] = fluxes.get(23, 0.0)
     return fluxes
 
 
-def quality_cards(prepared: dict[int, PreparedIfu], fluxes: dict[int, float]) -> list[tuple[str, float, str]]:
-    """QC keywords of all IFUs, the integrated flux last."""
-    cards = []
-    for ifu, part in prepared.items():
-        name = f"ESO QC TWILIGHT{ifu} INTFLUX"
-        cards += [*part.qc, (name, rounded(fluxes[ifu]), f"Flux integrated over all slices of IFU {ifu}")]
-    return cards
+def scaled_fluxes(fluxes: Fluxes, scales: tuple[float, ...], defects: Defects = Defects()) -> Fluxes:
+    """Fluxes whose ratios are those of the scales.
+
+    Measured against 2.8.7: the data of IFU n are divided by its scale, and ``FLAT FLUX SKYn`` is the scale
+    times F / scale_1, with F measured in IFU 1; but ``SKY1`` is F / scale_1, which belongs to the data only
+    if the first scale is 1 (``defects.sky1_unscaled``).
+    """
+    first = min(fluxes)
+    unit = fluxes[first] / scales[first - 1]
+    out = {ifu: unit * scales[ifu - 1] for ifu in fluxes}
+    if defects.sky1_unscaled:
+        out[first] = unit
+    return out
 
 
 def merge(
-    store: RowStore,
-    prepared: dict[int, PreparedIfu],
-    fluxes: dict[int, float],
-    scales: dict[int, float] | None = None,
+    store: RowStore, prepared: dict[int, PreparedIfu], fluxes: Fluxes, scales: Fluxes | None = None
 ) -> None:
     """Put all IFUs on the flux of the first one (or divide by the scales given) and settle the extent."""
     reference = fluxes[min(fluxes)]
@@ -92,66 +159,52 @@ def merge(
     )
 
 
-def vignetted_area(inputs: TwilightInputs, shape: tuple[int, int], rows: int) -> np.ndarray | None:
-    """Area of the edge correction: the aligned mask (wide field), the top rows (narrow field), or None."""
-    if inputs.narrow_field:
-        return nfm_mask(shape, rows)
-    return None if inputs.vignetting_mask is None else align_mask(inputs.vignetting_mask, shape)
-
-
-def smooth_cube(
-    cube: np.ndarray, white: np.ndarray, inputs: TwilightInputs, p, threads: int = 1, compat: bool = False
-) -> TwilightModel:
-    """Fit the smooth illumination with the recipe's parameters."""
-    return fit_twilight(
-        cube,
-        white,
-        vignetted_area(inputs, white.shape, p.vignnfmmask),
-        xorder=p.xorder,
-        yorder=p.yorder,
-        narrow_field=inputs.narrow_field,
-        method=p.vignsmooth,
-        xpar=p.vignxpar,
-        ypar=p.vignypar,
-        edge_limit=p.vignmaskedges,
-        level_outside=not compat,
-        end_at_empty=compat,
-        compat=compat,
-        threads=threads,
-    )
-
-
-def merge_on_one_level(store, prepared, measured, plan, inputs, p, ctx) -> tuple[dict, dict]:
-    """Scale the IFUs to each other; returns the fluxes for ``QC INTFLUX`` and those for ``FLAT FLUX SKY``."""
-    scales = external_scales(ctx.log)
-    if scales is None:
+def resample(
+    store: RowStore, prepared: dict[int, PreparedIfu], inputs: TwilightInputs, p: ParamValues, ctx: RunContext
+) -> SkyFlat:
+    """Put the IFUs on one level (or divide by the scales given) and resample them into one cube."""
+    measured = integrated_fluxes(prepared, inputs.narrow_field, ctx.defects)
+    plan = SkyCubePlan(p.resample, p.crtype, p.crsigma, p.dlambda)
+    if p.scales:
+        own = {ifu: p.scales[ifu - 1] for ifu in measured}
+        measured = scaled_fluxes(measured, p.scales, ctx.defects)
+        merge(store, prepared, measured, own)
+        fluxes = measured
+    else:
         merge(store, prepared, measured)
-        return measured, settle_levels(store, prepared, measured, plan, inputs, p, ctx)
-    own = {ifu: scales[ifu - 1] for ifu in measured}
-    fluxes = scaled_fluxes(measured, scales, ctx.compat)
-    merge(store, prepared, fluxes, own)
-    return fluxes, fluxes
+        fluxes = _settle_levels(store, prepared, measured, inputs, p, ctx)
+    cube = build_cube(store, plan, ctx.memory_bytes, ctx.threads)
+    ctx.log.info("cube of %d x %d x %d, %d cosmic rays", *cube.data.shape[::-1], cube.rejected)
+    return SkyFlat(prepared, measured, fluxes, cube)
 
 
-def settle_levels(store, prepared, fluxes, plan, inputs, p, ctx) -> dict[int, float]:
+def _settle_levels(
+    store: RowStore,
+    prepared: dict[int, PreparedIfu],
+    fluxes: Fluxes,
+    inputs: TwilightInputs,
+    p: ParamValues,
+    ctx: RunContext,
+) -> Fluxes:
     """Fluxes that put all IFUs on one level outside of the vignetted area (see `fit_levels`).
 
-    Found from quick cubes, if there is a vignetted area or slices have lost pixels; otherwise, or with
-    compat, the fluxes are those measured.
+    Found from quick cubes, if there is a vignetted area or slices have lost pixels; otherwise the fluxes are
+    those measured.
     """
-    if ctx.compat or not (inputs.narrow_field or inputs.vignetting_mask is not None or store.incomplete):
+    vignetted = inputs.narrow_field or inputs.vignetting_mask is not None
+    settle = vignetted and not ctx.defects.levels_with_vignetted_slices
+    if not settle and not (store.incomplete and not ctx.defects.levels_of_incomplete_slices):
         return fluxes
-    grid = cube_grid(store.limits, plan.dlambda)
+    grid = cube_grid(store.limits, p.dlambda)
     ifus = field_map(
         store.geometries, *(grid.crval[i] + np.arange(n) for i, n in enumerate((grid.nx, grid.ny)))
     )
     settled = fluxes
     for _ in range(LEVEL_PASSES):
-        cube = quick_cube(store, grid, ctx.threads)
-        white = white_image(cube)
-        model = smooth_cube(cube, white, inputs, p, ctx.threads)
-        area = vignetted_area(inputs, white.shape, p.vignnfmmask)
-        area = np.zeros(white.shape, bool) if area is None else area
+        quick = quick_cube(store, grid, ctx.threads)
+        model = fit_model(quick, inputs, p, ctx)
+        area = _vignetted_area(inputs, model.white.shape, p.vignnfmmask)
+        area = np.zeros(model.white.shape, bool) if area is None else area
         levels = fit_levels(model.ratio, model.good, area, ifus)
         settled = {ifu: flux * levels.get(ifu, 1.0) for ifu, flux in settled.items()}
         merge(store, prepared, settled)
@@ -167,14 +220,42 @@ def settle_levels(store, prepared, fluxes, plan, inputs, p, ctx) -> dict[int, fl
     return settled
 
 
-def report_failures(inputs: TwilightInputs, log) -> None:
-    """Warn once per IFU that could not be used, and sum up."""
-    for ifu, reason in sorted(inputs.failed.items()):
-        log.warning("IFU %d not used: %s", ifu, reason)
-    if inputs.failed:
-        log.warning(
-            "%d of %d IFUs not used: %s",
-            len(inputs.failed),
-            len(set(inputs.failed) | {job.ifu for job in inputs.ifus}),
-            ", ".join(str(i) for i in sorted(inputs.failed)),
-        )
+def _vignetted_area(
+    inputs: TwilightInputs, shape: tuple[int, ...], rows: int
+) -> npt.NDArray[np.bool_] | None:
+    """Area of the edge correction: the aligned mask (wide field), the top rows (narrow field), or None."""
+    ny, nx = shape
+    if inputs.narrow_field:
+        return nfm_mask((ny, nx), rows)
+    return None if inputs.vignetting_mask is None else align_mask(inputs.vignetting_mask, (ny, nx))
+
+
+def fit_model(
+    cube: npt.NDArray[np.float32],
+    inputs: TwilightInputs,
+    p: ParamValues,
+    ctx: RunContext,
+    white: npt.NDArray[np.float32] | None = None,
+) -> TwilightModel:
+    """Fit the smooth illumination; the white image is made from the cube if it is not given."""
+    white = white_image(cube) if white is None else white
+    return fit_twilight(
+        cube,
+        white,
+        _vignetted_area(inputs, white.shape, p.vignnfmmask),
+        xorder=p.xorder,
+        yorder=p.yorder,
+        narrow_field=inputs.narrow_field,
+        defects=ctx.defects,
+        smoothing=EdgeSmoothing(p.vignsmooth, p.vignxpar, p.vignypar, p.vignmaskedges),
+        threads=ctx.threads,
+    )
+
+
+def smooth(sky: SkyFlat, inputs: TwilightInputs, p: ParamValues, ctx: RunContext) -> TwilightModel:
+    """Fit the smooth illumination to the cube of the sky flat."""
+    model = fit_model(sky.cube.data, inputs, p, ctx)
+    if model.filled:
+        planes = ", ".join(f"{sky.cube.grid.wavelength(k):.0f}" for k in model.filled)
+        ctx.log.warning("no data in the planes at %s Angstrom, interpolated between neighbours", planes)
+    return model

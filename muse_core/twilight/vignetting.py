@@ -3,17 +3,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from muse_core.twilight.kernels import exclude_edges, masked_gaussian, masked_median
+from muse_core.framework.defects import Defects
+from muse_core.twilight.filters import exclude_edges, masked_gaussian, masked_median
 from muse_core.twilight.smooth import fit_polynomial
+
+Image = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
 
 DEFAULT_SIZE = {"polyfit": 4, "median": 5, "gaussian": 10}
 NFM_LEVEL = 0.9  # measured against 2.8.7: between 0.8997 and 0.9035
 FWHM_PER_SIGMA = 2.35482
+
+
+@dataclass(frozen=True)
+class EdgeSmoothing:
+    """How what the global fit leaves in the vignetted area is smoothed.
+
+    Attributes
+    ----------
+    method : {"polyfit", "median", "gaussian"}
+    xpar, ypar : int
+        Orders or sizes; negative takes the default of the method.
+    edge_limit : float
+        Steps between neighbours above it are left out (wide field only; 0 keeps everything).
+    """
+
+    method: str = "polyfit"
+    xpar: int = -1
+    ypar: int = -1
+    edge_limit: float = 0.02
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Orders or sizes in x and y."""
+        default = DEFAULT_SIZE[self.method]
+        return default if self.xpar < 0 else self.xpar, default if self.ypar < 0 else self.ypar
+
+
+POLYNOMIAL = EdgeSmoothing()
 
 
 @dataclass(frozen=True)
@@ -41,7 +75,7 @@ class Vignetting:
     edges_excluded: bool
 
 
-def align_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def align_mask(mask: npt.NDArray[Any], shape: tuple[int, int]) -> Mask:
     """Cut or extend a vignetting mask of another size so that its corner stays in the corner.
 
     The quadrant with most masked pixels counts; everything masked in the other quadrants is dropped.
@@ -87,7 +121,7 @@ def align_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return out
 
 
-def nfm_mask(shape: tuple[int, int], height: int) -> np.ndarray:
+def nfm_mask(shape: tuple[int, int], height: int) -> Mask:
     """Top rows of a narrow-field image: ``height`` + 1 of them, as in 2.8.7."""
     ny = shape[0]
     out = np.zeros(shape, bool)
@@ -107,7 +141,15 @@ def _filter_fails(method: str, xpar: int, ypar: int, shape: tuple[int, int]) -> 
     return method == "gaussian" and 2 * _gaussian_reach(0.5 * (xpar + ypar)) + 1 > min(shape)
 
 
-def _smooth(image, region, method, xpar, ypar, clamp, empty):
+def _smooth(
+    image: Image,
+    region: Mask,
+    method: str,
+    xpar: int,
+    ypar: int,
+    clamp: Callable[..., Image],
+    empty: np.float32,
+) -> Image:
     if method == "polyfit":
         clamped = clamp(image, np.float32(1))
         return clamp(fit_polynomial(clamped, region, xpar, ypar).astype(np.float32), np.float32(1))
@@ -120,7 +162,7 @@ def _smooth(image, region, method, xpar, ypar, clamp, empty):
     return clamp(np.where(np.isnan(out), empty, out), np.float32(1))
 
 
-def _keep_nfm_rows(correction, vignetted, good):
+def _keep_nfm_rows(correction: Image, vignetted: Mask, good: Mask) -> Mask:
     """Rows of the narrow-field region to keep: from the top down to where the correction stops rising."""
     kept = vignetted.copy()
     highest = -np.inf
@@ -136,16 +178,13 @@ def _keep_nfm_rows(correction, vignetted, good):
 
 
 def fit_vignetting(
-    ratio: np.ndarray,
-    good: np.ndarray,
-    vignetted: np.ndarray,
+    ratio: Image,
+    good: Mask,
+    vignetted: Mask,
+    smoothing: EdgeSmoothing = POLYNOMIAL,
     *,
-    method: str = "polyfit",
-    xpar: int = -1,
-    ypar: int = -1,
-    edge_limit: float = 0.02,
     narrow_field: bool = False,
-    compat: bool = False,
+    defects: Defects = Defects(),
 ) -> Vignetting:
     """Smooth what the global fit leaves in the vignetted area.
 
@@ -155,33 +194,30 @@ def fit_vignetting(
         White image over its global fit.
     good, vignetted : bool[ny, nx]
         Illuminated and vignetted area.
-    method : {"polyfit", "median", "gaussian"}
-    xpar, ypar : int
-        Orders or sizes; negative takes the default of the method.
-    edge_limit : float
-        Steps between neighbours above it are left out (wide field only; 0 keeps everything).
+    smoothing : EdgeSmoothing
     narrow_field : bool
         In the wide field the correction is at least 1, in the narrow field at most 1 and it reaches only as
         far down as it rises.
-    compat : bool
-        Nothing is smoothed where the filter of 2.8.7 fails: medians over an even number of rows or columns
+    defects : Defects
+        ``vignetting_filter_fails``: nothing is smoothed where the filter of 2.8.7 fails: medians over an
+        even number of rows or columns
         (one more is taken otherwise), Gaussians whose window exceeds the image.
     """
-    xpar = DEFAULT_SIZE[method] if xpar < 0 else xpar
-    ypar = DEFAULT_SIZE[method] if ypar < 0 else ypar
+    method, xpar, ypar = smoothing.method, *smoothing.sizes
     inside = vignetted & good
     one = np.float32(1)
     image = np.where(inside, ratio, one).astype(np.float32)
     fit_region = inside.copy()
-    excluded = not narrow_field and edge_limit > 0
+    excluded = not narrow_field and smoothing.edge_limit > 0
     if excluded:
-        exclude_edges(image, edge_limit, fit_region)
+        exclude_edges(image, smoothing.edge_limit, fit_region)
     clamp = np.minimum if narrow_field else np.maximum
-    if not inside.any() or (compat and _filter_fails(method, xpar, ypar, image.shape)):
+    fails = defects.vignetting_filter_fails
+    if not inside.any() or (fails and _filter_fails(method, xpar, ypar, image.shape)):
         smoothed = clamp(image, one)  # the first: a mask beside the illuminated area
     else:
         # a Gaussian window without a usable pixel gives 0 there
-        empty = np.float32(0 if compat and method == "gaussian" else 1)
+        empty = np.float32(0 if fails and method == "gaussian" else 1)
         smoothed = _smooth(image, fit_region, method, xpar, ypar, clamp, empty)
     region = _keep_nfm_rows(smoothed, vignetted, good) if narrow_field else inside
     fit_region &= region  # rows dropped in the narrow field are flagged in the product, too

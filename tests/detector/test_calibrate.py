@@ -4,18 +4,19 @@
 import numpy as np
 import pytest
 
-from muse_core.detector.calibrate import LevelError, apply_exposure, fit_exposure
+from muse_core.detector.calibrate import apply_exposure, fit_exposure
 from muse_core.detector.combine import CombinePlan, combine_images, interpolate_bad
 from muse_core.detector.overscan import CorrectPlan, OverscanStats, RejectPlan
 from muse_core.detector.pixels import (
     build_pixel_map,
     cut_slices,
     image_to_rows,
-    integrate_slices,
     slice_medians,
 )
+from muse_core.detector.plan import OverscanPlan
 from muse_core.detector.quadrants import read_quadrants
 from muse_core.detector.tables import BadPixels, SliceGeometry
+from muse_core.framework import InputError
 from muse_core.simulate import raw_detector as detector
 from muse_core.simulate import raw_instrument as instrument
 from muse_core.simulate.raw import RawSetup, channel_header
@@ -53,6 +54,10 @@ def levels(offset=0.0, stdev=2.6):
     return {q: OverscanStats(SETUP.bias[q - 1] + offset, stdev, 0) for q in (1, 2, 3, 4)}
 
 
+def plan(reject, correct, sigma=30.0, ignore=3):
+    return OverscanPlan(RejectPlan(reject), CorrectPlan(correct), sigma, ignore)
+
+
 def calibrate(raw, model, masters, rows=None):
     y0, y1 = rows or (0, NY)
     data, stat = np.empty((y1 - y0, NX), np.float32), np.empty((y1 - y0, NX), np.float32)
@@ -65,9 +70,7 @@ def calibrate(raw, model, masters, rows=None):
 @pytest.mark.unit
 @pytest.mark.parametrize("correction", ["none", "offset", "vpoly"])
 def test_calibration_is_the_formula(raw, quadrants, masters, correction):
-    model = fit_exposure(
-        raw, quadrants, (), RejectPlan("none"), CorrectPlan(correction), 30.0, 3, levels(), dark_scale=0.01
-    )
+    model = fit_exposure(raw, quadrants, (), plan("none", correction), levels(), dark_scale=0.01)
     data, stat, dq = calibrate(raw, model, masters)
     (b, bq, bv), (k, kq, kv), (f, fq, fv) = masters
     expected, variance, flags = (np.zeros(SETUP.shape) for _ in range(3))
@@ -93,7 +96,7 @@ def test_calibration_is_the_formula(raw, quadrants, masters, correction):
 
 @pytest.mark.law
 def test_bands_do_not_matter(raw, quadrants, masters):
-    model = fit_exposure(raw, quadrants, (), RejectPlan("dcr"), CorrectPlan("vpoly"), 30.0, 3, levels(), 0.01)
+    model = fit_exposure(raw, quadrants, (), plan("dcr", "vpoly"), levels(), 0.01)
     whole = calibrate(raw, model, masters)
     for y0 in range(0, NY, 23):
         rows = (y0, min(y0 + 23, NY))
@@ -105,7 +108,7 @@ def test_bands_do_not_matter(raw, quadrants, masters):
 def test_bad_pixels_are_given_on_the_raw_frame(raw, quadrants, masters):
     x, y = np.array([33, 288, 5, 400]), np.array([33, 33, 5, 9999])
     bad = (BadPixels(x, y, np.array([0x100, 0x200, 0x400, 0x800], np.int32)),)
-    model = fit_exposure(raw, quadrants, bad, RejectPlan("none"), CorrectPlan("none"), 30.0, 3, levels())
+    model = fit_exposure(raw, quadrants, bad, plan("none", "none"), levels())
     _, _, dq = calibrate(raw, model, (masters[0], None, masters[2]))
     assert dq[0, 0] & 0x100
     # raw column 288 (1-based) is overscan of the right quadrant and no pixel of the image
@@ -115,12 +118,12 @@ def test_bad_pixels_are_given_on_the_raw_frame(raw, quadrants, masters):
 
 @pytest.mark.unit
 def test_levels_are_compared(raw, quadrants):
-    arguments = (raw, quadrants, (), RejectPlan("none"))
-    with pytest.raises(LevelError, match="quadrant 1"):
-        fit_exposure(*arguments, CorrectPlan("vpoly"), 30.0, 3, levels(offset=300.0))
-    noted = fit_exposure(*arguments, CorrectPlan("none"), 3.0, 3, levels(offset=30.0))
+    arguments = (raw, quadrants, ())
+    with pytest.raises(InputError, match="quadrant 1"):
+        fit_exposure(*arguments, plan("none", "vpoly"), levels(offset=300.0))
+    noted = fit_exposure(*arguments, plan("none", "none", 3.0), levels(offset=30.0))
     assert len(noted.notes) == 4
-    shifted = fit_exposure(*arguments, CorrectPlan("offset"), 3.0, 3, levels(offset=30.0))
+    shifted = fit_exposure(*arguments, plan("none", "offset", 3.0), levels(offset=30.0))
     assert not shifted.notes
     q = shifted.quadrants[0]
     assert q.shift == pytest.approx(SETUP.bias[0] + 30.0 - q.stats.mean)
@@ -135,7 +138,7 @@ def test_zero_flat_and_nan_masters_are_flagged(raw, quadrants, masters):
     flat[0][10, 10] = 0.0
     bias[0][11, 11] = np.nan
     flat[2][12, 12] = np.nan
-    model = fit_exposure(raw, quadrants, (), RejectPlan("none"), CorrectPlan("vpoly"), 30.0, 3)
+    model = fit_exposure(raw, quadrants, (), plan("none", "vpoly"))
     data, stat, dq = calibrate(raw, model, (bias, dark, flat))
     assert np.isfinite(data).all()
     assert np.isfinite(stat).all()
@@ -144,8 +147,8 @@ def test_zero_flat_and_nan_masters_are_flagged(raw, quadrants, masters):
 
 @pytest.mark.unit
 def test_ignoring_the_whole_overscan_is_refused(raw, quadrants):
-    with pytest.raises(ValueError, match="ovscignore"):
-        fit_exposure(raw, quadrants, (), RejectPlan("none"), CorrectPlan("none"), 3.0, 32)
+    with pytest.raises(InputError, match="ovscignore"):
+        fit_exposure(raw, quadrants, (), plan("none", "none", 3.0, 32))
 
 
 # --- combination ---
@@ -216,9 +219,9 @@ def test_combination_agrees_with_the_slow_twin(n, plan):
 def test_impossible_combinations_are_refused():
     empty = np.zeros((2, 1, 1), np.float32)
     out = (np.zeros((1, 1), np.float32), np.zeros((1, 1), np.float32), np.zeros((1, 1), np.int32))
-    with pytest.raises(ValueError, match="at least 3"):
+    with pytest.raises(InputError, match="at least 3"):
         combine_images(empty, empty, empty.astype(np.int32), CombinePlan("sigclip"), *out)
-    with pytest.raises(ValueError, match="leave nothing"):
+    with pytest.raises(InputError, match="fewer than"):
         combine_images(empty, empty, empty.astype(np.int32), CombinePlan("minmax"), *out)
 
 
@@ -306,9 +309,6 @@ def test_bands_of_rows_make_up_the_table(pixel_map):
     assert sum(p["lam"].size for p in parts) == whole["lam"].size
     joined = np.concatenate([p["origin"] for p in parts])
     assert set(joined.tolist()) == set(whole["origin"].tolist())
-    sums, counts = integrate_slices(data, pixel_map, 5000, 9000)
-    assert counts.sum() == whole["lam"].size
-    assert sums.sum() == pytest.approx(whole["data"].sum(dtype=float), rel=1e-12)
     s = (whole["origin"] & 63) - 1
     medians = slice_medians(data, pixel_map, 6500, 7500)
     band = (whole["lam"] >= 6500) & (whole["lam"] <= 7500) & (s == 9)

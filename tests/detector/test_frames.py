@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from muse_core.detector.errors import DetectorError
 from muse_core.detector.masters import find_masters
 from muse_core.detector.quadrants import read_quadrants
 from muse_core.detector.rawframe import open_raw
@@ -19,6 +18,7 @@ from muse_core.detector.tables import (
     read_traces,
     read_wavecals,
 )
+from muse_core.framework.errors import InputError
 from muse_core.simulate.raw import RawSetup, channel_header, simulate_raw
 
 pytestmark = pytest.mark.unit
@@ -83,14 +83,14 @@ def test_quadrants_tile_the_frame_and_the_trimmed_image():
     ],
 )
 def test_bad_layout_is_refused(changes, item):
-    with pytest.raises(DetectorError, match=item):
+    with pytest.raises(InputError, match=item):
         layout(**changes)
 
 
 def test_missing_keyword_is_named():
     header = channel_header(SETUP, 1)
     del header["ESO DET OUT2 NX"]
-    with pytest.raises(DetectorError, match="CHAN01 ESO DET OUT2 NX"):
+    with pytest.raises(InputError, match="CHAN01 ESO DET OUT2 NX"):
         read_quadrants(header, SETUP.frame_shape, "x.fits", "CHAN01")
 
 
@@ -116,13 +116,13 @@ def test_truncated_file_keeps_its_good_channels(folder, tmp_path):
 def test_no_fits_no_channel_no_exptime(folder, tmp_path):
     path = tmp_path / "a.fits"
     path.write_text("nothing")
-    with pytest.raises(DetectorError, match="FITS"):
+    with pytest.raises(InputError, match="FITS"):
         open_raw(path)
-    with pytest.raises(DetectorError, match="EXPTIME|CHAN01"):
+    with pytest.raises(InputError, match="EXPTIME|CHAN01"):
         open_raw(folder / "geometry.fits".replace("geometry", "truth"))
     shutil.copy(folder / "sky0.fits", path)
     fits.setval(path, "EXPTIME", value="long")
-    with pytest.raises(DetectorError, match="EXPTIME"):
+    with pytest.raises(InputError, match="EXPTIME"):
         open_raw(path)
 
 
@@ -138,9 +138,9 @@ def test_masters_merged_and_single_are_the_same(folder, tmp_path):
             assert np.array_equal(a, b)
         key = "ESO QC FLAT MASTER INTFLUX"
         assert merged[ifu].number(key) == single[ifu].number(key)
-    with pytest.raises(DetectorError, match="merged"):
+    with pytest.raises(InputError, match="merged"):
         find_masters([folder / "master_flat.fits", tmp_path / "master_flat-01.fits"], {})
-    with pytest.raises(DetectorError, match=r"CHAN01.*once"):
+    with pytest.raises(InputError, match=r"CHAN01.*once"):
         shutil.copy(tmp_path / "master_flat-01.fits", tmp_path / "copy.fits")
         find_masters([tmp_path / "master_flat-01.fits", tmp_path / "copy.fits"], {})
 
@@ -186,18 +186,18 @@ def test_bad_tables_are_faults(folder, tmp_path):
     wave = read_wavecals([folder / "wavecal.fits"], {})[1]
     out = trace.copy()
     out[47, 1, 0] += 60
-    with pytest.raises(DetectorError, match="slice 48"):
+    with pytest.raises(InputError, match="slice 48"):
         check_traces(out, SETUP.shape, "t", 1)
     crossed = trace.copy()
     crossed[5, [0, 1]] = crossed[5, [1, 0]]
-    with pytest.raises(DetectorError, match="slice 6"):
+    with pytest.raises(InputError, match="slice 6"):
         check_traces(crossed, SETUP.shape, "t", 1)
     back = wave.copy()
     back[11, 0, 2] = -1.0
-    with pytest.raises(DetectorError, match="slice 12.*rise"):
+    with pytest.raises(InputError, match="slice 12.*rise"):
         check_wavecal(back, trace, SETUP.shape, "w", 1)
     back[11, 0, 2] = np.nan
-    with pytest.raises(DetectorError, match="slice 12"):
+    with pytest.raises(InputError, match="slice 12"):
         check_wavecal(back, trace, SETUP.shape, "w", 1)
     with fits.open(folder / "geometry.fits") as hdus:
         table = hdus[1].data
@@ -208,7 +208,7 @@ def test_bad_tables_are_faults(folder, tmp_path):
     geometry, faults = read_geometry(tmp_path / "g.fits")
     assert 2 not in geometry
     assert "[7]" in str(faults[2])
-    with pytest.raises(DetectorError, match="angle"):
+    with pytest.raises(InputError, match="angle"):
         read_geometry(tmp_path / "h.fits")
-    with pytest.raises(DetectorError, match="once"):
+    with pytest.raises(InputError, match="once"):
         read_traces([folder / "trace.fits", folder / "trace.fits"], {})

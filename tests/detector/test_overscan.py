@@ -4,15 +4,16 @@
 import numpy as np
 import pytest
 
+from muse_core.detector.declarations import OVERSCAN
 from muse_core.detector.overscan import (
     CorrectPlan,
     RejectPlan,
     fit_vertical,
     flag_hits,
     overscan_stats,
-    parse_correct,
-    parse_reject,
 )
+from muse_core.detector.plan import OverscanPlan, overscan_plan
+from muse_core.framework import InputError, ParameterError, RecipeSpec
 
 pytestmark = pytest.mark.unit
 
@@ -86,15 +87,15 @@ def test_statistics_of_the_three_methods():
     rng = np.random.default_rng(3)
     h, hq, v, vq = windows(rng)
     both = np.concatenate([h.ravel(), v.ravel()])
-    plain = overscan_stats(h, hq, v, vq, RejectPlan("none"), 3)
+    plain = overscan_stats(h, hq, v, vq, RejectPlan("none"))
     assert plain.mean == np.float32(both.mean())
     assert plain.stdev == np.float32(both.std(ddof=1))
     h[3, 5], v[60, 7] = 40000, 3000
-    disturbed = overscan_stats(h, hq, v, vq, RejectPlan("none"), 3)
+    disturbed = overscan_stats(h, hq, v, vq, RejectPlan("none"))
     assert abs(disturbed.mean - plain.mean) > 3
-    fitted = overscan_stats(h, hq, v, vq, RejectPlan("fit"), 3)
+    fitted = overscan_stats(h, hq, v, vq, RejectPlan("fit"))
     assert not hq.any()  # "fit" flags nothing
-    dcr = overscan_stats(h, hq, v, vq, RejectPlan("dcr"), 3)
+    dcr = overscan_stats(h, hq, v, vq, RejectPlan("dcr"))
     assert hq[3, 5] == vq[60, 7] == 0x20
     for stats in (fitted, dcr):
         assert stats.mean == pytest.approx(plain.mean, abs=0.01)  # two values fewer of 13224
@@ -103,9 +104,9 @@ def test_statistics_of_the_three_methods():
 
 def test_all_flagged_is_an_error():
     h, hq, v, vq = windows(np.random.default_rng(1))
-    with pytest.raises(ValueError, match="unflagged"):
-        overscan_stats(h, hq + 0x1000, v, vq + 0x1000, RejectPlan("dcr"), 3)
-    with pytest.raises(ValueError, match="unflagged"):
+    with pytest.raises(InputError, match="unflagged"):
+        overscan_stats(h, hq + 0x1000, v, vq + 0x1000, RejectPlan("dcr"))
+    with pytest.raises(InputError, match="unflagged"):
         fit_vertical(v, vq + 1, 0, CorrectPlan("vpoly"), 30.0)
 
 
@@ -147,16 +148,23 @@ def test_hits_are_clipped_from_the_polynomial():
     assert np.abs(kept.level.mean() - clean.level.mean()) > 1
 
 
+RECIPE = RecipeSpec("muse_test", "", params=OVERSCAN)
+
+
 @pytest.mark.parametrize("text", ["dcr:a,b", "median", "", "fit:x"])
 def test_bad_rejection_text(text):
-    with pytest.raises(ValueError, match=r"ovscreject|could not convert"):
-        parse_reject(text)
+    with pytest.raises(ParameterError, match="ovscreject"):
+        RECIPE.values({"ovscreject": text})
 
 
 def test_plans_are_parsed():
-    assert parse_reject("dcr") == RejectPlan("dcr")
-    assert parse_reject("fit:4") == RejectPlan("fit", sigma=4.0)
-    assert parse_correct("vpoly:4,1.1") == CorrectPlan("vpoly", 4, 1.1)
+    def plan(**settings):
+        return overscan_plan(RECIPE.values(settings))
+
+    assert plan() == OverscanPlan(RejectPlan("dcr"), CorrectPlan("vpoly"), 30.0, 3)
+    assert plan(ovscreject="dcr:64,,2").reject == RejectPlan("dcr", 64, 32, 2)
+    assert plan(ovscreject="fit:4").reject == RejectPlan("fit", sigma=4.0)
+    assert plan(overscan="vpoly:4,1.1").correct == CorrectPlan("vpoly", 4, 1.1)
     for text in ("poly", "offset:3"):
-        with pytest.raises(ValueError, match="overscan"):
-            parse_correct(text)
+        with pytest.raises(ParameterError, match="overscan"):
+            plan(overscan=text)

@@ -6,11 +6,12 @@ import pytest
 
 from muse_core.detector.pixels import build_pixel_map, image_to_rows
 from muse_core.detector.tables import SliceGeometry
+from muse_core.framework import InputError
 from muse_core.simulate import raw_instrument as instrument
 from muse_core.simulate.raw import RawSetup
 from muse_core.twilight import cube as cubes
-from muse_core.twilight.cube import CubePlan, build_cube
-from muse_core.twilight.preview import quick_cube
+from muse_core.twilight.cube import SkyCubePlan, build_cube
+from muse_core.twilight.quick_cube import quick_cube
 from muse_core.twilight.store import RowStore
 
 SETUP = RawSetup(nx=192, ny=30, ifus=(1, 2))
@@ -89,7 +90,7 @@ def test_strips_hold_the_rows_of_the_whole(tmp_path):
 @pytest.mark.law
 @pytest.mark.parametrize("method", ["drizzle", "nearest", "renka"])
 def test_strips_threads_and_disk_give_the_same_bits(tmp_path, monkeypatch, method):
-    plan = CubePlan(method, "median", 5.0, 500.0)
+    plan = SkyCubePlan(method, "median", 5.0, 500.0)
     results = []
     for height, threads, memory in ((100, 1, 10**9), (3, 1, 10**9), (5, 3, 0)):
         monkeypatch.setattr(cubes, "LEAST_HEIGHT", height)
@@ -107,7 +108,7 @@ def test_strips_threads_and_disk_give_the_same_bits(tmp_path, monkeypatch, metho
 def test_constant_stays_constant(tmp_path, method):
     with filled(tmp_path, dq_fraction=0.0, level=100.0)[0] as store:
         store.freeze({1: 1.0, 2: 1.0}, store.limits)
-        cube = build_cube(store, CubePlan(method, crsigma=0), 10**9)
+        cube = build_cube(store, SkyCubePlan(method, crsigma=0), 10**9)
     finite = np.isfinite(cube.data)
     # lanczos reaches 1.25 Angstrom only, so most voxels of 250 Angstrom stay empty
     assert finite.mean() > (0.01 if method == "lanczos" else 0.5)
@@ -117,7 +118,7 @@ def test_constant_stays_constant(tmp_path, method):
 @pytest.mark.unit
 def test_drizzle_agrees_with_a_slow_twin(tmp_path):
     with filled(tmp_path)[0] as store:
-        cube = build_cube(store, CubePlan(crsigma=0, dlambda=400.0), 10**9)
+        cube = build_cube(store, SkyCubePlan(crsigma=0, dlambda=400.0), 10**9)
         grid = cube.grid
         rows, _ = store.strip(0, grid.ny, (grid.nz, grid.ny, grid.nx), 400.0)
         low = store.limits
@@ -140,17 +141,17 @@ def test_drizzle_agrees_with_a_slow_twin(tmp_path):
 def test_spikes_are_rejected(tmp_path, crtype):
     sigma = {"median": 30.0, "mean": 5.0, "iraf": 60.0}[crtype]
     with filled(tmp_path, spike=20, dq_fraction=0.0)[0] as store:
-        kept = build_cube(store, CubePlan(crsigma=0), 10**9)
-        clean = build_cube(store, CubePlan(crtype=crtype, crsigma=sigma), 10**9)
+        kept = build_cube(store, SkyCubePlan(crsigma=0), 10**9)
+        clean = build_cube(store, SkyCubePlan(crtype=crtype, crsigma=sigma), 10**9)
     assert clean.rejected > 5
     assert np.nanmax(clean.data) < np.nanmax(kept.data)
 
 
 @pytest.mark.unit
 def test_absurd_field_is_refused():
-    with pytest.raises(ValueError, match="geometry"):
+    with pytest.raises(InputError, match="geometry"):
         cubes.cube_grid((0, 1e7, 0, 10, 5000, 9000), 250.0)
-    with pytest.raises(ValueError, match="dlambda"):
+    with pytest.raises(InputError, match="dlambda"):
         cubes.cube_grid((0, 10, 0, 10, 5000, 9000), 0.01)
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from muse_core.framework import run_recipe
+from muse_core.framework import Defects, run_recipe
 from muse_core.twilight.model import fit_twilight, white_image
-from muse_core.twilight.vignetting import align_mask, nfm_mask
+from muse_core.twilight.vignetting import EdgeSmoothing, align_mask, nfm_mask
 from tests.golden import golden_set
 from tests.twilight.mini_calibrations import build
 
@@ -43,7 +43,13 @@ def test_model_from_the_stored_cube(name):
     area = {"field_vign": vignetting_mask, "nfm_default": lambda s: nfm_mask(s, 22)}.get(name)
     narrow = name.startswith("nfm")
     mask = area(shape) if area else None
-    model = fit_twilight(cube["data"], cube["white"], mask, narrow_field=narrow, level_outside=False)
+    model = fit_twilight(
+        cube["data"],
+        cube["white"],
+        mask,
+        narrow_field=narrow,
+        defects=Defects.only("vignetting_mean_of_everything"),
+    )
     assert np.array_equal(white_image(cube["data"]), cube["white"], equal_nan=True)
     # 0.3 % of the narrow-field values, where the quartic correction is small, differ by up to 3.3e-6
     limit = {"rtol": 5e-6 if narrow else 1e-6, "atol": 0}
@@ -74,7 +80,14 @@ def test_options_of_the_field_set(name):
             settings[key] = int(settings[key])
     area = vignetting_mask(cube["white"].shape) if "vign" in run["inputs"] else None
     orders = {key: int(options.get(key, 2)) for key in ("xorder", "yorder")}
-    model = fit_twilight(cube["data"], cube["white"], area, level_outside=False, **orders, **settings)
+    model = fit_twilight(
+        cube["data"],
+        cube["white"],
+        area,
+        defects=Defects.only("vignetting_mean_of_everything"),
+        smoothing=EdgeSmoothing(**settings),
+        **orders,
+    )
     assert np.allclose(thin(model.planes[2]), expected["twilight2"], rtol=1e-6)
     if "vign_fit" in expected:
         assert np.allclose(thin(model.vignetting.correction), expected["vign_fit"], rtol=1e-6)

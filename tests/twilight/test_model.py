@@ -4,11 +4,12 @@
 import numpy as np
 import pytest
 
+from muse_core.framework import Defects, InputError
+from muse_core.twilight.filters import exclude_edges, masked_gaussian, masked_median
 from muse_core.twilight.illum import fit_illum
-from muse_core.twilight.kernels import exclude_edges, masked_gaussian, masked_median
 from muse_core.twilight.model import fit_twilight, white_image
 from muse_core.twilight.smooth import SupportError, fit_polynomial, good_mask, smooth_plane
-from muse_core.twilight.vignetting import _gaussian_reach, align_mask, fit_vignetting, nfm_mask
+from muse_core.twilight.vignetting import EdgeSmoothing, _gaussian_reach, align_mask, fit_vignetting, nfm_mask
 
 pytestmark = pytest.mark.unit
 
@@ -101,7 +102,7 @@ def test_bright_corner_is_corrected(method):
     truth = 1 + 0.2 * np.exp(-(((x - 59) ** 2 + (y - 59) ** 2) / 300))
     good = np.ones((60, 60), bool)
     area = np.hypot(x - 59, y - 59) < 35
-    edge = fit_vignetting(truth.astype(np.float32), good, area, method=method, xpar=5, ypar=5, edge_limit=0)
+    edge = fit_vignetting(truth.astype(np.float32), good, area, EdgeSmoothing(method, 5, 5, 0))
     error = np.abs(edge.correction / truth - 1)
     assert error[area & (x < 57) & (y < 57)].max() < (0.005 if method == "polyfit" else 0.02)
     assert (edge.correction[~area] == 1).all()
@@ -112,12 +113,13 @@ def test_narrow_field_keeps_only_the_rising_rows():
     profile = np.ones(40, np.float32)
     profile[30:] = np.linspace(0.98, 0.5, 10)
     ratio = np.repeat(profile[:, None], 20, axis=1)
-    settings = {"method": "median", "xpar": 1, "ypar": 1, "narrow_field": True}
+    smoothing = EdgeSmoothing("median", 1, 1)
     edge = fit_vignetting(
         ratio,
         np.ones((40, 20), bool),
         nfm_mask((40, 20), 22),
-        **settings,
+        smoothing,
+        narrow_field=True,
     )
     # measured rule: once the running maximum from the top exceeds 0.9, rows below that maximum are dropped
     assert np.allclose(edge.correction[:, 10], np.minimum(profile, 1))
@@ -128,7 +130,8 @@ def test_narrow_field_keeps_only_the_rising_rows():
         dipped,
         np.ones((40, 20), bool),
         nfm_mask((40, 20), 22),
-        **settings,
+        smoothing,
+        narrow_field=True,
     )
     assert (edge.correction[20:24] == 1).all()
     assert not edge.region[20:24].any()
@@ -185,7 +188,7 @@ def test_illum_factors():
     medians[7] = np.nan
     assert fit_illum(medians).factors[7] == 1
     medians[3] = 0
-    with pytest.raises(ValueError, match="first ones: 4"):
+    with pytest.raises(InputError, match="first ones: 4"):
         fit_illum(medians)
 
 
@@ -209,11 +212,12 @@ def _steps_in_a_corner():
     ],
 )
 def test_filters_that_fail_in_the_c_pipeline(method, xpar, ypar, fails):
-    """There nothing is smoothed; with compat here, too."""
+    """There nothing is smoothed; with its defects here, too."""
     ratio, good, vignetted = _steps_in_a_corner()
-    parameters = {"method": method, "xpar": xpar, "ypar": ypar, "edge_limit": 0.0}
-    ours = fit_vignetting(ratio, good, vignetted, **parameters).correction
-    theirs = fit_vignetting(ratio, good, vignetted, compat=True, **parameters).correction
+    smoothing = EdgeSmoothing(method, xpar, ypar, 0.0)
+    ours = fit_vignetting(ratio, good, vignetted, smoothing).correction
+    defects = Defects.only("vignetting_filter_fails")
+    theirs = fit_vignetting(ratio, good, vignetted, smoothing, defects=defects).correction
     raw = np.where(vignetted, np.maximum(ratio, 1), 1)
     assert np.array_equal(theirs, raw) == fails
     assert np.array_equal(ours, theirs) != fails
@@ -229,7 +233,7 @@ def test_reach_of_the_gaussian(fwhm, reach):
 def test_cube_that_ends_before_an_empty_plane():
     cube = np.ones((4, 20, 24), np.float32)
     cube[2] = np.nan
-    model = fit_twilight(cube, white_image(cube), None, end_at_empty=True)
+    model = fit_twilight(cube, white_image(cube), None, defects=Defects.only("ends_at_empty_plane"))
     assert model.planes.shape == (2, 20, 24)
     assert model.filled == ()
 
@@ -237,6 +241,6 @@ def test_cube_that_ends_before_an_empty_plane():
 @pytest.mark.parametrize("method", ["polyfit", "median", "gaussian"])
 def test_a_mask_beside_the_illuminated_area_changes_nothing(method):
     ratio, good, vignetted = _steps_in_a_corner()
-    edge = fit_vignetting(ratio, good & ~vignetted, vignetted, method=method)
+    edge = fit_vignetting(ratio, good & ~vignetted, vignetted, EdgeSmoothing(method))
     assert (edge.correction == 1).all()
     assert not edge.region.any()
