@@ -433,7 +433,7 @@ class Defects:
 
     sky1_unscaled: bool = _defect(
         TWILIGHT,
-        "`MUSE_TWILIGHT_SCALES` with a first value other than 1",
+        "`scales` (`MUSE_TWILIGHT_SCALES`) with a first value other than 1",
         c="`SKY1` belongs to other data than the rest",
         ours="`SKY1` is the flux of IFU 1",
     )

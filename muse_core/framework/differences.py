@@ -352,19 +352,19 @@ ALWAYS: tuple[Difference, ...] = (
     ),
     Difference(
         TWILIGHT,
-        "`MUSE_TWILIGHT_SKIP` without a usable cube",
+        "`skip` (`MUSE_TWILIGHT_SKIP`) without a usable cube",
         "crash",
         "message",
     ),
     Difference(
         TWILIGHT,
-        "`MUSE_TWILIGHT_SKIP`, QC keywords of the cube",
+        "`skip` (`MUSE_TWILIGHT_SKIP`), QC keywords of the cube",
         "in the header of TWILIGHT_CUBE, too",
         "left out, as in a normal run",
     ),
     Difference(
         TWILIGHT,
-        "values of `MUSE_TWILIGHT_SCALES` that are no positive numbers",
+        "values of `scales` (`MUSE_TWILIGHT_SCALES`) that are no positive numbers",
         "count as 0 or negative: NaN and negative data",
         "refused",
     ),

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from muse_core.framework import run_recipe
+from muse_core.framework import RecipeError, run_recipe
+from muse_core.framework.registry import load
 from muse_core.simulate.raw import RawSetup, simulate_raw
-from tests.parity.compare import assert_same_product
+from tests.parity.compare import assert_same_product, option_text
 from tests.parity.conftest import need_c_recipe
+from tests.twilight.recipe_runs import edited
 
 pytestmark = [pytest.mark.parity, pytest.mark.usefixtures("compat")]
 
@@ -24,6 +26,7 @@ SETS = {
     # 4 Angstrom per row: lanczos weights reach 1.25 Angstrom only
     "fine": (RawSetup(nx=192, ny=48, ifus=(1, 2), lambda_min=6600.0, lambda_max=7000.0), {}),
     "laser": (RawSetup(nx=192, ny=64, ifus=(1, 2), mode="WFM-AO-E"), {"illum": False, "dark": False}),
+    "no23": (RawSetup(nx=256, ny=48, ifus=(1, 22, 24), mode="NFM-AO-N", ifu_scatter=0.2), {"illum": False}),
 }
 # the C pipeline evaluates overscan polynomials of order 12 and more with errors up to some adu
 LOW_ORDER = {"overscan": "vpoly:6"}
@@ -33,7 +36,7 @@ LOW_ORDER = {"overscan": "vpoly:6"}
 class Case:
     """A run: which set, which options."""
 
-    field: str
+    raw_set: str
     options: dict
 
 
@@ -74,36 +77,125 @@ def sets(tmp_path_factory):
     return get
 
 
+def run_both(c_pipeline, sof, frames, folder, options):
+    """Products of the C recipe and of ours in the compatible mode, as pairs of paths."""
+    need_c_recipe("muse_twilight")
+    c_pipeline.run("muse_twilight", sof, folder / "c", *option_text(options))
+    ours = folder / "ours"
+    ours.mkdir()
+    products = run_recipe("muse_twilight", frames, options, workdir=ours, threads=2)
+    return [(folder / "c" / product.path.name, product.path) for product in products]
+
+
+def assert_same(expected, new):
+    rtol = 1e-6 if new.name == "TWILIGHT_CUBE.fits" else 1e-5
+    assert_same_product(expected, new, rtol=rtol, fraction=1e-3)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_same_products(c_pipeline, sets, tmp_path, name):
-    need_c_recipe("muse_twilight")
     case = CASES[name]
-    sof, frames = sets(case.field)
-    options = [f"--{key}={str(value).lower()}" for key, value in case.options.items()]
-    c_pipeline.run("muse_twilight", sof, tmp_path / "c", *options)
-    ours = tmp_path / "ours"
-    ours.mkdir()
-    for product in run_recipe("muse_twilight", frames, case.options, workdir=ours, threads=2):
-        assert_same_product(
-            tmp_path / "c" / product.path.name,
-            product.path,
-            rtol=1e-6 if product.tag == "TWILIGHT_CUBE" else 1e-5,
-            fraction=1e-3,
-        )
+    for expected, new in run_both(c_pipeline, *sets(case.raw_set), tmp_path, case.options):
+        assert_same(expected, new)
         for key in ("ESO DRS MUSE FLAT FLUX LAMP", "ESO DRS MUSE FLAT FLUX SKY1"):
-            a, b = (fits.getval(p, key) for p in (tmp_path / "c" / product.path.name, product.path))
+            a, b = (fits.getval(p, key) for p in (expected, new))
             assert b == pytest.approx(a, rel=1e-6)
+
+
+MEDIAN_OF_FOUR = LOW_ORDER | {"vignsmooth": "median", "vignxpar": 4, "vignypar": 4}
+SHOWN = {
+    "area": ("wide", LOW_ORDER, ("levels_with_vignetted_slices", "vignetting_mean_of_everything")),
+    "cut": ("offset", {"overscan": "offset"}, ("levels_of_incomplete_slices",)),
+    "even": ("wide", MEDIAN_OF_FOUR, ("vignetting_filter_fails",)),
+    "notch": ("narrow", LOW_ORDER | {"resample": "nearest", "dlambda": 100.0}, ("ends_at_empty_plane",)),
+    "no23": ("no23", LOW_ORDER | {"vignxpar": 2, "vignypar": 2}, ("ifu24_without_ifu23",)),
+}
+
+
+def recipe_without(defects):
+    """The recipe with all defects but some, in the compatible mode."""
+    loaded = load("muse_twilight")
+    left = tuple(name for name in loaded.spec.defects if name not in defects)
+    return dataclasses.replace(loaded, spec=dataclasses.replace(loaded.spec, defects=left))
+
+
+@pytest.mark.parametrize("name", [pytest.param(k, marks=pytest.mark.defect(*v[2])) for k, v in SHOWN.items()])
+def test_known_defects(c_pipeline, sets, tmp_path, name):
+    """The compatible mode is that of C, and without one of its defects it is not."""
+    raw_set, options, defects = SHOWN[name]
+    sof, frames = sets(raw_set)
+    pairs = run_both(c_pipeline, sof, frames, tmp_path, options)
+    for expected, new in pairs:
+        assert_same(expected, new)
+    for defect in defects:
+        (tmp_path / defect).mkdir()
+        recipe = recipe_without([defect])
+        right = run_recipe(recipe, frames, options, workdir=tmp_path / defect, threads=2)
+        with pytest.raises(AssertionError):
+            for (expected, _), product in zip(pairs, right, strict=True):
+                assert_same(expected, product.path)
+                fluxes = [f"ESO DRS MUSE FLAT FLUX SKY{i}" for i in range(1, 25)]
+                for key in fluxes:
+                    one, other = (fits.getheader(p).get(key, 0) for p in (expected, product.path))
+                    assert one == pytest.approx(other, rel=1e-6)
+
+
+@pytest.mark.defect("first_ifu_required")
+def test_without_ifu_1_there_is_no_cube(c_pipeline, sets, tmp_path):
+    """IFU 1 is saturated in the ILLUM and fails."""
+
+    def saturate(hdus):
+        hdus["CHAN01"].data[:] = 65535
+
+    _, frames = sets("wide")
+    illum = edited(next(p for p, tag in frames if tag == "ILLUM"), tmp_path / "illum.fits", saturate)
+    frames = [(illum if tag == "ILLUM" else path, tag) for path, tag in frames]
+    sof = tmp_path / "set.sof"
+    sof.write_text("".join(f"{path} {tag}\n" for path, tag in frames))
+    result = c_pipeline.run("muse_twilight", sof, tmp_path / "c", "--overscan=vpoly:6", check=False)
+    assert result.returncode != 0
+    assert not list((tmp_path / "c").glob("*.fits"))
+    with pytest.raises(RecipeError, match="IFU 1"):
+        run_recipe("muse_twilight", frames, LOW_ORDER, workdir=tmp_path, threads=2)
+    recipe = recipe_without(["first_ifu_required"])
+    assert len(run_recipe(recipe, frames, LOW_ORDER, workdir=tmp_path, threads=2)) == 2
+
+
+@pytest.mark.defect("used_exposures_numbered")
+def test_exposures_are_numbered_as_they_are_used(c_pipeline, sets, tmp_path):
+    """The second of four exposures has another chip in IFU 2."""
+
+    def other_chip(hdus):
+        hdus["CHAN02"].header["HIERARCH ESO DET CHIP ID"] = "another"
+
+    _, frames = sets("wide")
+    skies = [path for path, tag in frames if tag == "SKYFLAT"]
+    odd = edited(skies[1], tmp_path / "odd.fits", other_chip)
+    raw = [(path, "SKYFLAT") for path in (skies[0], odd, skies[2], skies[1])]
+    frames = [*raw, *(frame for frame in frames if frame[1] != "SKYFLAT")]
+    sof = tmp_path / "set.sof"
+    sof.write_text("".join(f"{path} {tag}\n" for path, tag in frames))
+    for expected, new in run_both(c_pipeline, sof, frames, tmp_path, LOW_ORDER):
+        assert_same(expected, new)
+        if new.name == "DATACUBE_SKYFLAT.fits":
+            words = fits.getheader(new)
+            assert "ESO QC TWILIGHT2 INPUT3 MEAN" in words
+            assert "ESO QC TWILIGHT2 INPUT4 MEAN" not in words
+    recipe = recipe_without(["used_exposures_numbered"])
+    cube = run_recipe(recipe, frames, LOW_ORDER, workdir=tmp_path, threads=2)[0]
+    assert "ESO QC TWILIGHT2 INPUT4 MEAN" in fits.getheader(cube.path)
 
 
 SCALES = ",".join(f"{2 - 0.05 * i:.2f}" for i in range(24))
 
 
-@pytest.mark.parametrize("field", ["wide", "narrow"])
-def test_external_scales(c_pipeline, sets, tmp_path, monkeypatch, field):
+@pytest.mark.defect("sky1_unscaled")
+@pytest.mark.parametrize("raw_set", ["wide", "narrow"])
+def test_external_scales(c_pipeline, sets, tmp_path, monkeypatch, raw_set):
     """MUSE_TWILIGHT_SCALES: the same cubes and keywords."""
     need_c_recipe("muse_twilight")
     monkeypatch.setenv("MUSE_TWILIGHT_SCALES", SCALES)
-    sof, frames = sets(field)
+    sof, frames = sets(raw_set)
     variables = {"MUSE_TWILIGHT_SCALES": SCALES}
     c_pipeline.run("muse_twilight", sof, tmp_path / "c", "--overscan=vpoly:6", env=variables)
     (tmp_path / "ours").mkdir()
@@ -113,6 +205,11 @@ def test_external_scales(c_pipeline, sets, tmp_path, monkeypatch, field):
         a, b = fits.getheader(expected), fits.getheader(product.path)
         for key in (k for k in a if k.startswith("ESO DRS MUSE FLAT FLUX SKY")):
             assert b[key] == pytest.approx(a[key], rel=1e-6)
+        sky1 = "ESO DRS MUSE FLAT FLUX SKY1"
+        (tmp_path / product.tag).mkdir()
+        recipe = recipe_without(["sky1_unscaled"])
+        right = run_recipe(recipe, frames, LOW_ORDER, workdir=tmp_path / product.tag, threads=2)
+        assert fits.getval(right[0].path, sky1) == pytest.approx(2 * a[sky1], rel=1e-6)
 
 
 def test_stored_cube_is_used_again(c_pipeline, sets, tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from astropy.io import fits
 from muse_core.framework import InputError, RecipeError
 from muse_core.simulate.raw import simulate_raw
 from tests.twilight.conftest import TINY, frames_of
-from tests.twilight.recipe_runs import edited, keywords, replaced, run
+from tests.twilight.recipe_runs import data_of, edited, keywords, replaced, run
 
 
 def _no_wave(hdus):
