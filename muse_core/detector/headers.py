@@ -23,8 +23,3 @@ def raw_header(primary: fits.Header, extension: fits.Header) -> fits.Header:
     for key in [k for k in header if SCAN_KEYWORD.match(k) or OF_PIXELS.match(k)]:
         del header[key]
     return header
-
-
-def quality_of_the_raw_frame(base: fits.Header) -> list[tuple[str, object, str]]:
-    """Return the QC keywords of the raw frame itself, which products keep."""
-    return [(c.keyword, c.value, c.comment) for c in base.cards if c.keyword.startswith("ESO QC ")]

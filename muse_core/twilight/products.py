@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
 
-from muse_core.detector.headers import quality_of_the_raw_frame, raw_header
+from muse_core.data.extension_keywords import old_quality_cards
+from muse_core.detector.headers import raw_header
 from muse_core.framework.execution import RunContext
 from muse_core.framework.frames import Frames
 from muse_core.framework.products import Card, set_card
@@ -194,7 +195,7 @@ def save_sky_flat(
     first = sky.ifus[min(sky.ifus)]
     primary = inputs.exposures[0].primary
     base = raw_header(primary, inputs.exposures[0].headers.get(first.ifu, primary))
-    extra = [*flux_cards(first.lamp_flux, sky.fluxes), *quality_of_the_raw_frame(base)]
+    extra = [*flux_cards(first.lamp_flux, sky.fluxes), *old_quality_cards(base)]
     used = inputs.used_frames(frames)
     target = str(primary.get("OBJECT", ""))
     qc = sky.quality_cards()
