@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from muse_core.framework import Input, NumberOrNone, Param, Product, RecipeSpec, Words
+from muse_core.framework.spec import OWN_VERSION
 
 
 def open_number(name, default, text):
@@ -34,6 +35,7 @@ of the background is in the IMPHOT_TABLE and in the aligned images only.
 IMAGE_FOV images or DATACUBE_FINAL cubes are accepted; cubes are collapsed with
 the curve of the parameter filter from the FILTER_LIST. Among several HST images
 the one whose filter fits is taken.""",
+    version=OWN_VERSION,
     params=(
         Param(
             "method",

@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from imphot.errors import UserError
 from imphot.hst.filters import HstFilterInfo
@@ -15,9 +14,6 @@ from imphot.hst.lowpass import lowpass_window
 from imphot.hst.resampling import Array, cut_out, footprint_mask, resample, target_map
 from imphot.images.opening import ImageLike, as_sky_image
 from imphot.images.sky_image import MUSE_FLUX_UNIT, SkyImage, flux_unit_factor, pixel_steps, unit_text
-
-if TYPE_CHECKING:
-    from astropy.wcs import WCS
 
 __all__ = ["flux_factor", "regrid_hst_like_muse", "rescale_hst_like_muse"]
 
@@ -67,7 +63,10 @@ def rescale_hst_like_muse(hst: ImageLike, muse: ImageLike, inplace: bool = True)
     factor = flux_factor(sky, muse)
     values = sky.values * sky.values.dtype.type(factor)
     var = None if sky.var is None else sky.var * sky.var.dtype.type(factor**2)
-    return _deliver(hst, sky, values, var, sky.mask, sky.wcs, muse_unit_of(muse), inplace)
+    made = SkyImage(
+        values, var, sky.mask, sky.wcs, muse_unit_of(muse), sky.filename, sky.primary_header, sky.data_header
+    )
+    return _deliver(hst, sky, made, inplace)
 
 
 def regrid_hst_like_muse(hst: ImageLike, muse: ImageLike, inplace: bool = True) -> ImageLike:
@@ -121,9 +120,17 @@ def regrid_hst_like_muse(hst: ImageLike, muse: ImageLike, inplace: bool = True) 
             * _noise_gain(cutoff, hy, hx)
         )
         var = var.astype(sky.values.dtype)
-    return _deliver(
-        hst, sky, values.astype(sky.values.dtype), var, mask, muse.wcs.deepcopy(), sky.unit, inplace
+    made = SkyImage(
+        values.astype(sky.values.dtype),
+        var,
+        mask,
+        muse.wcs.deepcopy(),
+        sky.unit,
+        sky.filename,
+        sky.primary_header,
+        sky.data_header,
     )
+    return _deliver(hst, sky, made, inplace)
 
 
 def _noise_gain(cutoff: float, hy: float, hx: float) -> float:
@@ -135,55 +142,33 @@ def _noise_gain(cutoff: float, hy: float, hx: float) -> float:
     return float(np.sum(0.5 * (w[1:] + w[:-1])) * (f[1] - f[0]) * hy * hx)
 
 
-def _deliver(
-    original: ImageLike,
-    sky: SkyImage,
-    values: npt.NDArray[Any],
-    var: npt.NDArray[Any] | None,
-    mask: npt.NDArray[np.bool_],
-    wcs: WCS,
-    unit: Any,
-    inplace: bool,
-) -> ImageLike:
-    """The image in the form in which it came."""
+def _deliver(original: ImageLike, sky: SkyImage, made: SkyImage, inplace: bool) -> ImageLike:
+    """A new image in the form in which the original came; sky is what was read of it."""
     if sky.source is original:  # an mpdaf image
-        return _deliver_mpdaf(original, sky, values, var, mask, wcs, unit, inplace)
+        return _deliver_mpdaf(original, made, inplace, moved=made.wcs is not sky.wcs)
     if isinstance(original, SkyImage) and inplace:
-        target = original
-        target.values, target.var, target.mask, target.wcs, target.unit = (
-            values,
-            var,
-            mask | ~np.isfinite(values),
-            wcs,
-            unit,
-        )
-        return target
-    return SkyImage(values, var, mask, wcs, unit, sky.filename, sky.primary_header, sky.data_header)
+        for name in ("values", "var", "mask", "wcs", "unit"):
+            setattr(original, name, getattr(made, name))
+        return original
+    return made
 
 
-def _deliver_mpdaf(
-    original: ImageLike,
-    sky: SkyImage,
-    values: npt.NDArray[Any],
-    var: npt.NDArray[Any] | None,
-    mask: npt.NDArray[np.bool_],
-    wcs: WCS,
-    unit: Any,
-    inplace: bool,
-) -> Any:
+def _deliver_mpdaf(original: Any, made: SkyImage, inplace: bool, moved: bool) -> Any:
     from astropy import units as u
     from mpdaf import obj
 
+    unit = made.unit
     new_unit = u.Unit(unit_text(unit)) if isinstance(unit, str) and unit else unit
     target = original if inplace else original.copy()
-    if values.shape == original.shape and wcs is sky.wcs:
-        target.data = np.ma.MaskedArray(values, mask)
-        if var is not None:
-            target.var = var
+    if not moved and made.shape == original.shape:
+        target.data = np.ma.MaskedArray(made.values, made.mask)
+        if made.var is not None:
+            target.var = made.var
         target.unit = new_unit
         return target
-    new_wcs = obj.WCS(hdr=SkyImage(values, wcs=wcs).wcs_header(), shape=values.shape)
-    target._data, target._mask, target._var = values, mask, var  # noqa: SLF001 - mpdaf checks shapes one by one otherwise
+    new_wcs = obj.WCS(hdr=made.wcs_header(), shape=made.shape)
+    # mpdaf checks shapes one by one otherwise
+    target._data, target._mask, target._var = made.values, made.mask, made.var  # noqa: SLF001
     target._wcs = new_wcs  # noqa: SLF001
     target.wcs = new_wcs
     target._unit = new_unit  # noqa: SLF001

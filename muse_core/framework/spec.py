@@ -16,8 +16,13 @@ from muse_core.framework.defects import Defects
 from muse_core.framework.errors import ParameterError
 from muse_core.framework.kinds import Kind
 from muse_core.framework.variables import Variable
+from muse_core.version import __version__
 
 Value = str | int | float | bool
+
+C_VERSION = 20807  # of the C pipeline whose recipes ours replace: 2.8.7
+_major, _minor, _patch = (int(word) for word in __version__.split(".")[:3])
+OWN_VERSION = 10000 * _major + 100 * _minor + _patch  # for recipes that the C pipeline does not have
 
 _TYPE_NAMES: dict[type, str] = {str: "string", int: "int", float: "double", bool: "bool"}
 
@@ -193,7 +198,7 @@ class RecipeSpec:
     inputs: tuple[Input, ...] = ()
     products: tuple[Product, ...] = ()
     description: str = ""
-    version: int = 20807
+    version: int = C_VERSION
     author: str = "The muse-recipes developers"
     email: str = "usd-help@eso.org"
     science: bool = True

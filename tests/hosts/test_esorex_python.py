@@ -80,7 +80,8 @@ def test_declarations(plugin_file, work):
     assert sorted(recipes) == ["muse_exp_align", "muse_imphot", "muse_scipost", RECIPE, "muse_twilight"]
     for name, about in recipes.items():
         spec = load(name, [RECIPES]).spec
-        assert (about["name"], about["version"], about["synopsis"]) == (name, 20807, spec.summary)
+        version = 100 if name == "muse_imphot" else 20807  # C has no such recipe
+        assert (about["name"], about["version"], about["synopsis"]) == (name, version, spec.summary)
         assert about["description"].startswith(spec.description[:40])
         assert all(about[word] for word in ("author", "email", "copyright"))
         assert [entry["cli_alias"] for entry in about["parameters"]] == [param.name for param in spec.params]
