@@ -9,10 +9,9 @@ are exact, so that the factors do not depend on the size or the order of the blo
 from __future__ import annotations
 
 import logging
-import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +20,10 @@ from numba import njit
 from muse_core.data.exact_sums import split
 from muse_core.data.header_values import Header, get_float, uses_laser_guide_stars
 from muse_core.postproc.autocalibration.levels import SliceLevels, correct_slices
+
+if TYPE_CHECKING:
+    from muse_core.data.block import Block
+    from muse_core.postproc.exposure.correction import Cards
 
 Floats = npt.NDArray[np.float64]
 
@@ -31,9 +34,8 @@ EDGES = np.array(
 """Limits of the wavelength ranges [Angstrom] without lasers."""
 EDGES_LASER = np.delete(EDGES, 5)
 """The same with lasers: the two ranges next to the sodium notch are one."""
-EXCLUDE_VARIABLE = "MUSE_AUTOCAL_EXCLUDE_RAMAN"
 RAMAN_PEAKS = (np.float32(6483.8), np.float32(6826.5))
-"""Raman peaks [Angstrom] left out with this variable (measured against the C pipeline 2.8.7)."""
+"""Raman peaks [Angstrom] that the parameter ``autocal_exclude_raman`` leaves out (measured, 2.8.7)."""
 N_IFU, N_SLICE, N_COLUMN = 24, 48, 128
 COARSE, FINE = 2.0**-8, 2.0**-40
 N_RANGE_TABLE = 20
@@ -45,6 +47,10 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class AutocalModel:
     """Factors of the slices in wavelength ranges."""
+
+    name: ClassVar[str] = "autocalibration"
+    moves: ClassVar[bool] = False
+    stretch: ClassVar[float] = 1.0
 
     edges: Floats
     """float64[n + 1] limits of the ranges [Angstrom]; the lower one is inside, the upper one not."""
@@ -72,9 +78,9 @@ class AutocalModel:
             "corr_orig": self.original.ravel(),
         }
 
-    def cards(self) -> list[tuple[str, object, str]]:
-        """Header cards with the limits of the ranges."""
-        cards: list[tuple[str, object, str]] = []
+    def range_cards(self) -> Cards:
+        """Return the cards of AUTOCAL_FACTORS with the limits of the ranges."""
+        cards: Cards = []
         for k in range(self.edges.size - 1):
             cards.append((f"ESO DRS MUSE LAMBDA{k + 1} MIN", float(self.edges[k]), "[Angstrom] lower end"))
             cards.append(
@@ -82,8 +88,12 @@ class AutocalModel:
             )
         return cards
 
-    def table_cards(self) -> list[tuple[str, object, str]]:
-        """Header cards of a pixel table that was autocalibrated."""
+    def apply(self, block: Block) -> None:
+        """Multiply the data of a block by the factors of their slices and stat by the squares."""
+        correct_rows(block.lam, block.data, block.stat, block.origin, self.edges, self.factors, self.outside)
+
+    def cards(self) -> Cards:
+        """Return the card of an autocalibrated table."""
         return [("ESO DRS MUSE PIXTABLE AUTOCAL", self.source, "")]
 
 
@@ -92,18 +102,7 @@ def range_edges(header: Header) -> Floats:
     return EDGES_LASER if uses_laser_guide_stars(header) else EDGES
 
 
-def raman_half_width(text: str | None = None) -> float:
-    """Half width [Angstrom] to leave out around Raman peaks: leading number of the variable, 0 if none.
-
-    >>> raman_half_width("2.5"), raman_half_width("yes"), raman_half_width("-1")
-    (2.5, 0.0, 0.0)
-    """
-    text = os.environ.get(EXCLUDE_VARIABLE, "") if text is None else text
-    number = re.match(r"\s*\+?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text)
-    return float(number.group()) if number else 0.0
-
-
-def near_raman_peak(lam, half_width: float) -> npt.NDArray[np.bool_]:  # type: ignore[no-untyped-def]
+def near_raman_peak(lam: npt.NDArray[np.float32], half_width: float) -> npt.NDArray[np.bool_]:
     """Say which wavelengths are nearer than `half_width` to a Raman peak (the limits do not count)."""
     return np.any([np.abs(lam - peak) < half_width for peak in RAMAN_PEAKS], axis=0)
 
@@ -122,7 +121,13 @@ class SliceSums:
         self._fine = np.zeros(shape)
         self._rows = np.zeros(shape[:3], np.int64)
 
-    def add(self, lam, data, origin, selected) -> None:  # type: ignore[no-untyped-def]
+    def add(
+        self,
+        lam: npt.NDArray[np.float32],
+        data: npt.NDArray[np.float32],
+        origin: npt.NDArray[np.int32],
+        selected: npt.NDArray[np.bool_],
+    ) -> None:
         """Add a block of rows.
 
         Parameters
@@ -131,7 +136,7 @@ class SliceSums:
             Wavelength and value after flux calibration.
         origin : int32[n]
             Packed origin of the rows.
-        selected : bool[n] or uint8[n]
+        selected : bool[n]
             Rows in the sky mask, whatever their flags.
         """
         add_rows(lam, data, origin, selected, self.edges, self._count, self._coarse, self._fine, self._rows)
@@ -158,7 +163,7 @@ class SliceSums:
 
 
 @njit(cache=True, nogil=True)
-def find_range(edges, lam):  # type: ignore[no-untyped-def]
+def find_range(edges, lam):
     """Index of the range with edges[k] <= lam < edges[k + 1], -1 outside."""
     n = edges.size - 1
     if not (lam >= edges[0] and lam < edges[n]):
@@ -170,7 +175,7 @@ def find_range(edges, lam):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def add_rows(lam, data, origin, selected, edges, count, coarse, fine, rows):  # type: ignore[no-untyped-def]
+def add_rows(lam, data, origin, selected, edges, count, coarse, fine, rows):
     """Add the selected rows to the sums of `SliceSums`, in place.
 
     Values enter as multiples of 2^-8 and of 2^-40, so that the order of the rows does not matter.
@@ -255,7 +260,7 @@ def _clean_along_wavelength(factors: Floats) -> Floats:
 
 
 def load_factors(
-    header: Header, columns: dict[str, npt.NDArray], log: logging.Logger = _log, *, compat: bool = False
+    header: Header, columns: dict[str, npt.NDArray], log: logging.Logger = _log, *, factors_by_row_number: bool = False
 ) -> AutocalModel | None:
     """Use the factors of a table AUTOCAL_FACTORS given by the user.
 
@@ -267,9 +272,9 @@ def load_factors(
         Columns ifu, sli, quad, npts, corr.
     log : logging.Logger
         Takes the messages.
-    compat : bool
-        As the C pipeline: find the factors by row number, not by the columns ifu, sli and quad, and set
-        data without a factor to zero.
+    factors_by_row_number : bool
+        Find the factors by row number, not by the columns ifu, sli and quad, and set data without a factor to
+        zero (a defect of the C recipe).
 
     Returns
     -------
@@ -296,11 +301,11 @@ def load_factors(
     edges = _joined_edges(limits)
     corr = np.asarray(columns["corr"], dtype=np.float64)
     npts = np.asarray(columns["npts"], dtype=np.int64)
-    expected = N_IFU * N_SLICE * (N_RANGE_TABLE if compat else n)
+    expected = N_IFU * N_SLICE * (N_RANGE_TABLE if factors_by_row_number else n)
     if corr.size != expected:
         log.warning("AUTOCAL_FACTORS contains %d instead of %d rows!", corr.size, expected)
     size = n * N_IFU * N_SLICE
-    if compat:
+    if factors_by_row_number:
         index = np.arange(min(corr.size, size))
         source = index
         factors, counts = np.zeros(size), np.zeros(size, np.int64)
@@ -319,7 +324,7 @@ def load_factors(
         counts.reshape(shape),
         np.full(shape, np.nan),
         source="user",
-        outside=0.0 if compat else 1.0,
+        outside=0.0 if factors_by_row_number else 1.0,
     )
 
 
@@ -331,26 +336,16 @@ def _joined_edges(limits: Sequence[tuple[float, float]]) -> Floats:
     return edges
 
 
-def apply_autocal(lam, data, stat, origin, model: AutocalModel) -> None:  # type: ignore[no-untyped-def]
-    """Multiply the data of a block by the factors of their slices and stat by the squares, in place.
+@njit(cache=True, nogil=True)
+def correct_rows(lam, data, stat, origin, edges, factors, outside):
+    """Multiply data by factors and stat by their squares, in place.
 
     Parameters
     ----------
-    lam : float32[n]
-        Wavelengths [Angstrom].
-    data, stat : float32[n]
-        Updated.
-    origin : int32[n]
-        Packed origin of the rows.
-    model : AutocalModel
-        Result of `fit_autocal` or `load_factors`.
+    lam, data, stat : float32[n], origin : int32[n]
+    edges : float64[m + 1], factors : float64[m, 24, 48]
+    outside : factor of rows outside of all ranges
     """
-    correct_rows(lam, data, stat, origin, model.edges, model.factors, model.outside)
-
-
-@njit(cache=True, nogil=True)
-def correct_rows(lam, data, stat, origin, edges, factors, outside):  # type: ignore[no-untyped-def]
-    """Kernel of `apply_autocal`; factors float64[n, 24, 48]."""
     k = 0
     for i in range(lam.size):
         wavelength = float(lam[i])

@@ -77,7 +77,7 @@ class LsfTable:
         return out
 
     def terms(self, lam: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Return what `lsf_profile.fill_profiles` takes at line wavelengths, float64[n_slice, n_line, 9]."""
+        """Return what `gauss_hermite.fill_profiles` takes at line wavelengths, float64[n_slice, n_line, 9]."""
         return profile_terms(self.parameters(lam))
 
     def profile(self, key: int, lam_line: float, x: npt.ArrayLike) -> npt.NDArray[np.float64]:

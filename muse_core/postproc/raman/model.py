@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from muse_core.data.header_values import Header, uses_laser_guide_stars
+from muse_core.postproc.exposure.correction import Cards, Skipped
 from muse_core.postproc.lsf.images import LsfImage, place_lines
 from muse_core.postproc.lsf.tables import LsfTable
 from muse_core.postproc.raman.kernels import (
@@ -27,6 +28,9 @@ from muse_core.postproc.raman.kernels import (
     sum_rows,
     table_shape_rows,
 )
+
+if TYPE_CHECKING:
+    from muse_core.data.block import Block
 
 Floats = npt.NDArray[np.float64]
 
@@ -54,31 +58,23 @@ class RamanBand:
 
 
 def raman_bands(
-    header: Header, limits: tuple[float, float], width: float, log: logging.Logger = _log
-) -> tuple[RamanBand, ...]:
+    limits: tuple[float, float], width: float, log: logging.Logger = _log
+) -> tuple[RamanBand, ...] | Skipped:
     """Find the bands that can be analysed.
 
     Parameters
     ----------
-    header : Header
-        Primary header of the exposure (instrument mode).
     limits : (float, float)
         Wavelength range of the exposure [Angstrom].
     width : float
         Full width of the bands (``raman_width``) [Angstrom].
     log : logging.Logger
         Takes the messages.
-
-    Returns
-    -------
-    tuple of RamanBand
-        Empty for modes without lasers or if no band overlaps the wavelength range.
     """
-    if not uses_laser_guide_stars(header):
-        return ()
     if not width >= MIN_WIDTH:
-        log.error("The width of the Raman bands, %.2f Angstrom, is less than %.2f Angstrom", width, MIN_WIDTH)
-        return ()
+        return Skipped(
+            "raman", f"raman_width is {width:.2f} Angstrom, less than {MIN_WIDTH:.2f} Angstrom", wanted=True
+        )
     bands = []
     for group, centre in enumerate(CENTRES):
         low, high = centre - width / 2, centre + width / 2
@@ -93,7 +89,7 @@ def raman_bands(
             continue
         bands.append(RamanBand(group, low, high))
     if not bands:
-        log.warning("Neither O2 nor N2 features can be analysed, not carrying out Raman correction.")
+        return Skipped("raman", "neither O2 nor N2 features lie in the wavelength range", wanted=True)
     return tuple(bands)
 
 
@@ -118,7 +114,7 @@ class RamanShapes:
         """Sum of the line fluxes of a group."""
         return float(self.flux[self.group == group].sum())
 
-    def evaluate(self, lam, origin) -> npt.NDArray[np.float64]:  # type: ignore[no-untyped-def]
+    def evaluate(self, lam: npt.NDArray[np.float32], origin: npt.NDArray[np.int32]) -> Floats:
         """Values M of both groups for the rows of a block, float64[2, n]."""
         out = np.zeros((2, lam.size))
         lines = self.lam, self.flux, self.group
@@ -183,7 +179,16 @@ class RamanSums:
         self._fine = np.zeros_like(self._coarse)
         self._rows = np.zeros(len(NAMES), np.int64)
 
-    def add(self, band: RamanBand, xpos, ypos, lam, data, origin, selected) -> None:  # type: ignore[no-untyped-def]
+    def add(
+        self,
+        band: RamanBand,
+        xpos: npt.NDArray[np.float32],
+        ypos: npt.NDArray[np.float32],
+        lam: npt.NDArray[np.float32],
+        data: npt.NDArray[np.float32],
+        origin: npt.NDArray[np.int32],
+        selected: npt.NDArray[np.bool_],
+    ) -> None:
         """Add a block of rows; rows outside of the band are ignored.
 
         Parameters
@@ -226,12 +231,33 @@ class RamanSums:
 class RamanModel:
     """Raman light of an exposure."""
 
+    name: ClassVar[str] = "raman"
+    moves: ClassVar[bool] = False
+    stretch: ClassVar[float] = 1.0
+
     spatial: tuple[float, float, float, float, float]
     """Coefficients of x^2, xy, y^2, x, y; the constant is 1."""
     strength: tuple[float, float]
     """Factors f of the two groups; 0 for a band that was not used."""
     background: tuple[float, float]
     shapes: RamanShapes
+
+    def apply(self, block: Block) -> None:
+        """Subtract the Raman light from the rows of a block."""
+        lines = self.shapes.lam
+        if lines.size == 0:
+            return
+        near = (block.lam >= lines[0] - self.shapes.reach) & (block.lam <= lines[-1] + self.shapes.reach)
+        if not near.any():
+            return
+        rows = np.flatnonzero(near)
+        shape = self.shapes.evaluate(block.lam[rows], block.origin[rows])
+        strength = np.array(self.strength) @ shape
+        polynomial_rows(block.xpos, block.ypos, block.data, rows, strength, np.array(self.spatial))
+
+    def cards(self) -> Cards:
+        """Nothing that the C recipe would write into a table."""
+        return []
 
     def flux(self, group: int) -> float:
         """Total flux of a group as in the quality parameters."""
@@ -264,14 +290,8 @@ class RamanModel:
         return (xx * gx * gx + xy * gx * gy + yy * gy * gy + cx * gx + cy * gy + 1.0).astype(np.float32)
 
 
-def fit_raman(sums: RamanSums, log: logging.Logger = _log) -> RamanModel | None:
-    """Solve for the polynomial over the field and the strengths of the bands (unweighted least squares).
-
-    Returns
-    -------
-    RamanModel or None
-        None, with a warning, if there is nothing to fit.
-    """
+def fit_raman(sums: RamanSums, log: logging.Logger = _log) -> RamanModel | Skipped:
+    """Solve for the polynomial over the field and the strengths of the bands (unweighted least squares)."""
     used = [
         band.group
         for band in sums.bands
@@ -288,8 +308,7 @@ def fit_raman(sums: RamanSums, log: logging.Logger = _log) -> RamanModel | None:
         if solution[5] != 0.0:
             solutions[g] = solution, root
     if not solutions:
-        log.warning("Raman line fit failed: no usable rows in the bands")
-        return None
+        return Skipped("raman", "the fit failed: no usable rows in the bands", wanted=True)
     spatial, strength, background = _join_bands(solutions, log)
     scale = POSITION_SCALE
     model = RamanModel(
@@ -368,29 +387,3 @@ def _join_bands(
         log.warning("Raman line fit failed: no convergence, using the values so far")
     strength[groups], background[groups] = p[5:7], p[7:9]
     return p[:5], strength, background
-
-
-def apply_raman(xpos, ypos, lam, data, origin, model: RamanModel) -> None:  # type: ignore[no-untyped-def]
-    """Subtract the Raman light from a block of rows, in place.
-
-    Parameters
-    ----------
-    xpos, ypos, lam : float32[n]
-        Positions [pix] and wavelengths [Angstrom].
-    data : float32[n]
-        Updated.
-    origin : int32[n]
-        Packed origin of the rows.
-    model : RamanModel
-        Result of `fit_raman`.
-    """
-    lines = model.shapes.lam
-    if lines.size == 0:
-        return
-    near = (lam >= lines[0] - model.shapes.reach) & (lam <= lines[-1] + model.shapes.reach)
-    if not near.any():
-        return
-    rows = np.flatnonzero(near)
-    shape = model.shapes.evaluate(lam[rows], origin[rows])
-    strength = np.array(model.strength)
-    polynomial_rows(xpos, ypos, data, rows, strength @ shape, np.array(model.spatial))

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -13,17 +12,13 @@ from astropy.io import fits
 from muse_core.data.block import Block
 from muse_core.data.header_values import uses_laser_guide_stars
 from muse_core.postproc.exposure.correction import Skipped
-from muse_core.postproc.exposure.reduction import PendingProduct, Reduction, Step, without_pixtable_keys
+from muse_core.postproc.exposure.reduction import PendingProduct, without_pixtable_keys
 from muse_core.postproc.exposure.row_limits import RowLimits
-from muse_core.postproc.lsf.images import LsfImage
-from muse_core.postproc.lsf.tables import LsfTable
-from muse_core.postproc.raman import calibrations
-from muse_core.postproc.raman.calibrations import Lines, RamanCalibrations
+from muse_core.postproc.raman.calibrations import RamanCalibrations, load
 from muse_core.postproc.raman.model import (
     RamanBand,
     RamanModel,
     RamanSums,
-    apply_raman,
     fit_raman,
     raman_bands,
     raman_shapes,
@@ -33,68 +28,57 @@ from muse_core.postproc.white_light.sky_mask import SkyMask, fit_sky_mask
 
 if TYPE_CHECKING:
     from muse_core.framework import ParamValues, RunContext
-    from muse_core.postproc.inputs.calibration_frames import CalibrationFrames
+    from muse_core.postproc.exposure.chain import Chain
+    from muse_core.postproc.exposure.reduction import Reduction
+
+__all__ = ["correct", "load"]
 
 FLUX_UNIT = "10**(-20)*erg/s/cm**2/Angstrom"
 
 
-def subtract_raman(
-    reduction: Reduction,
-    p: ParamValues,
-    settings: Any,
-    lines: Lines | None,
-    lsf: LsfImage | LsfTable | None,
-    ctx: RunContext,
-) -> None:
-    """Fit the Raman light of an exposure with lasers and subtract it; other exposures are left alone."""
-    if lines is None:
-        return
-    limits = reduction.limits()
-    bands = raman_bands(reduction.header, limits.lam, p.raman_width, ctx.log)
-    if not bands:
-        return
-    if lsf is None or (ctx.compat and isinstance(lsf, LsfTable)):  # the C recipe only knows images here
-        ctx.log.error("Raman signal modelling not done, LSF_PROFILE missing!")
-        return
-    shapes = raman_shapes(*lines, lsf)
-    sums = RamanSums(bands, shapes)
+def correct(
+    exposure: Reduction, calibrations: RamanCalibrations | None, p: ParamValues, ctx: RunContext
+) -> RamanModel | Skipped | None:
+    """Fit the Raman light of an exposure with lasers."""
+    if calibrations is None:
+        return None
+    chain, product = exposure.chain, exposure.product
+    if not uses_laser_guide_stars(product.header):
+        return Skipped("raman", "no lasers, so no Raman light", wanted=True)
+    bands = raman_bands(chain.limits().lam, p.raman_width, ctx.log)
+    if isinstance(bands, Skipped):
+        return bands
+    if calibrations.lsf is None:
+        return Skipped("raman", "LSF_PROFILE missing", wanted=True)
+    sums = RamanSums(bands, raman_shapes(*calibrations.lines, calibrations.lsf))
     images: list[tuple[RamanBand, WhiteImage, SkyMask]] = []
     for band in bands:
-        rows = _band_rows(reduction, band)
+        rows = _band_rows(chain, band)
         if not len(rows):
             continue
-        white, mask = _image_and_mask(reduction, band, rows, p, settings, ctx)
+        white, mask = _image_and_mask(chain, band, rows, p, ctx)
         good = (rows.dq == 0) & mask.select(rows.xpos, rows.ypos) & ~white.cosmics.contains(rows.row)
         sums.add(band, rows.xpos, rows.ypos, rows.lam, rows.data, rows.origin, good)
         images.append((band, white, mask))
     model = fit_raman(sums, ctx.log)
-    if model is None:
-        return
-    if "raman" in settings.save:
-        name = str(reduction.header.get("OBJECT", ""))
-        hdus = raman_product(model, images, "" if ctx.compat else reduction.data_unit, name)
-        base = without_pixtable_keys(reduction.header)
-        reduction.pending.append(PendingProduct("RAMAN_IMAGES", hdus, model.qc(), base=base))
-
-    def apply(block: Block) -> None:
-        apply_raman(block.xpos, block.ypos, block.lam, block.data, block.origin, model)
-
-    reduction.add(Step("raman", apply))
-    reduction.sorted_slices = True  # the C recipe leaves the rows of a slice in order of wavelength
+    if isinstance(model, Skipped):
+        return model
+    if "raman" in p.save:
+        unit = "" if ctx.defects.raman_images_without_unit else product.data_unit
+        hdus = raman_product(model, images, unit, str(product.header.get("OBJECT", "")))
+        base = without_pixtable_keys(product.header)
+        product.pending.append(PendingProduct("RAMAN_IMAGES", hdus, model.qc(), base=base))
+    chain.sorted_slices = True  # the C recipe leaves the rows of a slice in order of wavelength
+    return model
 
 
-def _band_rows(reduction: Reduction, band: RamanBand) -> Block:
-    block = reduction.gather(band.low, band.high)
+def _band_rows(chain: Chain, band: RamanBand) -> Block:
+    block = chain.gather(band.low, band.high)
     return block.select((block.lam >= band.low) & (block.lam <= band.high))
 
 
 def _image_and_mask(
-    reduction: Reduction,
-    band: RamanBand,
-    rows: Block,
-    p: ParamValues,
-    settings: Any,
-    ctx: RunContext,
+    chain: Chain, band: RamanBand, rows: Block, p: ParamValues, ctx: RunContext
 ) -> tuple[WhiteImage, SkyMask]:
     def span(values: npt.NDArray[np.float32]) -> tuple[float, float]:
         return float(np.nanmin(values)), float(np.nanmax(values))
@@ -107,11 +91,11 @@ def _image_and_mask(
     )
     limits = RowLimits(span(rows.xpos), span(rows.ypos), span(rows.lam), (0, 0), (0, 0))
     white = make_white_image(
-        reduction,
+        chain,
         limits,
-        settings.sky_sigma[0],
+        p.sky_crsigma[0],
         ctx.memory_bytes,
-        compat=ctx.compat,
+        ctx.defects,
         select=lambda block: (block.lam >= band.low) & (block.lam <= band.high),
         progress=ctx.progress,
     )
@@ -172,21 +156,3 @@ def _image_hdu(
     if unit is not None:
         header["BUNIT"] = unit
     return hdu
-
-
-def load(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> RamanCalibrations | None:
-    """Read the calibrations of the Raman correction."""
-    return calibrations.load(frames, p, ctx)
-
-
-def correct(
-    exposure: Reduction, calibrations: RamanCalibrations | None, p: ParamValues, ctx: RunContext
-) -> Skipped | None:
-    """Subtract the Raman light of one exposure."""
-    if calibrations is None:
-        return None
-    if not uses_laser_guide_stars(exposure.header):
-        return Skipped("raman", "RAMAN_LINES has no effect without lasers", wanted=True)
-    settings = SimpleNamespace(save=p.save, sky_sigma=p.sky_crsigma)  # transitional
-    subtract_raman(exposure, p, settings, calibrations.lines, calibrations.lsf, ctx)
-    return None

@@ -46,7 +46,7 @@ class LineModel:
     first_row, weight : int32[n] and float64[n]; image row of each line, weight of the next row (image
         flavour)
     scale, shift : float64[n_slice, n]   factor and centre of each profile (image flavour)
-    terms : float64[n_slice, n, 9]   each profile, see `lsf_profile.profile_terms` (table flavour)
+    terms : float64[n_slice, n, 9]   each profile, see `gauss_hermite.profile_terms` (table flavour)
     """
 
     lam: npt.NDArray[np.float64]
@@ -164,7 +164,7 @@ def subtract_table_lines(
 
     Parameters
     ----------
-    terms_of_slice : int32[1152]; terms : float64[n_table_row, n_line, 9]   see `lsf_profile.profile_terms`
+    terms_of_slice : int32[1152]; terms : float64[n_table_row, n_line, 9]   see `gauss_hermite.profile_terms`
     """
     n = lam.size
     # not parts of one array: these might overlap for all the compiler knows, and it would take single rows

@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from muse_core.data.block import Block
 from muse_core.framework import RecipeError
-from muse_core.postproc.exposure.reduction import Reduction
+from muse_core.postproc.exposure.chain import Chain
 from muse_core.postproc.exposure.row_limits import RowLimits
 from muse_core.postproc.sky.spectrum import SkySpectrum, SkySpectrumSum
 from muse_core.postproc.white_light.given_mask import given_mask
@@ -20,6 +20,8 @@ from muse_core.postproc.white_light.sky_mask import SkyMask, fit_sky_mask
 
 if TYPE_CHECKING:
     from muse_core.framework import ParamValues, RunContext
+    from muse_core.postproc.exposure.reduction import Reduction
+    from muse_core.postproc.white_light.calibrations import MaskCalibrations
 
 
 @dataclass(frozen=True)
@@ -40,27 +42,23 @@ class SkyRegion:
 
 
 def find_sky(
-    reduction: Reduction,
+    exposure: Reduction,
+    given: MaskCalibrations,
     p: ParamValues,
-    settings: Any,
-    calib: Any,
     ctx: RunContext,
     white: WhiteImage | None = None,
 ) -> SkyRegion:
     """Make the white-light image (unless it is given), the sky mask and the sky spectrum of an exposure."""
-    limits = reduction.limits()
-    selected = given_mask(reduction, calib, ctx) if white is None else None
-    white = white or make_white_image(
-        reduction,
-        limits,
-        settings.sky_sigma[0],
-        ctx.memory_bytes,
-        compat=ctx.compat,
-        select=selected,
-        progress=ctx.progress,
-    )
-    if selected is not None and calib.sky_mask is not None and not ctx.compat:
-        calib.sky_mask.check_overlap()
+    chain = exposure.chain
+    limits = chain.limits()
+    sigma_image, sigma_spectrum = p.sky_crsigma[:2]
+    if white is None:
+        selected = given_mask(exposure, given, ctx)
+        white = make_white_image(
+            chain, limits, sigma_image, ctx.memory_bytes, ctx.defects, select=selected, progress=ctx.progress
+        )
+        if selected is not None and given.mask is not None and not ctx.defects.mask_misses_field:
+            given.mask.check_overlap()
     mask = fit_sky_mask(
         white.image,
         p.skymodel_fraction,
@@ -71,10 +69,10 @@ def find_sky(
     ctx.log.info(
         "Creating sky mask for pixels between minimum (%g) and threshold (%g)", mask.low, mask.threshold
     )
-    spectrum = sky_spectrum(reduction, limits, mask, white, p.skymodel_sampling, settings.sky_sigma[1])
+    spectrum = sky_spectrum(chain, limits, mask, white, p.skymodel_sampling, sigma_spectrum)
     if spectrum.lam.size == 0:
         raise RecipeError(
-            f"exposure {reduction.number}: no good pixel-table row lies on sky, so no sky spectrum can be "
+            f"exposure {exposure.number}: no good pixel-table row lies on sky, so no sky spectrum can be "
             "made; check SKY_MASK, skymodel_fraction and skymodel_ignore"
         )
     ctx.log.info("sky spectrum of %d rows, %d rejected", spectrum.n_rows, spectrum.n_clipped)
@@ -82,7 +80,7 @@ def find_sky(
 
 
 def sky_spectrum(
-    reduction: Reduction,
+    chain: Chain,
     limits: RowLimits,
     mask: SkyMask,
     white: WhiteImage,
@@ -101,7 +99,7 @@ def sky_spectrum(
         def add(block: Block) -> None:
             total.add(block.lam, block.data, block.stat, block.dq == 0)
 
-        for _ in reduction.map_selected(on_sky, add):
+        for _ in chain.map_selected(on_sky, add):
             pass
         return total
 

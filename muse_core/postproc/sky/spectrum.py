@@ -41,7 +41,7 @@ DEFAULT_SAMPLING = 0.3125
 
 
 @dataclass(frozen=True)
-class Curve:
+class SkyCurve:
     """A function given at increasing wavelengths, linear in between, with an index for fast look-up.
 
     Parameters
@@ -62,7 +62,7 @@ class Curve:
         return float(self.lam[0]), float(self.lam[-1])
 
     @classmethod
-    def from_nodes(cls, lam: npt.ArrayLike, value: npt.ArrayLike) -> Curve:
+    def from_nodes(cls, lam: npt.ArrayLike, value: npt.ArrayLike) -> SkyCurve:
         """Build the index of a curve given at strictly increasing wavelengths."""
         lam = np.ascontiguousarray(lam, dtype=np.float64)
         value = np.ascontiguousarray(value, dtype=np.float64)
@@ -96,14 +96,14 @@ class SkySpectrum:
     n_rows: int
     n_clipped: int = 0
 
-    def curve(self) -> Curve:
+    def curve(self) -> SkyCurve:
         """Return the spectrum as a function of wavelength, for `subtract_curve`."""
         if self.lam.size == 0:
             raise RecipeError(
                 "The sky spectrum is empty: no good row lies on the sky mask. Raise skymodel_fraction, lower "
                 "skymodel_ignore, or give a SKY_MASK that overlaps the field."
             )
-        return Curve.from_nodes(self.lam, self.data)
+        return SkyCurve.from_nodes(self.lam, self.data)
 
 
 class _Sums:
@@ -254,7 +254,7 @@ def inside(lam: npt.NDArray[np.float32], limits: tuple[float, float]) -> npt.NDA
     return (lam.astype(np.float64) >= limits[0]) & (lam.astype(np.float64) <= limits[1])
 
 
-def subtract_curve(lam: npt.NDArray[np.float32], data: npt.NDArray[np.float32], curve: Curve) -> None:
+def subtract_curve(lam: npt.NDArray[np.float32], data: npt.NDArray[np.float32], curve: SkyCurve) -> None:
     """Subtract a curve from ``data`` in place; ``stat`` stays as it is."""
     subtract_linear(lam, data, curve.lam, curve.value, curve.first, curve.cells_per_angstrom)
 

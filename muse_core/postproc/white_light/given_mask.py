@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -17,13 +17,14 @@ from muse_core.postproc.astrometry.step import projection_of
 if TYPE_CHECKING:
     from muse_core.framework import RunContext
     from muse_core.postproc.exposure.reduction import Reduction
+    from muse_core.postproc.white_light.calibrations import MaskCalibrations
 
 Selector = Callable[[Block], npt.NDArray[np.bool_]]
 
 
-def given_mask(reduction: Reduction, calib: Any, ctx: RunContext) -> Selector | None:
+def given_mask(exposure: Reduction, given: MaskCalibrations, ctx: RunContext) -> Selector | None:
     """Return the selection of rows by an input SKY_MASK, or None if there is none that can be used."""
-    mask = calib.sky_mask
+    mask = given.mask
     if mask is None:
         return None
     if mask.kind == "unsupported":
@@ -33,15 +34,16 @@ def given_mask(reduction: Reduction, calib: Any, ctx: RunContext) -> Selector | 
         return None
     if mask.kind != "celestial":
         return lambda block: mask.select(block.xpos, block.ypos)
-    if calib.astrometry is None:
+    solution, offsets = given.astrometry.solution, given.astrometry.offsets
+    if solution is None:
         ctx.log.warning("No ASTROMETRY_WCS was given, pixel selection using mask will be inaccurate!")
-    if calib.offsets is None:
+    if offsets is None:
         ctx.log.warning(
             "SKY_MASK has celestial coordinates but no OFFSET_LIST was given. "
             "Results will likely be inaccurate!"
         )
-    projection = projection_of(reduction, calib.astrometry, ctx)
-    position = fit_position(reduction.header, calib.offsets, ctx.log, compat=ctx.compat)
+    projection = projection_of(exposure, solution, ctx)
+    position = fit_position(exposure.keywords.without_replacements(), offsets, ctx.log, compat=ctx.compat)
 
     def select(block: Block) -> npt.NDArray[np.bool_]:
         x, y = block.xpos.copy(), block.ypos.copy()

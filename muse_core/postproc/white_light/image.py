@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from muse_core.data.block import Block
 from muse_core.data.row_set import RowSet
 from muse_core.framework.defects import Defects
-from muse_core.postproc.exposure.reduction import Reduction
+from muse_core.postproc.exposure.chain import Chain
 from muse_core.postproc.exposure.row_limits import RowLimits
 from muse_core.resampling.collapse import FilterSet, white_filter
 from muse_core.resampling.cosmics import NOT_SAME_Y
@@ -23,6 +24,7 @@ from muse_core.resampling.voxel_layers import Contribution
 from muse_core.resampling.weights import Resampling
 
 PIXFRAC = (0.6, 0.6, 0.6)
+Progress = Callable[[Iterator[Any], str], Iterable[Any]]
 
 
 @dataclass(frozen=True)
@@ -59,14 +61,14 @@ class WhiteImage:
 
 
 def make_white_image(
-    reduction: Reduction,
+    chain: Chain,
     limits: RowLimits,
     sigma: float,
     memory_bytes: int,
+    defects: Defects,
     *,
-    compat: bool,
     select: Callable[[Block], npt.NDArray[np.bool_]] | None = None,
-    progress: Callable = lambda slabs, _label: slabs,
+    progress: Progress = lambda slabs, _label: slabs,
 ) -> WhiteImage:
     """Resample the exposure in pixel coordinates and take the mean along wavelength.
 
@@ -74,27 +76,26 @@ def make_white_image(
     ----------
     sigma : float
         limit of the median cosmic-ray rejection; 0 = none
-    compat : bool
-        judge cosmic rays as the C pipeline does (see `CubePlan`)
+    defects : Defects
+        how cosmic rays are judged (see `CubePlan`)
     select : callable or None
         which rows of a block take part
     """
     grid = pixel_grid((limits.x, limits.y, limits.lam))
     cosmics = CosmicRejection("median", sigma, NOT_SAME_Y) if sigma > 0 else None
     resampling = Resampling("drizzle", PIXFRAC)
-    defects = Defects.all() if compat else Defects()
     plan = CubePlan(grid, (0.0, 0.0), resampling, cosmics, defects, report_flags=True)
 
     def gather(low: float, high: float) -> Block:
-        block = reduction.gather(low, high)
+        block = chain.gather(low, high)
         return block if select is None else block.select(select(block))
 
     filters = FilterSet([white_filter()], grid)
-    flagged = RowSet(reduction.exposure.total_rows)
+    flagged = RowSet(chain.files.total_rows)
     slabs = cube_slabs(
-        [Contribution(gather, reduction.exposure.rows)],
+        [Contribution(gather, chain.files.rows)],
         plan,
-        threads=reduction.threads,
+        threads=chain.threads,
         memory_bytes=memory_bytes,
     )
     for slab in progress(slabs, "white-light image"):

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The sky of one exposure as a correction: a spectrum that all slices share, and lines with their profiles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from muse_core.postproc.exposure.reduction import PIXTABLE
+from muse_core.postproc.lsf.tables import LsfTable
+from muse_core.postproc.sky.line_subtraction import LineModel, subtract_lines
+from muse_core.postproc.sky.spectrum import SkyCurve, subtract_curve
+
+if TYPE_CHECKING:
+    from muse_core.data.block import Block
+    from muse_core.postproc.exposure.correction import Cards
+
+
+@dataclass(frozen=True)
+class SkyModel:
+    """What is subtracted from the rows.
+
+    Parameters
+    ----------
+    curve : SkyCurve or None
+        the mean sky spectrum (skymethod=simple), or the continuum
+    lines : LineModel or None
+    """
+
+    name: ClassVar[str] = "sky"
+    moves: ClassVar[bool] = False
+    stretch: ClassVar[float] = 1.0
+
+    curve: SkyCurve | None
+    lines: LineModel | None = None
+
+    def apply(self, block: Block) -> None:
+        """Subtract the sky from the rows of a block; the variances stay as they are."""
+        if self.curve is not None:
+            subtract_curve(block.lam, block.data, self.curve)
+        if self.lines is not None:
+            subtract_lines(block.lam, block.data, block.origin, block.row, self.lines)
+
+    def cards(self) -> Cards:
+        """Return the card of a sky-subtracted table, which the C recipe writes with LSF tables only."""
+        if self.lines is None or not isinstance(self.lines.lsf, LsfTable):
+            return []
+        return [(f"{PIXTABLE} SKYSUB", True, "Pixel table was sky-subtracted")]
