@@ -104,7 +104,7 @@ class Block:
     def _columns(self) -> tuple[Any, ...]:
         return self.xpos, self.ypos, self.lam, self.data, self.dq, self.stat, self.origin
 
-    def select(self, keep: npt.NDArray[np.bool_]) -> Block:
+    def select(self, keep: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> Block:
         """Return a new block with the rows where `keep` is True (or, for numbers, with those rows)."""
         return Block(*(column[keep] for column in (*self._columns(), self.row)))
 

@@ -122,6 +122,13 @@ class Defects:
         ours="done",
     )
 
+    raman_images_without_unit: bool = _defect(
+        ROWS,
+        "images of the Raman bands in RAMAN_IMAGES",
+        c="`BUNIT` is empty",
+        ours="the unit of the data",
+    )
+
     # --- sky -----------------------------------------------------------------------------------------------
 
     sky_rows_by_old_numbers: bool = _defect(

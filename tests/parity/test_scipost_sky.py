@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from muse_core.data.slices import rows_by_slice
 from muse_core.framework import run_recipe
-from muse_core.postproc.lsf.images import average_lsf, rows_by_slice
+from muse_core.postproc.lsf.images import average_lsf
 from muse_core.postproc.lsf.load import load_lsf
 from muse_core.postproc.sky.line_fit import FAINT_IN_FIT, line_spectrum
 from muse_core.postproc.sky.line_list import load_sky_lines

@@ -4,11 +4,11 @@ import pytest
 from astropy.io import fits
 from postproc_golden import golden, load_table
 
+from muse_core.data.block import Block
 from muse_core.postproc.autocalibration.factors import (
     EDGES,
     EDGES_LASER,
     SliceSums,
-    apply_autocal,
     fit_autocal,
     load_factors,
     range_edges,
@@ -23,6 +23,12 @@ def make_rows(levels, *, n_column=30, n_row=60, lam=5100.0):
     data = (np.asarray(levels)[sli] + 0.001 * (column - (n_column - 1) / 2)).astype(np.float32)
     origin = ((column + 10) << 24 | 3 << 6 | (sli + 1)).astype(np.int32)
     return np.full(data.size, lam, np.float32), data, origin
+
+
+def apply(model, lam, data, stat, origin):
+    empty = np.zeros(lam.size, np.float32)
+    rows = np.arange(lam.size)
+    model.apply(Block(empty, empty, lam, data, np.zeros(lam.size, np.int32), stat, origin, rows))
 
 
 def fit_rows(lam, data, origin, selected=None):
@@ -49,10 +55,10 @@ def test_slices_are_brought_to_one_level():
     assert (np.delete(model.factors[1], 2, axis=0) == 1.0).all()
     assert (model.factors[[0, 2]] == 1.0).all()
     stat = np.ones_like(data)
-    apply_autocal(lam, data, stat, origin, model)
+    apply(model, lam, data, stat, origin)
     np.testing.assert_allclose(data, 100.0, atol=0.02)  # the slope along the columns stays
     np.testing.assert_allclose(stat, model.factors[1, 2, (origin & 0x3F) - 1] ** 2, rtol=1e-7)
-    assert model.table_cards()[0][1] == "slice-median"
+    assert model.cards()[0][1] == "slice-median"
 
 
 @pytest.mark.unit
@@ -179,13 +185,13 @@ def user_table(edges=EDGES, factor=lambda quad, ifu, sli: 1 + 0.01 * quad):
 def correct_at_edges(model):
     lam = np.append(EDGES, [-5.0, 12000.0]).astype(np.float32)
     data, stat = np.full(lam.size, 100, np.float32), np.full(lam.size, 4, np.float32)
-    apply_autocal(lam, data, stat, np.full(lam.size, 10 << 6 | 5, np.int32), model)
+    apply(model, lam, data, stat, np.full(lam.size, 10 << 6 | 5, np.int32))
     return data, stat
 
 
 @pytest.mark.unit
 def test_user_factors_as_measured_with_the_c_pipeline():
-    data, stat = correct_at_edges(load_factors(*user_table(), compat=True))
+    data, stat = correct_at_edges(load_factors(*user_table(), factors_by_row_number=True))
     np.testing.assert_allclose(data[:20], 101.0 + np.arange(20), rtol=1e-7)
     np.testing.assert_allclose(stat[:20], 4 * (1.01 + 0.01 * np.arange(20)) ** 2, rtol=1e-6)
     assert (data[20:] == 0).all()
@@ -216,7 +222,7 @@ def test_bad_user_tables(caplog):
 def test_columns_of_the_product_can_be_loaded_again():
     lam, data, origin = make_rows(100.0 + np.tile([-1.0, 0.0, 1.0], 16))
     model = fit_rows(lam, data, origin)
-    header = {key: value for key, value, _ in model.cards()}
+    header = {key: value for key, value, _ in model.range_cards()}
     np.testing.assert_array_equal(load_factors(header, model.columns()).factors, model.factors)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from muse_core.data.slices import slice_key
 from muse_core.framework import InputError
 from muse_core.postproc.lsf.gauss_hermite import fill_profiles, profile_terms
 from muse_core.postproc.lsf.images import (
@@ -15,10 +16,10 @@ from muse_core.postproc.lsf.images import (
     average_lsf,
     fold_with_box,
     pad_samples,
-    slice_key,
 )
 from muse_core.postproc.lsf.load import check_lsf_covers, load_lsf
-from muse_core.postproc.lsf.tables import LsfTable, hermite_profile
+from muse_core.postproc.lsf.profile_kernels import hermite_profile
+from muse_core.postproc.lsf.tables import LsfTable
 
 pytestmark = pytest.mark.unit
 X_FIRST, X_STEP, LAM_FIRST, LAM_STEP = -7.0, 0.2, 4650.0, 500.0

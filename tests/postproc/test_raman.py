@@ -4,18 +4,18 @@ import pytest
 from astropy.io import fits
 from postproc_golden import golden, load_table, ulps
 
+from muse_core.data.block import Block
+from muse_core.postproc.exposure.correction import Skipped
 from muse_core.postproc.lsf.images import LsfImage, pad_samples
 from muse_core.postproc.lsf.load import load_lsf
 from muse_core.postproc.raman.model import (
     RamanModel,
     RamanSums,
-    apply_raman,
     fit_raman,
     raman_bands,
     raman_shapes,
 )
 
-AO = {"ESO INS MODE": "WFM-AO-N"}
 SPATIAL = (-2e-5, 3e-5, 1e-4, 2e-3, -4e-3)
 
 
@@ -53,8 +53,13 @@ def make_rows(n=6000, seed=1, strength=(2.0, 5.0), background=(40.0, 70.0), nois
     return x, y, lam, data.astype(np.float32), origin
 
 
+def apply(model, x, y, lam, data, origin):
+    empty = np.zeros(lam.size, np.float32)
+    model.apply(Block(x, y, lam, data, empty.astype(np.int32), empty, origin, np.arange(lam.size)))
+
+
 def fit(rows, bands=None, selected=None):
-    bands = bands or raman_bands(AO, (4700.0, 9300.0), 20.0)
+    bands = bands or raman_bands((4700.0, 9300.0), 20.0)
     sums = RamanSums(bands, shapes())
     for band in bands:
         sums.add(band, *rows, np.ones(rows[0].size, bool) if selected is None else selected)
@@ -63,16 +68,18 @@ def fit(rows, bands=None, selected=None):
 
 @pytest.mark.unit
 def test_bands(caplog):
-    bands = raman_bands(AO, (4700.0, 9300.0), 20.0)
+    bands = raman_bands((4700.0, 9300.0), 20.0)
     assert [(band.name, band.low, band.high) for band in bands] == [
         ("O2", 6474.0, 6494.0),
         ("N2", 6817.0, 6837.0),
     ]
-    assert raman_bands({"ESO INS MODE": "WFM-NOAO-N"}, (4700.0, 9300.0), 20.0) == ()
-    assert [band.name for band in raman_bands(AO, (4700.0, 6474.0), 20.0)] == ["O2"]
+    assert [band.name for band in raman_bands((4700.0, 6474.0), 20.0)] == ["O2"]
     assert "N2 feature not possible" in caplog.text
-    assert raman_bands(AO, (4700.0, 5000.0), 20.0) == ()
-    assert raman_bands(AO, (4700.0, 9300.0), 2.6) == ()
+    outside, narrow = raman_bands((4700.0, 5000.0), 20.0), raman_bands((4700.0, 9300.0), 2.6)
+    assert isinstance(outside, Skipped)
+    assert isinstance(narrow, Skipped)
+    assert "range" in outside.reason
+    assert "2.60" in narrow.reason
 
 
 @pytest.mark.unit
@@ -95,13 +102,13 @@ def test_known_light_is_found_and_removed():
     np.testing.assert_allclose(model.strength, (2.0, 5.0), rtol=1e-5)
     np.testing.assert_allclose(model.background, (40.0, 70.0), rtol=1e-5)
     x, y, lam, data, origin = rows
-    apply_raman(x, y, lam, data, origin, model)
+    apply(model, x, y, lam, data, origin)
     np.testing.assert_allclose(data, np.where(lam < 6600, 40.0, 70.0), atol=1e-3)
 
 
 @pytest.mark.unit
 def test_one_band_is_enough():
-    bands = raman_bands(AO, (4700.0, 6700.0), 20.0)
+    bands = raman_bands((4700.0, 6700.0), 20.0)
     model = fit(make_rows(), bands)
     np.testing.assert_allclose(model.spatial, SPATIAL, rtol=1e-3)
     assert model.strength[0] == pytest.approx(2.0, rel=1e-4)
@@ -143,7 +150,7 @@ def test_joint_solution_is_a_minimum_of_chi_square():
 @pytest.mark.law
 def test_order_and_size_of_blocks_do_not_matter():
     rows = make_rows(noise=5.0)
-    bands = raman_bands(AO, (4700.0, 9300.0), 20.0)
+    bands = raman_bands((4700.0, 9300.0), 20.0)
     whole = fit(rows)
     parts = [RamanSums(bands, shapes()) for _ in range(2)]
     order = np.random.default_rng(3).permutation(rows[0].size)
@@ -157,10 +164,11 @@ def test_order_and_size_of_blocks_do_not_matter():
 
 
 @pytest.mark.unit
-def test_nothing_to_fit(caplog):
-    bands = raman_bands(AO, (4700.0, 9300.0), 20.0)
-    assert fit_raman(RamanSums(bands, shapes())) is None
-    assert "no usable rows" in caplog.text
+def test_nothing_to_fit():
+    bands = raman_bands((4700.0, 9300.0), 20.0)
+    skipped = fit_raman(RamanSums(bands, shapes()))
+    assert isinstance(skipped, Skipped)
+    assert "no usable rows" in skipped.reason
 
 
 @pytest.mark.unit
@@ -197,7 +205,7 @@ def test_subtraction_with_the_coefficients_of_the_c_pipeline():
     table = {name: np.concatenate([part[name] for part in tables]) for name in tables[0]}
     columns = [table[name] for name in ("xpos", "ypos", "lambda", "data", "origin")]
     given = table["data"].copy()
-    apply_raman(*columns[:3], given, columns[4], model)
+    apply(model, *columns[:3], given, columns[4])
     assert ulps(given, peer["data"]).max() <= 1.0  # the header gives the flux with seven digits
     assert np.abs(given - table["data"]).max() > 40.0
 
@@ -207,8 +215,8 @@ def test_subtraction_with_the_coefficients_of_the_c_pipeline():
     inside = (ix >= 0) & (ix < field.shape[1]) & (iy >= 0) & (iy < field.shape[0])
     selected = np.zeros(ix.size, bool)
     selected[inside] = mask[iy[inside], ix[inside]] > 0
-    bands = raman_bands(AO, (float(table["lambda"].min()), float(table["lambda"].max())), 20.0)
+    bands = raman_bands((float(table["lambda"].min()), float(table["lambda"].max())), 20.0)
     sums = RamanSums(bands, prepared)
     sums.add(bands[0], *columns, selected & (table["dq"] == 0))
-    apply_raman(*columns, fit_raman(sums))
+    apply(fit_raman(sums), *columns)
     assert np.abs((table["data"] - peer["data"]) / np.sqrt(peer["stat"])).max() < 0.1

@@ -10,7 +10,6 @@ import pytest
 from astropy.io import fits
 
 from muse_core.framework import run_recipe
-from muse_core.postproc.sky.continuum import ROWS_VARIABLE
 from muse_core.postproc.sky.mean_spectrum import MeanSpectrum
 from muse_core.postproc.sky.sample import fit_sky_sample, half_sample_mode
 from muse_core.simulate.scene import Galaxy, Scene, Star
@@ -165,10 +164,9 @@ def test_no_sky_is_left_in_an_empty_field_with_profile_tables(empty_fields, tmp_
 
 
 @pytest.mark.law
-def test_continuum_from_rows_with_profile_images(empty_fields, tmp_path, monkeypatch):
+def test_continuum_from_rows_with_profile_images(empty_fields, tmp_path):
     default = residual(empty_fields["image"], tmp_path / "default")
-    monkeypatch.setenv(ROWS_VARIABLE, "1")
-    from_rows = residual(empty_fields["image"], tmp_path / "rows")
+    from_rows = residual(empty_fields["image"], tmp_path / "rows", sky_continuum_from_rows=True)
     assert max(from_rows) < 1.0 < 2 * max(from_rows) < max(default)
 
 

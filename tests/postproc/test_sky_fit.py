@@ -7,13 +7,13 @@ from astropy.io import fits
 from postproc_golden import golden, load_columns, load_table
 from scipy.optimize import leastsq
 
+from muse_core.data.slices import rows_by_slice
 from muse_core.framework import RecipeError
-from muse_core.postproc.lsf.images import LsfImage, average_lsf, pad_samples, rows_by_slice
+from muse_core.postproc.lsf.images import LsfImage, average_lsf, pad_samples
 from muse_core.postproc.lsf.load import load_lsf
 from muse_core.postproc.sky.levenberg_marquardt import fit_least_squares
 from muse_core.postproc.sky.line_fit import (
     FAINT_IN_FIT,
-    add_hermite_lines,
     fit_continuum,
     fit_image_lines,
     fit_table_lines,
@@ -21,6 +21,7 @@ from muse_core.postproc.sky.line_fit import (
     image_objective,
     line_spectrum,
 )
+from muse_core.postproc.sky.line_kernels import add_hermite_lines
 from muse_core.postproc.sky.line_list import SkyLines, load_sky_continuum, load_sky_lines
 from muse_core.postproc.sky.spectrum import SkySpectrum
 

@@ -8,7 +8,7 @@ import pytest
 from postproc_golden import golden, load_columns
 
 from muse_core.framework import RecipeError
-from muse_core.postproc.sky.spectrum import Curve, SkySpectrumSum, inside, subtract_curve
+from muse_core.postproc.sky.spectrum import SkyCurve, SkySpectrumSum, inside, subtract_curve
 
 
 def rows(n=6000, seed=2, low=6000.0, high=6040.0):
@@ -152,7 +152,7 @@ def test_exploded_and_missing_values_do_not_spoil_other_bins():
 def test_subtraction_is_linear_interpolation():
     rng = np.random.default_rng(4)
     nodes = np.sort(rng.uniform(6000, 6040, 90))
-    curve = Curve.from_nodes(nodes, rng.normal(100, 30, 90))
+    curve = SkyCurve.from_nodes(nodes, rng.normal(100, 30, 90))
     lam, data, *_ = rows()
     keep = inside(lam, curve.range)
     assert 0 < (~keep).sum() < 600
@@ -164,7 +164,7 @@ def test_subtraction_is_linear_interpolation():
 
 @pytest.mark.unit
 def test_the_ends_of_the_range_belong_to_it():
-    curve = Curve.from_nodes([6000.0, 6001.0, 6002.0], [1.0, 2.0, 4.0])
+    curve = SkyCurve.from_nodes([6000.0, 6001.0, 6002.0], [1.0, 2.0, 4.0])
     lam = np.array([5999.9, 6000.0, 6001.5, 6002.0, 6002.1], np.float32)
     assert inside(lam, curve.range).tolist() == [False, True, True, True, False]
     data = np.zeros(3, np.float32)
@@ -187,5 +187,5 @@ def test_curve_of_a_golden_spectrum():
     lam, data = load_columns(golden("sky2", "out_oh", "SKY_SPECTRUM_0001.fits"), "lambda", "data")
     x = np.random.default_rng(1).uniform(lam[0], lam[-1], 3000).astype(np.float32)
     zero = np.zeros(x.size, np.float32)
-    subtract_curve(x, zero, Curve.from_nodes(lam, data))
+    subtract_curve(x, zero, SkyCurve.from_nodes(lam, data))
     np.testing.assert_allclose(-zero, np.interp(x.astype(float), lam, data), rtol=1e-6)

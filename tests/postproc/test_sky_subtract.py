@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from muse_core.postproc.lsf.images import LsfImage, pad_samples, rows_by_slice, slice_key
+from muse_core.data.slices import rows_by_slice, slice_key
+from muse_core.postproc.lsf.images import LsfImage, pad_samples
 from muse_core.postproc.lsf.tables import LsfTable
 from muse_core.postproc.sky.line_list import SkyLines
 from muse_core.postproc.sky.line_subtraction import line_model, subtract_lines

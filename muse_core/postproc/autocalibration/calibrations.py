@@ -39,11 +39,17 @@ def load(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> AutocalC
     return AutocalCalibrations(factors, white_light.load(frames, p, ctx))
 
 
-def _factors(frame: Frame, ctx: RunContext) -> AutocalModel:
+def _factors(frame: Frame, ctx: RunContext) -> AutocalModel | None:
     names = ("ifu", "sli", "quad", "npts", "corr")
-    columns = dict(zip(names, read_columns(frame, names, sorted_by=None), strict=True))
+    found = read_columns(frame, names, sorted_by=None)
+    columns = {name: column for name, column in zip(names, found, strict=True) if column is not None}
     try:
-        return load_factors(read_header(frame), columns, ctx.log, compat=ctx.compat)  # type: ignore[arg-type]
+        return load_factors(
+            read_header(frame),
+            columns,
+            ctx.log,
+            factors_by_row_number=ctx.defects.factors_by_row_number,
+        )
     except ValueError as error:
         raise InputError(
             frame.path, "keywords ESO DRS MUSE LAMBDA<k> MIN, MAX", expected="adjoining ranges", found=error

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-from muse_core.data.exact_sums import split
 from muse_core.data.header_values import Header, get_float, uses_laser_guide_stars
+from muse_core.data.slices import N_IFU, N_SLICE
 from muse_core.postproc.autocalibration.levels import SliceLevels, correct_slices
+from muse_core.postproc.autocalibration.slice_kernels import add_rows, correct_rows
 
 if TYPE_CHECKING:
     from muse_core.data.block import Block
-    from muse_core.postproc.exposure.correction import Cards
+    from muse_core.postproc.exposure.correction import Card
 
 Floats = npt.NDArray[np.float64]
 
@@ -36,8 +36,7 @@ EDGES_LASER = np.delete(EDGES, 5)
 """The same with lasers: the two ranges next to the sodium notch are one."""
 RAMAN_PEAKS = (np.float32(6483.8), np.float32(6826.5))
 """Raman peaks [Angstrom] that the parameter ``autocal_exclude_raman`` leaves out (measured, 2.8.7)."""
-N_IFU, N_SLICE, N_COLUMN = 24, 48, 128
-COARSE, FINE = 2.0**-8, 2.0**-40
+N_COLUMN = 128
 N_RANGE_TABLE = 20
 """Wavelength ranges of a user table."""
 
@@ -78,9 +77,9 @@ class AutocalModel:
             "corr_orig": self.original.ravel(),
         }
 
-    def range_cards(self) -> Cards:
+    def range_cards(self) -> list[Card]:
         """Return the cards of AUTOCAL_FACTORS with the limits of the ranges."""
-        cards: Cards = []
+        cards: list[Card] = []
         for k in range(self.edges.size - 1):
             cards.append((f"ESO DRS MUSE LAMBDA{k + 1} MIN", float(self.edges[k]), "[Angstrom] lower end"))
             cards.append(
@@ -92,7 +91,7 @@ class AutocalModel:
         """Multiply the data of a block by the factors of their slices and stat by the squares."""
         correct_rows(block.lam, block.data, block.stat, block.origin, self.edges, self.factors, self.outside)
 
-    def cards(self) -> Cards:
+    def cards(self) -> list[Card]:
         """Return the card of an autocalibrated table."""
         return [("ESO DRS MUSE PIXTABLE AUTOCAL", self.source, "")]
 
@@ -162,49 +161,6 @@ class SliceSums:
         return self._rows
 
 
-@njit(cache=True, nogil=True)
-def find_range(edges, lam):
-    """Index of the range with edges[k] <= lam < edges[k + 1], -1 outside."""
-    n = edges.size - 1
-    if not (lam >= edges[0] and lam < edges[n]):
-        return -1
-    k = 0
-    while lam >= edges[k + 1]:
-        k += 1
-    return k
-
-
-@njit(cache=True, nogil=True)
-def add_rows(lam, data, origin, selected, edges, count, coarse, fine, rows):
-    """Add the selected rows to the sums of `SliceSums`, in place.
-
-    Values enter as multiples of 2^-8 and of 2^-40, so that the order of the rows does not matter.
-    """
-    k = 0
-    for i in range(lam.size):
-        if not selected[i]:
-            continue
-        wavelength = float(lam[i])
-        if not (k >= 0 and wavelength >= edges[k] and wavelength < edges[k + 1]):
-            k = find_range(edges, wavelength)
-            if k < 0:
-                k = 0
-                continue
-        word = np.int64(origin[i])
-        ifu, sli = ((word >> 6) & 0x1F) - 1, (word & 0x3F) - 1
-        if ifu < 0 or ifu >= rows.shape[1] or sli < 0 or sli >= rows.shape[2]:
-            continue
-        rows[k, ifu, sli] += 1
-        value = float(data[i])
-        if not np.isfinite(value):
-            continue
-        column = (word >> 24) & 0x7F
-        high, low = split(value, COARSE, FINE)
-        count[k, ifu, sli, column] += 1
-        coarse[k, ifu, sli, column] += high
-        fine[k, ifu, sli, column] += low
-
-
 def fit_autocal(sums: SliceSums, log: logging.Logger = _log) -> AutocalModel:
     """Compute the factors of all slices from the sums over the sky.
 
@@ -260,7 +216,11 @@ def _clean_along_wavelength(factors: Floats) -> Floats:
 
 
 def load_factors(
-    header: Header, columns: dict[str, npt.NDArray], log: logging.Logger = _log, *, factors_by_row_number: bool = False
+    header: Header,
+    columns: dict[str, npt.NDArray],
+    log: logging.Logger = _log,
+    *,
+    factors_by_row_number: bool = False,
 ) -> AutocalModel | None:
     """Use the factors of a table AUTOCAL_FACTORS given by the user.
 
@@ -334,31 +294,3 @@ def _joined_edges(limits: Sequence[tuple[float, float]]) -> Floats:
     if (np.diff(edges) <= 0).any() or not np.array_equal(starts, edges[:-1]):
         raise ValueError("the wavelength ranges of AUTOCAL_FACTORS are not adjoining and increasing")
     return edges
-
-
-@njit(cache=True, nogil=True)
-def correct_rows(lam, data, stat, origin, edges, factors, outside):
-    """Multiply data by factors and stat by their squares, in place.
-
-    Parameters
-    ----------
-    lam, data, stat : float32[n], origin : int32[n]
-    edges : float64[m + 1], factors : float64[m, 24, 48]
-    outside : factor of rows outside of all ranges
-    """
-    k = 0
-    for i in range(lam.size):
-        wavelength = float(lam[i])
-        if not (wavelength >= edges[k] and wavelength < edges[k + 1]):
-            k = find_range(edges, wavelength)
-            if k < 0:
-                k = 0
-                data[i] = data[i] * outside
-                stat[i] = stat[i] * outside * outside
-                continue
-        ifu, sli = ((origin[i] >> 6) & 0x1F) - 1, (origin[i] & 0x3F) - 1
-        if ifu < 0 or ifu >= factors.shape[1] or sli < 0 or sli >= factors.shape[2]:
-            continue
-        factor = factors[k, ifu, sli]
-        data[i] = float(data[i]) * factor
-        stat[i] = float(stat[i]) * factor * factor

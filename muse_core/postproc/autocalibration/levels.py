@@ -106,7 +106,7 @@ class SliceLevels:
             if number > MIN_COLUMNS:
                 levels[ifu, sli] = mean
         total = clipped_total(levels[np.isfinite(levels)])
-        return cls(levels, _half_means(levels, log), total, counts.any(axis=2))
+        return cls(levels, _half_means(levels, log), total, np.asarray(counts.any(axis=2)))
 
 
 def _half_means(levels: Floats, log: logging.Logger) -> Floats:

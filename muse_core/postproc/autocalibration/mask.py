@@ -4,9 +4,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from muse_core.postproc.exposure.correction import Card
 
 OBJECT_SIGMA = 5.0
 """Pixels further from the median than this many median absolute deviations are objects."""
@@ -22,7 +26,7 @@ class AutocalMask:
     low: float
     high: float
 
-    def qc(self) -> list[tuple[str, float, str]]:
+    def qc(self) -> list[Card]:
         """Quality parameters of the product AUTOCAL_MASK."""
         return [
             ("ESO QC SCIPOST LOWLIMIT", self.low, "Low limit in the white light image"),

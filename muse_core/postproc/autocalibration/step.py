@@ -21,7 +21,7 @@ from muse_core.postproc.autocalibration.factors import (
     range_edges,
 )
 from muse_core.postproc.autocalibration.mask import AutocalMask, fit_autocal_mask
-from muse_core.postproc.exposure.correction import Cards, Skipped
+from muse_core.postproc.exposure.correction import Card, Skipped
 from muse_core.postproc.exposure.reduction import PIXTABLE, PendingProduct, without_pixtable_keys
 from muse_core.postproc.white_light.given_mask import Selector, given_mask
 from muse_core.postproc.white_light.image import WhiteImage, make_white_image, pixel_wcs_cards
@@ -41,7 +41,7 @@ def correct(
 ) -> AutocalModel | Skipped | None:
     """Calibrate the slices of one exposure against each other, by the method asked for.
 
-    The white-light image is kept for the sky subtraction and for `flag`; there is none if there was a SKY_MASK.
+    The white-light image is kept for the sky subtraction and for `flag` (none with a SKY_MASK).
     """
     if p.autocalib == "none":
         return None
@@ -79,7 +79,7 @@ class CosmicFlags:
         """Flag the rows of a block."""
         block.dq[self.rows.contains(block.row)] |= COSMIC_RAY
 
-    def cards(self) -> Cards:
+    def cards(self) -> list[Card]:
         """Nothing to tell."""
         return []
 

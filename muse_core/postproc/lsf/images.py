@@ -14,30 +14,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-N_IFU = 24
-N_SLICE = 48
-
-
-def slice_key(ifu: int, slice_number: int) -> int:
-    """Return the index of a slice in tables over all slices (0 .. 1151)."""
-    return (ifu - 1) * N_SLICE + slice_number - 1
-
-
-@njit(cache=True, nogil=True, inline="always")
-def slice_key_of(origin):
-    """Return the index of the slice of a row (see `slice_key`), -1 if the origin is not valid."""
-    ifu = (origin >> 6) & 0x1F
-    number = origin & 0x3F
-    if 1 <= ifu <= N_IFU and 1 <= number <= N_SLICE:
-        return (ifu - 1) * N_SLICE + number - 1
-    return -1
-
-
-def rows_by_slice(rows_by_number: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return the rows of each slice, int64[1152], from those by the last 11 bits of `origin`, int64[2048]."""
-    return rows_by_number.reshape(32, 64)[1 : N_IFU + 1, 1 : N_SLICE + 1].ravel()
+from muse_core.data.slices import N_IFU, N_SLICE
+from muse_core.postproc.lsf.profile_kernels import place_line, sample
 
 
 @dataclass(frozen=True)
@@ -98,52 +77,6 @@ class LsfImage:
 def pad_samples(cube: npt.NDArray) -> npt.NDArray:
     """Add the zero sample on each side of the offset axis."""
     return np.ascontiguousarray(np.pad(cube, [(0, 0)] * (cube.ndim - 1) + [(1, 1)]))
-
-
-@njit(cache=True, nogil=True)
-def place_line(total, moment, x_first, x_step, lam_first, lam_step, lam_line):  # noqa: ARG001
-    """Return (row, weight of the next row, factor to unit integral, first moment) of a line in one slice.
-
-    Parameters
-    ----------
-    total, moment : float64[n_lambda]
-    """
-    n = total.size
-    place = min(max((lam_line - lam_first) / lam_step, 0.0), n - 1.0)
-    k = min(int(place), max(n - 2, 0))
-    f = place - k
-    k1 = min(k + 1, n - 1)
-    s = (1.0 - f) * total[k] + f * total[k1]
-    if s == 0.0 or math.isnan(s):
-        return k, f, 0.0, 0.0
-    m = (1.0 - f) * moment[k] + f * moment[k1]
-    return k, f, 1.0 / (s * x_step), m / s
-
-
-@njit(cache=True, nogil=True)
-def place_lines(total, moment, x_first, x_step, lam_first, lam_step, lam, first_row, weight, scale, shift):
-    """Fill the place, factor and centre of every line in every image (see `place_line`)."""
-    for i in range(total.shape[0]):
-        for j in range(lam.size):
-            k, f, c, m = place_line(total[i], moment[i], x_first, x_step, lam_first, lam_step, lam[j])
-            first_row[j] = k
-            weight[j] = f
-            scale[i, j] = c
-            shift[i, j] = m
-
-
-@njit(cache=True, nogil=True, inline="always")
-def sample(image, k, f, x, x_first, x_step):
-    """Return the (not normalised) value of the row ``k + f`` of a padded image at offset ``x``."""
-    u = (x - x_first) / x_step + 1.0
-    if u <= 0.0 or u >= image.shape[1] - 1:
-        return 0.0
-    i = int(u)
-    t = u - i
-    k1 = min(k + 1, image.shape[0] - 1)
-    low = (1.0 - t) * image[k, i] + t * image[k, i + 1]
-    high = (1.0 - t) * image[k1, i] + t * image[k1, i + 1]
-    return (1.0 - f) * low + f * high
 
 
 def average_image(lsf: LsfImage, rows_of_slice: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

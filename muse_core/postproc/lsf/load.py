@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from muse_core.data.slices import N_IFU, N_SLICE, slice_key
 from muse_core.framework import InputError
-from muse_core.postproc.lsf.images import N_IFU, N_SLICE, LsfImage, pad_samples, slice_key
+from muse_core.postproc.lsf.images import LsfImage, pad_samples
 from muse_core.postproc.lsf.tables import LsfTable
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def _cube(path: Path, hdu: fits.ImageHDU) -> tuple[npt.NDArray[np.float32], dict
 def _image_flavour(cubes: dict[int, tuple[Path, npt.NDArray, dict[str, float]]]) -> LsfImage:
     first_path, first_cube, wcs = cubes[min(cubes)]
     row = np.full(N_IFU * N_SLICE, -1, dtype=np.int32)
-    parts = []
+    parts: list[npt.NDArray[np.float32]] = []
     for ifu in sorted(cubes):
         path, cube, own = cubes[ifu]
         same_grid = all(abs(own[key] - wcs[key]) <= 1e-9 * max(1.0, abs(wcs[key])) for key in wcs)

@@ -18,15 +18,14 @@ width::
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-from muse_core.postproc.lsf.gauss_hermite import INV_SQRT_2PI, NORM_3, NORM_4, NORM_5, NORM_6, profile_terms
-from muse_core.postproc.lsf.images import N_IFU, N_SLICE
+from muse_core.data.slices import N_IFU, N_SLICE
+from muse_core.postproc.lsf.gauss_hermite import profile_terms
+from muse_core.postproc.lsf.profile_kernels import hermite_profile
 
 LAM_REFERENCE = 7000.0
 TABLE_REACH = 7.0  # Angstrom
@@ -77,7 +76,7 @@ class LsfTable:
         return out
 
     def terms(self, lam: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Return what `gauss_hermite.fill_profiles` takes at line wavelengths, float64[n_slice, n_line, 9]."""
+        """Return what `fill_profiles` takes at line wavelengths, float64[n_slice, n_line, 9]."""
         return profile_terms(self.parameters(lam))
 
     def profile(self, key: int, lam_line: float, x: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -87,31 +86,3 @@ class LsfTable:
             return np.zeros(x.size)
         parameters = self.parameters([lam_line])[self.row[key], 0]
         return np.array([hermite_profile(offset, *parameters) for offset in x])
-
-
-@njit(cache=True, nogil=True, inline="always")
-def double_integral(t, sigma, h3, h4, h5, h6):
-    """Return F(t), see the head of the module."""
-    u = t / sigma
-    e = math.exp(-0.5 * u * u)
-    u2 = u * u
-    hermite = (
-        h3 * NORM_3 * 2.0 * u
-        + h4 * NORM_4 * (4.0 * u2 - 2.0)
-        + h5 * NORM_5 * (8.0 * u2 - 12.0) * u
-        + h6 * NORM_6 * ((16.0 * u2 - 48.0) * u2 + 12.0)
-    )
-    return sigma * (0.5 * u * math.erf(u * math.sqrt(0.5)) + (e + hermite * e * e) * INV_SQRT_2PI)
-
-
-@njit(cache=True, nogil=True)
-def hermite_profile(x, half_slit, half_bin, sigma, h3, h4, h5, h6):
-    """Return the profile at an offset from the line, per Angstrom."""
-    s, b = half_slit, half_bin
-    value = double_integral(x + s + b, sigma, h3, h4, h5, h6) - double_integral(
-        x + s - b, sigma, h3, h4, h5, h6
-    )
-    value -= double_integral(x - s + b, sigma, h3, h4, h5, h6) - double_integral(
-        x - s - b, sigma, h3, h4, h5, h6
-    )
-    return value / (4.0 * s * b)

@@ -44,8 +44,6 @@ def load(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> RamanCal
 
 
 def _lines(frame: Frame) -> Lines:
-    lam, flux, group, dq = read_columns(
-        frame, ("lambda", "flux", "group", "dq"), extname="LINES", sorted_by=None
-    )
-    assert lam is not None and flux is not None and group is not None and dq is not None  # noqa: S101, PT018
+    columns = read_columns(frame, ("lambda", "flux", "group", "dq"), extname="LINES", sorted_by=None)
+    lam, flux, group, dq = (np.asarray(column, dtype=np.float64) for column in columns)
     return lam, flux, np.rint(group).astype(np.int64), np.rint(dq).astype(np.int64)

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from muse_core.postproc.exposure.correction import Cards, Skipped
-from muse_core.postproc.lsf.images import LsfImage, place_lines
+from muse_core.postproc.exposure.correction import Card, Skipped
+from muse_core.postproc.lsf.images import LsfImage
+from muse_core.postproc.lsf.profile_kernels import place_lines
 from muse_core.postproc.lsf.tables import LsfTable
-from muse_core.postproc.raman.kernels import (
+from muse_core.postproc.raman.band_kernels import (
     N_TERM,
     POSITION_SCALE,
     image_shape_rows,
@@ -255,7 +256,7 @@ class RamanModel:
         strength = np.array(self.strength) @ shape
         polynomial_rows(block.xpos, block.ypos, block.data, rows, strength, np.array(self.spatial))
 
-    def cards(self) -> Cards:
+    def cards(self) -> list[Card]:
         """Nothing that the C recipe would write into a table."""
         return []
 
@@ -263,7 +264,7 @@ class RamanModel:
         """Total flux of a group as in the quality parameters."""
         return float(np.float32(self.strength[group] * self.shapes.total_flux(group) * 1e-20))
 
-    def qc(self) -> list[tuple[str, float, str]]:
+    def qc(self) -> list[Card]:
         """Quality parameters of the product RAMAN_IMAGES."""
         prefix = "ESO QC SCIPOST RAMAN"
         comments = (
@@ -274,7 +275,7 @@ class RamanModel:
             "2D Polynomial y",
         )
         names = ("XX", "XY", "YY", "X", "Y")
-        entries = [
+        entries: list[Card] = [
             (f"{prefix} SPATIAL {name}", value, comment)
             for name, value, comment in zip(names, self.spatial, comments, strict=True)
         ]
@@ -310,11 +311,16 @@ def fit_raman(sums: RamanSums, log: logging.Logger = _log) -> RamanModel | Skipp
     if not solutions:
         return Skipped("raman", "the fit failed: no usable rows in the bands", wanted=True)
     spatial, strength, background = _join_bands(solutions, log)
+
+    def of_band(g: int) -> float:
+        return strength[g] / sums.shapes.total_flux(g) if g in solutions else 0.0
+
     scale = POSITION_SCALE
+    xx, xy, yy, x, y = spatial / np.array([scale * scale, scale * scale, scale * scale, scale, scale])
     model = RamanModel(
-        tuple(spatial / np.array([scale * scale, scale * scale, scale * scale, scale, scale])),
-        tuple(strength[g] / sums.shapes.total_flux(g) if g in solutions else 0.0 for g in range(len(NAMES))),
-        tuple(background),
+        (xx, xy, yy, x, y),
+        (of_band(0), of_band(1)),
+        (float(background[0]), float(background[1])),
         sums.shapes,
     )
     log.info("Raman light over the field: %.6g x^2 %+.6g xy %+.6g y^2 %+.6g x %+.6g y +1", *model.spatial)

@@ -44,7 +44,7 @@ def correct(
         return None
     chain, product = exposure.chain, exposure.product
     if not uses_laser_guide_stars(product.header):
-        return Skipped("raman", "no lasers, so no Raman light", wanted=True)
+        return Skipped("raman", "RAMAN_LINES has no effect without lasers", wanted=True)
     bands = raman_bands(chain.limits().lam, p.raman_width, ctx.log)
     if isinstance(bands, Skipped):
         return bands

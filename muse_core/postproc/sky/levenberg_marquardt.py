@@ -155,7 +155,7 @@ def _factorise(jacobian: npt.NDArray, r: Vector) -> tuple[npt.NDArray, npt.NDArr
 
 
 @njit(cache=True, nogil=True)
-def sum_of_squares(values):
+def sum_of_squares(values: Vector) -> float:
     """Return the sum of squares of float64[n], always added in the same order.
 
     A threaded BLAS adds in an order that depends on the number of threads, and rounding decides where a fit
@@ -168,7 +168,7 @@ def sum_of_squares(values):
 
 
 @njit(cache=True, nogil=True)
-def reduce_to_triangle(a):
+def reduce_to_triangle(a: Vector) -> None:
     """Reduce float64[m, n] (column-major) to upper triangular form by Householder reflections, in place.
 
     What is below the diagonal afterwards is of no use.

@@ -15,13 +15,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from muse_core.data.kernels import last_not_above
 from muse_core.framework import RecipeError
-from muse_core.postproc.lsf.images import LsfImage, place_line, sample
-from muse_core.postproc.lsf.tables import hermite_profile
+from muse_core.postproc.lsf.images import LsfImage
 from muse_core.postproc.sky.levenberg_marquardt import FitResult, fit_least_squares
+from muse_core.postproc.sky.line_kernels import add_hermite_lines, add_image_lines, difference_residuals
 from muse_core.postproc.sky.line_list import SkyLines
 from muse_core.postproc.sky.spectrum import SkySpectrum
 
@@ -108,57 +107,6 @@ def line_spectrum(lam: Vector, lines_lam: Vector, flux: Vector, lsf: LsfImage, f
     return out
 
 
-@njit(cache=True, nogil=True)
-def add_image_lines(
-    lam, line_lam, flux, image, total, moment, x_first, x_step, lam_first, lam_step, faint, out
-):
-    """Add lines to the bins of a spectrum.
-
-    Parameters
-    ----------
-    lam, out : float64[n_bin]   out is updated
-    line_lam, flux : float64[n_line]
-    image : float64[n_lambda, n_offset + 2]; total, moment : float64[n_lambda]
-    """
-    x_last = x_first + (image.shape[1] - 3) * x_step
-    limit = 0.0
-    for i in range(flux.size):
-        limit = max(limit, flux[i])
-    limit *= faint
-    for i in range(flux.size):
-        if flux[i] < limit:
-            continue
-        k, f, scale, shift = place_line(total, moment, x_first, x_step, lam_first, lam_step, line_lam[i])
-        low = last_not_above(lam, line_lam[i] + x_first, 0, lam.size)
-        high = last_not_above(lam, line_lam[i] + x_last, 0, lam.size)
-        for j in range(low, high + 1):
-            out[j] += flux[i] * scale * sample(image, k, f, lam[j] - line_lam[i] + shift, x_first, x_step)
-
-
-@njit(cache=True, nogil=True)
-def add_hermite_lines(lam, line_lam, flux, parameters, reach, faint, out):
-    """Add lines with Gauss-Hermite profiles.
-
-    Parameters
-    ----------
-    parameters : float64[n_line, 7]   see `lsf_table.hermite_profile`
-    """
-    limit = 0.0
-    for i in range(flux.size):
-        limit = max(limit, flux[i])
-    limit *= faint
-    for i in range(flux.size):
-        if flux[i] < limit:
-            continue
-        p = parameters[i]
-        low = last_not_above(lam, line_lam[i] - reach, 0, lam.size)
-        high = last_not_above(lam, line_lam[i] + reach, 0, lam.size)
-        for j in range(low, high + 1):
-            out[j] += flux[i] * hermite_profile(
-                lam[j] - line_lam[i], p[0], p[1], p[2], p[3], p[4], p[5], p[6]
-            )
-
-
 # ------------------------------------------------------------ the two fits
 def start_factors(
     spectrum: SkySpectrum, lines: SkyLines, model: Vector, half_width: float, *, background: bool
@@ -209,15 +157,6 @@ def image_objective(spectrum: SkySpectrum, lines: SkyLines, lsf: LsfImage) -> Ca
 def neighbour_differences(spectrum: SkySpectrum) -> tuple[Vector, Vector]:
     """Return the differences between neighbouring bins, and their standard deviations."""
     return np.diff(spectrum.data), np.sqrt(spectrum.stat[1:] + spectrum.stat[:-1])
-
-
-@njit(cache=True, nogil=True)
-def difference_residuals(model, seen, sigma):
-    """Return ``(model[k + 1] - model[k] - seen[k]) / sigma[k]``; float64[n_bin], twice float64[n_bin - 1]."""
-    out = np.empty(seen.size)
-    for k in range(seen.size):
-        out[k] = ((model[k + 1] - model[k]) - seen[k]) / sigma[k]
-    return out
 
 
 def fit_image_lines(

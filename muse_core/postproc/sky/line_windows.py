@@ -18,13 +18,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from muse_core.data.per_thread import PerThread
-from muse_core.postproc.lsf.images import N_IFU, N_SLICE, slice_key_of
-
-N_KEY = N_IFU * N_SLICE
-CELL = 0.5  # Angstrom; look-up cells of the sorted line list
+from muse_core.data.slices import N_KEY
+from muse_core.postproc.sky.line_kernels import CELL, collect_bounds
 
 
 @dataclass(frozen=True)
@@ -49,22 +46,6 @@ class LineIndex:
         n = int((float(value[-1]) - start) / CELL) + 2 if value.size else 1
         first = np.searchsorted(value, start + np.arange(n) * CELL, side="left")
         return cls(value, first.astype(np.int32), start)
-
-
-@njit(cache=True, nogil=True, inline="always")
-def index_at_or_above(x, value, first, start):
-    """Return the index of the first value >= x (the number of values if there is none)."""
-    cell = int((x - start) * (1.0 / CELL))
-    if x <= start:
-        cell = 0
-    if cell >= first.size:
-        cell = first.size - 1
-    j = first[cell]
-    while j < value.size and value[j] < x:
-        j += 1
-    while j > 0 and value[j - 1] >= x:
-        j -= 1
-    return j
 
 
 class _Bounds:
@@ -151,38 +132,3 @@ class LineWindows:
         bound = np.where(below_slice, seen.lowest[:, :1], bound)
         hit = np.where(below_slice, seen.lowest[:, 1:].astype(np.float64) <= upper, next_row <= upper)
         return np.where(hit, bound, np.float32(np.inf)), np.where(below_slice, -1, place)
-
-
-@njit(cache=True, nogil=True)
-def collect_bounds(lam, origin, row, limit, first, start, high, low, place, lowest, rows):
-    """Update what is known about the rows between the lower limits of the lines.
-
-    Parameters
-    ----------
-    lam : float32[n], origin : int32[n], row : int64[n]
-    limit : float64[n_line], increasing
-    high, low : float32[1152, n_line + 1]   largest and smallest wavelength in each interval between two
-        limits
-    place : int64[1152, n_line + 1]   the last row with the largest wavelength
-    lowest : float32[1152, 2]   wavelengths of the two lowest rows
-    rows : int64[1152]
-    """
-    for i in range(lam.size):
-        key = slice_key_of(origin[i])
-        if key < 0:
-            continue
-        x = lam[i]
-        rows[key] += 1
-        if x < lowest[key, 0]:
-            lowest[key, 1] = lowest[key, 0]
-            lowest[key, 0] = x
-        elif x < lowest[key, 1]:
-            lowest[key, 1] = x
-        j = index_at_or_above(np.float64(x), limit, first, start)
-        if x > high[key, j]:
-            high[key, j] = x
-            place[key, j] = row[i]
-        elif x == high[key, j]:
-            place[key, j] = max(place[key, j], row[i])
-        if x < low[key, j]:
-            low[key, j] = x

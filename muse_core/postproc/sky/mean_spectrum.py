@@ -8,15 +8,13 @@ on the order of the rows, on blocks or threads.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-from muse_core.data.exact_sums import split
 from muse_core.data.per_thread import PerThread
-
-COARSE, FINE = 2.0**-8, 2.0**-40
+from muse_core.postproc.sky.mean_kernels import add_to_means
 
 
 class MeanSpectrum:
@@ -58,43 +56,13 @@ class MeanSpectrum:
             total = np.append(data - upper, 0.0) + np.append(0.0, upper)
         weights = np.append(count - weight, 0.0) + np.append(0.0, weight)
         filled = np.flatnonzero(weights > 0)
-        return self._lam_min + filled * self._step, total[filled] / weights[filled]
+        return np.asarray(self._lam_min + filled * self._step, np.float64), total[filled] / weights[filled]
 
 
-def _empty_sums(n: int) -> tuple[npt.NDArray, npt.NDArray, npt.NDArray]:
+def _empty_sums(n: int) -> tuple[npt.NDArray[Any], ...]:
     return np.zeros((n, 3)), np.zeros((n, 3)), np.zeros(n, np.int64)
 
 
-def _add_sums(total: tuple[npt.NDArray, ...], other: tuple[npt.NDArray, ...]) -> None:
+def _add_sums(total: tuple[npt.NDArray[Any], ...], other: tuple[npt.NDArray[Any], ...]) -> None:
     for mine, new in zip(total, other):
         mine += new
-
-
-@njit(cache=True, nogil=True)
-def add_to_means(lam, data, selected, lam_min, step, coarse, fine, count):
-    """Add rows to the intervals between two bins.
-
-    Parameters
-    ----------
-    lam, data : float32[n], selected : bool[n]
-    coarse, fine : float64[n_interval, 3]   sums of data, t * data, t (t: place in the interval, 0 to 1), as
-        multiples of 2**-8 and of 2**-40; updated, as is
-    count : int64[n_interval]
-    """
-    for i in range(lam.size):
-        if not selected[i]:
-            continue
-        place = (np.float64(lam[i]) - lam_min) / step
-        j = min(max(int(place), 0), count.size - 1)
-        t = place - j
-        d = np.float64(data[i])
-        count[j] += 1
-        high, low = split(d, COARSE, FINE)
-        coarse[j, 0] += high
-        fine[j, 0] += low
-        high, low = split(t * d, COARSE, FINE)
-        coarse[j, 1] += high
-        fine[j, 1] += low
-        high, low = split(t, COARSE, FINE)
-        coarse[j, 2] += high
-        fine[j, 2] += low

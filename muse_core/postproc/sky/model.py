@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The sky of one exposure as a correction: a spectrum that all slices share, and lines with their profiles."""
+"""The sky of one exposure: a spectrum that all slices share, and lines with the profile of each slice."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from muse_core.postproc.sky.spectrum import SkyCurve, subtract_curve
 
 if TYPE_CHECKING:
     from muse_core.data.block import Block
-    from muse_core.postproc.exposure.correction import Cards
+    from muse_core.postproc.exposure.correction import Card
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class SkyModel:
         if self.lines is not None:
             subtract_lines(block.lam, block.data, block.origin, block.row, self.lines)
 
-    def cards(self) -> Cards:
+    def cards(self) -> list[Card]:
         """Return the card of a sky-subtracted table, which the C recipe writes with LSF tables only."""
         if self.lines is None or not isinstance(self.lines.lsf, LsfTable):
             return []

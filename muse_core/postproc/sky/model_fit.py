@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from muse_core.data.slices import rows_by_slice
 from muse_core.framework import InputError, RecipeError
 from muse_core.postproc.flatfield.spectrum import cut_table
-from muse_core.postproc.lsf.images import LsfImage, average_lsf, rows_by_slice
+from muse_core.postproc.lsf.images import LsfImage, average_lsf
 from muse_core.postproc.lsf.load import check_lsf_covers
 from muse_core.postproc.sky.continuum import fit_rows_continuum, fit_sorted_rows_continuum
 from muse_core.postproc.sky.line_fit import RESTARTS, fit_continuum, fit_image_lines, fit_table_lines
@@ -73,9 +74,7 @@ def fit_sky(
     return FittedSky(fitted, continuum)
 
 
-def _fit_lines(
-    spectrum: SkySpectrum, lines: SkyLines, average: LsfImage | None, ctx: RunContext
-) -> SkyLines:
+def _fit_lines(spectrum: SkySpectrum, lines: SkyLines, average: LsfImage | None, ctx: RunContext) -> SkyLines:
     """Fit the lines with the averaged profile, or with a profile that is fitted along."""
     if not len(lines):
         return lines
@@ -128,9 +127,7 @@ def cut_to_curve(exposure: Reduction, curve: SkyCurve) -> None:
     chain.narrow(*curve.range)
 
 
-def cut_to_continuum(
-    exposure: Reduction, continuum: tuple[Vector, Vector], log: logging.Logger
-) -> SkyCurve:
+def cut_to_continuum(exposure: Reduction, continuum: tuple[Vector, Vector], log: logging.Logger) -> SkyCurve:
     """Return a continuum as a curve, after the rows outside of it were removed."""
     lam = continuum[0]
     low, high = exposure.chain.files.lambda_limits()

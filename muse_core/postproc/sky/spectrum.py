@@ -29,12 +29,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from muse_core.data.exact_sums import LIMB_UNITS, N_LIMBS
 from muse_core.data.per_thread import PerThread
 from muse_core.framework import RecipeError
 from muse_core.postproc.sky import spectrum_kernels as kernels
+from muse_core.postproc.sky.mean_kernels import subtract_linear
 
 N_TOP = 12
 DEFAULT_SAMPLING = 0.3125
@@ -74,7 +74,7 @@ class SkyCurve:
 
     def __call__(self, lam: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Evaluate the curve (constant outside its range)."""
-        return np.interp(lam, self.lam, self.value)
+        return np.interp(np.asarray(lam, dtype=np.float64), self.lam, self.value)
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class _Sums:
         self.floats += other.floats
         self.count += other.count
         self.n_left_out += other.n_left_out
-        kernels.merge_tops(self.top_n, self.top_low, *self.top, other.top_n, *other.top)
+        kernels.merge_tops(self.top_n, self.top_low, *self.top, other.top_n, *other.top)  # type: ignore[call-arg]
 
 
 class SkySpectrumSum:
@@ -257,31 +257,3 @@ def inside(lam: npt.NDArray[np.float32], limits: tuple[float, float]) -> npt.NDA
 def subtract_curve(lam: npt.NDArray[np.float32], data: npt.NDArray[np.float32], curve: SkyCurve) -> None:
     """Subtract a curve from ``data`` in place; ``stat`` stays as it is."""
     subtract_linear(lam, data, curve.lam, curve.value, curve.first, curve.cells_per_angstrom)
-
-
-@njit(cache=True, nogil=True)
-def subtract_linear(lam, data, node_lam, node_value, first, cells_per_angstrom):
-    """Subtract a linearly interpolated function from ``data``.
-
-    Parameters
-    ----------
-    lam, data : float32[n]   data is updated in place
-    node_lam, node_value : float64[m], increasing
-    first : int32[n_cell + 1]   node index at the start of each cell of equal width
-    """
-    n_node = node_lam.size
-    n_cell = first.size
-    if n_node == 1:
-        for i in range(lam.size):
-            data[i] = np.float32(data[i] - node_value[0])
-        return
-    for i in range(lam.size):
-        x = np.float64(lam[i])
-        cell = min(max(int((x - node_lam[0]) * cells_per_angstrom), 0), n_cell - 1)
-        j = max(first[cell] - 1, 0)
-        while j < n_node - 2 and node_lam[j + 1] <= x:
-            j += 1
-        t = (x - node_lam[j]) / (node_lam[j + 1] - node_lam[j])
-        t = min(max(t, 0.0), 1.0)
-        value = node_value[j] + t * (node_value[j + 1] - node_value[j])
-        data[i] = np.float32(np.float64(data[i]) - value)

@@ -100,12 +100,8 @@ def _keep_region(exposure: Reduction, region: SkyRegion) -> None:
 def _keep_model(exposure: Reduction, fitted: FittedSky, calibrations: SkyCalibrations) -> None:
     """Leave SKY_LINES and SKY_CONTINUUM to be written; a given continuum is not written again."""
     product = exposure.product
-    product.pending.append(
-        PendingProduct("SKY_LINES", *sky_products.sky_lines(fitted.lines), with_wcs=True)
-    )
+    product.pending.append(PendingProduct("SKY_LINES", *sky_products.sky_lines(fitted.lines), with_wcs=True))
     if calibrations.continuum is None:
-        unit = (
-            sky_products.CONTINUUM_UNIT if isinstance(calibrations.lsf, LsfImage) else product.data_unit
-        )
+        unit = sky_products.CONTINUUM_UNIT if isinstance(calibrations.lsf, LsfImage) else product.data_unit
         continuum = sky_products.sky_continuum(*fitted.continuum, unit)
         product.pending.append(PendingProduct("SKY_CONTINUUM", *continuum, with_wcs=True))

@@ -7,8 +7,8 @@ import numpy as np
 from numba import njit
 
 from muse_core.data.exact_sums import split
-from muse_core.postproc.lsf.images import sample, slice_key_of
-from muse_core.postproc.lsf.tables import hermite_profile
+from muse_core.data.slices import slice_key_of
+from muse_core.postproc.lsf.profile_kernels import hermite_profile, sample
 
 N_TERM = 7
 """Terms of the model of a band: M * (x^2, xy, y^2, x, y, 1) and a constant."""
@@ -30,7 +30,7 @@ def image_shape_rows(
     line_lam, line_flux : float64[m], line_group : int64[m]   lines by wavelength
     row : int32[1152], samples : float[n_image, n_lambda, n_offset + 2]   see `lsf.LsfImage`
     x_first, x_step : grid of the offsets; reach : largest offset with a profile
-    first_row : int32[m], weight : float64[m]   see `lsf.images.place_lines`
+    first_row : int32[m], weight : float64[m]   see `place_lines`
     scale, shift : float64[n_image, m]
     out : float64[2, n]   updated
     """
