@@ -12,7 +12,7 @@ import subprocess
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import compress
 from pathlib import Path
 
@@ -139,11 +139,15 @@ def _with_continuation(value: str, header: bytes, n: int) -> str:
 
 @dataclass(frozen=True)
 class PrimaryHeader:
-    """Wanted values of a primary header, its length in bytes and the SHA-1 of its text."""
+    """Wanted values of a primary header, and its text up to END."""
 
     values: dict[str, Value]
-    length: int
-    sha1: str
+    text: bytes = field(repr=False)
+
+    @property
+    def sha1(self) -> str:
+        """SHA-1 of the text: the identity of files that have no better one."""
+        return hashlib.sha1(self.text, usedforsecurity=False).hexdigest()
 
 
 def read_primary(path: str | Path, wanted: Wanted) -> PrimaryHeader:
@@ -164,7 +168,7 @@ def read_primary(path: str | Path, wanted: Wanted) -> PrimaryHeader:
             raw = _until_end(_plain_chunks(text))
     except (OSError, zlib.error) as error:
         raise HeaderError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    return PrimaryHeader(wanted.parse(raw), len(raw), hashlib.sha1(raw, usedforsecurity=False).hexdigest())
+    return PrimaryHeader(wanted.parse(raw), raw)
 
 
 def _plain_chunks(path: str) -> Iterator[bytes]:

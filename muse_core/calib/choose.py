@@ -116,6 +116,9 @@ def judge(
         if barrier.get("hard"):
             return refuse("barrier", f"other side of {date_of(barrier['mjd'])[:10]} (detectors changed)")
         notes.append(f"other side of {date_of(barrier['mjd'])[:10]} (detectors warmed up)")
+    for key in association.prefer:
+        if wrong := _mismatch(candidate, target, key, association, []):
+            notes.append(wrong)
     level = _time_level(candidate, target, association)
     if level is None:
         if worst is not None and _days(candidate, target) <= float(association.fallback.get("days", 0)):
@@ -333,6 +336,10 @@ class _Ranker:
         keyed = [(self.key(judged), judged) for judged in good]
         first = min(key for key, _ in keyed)
         equals = [judged for key, judged in keyed if key == first]
+        if "temp" in self.association.rank:
+            smallest = min(self._change(judged.candidate) for judged in equals)
+            tie = smallest + self.association.temp_tie + 1e-6
+            equals = [judged for judged in equals if self._change(judged.candidate) <= tie]
         nearest = min(self._distance(judged.candidate) for judged in equals)
         close = [j for j in equals if self._distance(j.candidate) <= nearest + self._tie]
         return min(close, key=self._last)
@@ -356,10 +363,13 @@ class _Ranker:
             0 if self._pairs(candidate) else 1, judged.level, bool(missing), "good" not in verdicts, not vote,
             prefer, static, bool(candidate.step), other,
         ]  # fmt: skip
-        if "temp" in self.association.rank and candidate.temp is not None and self.target.temp is not None:
-            step = self.association.temp_tie or 1e-9
-            rank.append(round(abs(candidate.temp - self.target.temp) / step))
         return tuple(rank)
+
+    def _change(self, candidate: Candidate) -> float:
+        """Difference of temperature to the target [degC], 0 where one is unknown."""
+        if candidate.temp is None or self.target.temp is None:
+            return 0.0
+        return abs(candidate.temp - self.target.temp)
 
     def _distance(self, candidate: Candidate) -> float:
         near = self.chosen.get(self.association.near) if self.association.near else None
@@ -419,6 +429,7 @@ class _Ranker:
         taken = best.candidate
         lines = []
         first = self.key(best)
+        good = sorted(good, key=self._last)
         rivals = [
             j for j in good
             if j is not best and self.key(j) == first

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from muse_core.calib.candidates import Candidate, Library, Target, channels, ifu_list, target_of
+from muse_core.calib.candidates import ALL_IFUS, Candidate, Library, Target, channels, ifu_list, target_of
 from muse_core.calib.choose import Message, Options
 from muse_core.calib.classify import Row
 from muse_core.calib.compose import SetOfFrames, compose, groups_of
@@ -57,10 +57,26 @@ class Step:
         return "muserun" if self.recipe.name in OURS else "esorex"
 
     @property
-    def command(self) -> str:
-        """Command, to be run in the folder of the step."""
-        words = [self.runner, self.recipe.name, *self.options, f"../{self.name}.sof"]
-        return " ".join(words)
+    def commands(self) -> list[str]:
+        """Commands, to be run in the folder of the step.
+
+        The C recipes take all 24 IFUs for granted and fail for those that are not there; data with fewer are
+        treated IFU by IFU.
+        """
+        ends = [*self.options, f"../{self.name}.sof"]
+        mask = self.targets[0].ifus
+        if not self.by_ifu:
+            runs = [[]]
+        elif mask == ALL_IFUS:
+            runs = [["--nifu=-1"]]
+        else:
+            runs = [[f"--nifu={n}"] for n in ifu_list(mask)]
+        return [" ".join([self.runner, self.recipe.name, *run, *ends]) for run in runs]
+
+    @property
+    def by_ifu(self) -> bool:
+        """Whether the recipe treats one IFU at a time."""
+        return self.recipe.per_ifu or self.recipe.name == "muse_scibasic"
 
 
 class Planner:
@@ -102,7 +118,10 @@ class Planner:
 
         path = target.files[0]
         name = path.rpartition("/")[2]
-        return any(path == p or fnmatchcase(name, p) for p in self.options.exclude)
+        return any(
+            path == p or fnmatchcase(name, p) or path.startswith(p.rstrip("/") + "/")
+            for p in self.options.exclude
+        )
 
     def _offer_masters(self) -> None:
         """Offer what every raw set could become."""
@@ -156,14 +175,12 @@ class Planner:
                 products[tag] = [f"{tag}-{n:02d}.fits" for n in ifu_list(first.ifus)]
             else:
                 products[tag] = [f"{tag}_0001.fits" if tag in recipe.series else f"{tag}.fits"]
-        options = ["--nifu=-1"] if recipe.per_ifu or recipe.name == "muse_scibasic" else []
         return Step(
             key,
             recipe,
             group,
             products,
             (self.order[recipe.name], first.mjd or 0.0, first.name),
-            options=options,
         )
 
     def need(self, step: Step) -> Step:
@@ -280,6 +297,8 @@ def plan_night(
     RecipeError
         where the tree has nothing to plan for
     """
+    # what an earlier run of the plan made does not change the plan
+    options = replace(options, exclude=(*options.exclude, folder))
     planner = Planner(library, rules, options, data)
     wanted = set(nights)
     exposures = [t for t in planner.of("OBJECT") if not wanted or t.night in wanted]
@@ -314,7 +333,7 @@ def plan_text(steps: list[Step], rules: Rules, folder: str) -> str:
             f'recipe = "{step.recipe.name}"',
             f'sof = "{step.name}.sof{".incomplete" if missing else ""}"',
             f"for = {dumps([t.name for t in step.targets])}",
-            f"command = {dumps(step.command)}",
+            f"commands = {dumps(step.commands)}",
             f"needs = {sorted(numbers[key] for key in set(step.needs) if key in numbers)}",
             f"products = {dumps([name for names in step.products.values() for name in names])}",
             f"missing = {dumps(missing)}",
@@ -332,10 +351,13 @@ def script_text(steps: list[Step]) -> str:
     ]
     text.append('cd "$(dirname "$0")"')
     for step in steps:
-        text.append(
-            f"[ -e {step.name}/done ] || {{ "
-            f'echo "{step.name}: {len(step.targets)} frames"; mkdir -p {step.name}; '
-            f"(cd {step.name} && {step.command} > log.txt 2>&1 && touch done) || "
-            f'{{ echo "{step.name} failed, see {step.name}/log.txt"; exit 1; }}; }}'
-        )
+        commands = " && ".join(step.commands)
+        text += [
+            f"if [ ! -e {step.name}/done ]; then",
+            f'  echo "{step.name}: {len(step.targets)} x {step.targets[0].tag}"; mkdir -p {step.name}',
+            f"  (cd {step.name} && {commands}) > {step.name}/log.txt 2>&1 ||",
+            f'    {{ echo "{step.name} failed, see {step.name}/log.txt"; exit 1; }}',
+            f"  touch {step.name}/done",
+            "fi",
+        ]
     return "\n".join(text) + "\n"

@@ -19,7 +19,7 @@ VERSION = 1
 _TOP = {"version", "site", "fields", "classify", "kinds", "barrier", "assoc", "recipe"}
 _ASSOC = {
     "match", "missing", "prefer", "levels", "fallback", "better", "rank", "temp_tie", "limit", "for", "set",
-    "with", "near", "default", "only", "product",
+    "with", "near", "default", "only", "product", "chip",
 }  # fmt: skip
 _KEYS = ("mode", "field", "ao", "range", "readout")
 
@@ -47,6 +47,7 @@ class Association:
     limit_temp: float | None = None
     only_for: tuple[str, ...] = ()
     is_set: bool = False
+    chip: bool = False
     follows: str = ""
     near: str = ""
     off: bool = False
@@ -137,6 +138,7 @@ def _association(tag: str, body: Mapping[str, Any]) -> Association:
         limit_temp=body.get("limit", {}).get("temp"),
         only_for=tuple(body.get("for", ())),
         is_set=bool(body.get("set", False)),
+        chip=bool(body.get("chip", False)),
         follows=body.get("with", ""),
         near=body.get("near", ""),
         off=body.get("default", "on") == "off",

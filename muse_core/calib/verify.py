@@ -146,7 +146,7 @@ def _sets(index: Index) -> Iterator[Finding]:
                 text = f"template of {row['tpl_start']} ({row['tag']}) has {row['n']}"
                 text += f" of {row['tpl_nexp']} exposures"
                 yield Finding(path, text, damage=False)
-        elif row["ifus"] and row["ifus"] != ALL_IFUS:
+        elif row["ifus"] and not row["simulated"] and row["ifus"] != ALL_IFUS:
             lacking = ", ".join(str(n) for n in ifu_list(ALL_IFUS & ~row["ifus"]))
             yield Finding(
                 path, f"set of {row['tag']} of {row['tpl_start'] or '?'} lacks IFU {lacking}", damage=False
@@ -164,15 +164,18 @@ def _sets(index: Index) -> Iterator[Finding]:
 
 
 def _names(index: Index, classifier: Classifier) -> Iterator[Finding]:
-    query = "SELECT path, tag, kind, instrume FROM file WHERE state = 'ok' AND kind <> 'xml' ORDER BY path"
+    query = (
+        "SELECT path, tag, kind, instrume, cards FROM file WHERE state = 'ok' AND kind <> 'xml' ORDER BY path"
+    )
     for row in index.db.execute(query).fetchall():
         path = restored(row["path"])
         name = path.rpartition("/")[2]
         says = classifier.tag_of_name(name)
         if row["kind"] == "unclassified":
-            yield Finding(
-                path, f"C070 unclassified (INSTRUME={row['instrume']}, no DPR, no PRO)", damage=False
-            )
+            cards = json.loads(row["cards"] or "{}")
+            dpr = " ".join(shown(str(cards.get(f"ESO DPR {key}", ""))) for key in ("CATG", "TYPE")).strip()
+            why = f"DPR {dpr} is in no rule" if dpr else "no DPR, no PRO"
+            yield Finding(path, f"C070 unclassified (INSTRUME={row['instrume']}, {why})", damage=False)
         elif says and says != row["tag"] and row["tag"] != "IGNORED":
             yield Finding(path, f"is {row['tag']}, though its name says {says}", damage=False)
 

@@ -191,7 +191,7 @@ def _table(path: Path, setup: RawSetup, tag: str, tables: list[fits.BinTableHDU]
     return path, tag
 
 
-def _trace_table(setup: RawSetup, ifu: int) -> fits.BinTableHDU:
+def trace_table(setup: RawSetup, ifu: int) -> fits.BinTableHDU:
     t = instrument.trace_polynomials(setup, ifu)
     columns = [
         fits.Column("SliceNo", "J", array=np.arange(1, 49)),
@@ -205,7 +205,7 @@ def _trace_table(setup: RawSetup, ifu: int) -> fits.BinTableHDU:
     return fits.BinTableHDU.from_columns(columns, header=channel_header(setup, ifu))
 
 
-def _wave_table(setup: RawSetup, ifu: int) -> fits.BinTableHDU:
+def wave_table(setup: RawSetup, ifu: int) -> fits.BinTableHDU:
     w = instrument.wave_polynomials(setup, ifu)
     columns = [fits.Column("SliceNo", "J", unit="No", array=np.arange(1, 49))]
     columns += [
@@ -215,7 +215,7 @@ def _wave_table(setup: RawSetup, ifu: int) -> fits.BinTableHDU:
     return fits.BinTableHDU.from_columns(columns, header=channel_header(setup, ifu))
 
 
-def _badpix_table(setup: RawSetup, ifu: int) -> fits.BinTableHDU:
+def badpix_table(setup: RawSetup, ifu: int) -> fits.BinTableHDU:
     bad = detector.bad_pixels(setup, ifu)
     y, x = bad[:, 0] + 1, bad[:, 1] + 1
     inner = 2 * setup.overscan
@@ -342,10 +342,10 @@ def simulate_raw(
         masters.write("flat", ifu, detector.master_flat(setup, ifu, lamp, response))
     files += masters.files
     files.append(
-        _table(folder / "trace.fits", setup, "TRACE_TABLE", [_trace_table(setup, i) for i in setup.ifus])
+        _table(folder / "trace.fits", setup, "TRACE_TABLE", [trace_table(setup, i) for i in setup.ifus])
     )
     files.append(
-        _table(folder / "wavecal.fits", setup, "WAVECAL_TABLE", [_wave_table(setup, i) for i in setup.ifus])
+        _table(folder / "wavecal.fits", setup, "WAVECAL_TABLE", [wave_table(setup, i) for i in setup.ifus])
     )
     columns = instrument.geometry_columns(setup)
     geometry = fits.BinTableHDU.from_columns(
@@ -353,7 +353,7 @@ def simulate_raw(
     )
     files.append(_table(folder / "geometry.fits", setup, "GEOMETRY_TABLE", [geometry]))
     if badpix:
-        tables = [_badpix_table(setup, i) for i in setup.ifus]
+        tables = [badpix_table(setup, i) for i in setup.ifus]
         files.append(_table(folder / "badpix.fits", setup, "BADPIX_TABLE", tables))
     if setup.vignetting and not setup.mode.startswith("NFM"):
         files.append(write_vignetting_mask(folder / "vignetting.fits", setup))

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The frames of a run against each other: the rules that choose calibrations, held against what was given.
+
+The C recipes accept in silence a bias, trace or wavelength table, twilight cube, geometry or telluric curve
+of another mode (measured against 2.8.7). Here mode, read-out, field and detectors of each calibration are
+compared with the data by the table ``assoc`` of the rules file, the same that the index uses.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from muse_core.calib.cards import HeaderError, Wanted, read_primary, walk_extensions
+from muse_core.calib.classify import Classifier, Row
+from muse_core.calib.rules import Association, Rules, load_rules
+from muse_core.framework.errors import Problems
+from muse_core.framework.frames import Frame
+from muse_core.framework.spec import Param
+
+KEYWORDS = {
+    "mode": "ESO INS MODE", "field": "ESO INS MODE (field)", "ao": "ESO INS MODE (laser)",
+    "range": "ESO INS MODE (wavelength range)", "readout": "ESO DET READ CURNAME",
+}  # fmt: skip
+REMEDY = "Take one that fits the data (musetools calib find), or set --calib_mismatch=warn."
+_CHIPS = Wanted(["EXTNAME", "ESO DET CHIP ID"])
+
+MISMATCH = Param(
+    "calib_mismatch",
+    "error",
+    choices=("error", "warn", "ignore"),
+    ours=True,
+    help="A calibration of another mode, read-out, field or detector than the data: stop, warn, or use it.",
+)
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """One calibration that does not fit; `grave` where the rules call for equality."""
+
+    file: str
+    item: str
+    expected: str
+    found: str
+    grave: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.item}: the data have {self.expected}, this calibration {self.found}"
+
+
+def check_calibrations(
+    data: Iterable[Frame],
+    calibrations: Iterable[Frame],
+    problems: Problems,
+    log: logging.Logger,
+    *,
+    mismatch: str = "error",
+    compat: bool = False,
+) -> list[Mismatch]:
+    """Compare calibrations with the data they are for; faults go to `problems`, doubts to the log.
+
+    Parameters
+    ----------
+    data, calibrations : frames of the run; tags without a rule are left alone
+    mismatch : ``error``, ``warn`` or ``ignore``
+    compat : the C recipe's behaviour is wanted, which takes everything: warn only
+    """
+    if mismatch == "ignore":
+        return []
+    rules = load_rules()
+    found = list(
+        mismatches(
+            [(frame.path, frame.tag) for frame in data], [(f.path, f.tag) for f in calibrations], rules
+        )
+    )
+    for wrong in found:
+        if wrong.grave and mismatch == "error" and not compat:
+            problems.add(wrong.file, wrong.item, expected=wrong.expected, found=wrong.found, remedy=REMEDY)
+        else:
+            log.warning("%s", wrong)
+    return found
+
+
+def mismatches(
+    data: Iterable[tuple[Path, str]], calibrations: Iterable[tuple[Path, str]], rules: Rules
+) -> Iterable[Mismatch]:
+    """Yield what does not fit, file by file; unreadable files are left to those who open them."""
+    classifier = Classifier(rules)
+    exposures = [row for row in (_row(classifier, path, tag) for path, tag in data) if row is not None]
+    if not exposures:
+        return
+    chips = _Chips([row.path for row in exposures])
+    first = exposures[0]
+    for key in ("mode", "readout"):
+        for other in exposures[1:]:
+            if getattr(other, key) not in (None, getattr(first, key)):
+                yield Mismatch(
+                    other.path, KEYWORDS[key], getattr(first, key), getattr(other, key), grave=False
+                )
+                break
+    for path, tag in calibrations:
+        association = rules.associations.get(tag)
+        if association is None:
+            continue
+        row = _row(classifier, path, tag)
+        if row is not None:
+            yield from _compare(first, row, association)
+            if association.chip:
+                yield from chips.compare(row)
+
+
+def _row(classifier: Classifier, path: Path, tag: str) -> Row | None:
+    try:
+        header = read_primary(path, classifier.wanted)
+    except HeaderError:
+        return None
+    row = classifier.row(str(path), header, 0)
+    row.path, row.tag = str(path), tag
+    return row
+
+
+def _compare(data: Row, calibration: Row, association: Association) -> Iterable[Mismatch]:
+    if calibration.simulated and not data.simulated:
+        yield Mismatch(
+            calibration.path, "SIMULATE", "a real observation", "a file of the simulated instrument"
+        )
+    wrong = [key for key in association.match if _differs(data, calibration, key)]
+    fallback = association.fallback.get("match", ())
+    mild = bool(fallback) and not any(_differs(data, calibration, key) for key in fallback)
+    for key in wrong:
+        yield _mismatch(data, calibration, key, grave=not mild)
+    for key in association.prefer:
+        if key not in association.match and _differs(data, calibration, key):
+            yield _mismatch(data, calibration, key, grave=False)
+
+
+def _mismatch(data: Row, calibration: Row, key: str, *, grave: bool) -> Mismatch:
+    found = getattr(calibration, key)
+    return Mismatch(calibration.path, KEYWORDS[key], getattr(data, key), found or "nothing", grave)
+
+
+def _differs(data: Row, calibration: Row, key: str) -> bool:
+    """Tell whether a value is there in both and differs; an absent one is no proof of anything."""
+    have, want = getattr(calibration, key), getattr(data, key)
+    return have is not None and want is not None and have != want
+
+
+class _Chips:
+    """Names of the detectors by IFU, of the data and of calibrations."""
+
+    def __init__(self, paths: list[str]) -> None:
+        self.data: dict[int, str] = {}
+        for path in paths[:24]:  # an exposure: one raw file, or a pixel table per IFU
+            self.data |= self._of(path)
+
+    def compare(self, calibration: Row) -> Iterable[Mismatch]:
+        for ifu, chip in self._of(calibration.path).items():
+            expected = self.data.get(ifu, chip)
+            if expected != chip:
+                yield Mismatch(calibration.path, f"ESO DET CHIP ID of IFU {ifu}", expected, chip)
+
+    @staticmethod
+    def _of(path: str) -> Mapping[int, str]:
+        found: dict[int, str] = {}
+        if path.endswith((".gz", ".Z")):
+            return found
+        try:
+            for _, _, values in walk_extensions(path, _CHIPS):
+                name, chip = str(values.get("EXTNAME", "")), values.get("ESO DET CHIP ID")
+                if name.startswith("CHAN") and name[4:6].isdigit() and chip is not None:
+                    found.setdefault(int(name[4:6]), str(chip).strip())
+        except (HeaderError, OSError, OverflowError):
+            pass
+        return found
