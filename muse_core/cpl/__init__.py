@@ -6,7 +6,7 @@
 [...]
 """
 
-from muse_core.cpl import esorex, frames, logger, param, result
+from muse_core.cpl import dfs, esorex, frames, logger, param, result
 from muse_core.cpl.frames import FrameConfig
 from muse_core.cpl.param import Parameter
 from muse_core.cpl.recipe import Recipe
@@ -25,6 +25,7 @@ __all__ = [
     "Result",
     "__version__",
     "cpl_versions",
+    "dfs",
     "esorex",
     "frames",
     "logger",

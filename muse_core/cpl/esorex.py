@@ -106,6 +106,8 @@ class CplLogger:
 
     def _renew(self) -> None:
         root = logging.getLogger("cpl")
+        if root.level == logging.NOTSET:
+            root.setLevel(logging.DEBUG)  # the handlers decide; else Python leaves out all below a warning
         if self.handler is not None:
             root.removeHandler(self.handler)
             self.handler.close()
@@ -160,7 +162,7 @@ class CplFileLogger(CplLogger):
     def _make_handler(self) -> logging.Handler | None:
         if self._filename is None:
             return None
-        return logging.FileHandler(Path(self._dir or ".") / self._filename, encoding="utf-8", delay=True)
+        return logging.FileHandler(Path(self._dir or ".") / self._filename, encoding="utf-8")
 
 
 msg = CplLogger()

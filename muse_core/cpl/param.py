@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import math
 import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from muse_core.cpl import html
 from muse_core.cpl.files import load_rc
+from muse_core.cpl.names import unknown_name
 from muse_core.framework.spec import Param, RecipeSpec
 
 _NO = ("false", "no", "")
@@ -28,7 +31,8 @@ class Parameter:
         self.context = spec.context
         self.default = declaration.default
         self.type = type(declaration.default)
-        self.range = None
+        self.range = _limits(declaration)
+        self._declaration = declaration
         self.sequence = list(declaration.choices) if declaration.choices else None
         self.enabled = (not declaration.hidden, True, True)
         self._value: Any = None
@@ -53,6 +57,7 @@ class Parameter:
             converted = self.type(value)
         if self.sequence is not None and converted not in self.sequence:
             raise ValueError(f"'{converted}' is not in {self.sequence}")
+        self._declaration.coerce(converted)  # a ParameterError is a ValueError, too
         return converted
 
     def __getitem__(self, index: int) -> Any:
@@ -65,6 +70,24 @@ class Parameter:
     def __repr__(self) -> str:
         shown = f"value={self.value!r}" if self.value is not None else f"default={self.default!r}"
         return f"Parameter({self.name!r}, {shown})"
+
+    def _repr_html_(self) -> str:
+        return html.table(self.name, _HEADS, [self.row()])
+
+    def row(self) -> tuple[object, ...]:
+        """Return name, value, default and meaning."""
+        value = self.default if self.value is None else self.value
+        return self.name, value, self.default, self._declaration.help
+
+
+_HEADS = ("parameter", "value", "default", "meaning")
+
+
+def _limits(declaration: Param) -> tuple[float, float] | None:
+    low = declaration.low if declaration.above is None else declaration.above
+    if low is None and declaration.high is None:
+        return None
+    return -math.inf if low is None else low, math.inf if declaration.high is None else declaration.high
 
 
 def _documentation(declaration: Param) -> str:
@@ -103,7 +126,7 @@ class ParameterList:
         for parameter in self._parameters.values():
             if name in (parameter.name, parameter.fullname, attribute_name(parameter.name)):
                 return parameter
-        raise KeyError(name)
+        raise unknown_name("parameter", name, [*self._parameters, *self._tree])
 
     def __getitem__(self, name: str) -> Any:
         return self._find(name)
@@ -154,6 +177,10 @@ class ParameterList:
         return str(dict(pairs(self)))
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        rows = [parameter.row() for parameter in self if parameter.enabled[0]]
+        return html.table("parameters", _HEADS, rows)
 
     @property
     def __doc__(self) -> str:  # type: ignore[override]

@@ -8,18 +8,21 @@ import shutil
 import tempfile
 import textwrap
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from muse_core.cpl import html
 from muse_core.cpl.frames import FrameList, expand, input_file, is_hdulist
 from muse_core.cpl.logger import LogServer
 from muse_core.cpl.param import ParameterList
 from muse_core.cpl.result import CplError, RecipeCrash, Result, Stat
-from muse_core.framework.errors import RecipeError
-from muse_core.framework.registry import LoadedRecipe, load, names, recipe_folder
+from muse_core.framework.errors import RecipeError, did_you_mean
+from muse_core.framework.registry import LoadedRecipe, load, recipe_folder
+from muse_core.framework.spec import RecipeSpec
 from muse_core.hosts.client import run_in_worker
 
+_CALL_OPTIONS = ("raw", "tag", "threaded", "loglevel", "logname", "output_dir", "param", "calib", "env")
 builtin_list = list  # Recipe.list hides the name
 
 
@@ -77,9 +80,9 @@ class Recipe:
     def list() -> list[tuple[str, list[str]]]:
         """List recipes with their versions."""
         found = []
-        for name in names(_search_folders()):
+        for name, file in sorted(_recipe_files().items()):
             try:
-                found.append((name, [load(name, _search_folders()).spec.version_text]))
+                found.append((name, [load(name, [file.parent], shipped=False).spec.version_text]))
             except Exception:  # noqa: S112  a broken or foreign file is no recipe
                 continue
         return found
@@ -92,7 +95,8 @@ class Recipe:
     @staticmethod
     def get_libs() -> builtin_list[str]:
         """Return the files of all recipes."""
-        return [str(load(name, _search_folders()).file) for name, _ in Recipe.list()]
+        files = _recipe_files()
+        return [str(files[name]) for name, _ in Recipe.list()]
 
     @staticmethod
     def set_maxthreads(number: int) -> None:
@@ -140,9 +144,9 @@ class Recipe:
         return self._tag
 
     @tag.setter
-    def tag(self, tag: str) -> None:
-        if tag not in self._tags:
-            raise KeyError(f"Tag {tag!r} not in {self._tags}")
+    def tag(self, tag: str | None) -> None:
+        if tag is not None and tag not in self._tags:
+            raise KeyError(f"Tag {tag!r} not in {self._tags}{did_you_mean(str(tag), self._tags)}")
         self._tag = tag
 
     @property
@@ -165,6 +169,33 @@ class Recipe:
     def __repr__(self) -> str:
         return f"Recipe({self.__name__!r}, version = {self.version[0]})"
 
+    def _repr_html_(self) -> str:
+        spec = self._loaded.spec
+        about = html.table(f"{spec.name} {spec.version_text}", ("what it does",), [[spec.summary]])
+        parts = (self._param, self._calib)
+        return about + "".join(part._repr_html_() for part in parts)  # noqa: SLF001  the notebook protocol's name
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        loaded = self.__dict__.get("_loaded")
+        if loaded is not None and not name.startswith("_"):
+            self._refuse_misplaced(name, loaded.spec)
+        object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        loaded = self.__dict__.get("_loaded")
+        if loaded is not None and not name.startswith("_"):
+            self._refuse_misplaced(name, loaded.spec)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def _refuse_misplaced(self, name: str, spec: RecipeSpec) -> None:
+        """Raise an error for the name of a parameter or calibration frame that was meant to be set below."""
+        for place, known in (
+            ("param", [param.name for param in spec.params]),
+            ("calib", [declared.tag for declared in spec.inputs if declared.group != "RAW"]),
+        ):
+            if name in known:
+                raise AttributeError(f"recipe.{name} is no attribute; did you mean recipe.{place}.{name}?")
+
     def __call__(self, *data: Any, **options: Any) -> Any:
         """Run the recipe on files or HDULists.
 
@@ -173,6 +204,7 @@ class Recipe:
         data : file name, HDUList, list of them, several of them, or dict tag -> file(s); also as ``raw=``
         options : tag, threaded, loglevel, logname, output_dir, param, calib, env
         """
+        self._check_options(options)
         raw = self._raw_frames(data, options)
         threaded = self.threaded if options.get("threaded") is None else options["threaded"]
         output_dir = options.get("output_dir") or self.output_dir
@@ -188,10 +220,31 @@ class Recipe:
         server = LogServer(options.get("logname") or f"cpl.{self.__name__}", options.get("loglevel"))
         folder, temporary = self._folder(output_dir)
 
+        raw_tags = {*self._tags, *raw}
+        try:
+            # written now: the caller may change an HDUList as soon as a threaded call has returned
+            files = [(input_file(tag, item, folder, signed=tag not in raw_tags), tag) for tag, item in frames]
+        except BaseException:
+            if temporary:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+
         def run() -> Result:
-            return _run(self._loaded, settings, frames, folder, temporary, environment, server, as_list)
+            return _run(self._loaded, settings, files, folder, temporary, environment, server, as_list)
 
         return Threaded(run, Recipe._slots) if threaded else run()
+
+    def _check_options(self, options: Mapping[str, Any]) -> None:
+        """Refuse an option that looks like a slip; others are passed over, as in python-cpl."""
+        for name in options:
+            if name in _CALL_OPTIONS:
+                continue
+            if name in self._param or name in self._calib:
+                place = "param" if name in self._param else "calib"
+                raise TypeError(f"unknown option {name!r}; did you mean {place}={{{name!r}: ...}}?")
+            hint = did_you_mean(name, _CALL_OPTIONS)
+            if hint:
+                raise TypeError(f"unknown option {name!r}{hint}")
 
     def _raw_frames(self, data: tuple[Any, ...], options: Mapping[str, Any]) -> dict[str, Any]:
         tag = options.get("tag")
@@ -271,7 +324,7 @@ class Threaded(threading.Thread):
 def _run(
     loaded: LoadedRecipe,
     settings: Mapping[str, str],
-    frames: Iterable[tuple[str, Any]],
+    files: Sequence[tuple[str, str]],
     folder: Path,
     temporary: bool,
     environment: Mapping[str, str],
@@ -279,7 +332,6 @@ def _run(
     as_list: bool,
 ) -> Result:
     try:
-        files = [(input_file(tag, item, folder), tag) for tag, item in frames]
         outcome = run_in_worker(
             loaded, settings, files, folder=folder, environment=environment, message=server.message
         )
@@ -298,22 +350,27 @@ def _without(frames: Mapping[str, Any], taken: Mapping[str, Any]) -> dict[str, A
     return {tag: files for tag, files in frames.items() if tag not in taken}
 
 
-def _search_folders() -> list[Path]:
+def _recipe_files() -> dict[str, Path]:
+    """Return name -> file of what `Recipe.path` holds; the first folder wins."""
+    found: dict[str, Path] = {}
     places = Recipe.path.split(":") if isinstance(Recipe.path, str) else Recipe.path
-    folders: dict[Path, None] = {}
     for place in (Path(str(p)).expanduser() for p in places if str(p)):
-        for file in sorted(place.rglob("muse_*.py")) if place.is_dir() else []:
-            if "RECIPE" in file.read_text(encoding="utf-8", errors="replace"):
-                folders[file.parent.resolve()] = None
-    return list(folders)
+        for file in sorted(place.rglob("*.py")) if place.is_dir() else []:
+            text = file.read_text(encoding="utf-8", errors="replace")
+            if file.stem.isidentifier() and "RECIPE = " in text and "RecipeSpec" in text:
+                found.setdefault(file.stem, file.resolve())
+    return found
 
 
 def _find(name: str, filename: str | None) -> LoadedRecipe:
-    folders = [Path(filename).resolve().parent] if filename else _search_folders()
+    files = {name: Path(filename).resolve()} if filename else _recipe_files()
     try:
-        return load(name, folders)
+        if name in files:
+            return load(name, [files[name].parent], shipped=False)
     except RecipeError:
-        raise OSError(f"Recipe {name!r} not found at path {Recipe.path!r}") from None
+        pass
+    hint = did_you_mean(name, files)
+    raise OSError(f"Recipe {name!r} not found at path {filename or Recipe.path!r}{hint}")
 
 
 def _copyright() -> str:

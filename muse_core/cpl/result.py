@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from muse_core.cpl import html
 from muse_core.cpl.logger import LogList
+from muse_core.framework.errors import did_you_mean
 from muse_core.hosts.client import Outcome, WorkerError
 
 _CODES = {
@@ -108,6 +110,34 @@ class Result:
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:
         return iter(self._products.items())
+
+    def _shown(self, tag: str) -> str:
+        value = self._products[tag]
+        several = isinstance(value, list) and not hasattr(value, "writeto")
+        names = [str(_file_name(one)) for one in (value if several else [value])]
+        return ", ".join(names)
+
+    def __repr__(self) -> str:
+        products = "; ".join(f"{tag}: {self._shown(tag)}" for tag in self._products)
+        return f"Result({len(self)} products: {products})"
+
+    def _repr_html_(self) -> str:
+        rows = [(tag, self._shown(tag)) for tag in self._products]
+        messages = [(record.levelname, record.getMessage()) for record in self.log if record.levelno > 20]
+        return html.table("products", ("tag", "file"), rows) + (
+            html.table("warnings", ("level", "message"), messages) if messages else ""
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise AttributeError(f"the run made no product {name!r}{did_you_mean(name, self._products)}")
+
+
+def _file_name(product: Any) -> str:
+    if isinstance(product, str):
+        return product
+    return str(product[0].header.get("PIPEFILE", "HDUList"))
 
 
 def _open(path: Path) -> Any:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,21 @@ class RecipeError(Exception):
 
 class ParameterError(RecipeError, ValueError):
     """An unknown parameter or a value it does not take."""
+
+
+def did_you_mean(name: str, known: Iterable[str], mark: str = "") -> str:
+    """Return the end of a message that suggests the nearest known name ("" if none is near).
+
+    Parameters
+    ----------
+    mark : put in front of the suggestion, for example "--"
+
+    >>> did_you_mean("skymehod", ("skymethod", "save"))
+    "; did you mean 'skymethod'?"
+    """
+    by_small_letters = {candidate.lower(): candidate for candidate in known}
+    close = difflib.get_close_matches(name.lower(), by_small_letters, n=1)
+    return f"; did you mean '{mark}{by_small_letters[close[0]]}'?" if close else ""
 
 
 @dataclass(frozen=True)

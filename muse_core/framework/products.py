@@ -363,6 +363,21 @@ def sign(path: Path, known: DataSums | None = None, *, chunk: int = 1 << 24) -> 
             stream.write(header)
 
 
+def add_datamd5(path: Path) -> None:
+    """Give a file DATAMD5, the MD5 of its data units, if it has none (small files: it is held in memory)."""
+    units = fits_layout.units(path)
+    if units[0].get("DATAMD5") is not None:
+        return
+    content = path.read_bytes()
+    md5 = hashlib.md5(usedforsecurity=False)
+    for unit in units:
+        md5.update(content[unit.data_start : unit.end])
+    card = f"DATAMD5 = '{md5.hexdigest()}' / MD5 checksum"
+    header = units[0].header + card.ljust(80) + "END".ljust(80)
+    header += " " * (-len(header) % _BLOCK)
+    path.write_bytes(header.encode("ascii") + content[units[0].data_start :])
+
+
 def write_hdus(path: Path, hdus: HDUList, *, bitpix: int = 8) -> None:
     """Write HDUs with checksum placeholders; `bitpix` is that of a primary HDU without data (8 or 16)."""
     for hdu in hdus:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from muse_core.framework.errors import RecipeError
+from muse_core.framework.errors import RecipeError, did_you_mean
 from muse_core.framework.spec import RecipeSpec
 
 
@@ -62,14 +61,15 @@ def _load_file(path: Path) -> LoadedRecipe | None:
     return LoadedRecipe(declaration, module.run, path)
 
 
-def _folders(extra: Iterable[str | Path]) -> list[Path]:
-    return [*(Path(folder) for folder in extra), recipe_folder()]
+def _folders(extra: Iterable[str | Path], shipped: bool) -> list[Path]:
+    folders = [Path(folder) for folder in extra]
+    return [*folders, recipe_folder()] if shipped else folders
 
 
 def names(extra: Iterable[str | Path] = ()) -> list[str]:
     """List recipe names from the file names alone, without importing anything."""
     found: dict[str, None] = {}
-    for folder in _folders(extra):
+    for folder in _folders(extra, shipped=True):
         for path in sorted(folder.glob("muse_*.py")):
             if path.stem != "muse_recipes_pyesorex":
                 found[path.stem] = None
@@ -82,20 +82,28 @@ def available(extra: Iterable[str | Path] = ()) -> list[LoadedRecipe]:
     return sorted(found, key=lambda recipe: recipe.spec.name)
 
 
-def load(name: str, extra: Iterable[str | Path] = ()) -> LoadedRecipe:
+def load(name: str, extra: Iterable[str | Path] = (), *, shipped: bool = True) -> LoadedRecipe:
     """Load one recipe by name.
+
+    Parameters
+    ----------
+    extra : folders that are searched first
+    shipped : search the project's own recipes, too
 
     Raises
     ------
     UnknownRecipeError
-        if no file of that name declares a recipe
+        if no file of that name declares a recipe; the message suggests similar names
     """
     if name.isidentifier():
-        for folder in _folders(extra):
+        for folder in _folders(extra, shipped):
             path = folder / f"{name}.py"
             if path.is_file():
                 recipe = _load_file(path.resolve())
                 if recipe is not None:
                     return recipe
-    known = ", ".join(names(extra)) or "none"
-    raise UnknownRecipeError(f"there is no recipe {name!r}; known recipes: {known}{os.linesep}".rstrip())
+    known = names(extra)
+    hint = did_you_mean(name, known)
+    raise UnknownRecipeError(
+        f"there is no recipe {name!r}{hint}; known recipes: {', '.join(known) or 'none'}"
+    )

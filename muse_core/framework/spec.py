@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from muse_core.framework.defects import Defects
-from muse_core.framework.errors import ParameterError
+from muse_core.framework.errors import ParameterError, did_you_mean
 from muse_core.framework.kinds import Kind
 from muse_core.framework.variables import Variable
 from muse_core.version import __version__
@@ -237,7 +237,8 @@ class RecipeSpec:
         for candidate in self.params:
             if candidate.name == alias:
                 return candidate
-        raise ParameterError(f"recipe {self.name} has no parameter {name!r}{_similar(alias, self.params)}")
+        hint = did_you_mean(alias, [candidate.name for candidate in self.params])
+        raise ParameterError(f"recipe {self.name} has no parameter {name!r}{hint}")
 
     def input_for(self, tag: str) -> Input | None:
         """Return the declaration of an input tag (aliases count), or None."""
@@ -321,13 +322,6 @@ def _read(param: Param, given: object, lenient: bool) -> tuple[Value, Any, str]:
         return given, value, f"parameter {param.name}: {note}" if note else ""
     value = param.coerce(given)
     return value, param.parsed(value), ""
-
-
-def _similar(name: str, params: tuple[Param, ...]) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(name, [param.name for param in params], n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 class ParamValues:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from muse_core.framework.errors import ParameterError
+from muse_core.framework.errors import ParameterError, did_you_mean
 from muse_core.framework.spec import Param
 from muse_core.hosts.values import OptionLike, Value
 
@@ -107,14 +107,8 @@ def find_option(name: str, options: Sequence[OptionLike]) -> OptionLike:
         return matches[0]
     if matches:
         raise UsageError(f"option '--{name}' may mean any of {', '.join('--' + m.name for m in matches)}")
-    raise UsageError(f"Command line parameter '--{name}' not recognized{_hint(name, options)}")
-
-
-def _hint(name: str, options: Sequence[OptionLike]) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(name, [option.name for option in options], n=1)
-    return f"; did you mean '--{close[0]}'?" if close else ""
+    hint = did_you_mean(name, [option.name for option in options], "--")
+    raise UsageError(f"Command line parameter '--{name}' not recognized{hint}")
 
 
 def convert(option: OptionLike, text: str) -> Value:

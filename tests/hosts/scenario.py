@@ -42,7 +42,7 @@ def ask(question, function):
         kinds = [
             kind.__name__
             for kind in type(error).__mro__
-            if kind.__name__ not in ("IOError", "EnvironmentError")
+            if kind.__name__ not in ("IOError", "EnvironmentError", "UnknownNameError")
         ]
         answers[question] = ["error", kinds[0]]
 

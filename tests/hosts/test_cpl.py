@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -11,11 +14,15 @@ import sys
 import threading
 import time
 from pathlib import Path
+from xml.etree import ElementTree
 
+import numpy as np
 import pytest
+from astropy.io import fits
 
 from muse_core import Recipe
-from muse_core.cpl import CplError, RecipeCrash, esorex, frames, logger, param, result
+from muse_core.cpl import CplError, RecipeCrash, dfs, esorex, frames, logger, param, result
+from muse_core.framework import RecipeError
 
 from .conftest import RECIPE, RECIPES
 
@@ -222,3 +229,130 @@ def test_nested_names():
         "muse.muse_x.two words": "b",
         "muse.muse_x.sky.deep-fit": "2",
     }
+
+
+def test_an_hdulist_is_written_before_a_threaded_call_returns(recipe, images):
+    """The caller may change it at once: the run must see what was given."""
+    with fits.open(images[0]) as opened:
+        given = fits.HDUList([hdu.copy() for hdu in opened])
+    wanted = given[1].data.copy()
+    run = recipe(given, threaded=True)
+    given[1].data[:] = -1.0
+    np.testing.assert_array_equal(run.TEST_IMAGE[1].data, 2 * wanted)
+    close(run)
+
+
+def test_calibrations_in_memory_get_their_datamd5(recipe, images):
+    mask = fits.HDUList([fits.PrimaryHDU(np.arange(12.0).reshape(3, 4))])
+    recipe.calib.TEST_MASK = mask
+    made = recipe(str(images[0]))
+    data = np.arange(12.0).reshape(3, 4).astype(">f8").tobytes().ljust(2880, b"\0")
+    expected = hashlib.md5(data).hexdigest()
+    assert made.TEST_TABLE[0].header["ESO PRO REC1 CAL1 DATAMD5"] == expected
+    assert "DATAMD5" not in mask[0].header
+    close(made)
+
+
+def test_processing_info_tells_how_a_product_was_made(recipe, images):
+    recipe.param.nrow = 7
+    recipe.calib.TEST_MASK = fits.HDUList([fits.PrimaryHDU(np.zeros((3, 3)))])
+    made = recipe(str(images[0]))
+    product = made.TEST_TABLE
+    for source in (product, product[0], product[0].header):
+        info = dfs.ProcessingInfo(source)
+        assert (info.name, info.tag, info.raw) == (RECIPE, "TEST_RAW", images[0].name)
+        assert info.param == {p.name: p.value if p.value is not None else p.default for p in recipe.param}
+        assert info.md5sum == product[0].header["DATAMD5"]
+        assert list(info.md5sums) == [info.calib["TEST_MASK"]]
+    assert dfs.ProcessingInfo.list(product) == [info]
+    again = info.create_recipe()
+    assert (again.__name__, again.tag, again.param.nrow.value) == (RECIPE, "TEST_RAW", 7)
+    script = io.StringIO()
+    info.create_script(script)
+    compile(script.getvalue(), "script", "exec")
+    with pytest.raises(RecipeError, match="REC3"):
+        dfs.ProcessingInfo(product, 3)
+    close(made)
+
+
+def test_recipe_path_is_honoured(work, monkeypatch):
+    """Recipes of other names count, those that are not in the path do not."""
+    source = (RECIPES / f"{RECIPE}.py").read_text().replace('name="muse_test_echo"', 'name="echo_two"')
+    (work / "deep").mkdir()
+    (work / "deep" / "echo_two.py").write_text(source)
+    monkeypatch.setattr(Recipe, "path", [str(work)])
+    assert Recipe.list() == [("echo_two", ["2.8.7"])]
+    assert Recipe("echo_two").__file__ == str(work / "deep" / "echo_two.py")
+    with pytest.raises(OSError, match="did you mean 'echo_two'"):
+        Recipe("echo_tow")
+    with pytest.raises(OSError, match="muse_scipost"):
+        Recipe("muse_scipost")
+
+
+def test_wrong_names_suggest_the_right_ones(recipe, images):
+    for where, wrong, right in ((recipe.param, "nrwo", "nrow"), (recipe.calib, "TEST_MSK", "TEST_MASK")):
+        assert not hasattr(where, wrong)
+        assert getattr(where, wrong, None) is None
+        for access in (getattr, lambda place, name: place[name], lambda place, name: setattr(place, name, 1)):
+            for kind in (AttributeError, KeyError):
+                with pytest.raises(kind, match=f"did you mean '{right}'"):
+                    access(where, wrong)
+    with pytest.raises(AttributeError, match=r"recipe\.param\.nrow"):
+        recipe.nrow = 3
+    with pytest.raises(AttributeError, match=r"recipe\.calib\.TEST_MASK"):
+        print(recipe.TEST_MASK)
+    with pytest.raises(TypeError, match="did you mean param="):
+        recipe(str(images[0]), nrow=3)
+    with pytest.raises(TypeError, match="did you mean 'threaded'"):
+        recipe(str(images[0]), thraded=True)
+    made = recipe(str(images[0]))
+    with pytest.raises(AttributeError, match="did you mean 'TEST_TABLE'"):
+        print(made.TEST_TABEL)
+    close(made)
+
+
+def test_calibration_files_are_checked_when_they_are_assigned(recipe, images, work):
+    recipe.calib.TEST_MASK = str(images[0])
+    with pytest.warns(UserWarning, match=r"calib\.TEST_MASK: none\.fits does not exist"):
+        recipe.calib.TEST_MASK = "none.fits"
+    with pytest.warns(UserWarning, match="is no regular file"):
+        recipe.calib = {"TEST_LIST": [str(images[0]), str(work)]}
+
+
+def test_values_are_checked_when_they_are_assigned():
+    from muse_core.framework import Param, RecipeSpec
+
+    values = param.ParameterList.from_spec(RecipeSpec("muse_x", "x", (Param("n", 2, low=1, high=4),)))
+    assert values.n.range == (1, 4)
+    with pytest.raises(ValueError, match="above the largest value 4"):
+        values.n = 5
+
+
+def test_texts_for_notebooks(recipe, images):
+    recipe.param.title = "<b>"
+    made = recipe(str(images[0]), output_dir="o")
+    for item in (recipe, recipe.param, recipe.param.title, recipe.calib, made):
+        text = item._repr_html_()
+        ElementTree.fromstring(f"<p>{text}</p>")
+        assert "<b>" not in text
+    assert "TEST_TABLE.fits" in repr(made)
+    assert "fault: none" in made._repr_html_()
+
+
+def test_messages_below_a_warning_reach_the_log_file(work):
+    log = logging.getLogger("cpl")
+    before = log.level
+    log.setLevel(logging.NOTSET)
+    esorex.log.filename = str(work / "a.log")
+    esorex.log.level = "info"
+    try:
+        log.info("something")
+        esorex.log.filename = str(work / "b.log")
+        esorex.log.level = "off"
+        log.info("else")
+    finally:
+        esorex.log.level = "off"
+        esorex.log.filename = None
+        log.setLevel(before)
+    assert "something" in (work / "a.log").read_text()
+    assert (work / "b.log").read_text() == ""
