@@ -252,7 +252,7 @@ def test_worker_ends_with_its_host(work, hanging, number):
 def test_host_reports_a_killed_worker(work, hanging, number):
     host, worker = hanging
     os.kill(worker, number)
-    assert host.wait(5) == 255
+    assert host.wait(30) == 255
     assert not is_running(worker)
     assert b"process" in host.stderr.read()
 
@@ -260,7 +260,7 @@ def test_host_reports_a_killed_worker(work, hanging, number):
 def test_interrupt_ends_host_and_worker(work, hanging):
     host, worker = hanging
     os.killpg(host.pid, signal.SIGINT)
-    host.wait(5)
+    host.wait(30)
     assert wait_for(lambda: not is_running(worker))
     assert not (work / HANGING).exists()
 
