@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from muse_core.data.header_values import Keywords, seven_digits
 from muse_core.framework.products import set_card
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from astropy.io.fits import BinTableHDU, HDUList, Header
 
-    from muse_core.data.exposure import Exposure
     from muse_core.framework import Frame
     from muse_core.postproc.astrometry.position import PositionModel
     from muse_core.postproc.white_light.image import WhiteImage
@@ -148,84 +147,6 @@ class Reduction:
             self.product.set_card(*card)
         if self.records_skipped:
             self.product.set_card(_skipped_key(skipped.name), skipped.reason, "")
-
-    # --- old names, until all corrections have the new interface ---
-
-    @property
-    def exposure(self) -> Exposure:
-        return self.chain.files
-
-    @property
-    def header(self) -> Header:
-        return self.product.header
-
-    @property
-    def pointing(self) -> Keywords:
-        return self.keywords
-
-    @property
-    def pending(self) -> list[PendingProduct]:
-        return self.product.pending
-
-    @property
-    def tables(self) -> list[BinTableHDU]:
-        return self.product.tables
-
-    @tables.setter
-    def tables(self, tables: list[BinTableHDU]) -> None:
-        self.product.tables = tables
-
-    @property
-    def sorted_slices(self) -> bool:
-        return self.chain.sorted_slices
-
-    @sorted_slices.setter
-    def sorted_slices(self, value: bool) -> None:
-        self.chain.sorted_slices = value
-
-    @property
-    def data_unit(self) -> str:
-        return self.product.data_unit
-
-    @property
-    def position_unit(self) -> str:
-        return self.product.position_unit
-
-    @property
-    def threads(self) -> int:
-        return self.chain.threads
-
-    def set_card(self, *card: Any) -> None:
-        self.product.set_card(*card)
-
-    def __getattr__(self, name: str) -> Any:
-        if name in (
-            "run",
-            "gather",
-            "blocks",
-            "map_blocks",
-            "map_selected",
-            "scan",
-            "limits",
-            "narrow",
-            "stretch",
-        ):
-            return getattr(self.chain, name)
-        raise AttributeError(name)
-
-
-@dataclass(frozen=True)
-class Step:
-    """A correction made of a function (old form)."""
-
-    name: str
-    apply: Any
-    moves: bool = False
-    stretch: float = 1.0
-
-    def cards(self) -> list[Card]:
-        """Nothing."""
-        return []
 
 
 def _skipped_key(name: str) -> str:
