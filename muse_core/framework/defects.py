@@ -164,8 +164,8 @@ class Defects:
 
     subtract_model_without_continuum: bool = _defect(
         SKY,
-        "`subtract-model` without SKY_LINES or SKY_CONTINUUM",
-        c="that part is left out without a word",
+        "`subtract-model` without SKY_CONTINUUM",
+        c="the continuum stays in the data, without a word",
         ours="error",
     )
 
