@@ -5,14 +5,15 @@ import numpy as np
 import pytest
 from postproc_golden import golden, load_table
 
+from muse_core.data.header_values import Keywords
+from muse_core.postproc.exposure.correction import Skipped
 from muse_core.postproc.exposure.row_limits import RowLimits
 from muse_core.postproc.refraction.dar import (
     SKIPPED_CARD,
+    DarModel,
     apply_dar,
     fit_dar,
-    method_from_environment,
     read_air,
-    skip_cards,
 )
 from muse_core.postproc.refraction.refractive_index import (
     Air,
@@ -74,15 +75,17 @@ def test_ciddor_against_the_tabulated_value():
 
 
 @pytest.mark.unit
-def test_water_term_of_edlen_is_ten_times_too_large_only_with_compat():
+def test_water_term_of_edlen_is_ten_times_too_large_only_on_request():
     moist, dry = Air(11.5, 80.0, 743.0), Air(11.5, 0.0, 743.0)
 
-    def water(compat):
-        return refractive_index("Edlen", moist, compat=compat).refractivity(5000.0) - refractive_index(
-            "Edlen", dry, compat=compat
-        ).refractivity(5000.0)
+    def water(tenfold):
+        with_vapour, without = (
+            refractive_index("Edlen", air, water_vapour_tenfold=tenfold).refractivity(5000.0)
+            for air in (moist, dry)
+        )
+        return with_vapour - without
 
-    assert water(compat=True) == pytest.approx(10 * water(compat=False), rel=1e-9)
+    assert water(tenfold=True) == pytest.approx(10 * water(tenfold=False), rel=1e-9)
 
 
 @pytest.mark.unit
@@ -95,7 +98,7 @@ def test_saturation_pressures():
 
 @pytest.mark.unit
 def test_rows_at_the_reference_wavelength_stay_in_place():
-    model = fit_dar(HEADER, 7000.0, method="Filippenko")
+    model = fit_dar(Keywords(HEADER), 7000.0, method="Filippenko")
     x, y = np.float32([1.5, 100.25]), np.float32([-3.0, 7.5])
     apply_dar(x, y, np.float32([7000.0, 7000.0]), model)
     np.testing.assert_array_equal(x, np.float32([1.5, 100.25]))
@@ -104,7 +107,7 @@ def test_rows_at_the_reference_wavelength_stay_in_place():
 
 @pytest.mark.unit
 def test_kernel_against_the_formula():
-    model = fit_dar(HEADER, 7000.0, method="Filippenko")
+    model = fit_dar(Keywords(HEADER), 7000.0, method="Filippenko")
     lam = np.linspace(4650, 9300, 50).astype(np.float32)
     x, y = np.zeros(50, np.float32), np.zeros(50, np.float32)
     apply_dar(x, y, lam, model)
@@ -118,61 +121,53 @@ def test_kernel_against_the_formula():
 
 @pytest.mark.unit
 @pytest.mark.parametrize(
-    ("changes", "reference"),
+    ("changes", "reference", "reason"),
     [
-        ({}, -1.0),
-        ({"ESO INS MODE": "NFM-AO-N"}, 7000.0),
-        ({"ESO DRS MUSE PIXTABLE DAR CORRECT": 7000.0}, 7000.0),
-        ({"RA": None}, 7000.0),
-        ({"EXPTIME": None}, 7000.0),
-        ({"LST": 0.0}, 7000.0),
-        ({"ESO TEL PARANG END": None}, 7000.0),
-        ({"ESO INS DROT POSANG": None}, 7000.0),
+        ({}, -1.0, "lambdaref is negative"),
+        ({"ESO INS MODE": "NFM-AO-N"}, 7000.0, "narrow-field mode"),
+        ({"ESO DRS MUSE PIXTABLE DAR CORRECT": 7000.0}, 7000.0, "made before"),
+        ({"RA": None}, 7000.0, "laboratory data? no RA"),
+        ({"EXPTIME": None}, 7000.0, "laboratory data? no EXPTIME"),
+        ({"LST": 0.0}, 7000.0, "laboratory data? object below the horizon"),
+        ({"ESO TEL PARANG END": None}, 7000.0, "no ESO TEL PARANG START, END"),
+        ({"ESO INS DROT POSANG": None}, 7000.0, "no ESO INS DROT MODE, POSANG"),
     ],
 )
-def test_no_correction(changes, reference):
-    assert fit_dar(HEADER | changes, reference) is None
+def test_no_correction(changes, reference, reason):
+    skipped = fit_dar(Keywords(HEADER | changes), reference)
+    assert isinstance(skipped, Skipped)
+    assert skipped.reason == reason
 
 
 @pytest.mark.unit
-def test_missing_site_or_sidereal_time_stops_the_correction_only_with_compat():
+def test_missing_site_or_sidereal_time_stops_the_correction_only_on_request():
     for key in ("LST", "ESO TEL GEOLAT"):
-        header = HEADER | {key: None}
-        assert fit_dar(header, 7000.0) is not None
-        assert fit_dar(header, 7000.0, compat=True) is None
+        header = Keywords(HEADER | {key: None})
+        assert isinstance(fit_dar(header, 7000.0), DarModel)
+        assert isinstance(fit_dar(header, 7000.0, lab_air_without_latitude=True), Skipped)
 
 
 @pytest.mark.unit
 def test_missing_weather_is_replaced(caplog):
     header = HEADER | {"ESO TEL AMBI TEMP": None, "ESO TEL AMBI RHUM": None, "ESO TEL AMBI PRES END": None}
-    assert read_air(header) == Air(11.5, 14.5, 743.0)
+    assert read_air(Keywords(header)) == Air(11.5, 14.5, 743.0)
     assert len(caplog.records) == 3
-
-
-@pytest.mark.unit
-def test_method_is_chosen_by_the_environment(monkeypatch):
-    monkeypatch.setenv("MUSE_DAR_CORRECT_METHOD", "Owens")
-    assert method_from_environment() == "Owens"
-    assert fit_dar(HEADER, 7000.0).method == "Owens"
-    monkeypatch.setenv("MUSE_DAR_CORRECT_METHOD", "nonsense")
-    assert method_from_environment() == "Filippenko"
 
 
 @pytest.mark.unit
 def test_header_cards():
     limits = RowLimits((1.0, 2.0), (3.0, 4.0), (4800.0, 9300.0), (1, 24), (1, 48))
-    cards = dataclasses.replace(fit_dar(HEADER, 7000.0), before=limits).cards()
+    cards = dataclasses.replace(fit_dar(Keywords(HEADER), 7000.0), before=limits).cards()
     assert cards[0][:2] == ("ESO DRS MUSE PIXTABLE DAR CORRECT", 7000.0)
     assert cards[4][:2] == ("ESO DRS MUSE PIXTABLE PREDAR LIMITS YHI", 4.0)
 
 
 @pytest.mark.unit
 def test_card_of_a_correction_that_was_switched_off():
-    assert skip_cards(HEADER, -1.0) == [SKIPPED_CARD]
+    assert fit_dar(Keywords(HEADER), -1.0).cards == (SKIPPED_CARD,)
     assert SKIPPED_CARD[1] == -1.0
-    assert skip_cards(HEADER, 7000.0) == []
-    assert skip_cards(HEADER | {"ESO INS MODE": "NFM-AO-N"}, -1.0) == []
-    assert skip_cards(HEADER | {"RA": None}, -1.0) == []
+    for changes in ({"ESO INS MODE": "NFM-AO-N"}, {"RA": None}):
+        assert fit_dar(Keywords(HEADER | changes), -1.0).cards == ()
 
 
 @pytest.mark.law
@@ -180,7 +175,7 @@ def test_result_does_not_depend_on_the_block_size():
     rng = np.random.default_rng(1)
     lam = rng.uniform(4650, 9300, 1000).astype(np.float32)
     x, y = rng.uniform(0, 300, (2, 1000)).astype(np.float32)
-    model = fit_dar(HEADER, 7000.0, method="Filippenko")
+    model = fit_dar(Keywords(HEADER), 7000.0, method="Filippenko")
     whole = x.copy(), y.copy()
     apply_dar(*whole, lam, model)
     for part in np.array_split(np.arange(1000), 7):
@@ -202,7 +197,8 @@ def test_bit_identical_to_the_c_pipeline(method, run):
     limits = RowLimits(
         (before.min(), before.max()), (table["ypos"].min(), table["ypos"].max()), (0, 0), (0, 0), (0, 0)
     )
-    model = dataclasses.replace(fit_dar(header, 7000.0, method=method, compat=True), before=limits)
+    model = fit_dar(Keywords(header), 7000.0, method=method, water_vapour_tenfold=True)
+    model = dataclasses.replace(model, before=limits)
     apply_dar(table["xpos"], table["ypos"], table["lambda"], model)
     np.testing.assert_array_equal(table["xpos"], peer["xpos"])
     np.testing.assert_array_equal(table["ypos"], peer["ypos"])

@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 
+from muse_core.postproc.exposure.correction import Skipped
 from muse_core.postproc.refraction.gaussian_centroid import fit_gaussian
 from muse_core.postproc.refraction.residual import (
     CentroidTrack,
@@ -133,12 +134,12 @@ def test_reference_outside_of_the_cube():
 
 
 @pytest.mark.unit
-def test_too_few_centroids(caplog):
-    assert fit_dar_check(CentroidTrack([]), 7000.0, corrected=True) is None
+def test_too_few_centroids():
+    few = Skipped("residual", "no source with enough centroids", wanted=True)
+    assert fit_dar_check(CentroidTrack([]), 7000.0, corrected=True) == few
     track = CentroidTrack([Source(20.0, 15.0, 1.0)])
     track.add(7000.0, *make_plane(7000.0, STARS))
-    assert fit_dar_check(track, 7000.0, corrected=True) is None
-    assert "not possible" in caplog.text
+    assert fit_dar_check(track, 7000.0, corrected=True) == few
 
 
 @pytest.mark.unit

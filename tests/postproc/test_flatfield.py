@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 
+from muse_core.framework import RecipeError
 from muse_core.postproc.flatfield.spectrum import (
     RANGES,
     SmoothingRange,
@@ -11,7 +12,7 @@ from muse_core.postproc.flatfield.spectrum import (
     smooth_spectrum,
 )
 
-MODE = {"ESO INS MODE": "WFM-NOAO-N"}
+MODE = "WFM-NOAO-N"
 
 # C pipeline 2.8.7, spectrum of `measured_spectrum`: data of rows of 1 at 4702.5, 4762.5, ... Angstrom
 MEASURED = [
@@ -71,12 +72,9 @@ def test_average_of_the_ifus():
 
 
 @pytest.mark.unit
-def test_missing_spectra():
+def test_spectra_that_do_not_overlap():
     spectrum = measured_spectrum()
-    assert fit_flat_spectrum([None, None], MODE) is None
-    with pytest.raises(ValueError, match="Only 1 of 2"):
-        fit_flat_spectrum([spectrum, None], MODE)
-    with pytest.raises(ValueError, match="in common"):
+    with pytest.raises(RecipeError, match="in common"):
         fit_flat_spectrum([spectrum, (spectrum[0] + 2000, spectrum[1])], MODE)
 
 
@@ -116,7 +114,8 @@ def test_rows_outside_of_the_spectrum():
     apply_flat_spectrum(wavelengths, data, stat, fit_flat_spectrum([(lam, spectrum)], MODE))
     np.testing.assert_allclose(data, [2.0, 6.19, 6.19, 6.19], rtol=1e-6)
     wavelengths, data, stat = rows(wanted)
-    apply_flat_spectrum(wavelengths, data, stat, fit_flat_spectrum([(lam, spectrum)], MODE, compat=True))
+    as_in_c = {"zero_outside_flat_spectrum": True, "flat_spectrum_first_node_lost": True}
+    apply_flat_spectrum(wavelengths, data, stat, fit_flat_spectrum([(lam, spectrum)], MODE, **as_in_c))
     np.testing.assert_allclose(data, [0.0, 6.19, 1.238, 0.0], rtol=1e-5)  # as measured
 
 

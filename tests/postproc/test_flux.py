@@ -5,9 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from muse_core.data.curves import interpolate, make_curve
+from muse_core.data.header_values import Keywords
+from muse_core.postproc.exposure.correction import Skipped
 from muse_core.postproc.flux.calibration import DQ_MISSING, apply_flux, fit_flux
 
-HEADER = {"EXPTIME": 100.0}
+HEADER = Keywords({"EXPTIME": 100.0})
 RESPONSE = ([4000.0, 10000.0], [50.0, 50.0], [0.0, 0.0])  # 1e20 erg per count at 50 mag
 
 
@@ -69,9 +71,9 @@ def test_rows_outside_of_the_response_are_flagged():
 
 
 @pytest.mark.unit
-def test_rows_outside_of_the_response_explode_with_compat():
+def test_rows_outside_of_the_response_explode_as_in_c():
     lam, data, stat, dq = rows(3999.0, 5000.0)
-    apply_flux(lam, data, stat, dq, fit_flux(HEADER, 1.0, RESPONSE, compat=True))
+    apply_flux(lam, data, stat, dq, fit_flux(HEADER, 1.0, RESPONSE, zero_outside_response=True))
     assert dq.tolist() == [0, 0]
     np.testing.assert_allclose(data, [1e20, 1.0], rtol=1e-6)
 
@@ -82,8 +84,7 @@ def test_rows_outside_of_the_response_explode_with_compat():
     [{}, {"EXPTIME": 0.0}, {"EXPTIME": -1.0}, {"EXPTIME": 1.0, "ESO DRS MUSE PIXTABLE FLUXCAL": True}],
 )
 def test_no_calibration(header):
-    assert fit_flux(header, 1.0, RESPONSE) is None
-    assert fit_flux(HEADER, 1.0, None) is None
+    assert isinstance(fit_flux(Keywords(header), 1.0, RESPONSE), Skipped)
 
 
 @pytest.mark.law
@@ -155,7 +156,7 @@ def test_against_the_plain_formula_in_any_order():
     error = 0.4 * np.log(10) * interpolated_error(x, response[0], response[2])
     expected_stat = stat * factor**2 + expected**2 * (error**2 + 0.016**2 + tell_error**2)
 
-    model = fit_flux(HEADER, airmass_value, response, extinction, telluric, compat=True)
+    model = fit_flux(HEADER, airmass_value, response, extinction, telluric, zero_outside_response=True)
     order = rng.permutation(lam.size)
     for rows_of_block in np.array_split(order, 9):
         block = [column[rows_of_block] for column in (lam, data, stat)]
@@ -167,8 +168,8 @@ def test_against_the_plain_formula_in_any_order():
 
 @pytest.mark.unit
 def test_wavelengths_that_are_no_numbers():
-    for compat in (False, True):
+    for explode in (False, True):
         lam, data, stat, dq = rows(np.nan, 5000.0)
-        apply_flux(lam, data, stat, dq, fit_flux(HEADER, 1.0, RESPONSE, compat=compat))
+        apply_flux(lam, data, stat, dq, fit_flux(HEADER, 1.0, RESPONSE, zero_outside_response=explode))
         assert np.isnan(data[0])
         assert data[1] == pytest.approx(1.0, rel=1e-6)

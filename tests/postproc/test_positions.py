@@ -5,6 +5,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from postproc_golden import golden, load_columns, load_table, ulps
 
+from muse_core.data.header_values import Keywords
 from muse_core.postproc.astrometry.position import (
     OffsetRow,
     apply_flux_scale,
@@ -21,7 +22,7 @@ from muse_core.postproc.astrometry.projection import (
     fit_astrometry,
 )
 from muse_core.postproc.combination.weights import fit_weights, mean_strehl
-from muse_core.postproc.exposure.ifu_scales import fit_ifu_scales, is_merged
+from muse_core.postproc.exposure.ifu_scales import fit_ifu_scales, has_no_fluxes
 from muse_core.postproc.exposure.pointing import airmass
 from muse_core.postproc.flux.calibration import apply_flux, fit_flux
 from muse_core.postproc.refraction.dar import apply_dar, fit_dar
@@ -36,6 +37,10 @@ HEADER = {
     "ESO INS DROT POSANG": 0.0,
 }
 LIMITS = (0.0, 200.0, -40.0, 60.0)
+
+
+def all_keywords(headers):
+    return [Keywords(header) for header in headers]
 
 
 @pytest.mark.unit
@@ -63,7 +68,7 @@ def test_singular_solutions_are_refused():
 
 @pytest.mark.unit
 def test_reference_pixel_is_the_pole():
-    model = fit_astrometry(HEADER, LIMITS)
+    model = fit_astrometry(Keywords(HEADER), LIMITS)
     assert (model.x0, model.y0) == (100.0, 10.0)
     x, y = np.float32([100.0]), np.float32([10.0])
     apply_astrometry(x, y, model)
@@ -73,7 +78,7 @@ def test_reference_pixel_is_the_pole():
 
 @pytest.mark.unit
 def test_narrow_field_has_its_own_default(caplog):
-    model = fit_astrometry(HEADER | {"ESO INS MODE": "NFM-AO-N"}, LIMITS)
+    model = fit_astrometry(Keywords(HEADER | {"ESO INS MODE": "NFM-AO-N"}), LIMITS)
     assert model.cd[0][0] == pytest.approx(-0.02519 / 3600)
     assert model.cd[1][1] == pytest.approx(0.02542 / 3600)
     assert "NFM astrometry" in caplog.text
@@ -86,8 +91,8 @@ def test_positions_are_those_of_a_fits_wcs(dec):
     rng = np.random.default_rng(5)
     x = rng.uniform(0, 200, 500).astype(np.float32)
     y = rng.uniform(-40, 60, 500).astype(np.float32)
-    model = fit_astrometry(header, LIMITS)
-    pole = fit_position(header)
+    model = fit_astrometry(Keywords(header), LIMITS)
+    pole = fit_position(Keywords(header))
     wcs = WCS(naxis=2)
     wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
     wcs.wcs.crval = [pole.crval1, pole.crval2]
@@ -108,7 +113,7 @@ def test_offsets_and_flux_scale_are_found_by_date():
         OffsetRow("2017-02-16T05:00:00.000", 1.0, 1.0, 3.0),
         OffsetRow("2017-02-16T06:00:00.000 ", 2e-4, -1e-4, 1.05),
     ]
-    model = fit_position(HEADER, offsets)
+    model = fit_position(Keywords(HEADER), offsets)
     assert (model.crval1, model.crval2) == (150.1 - 2e-4, -30.2 + 1e-4)
     data, stat = np.float32([2.0]), np.float32([4.0])
     apply_flux_scale(data, stat, model)
@@ -123,7 +128,7 @@ def test_offsets_and_flux_scale_are_found_by_date():
 
 @pytest.mark.unit
 def test_exposure_without_offset(caplog):
-    model = fit_position(HEADER, [OffsetRow("2000-01-01T00:00:00", 1.0, 1.0)])
+    model = fit_position(Keywords(HEADER), [OffsetRow("2000-01-01T00:00:00", 1.0, 1.0)])
     assert (model.crval1, model.crval2, model.flux_scale, model.offset) == (150.1, -30.2, 1.0, None)
     assert "No entry" in caplog.text
     assert model.offset_cards(1) == []
@@ -131,27 +136,28 @@ def test_exposure_without_offset(caplog):
 
 @pytest.mark.unit
 def test_common_reference():
-    first, second = fit_position(HEADER), fit_position(HEADER | {"RA": 150.2, "DEC": -30.3})
+    first = fit_position(Keywords(HEADER))
+    second = fit_position(Keywords(HEADER | {"RA": 150.2, "DEC": -30.3}))
     shift = fit_common_reference(second, first)
     np.testing.assert_allclose([shift.dx, shift.dy], [0.1, -0.1], rtol=1e-5)
-    west, east = fit_position(HEADER | {"RA": 359.9}), fit_position(HEADER | {"RA": 0.1})
+    west, east = fit_position(Keywords(HEADER | {"RA": 359.9})), fit_position(Keywords(HEADER | {"RA": 0.1}))
     np.testing.assert_allclose(fit_common_reference(east, west).dx, 0.2)
 
 
 @pytest.mark.unit
 def test_ifu_scales():
     sky, lamp = "ESO DRS MUSE FLAT FLUX SKY", "ESO DRS MUSE FLAT FLUX LAMP"
-    assert fit_ifu_scales([{sky: 100.0, lamp: 1.0}, {sky: 50.0, lamp: 9.0}]) == (1.0, 2.0)
-    assert fit_ifu_scales([{lamp: 9.0}, {lamp: 6.0, sky: 4.0}]) == (1.0, 1.5)
-    assert fit_ifu_scales([{}, {sky: 4.0}]) == (1.0, 1.0)
-    assert is_merged({})
-    assert not is_merged({lamp: 1.0})
+    assert fit_ifu_scales(all_keywords([{sky: 100.0, lamp: 1.0}, {sky: 50.0, lamp: 9.0}])) == (1.0, 2.0)
+    assert fit_ifu_scales(all_keywords([{lamp: 9.0}, {lamp: 6.0, sky: 4.0}])) == (1.0, 1.5)
+    assert fit_ifu_scales(all_keywords([{}, {sky: 4.0}])) == (1.0, 1.0)
+    assert has_no_fluxes(Keywords({}))
+    assert not has_no_fluxes(Keywords({lamp: 1.0}))
 
 
 @pytest.mark.unit
 def test_ifu_scales_with_a_missing_flux(caplog):
     sky = "ESO DRS MUSE FLAT FLUX SKY"
-    assert fit_ifu_scales([{sky: 2.0}, {}, {sky: 1.0}]) == (1.0, 1.0, 2.0)
+    assert fit_ifu_scales(all_keywords([{sky: 2.0}, {}, {sky: 1.0}])) == (1.0, 1.0, 2.0)
     assert "lack" in caplog.text
 
 
@@ -163,11 +169,11 @@ DIMM = ("ESO TEL AMBI FWHM START", "ESO TEL AMBI FWHM END")
 @pytest.mark.unit
 def test_weights():
     times = [{"EXPTIME": 600.0}, {"EXPTIME": 300.0}]
-    assert fit_weights(times, "exptime").weights == (1.0, 0.5)
-    assert fit_weights(times, "none") is None
-    assert fit_weights(times[:1], "exptime") is None
+    assert fit_weights(all_keywords(times), "exptime").weights == (1.0, 0.5)
+    assert fit_weights(all_keywords(times), "none") is None
+    assert fit_weights(all_keywords(times[:1]), "exptime") is None
     with pytest.raises(ValueError, match="scheme"):
-        fit_weights(times, "header")
+        fit_weights(all_keywords(times), "header")
 
 
 @pytest.mark.unit
@@ -175,40 +181,42 @@ def test_seeing_is_taken_from_the_best_complete_source():
     def headers(*keys):
         return [{"EXPTIME": 10.0} | dict.fromkeys(keys, 1.0 + i) for i in range(2)]
 
-    assert fit_weights(headers(*AG, IA, *DIMM), "fwhm").seeing.startswith("auto")
-    assert fit_weights(headers(AG[0], IA, *DIMM), "fwhm").seeing.startswith("active")
-    model = fit_weights(headers(*DIMM), "fwhm")
+    assert fit_weights(all_keywords(headers(*AG, IA, *DIMM)), "fwhm").seeing.startswith("auto")
+    assert fit_weights(all_keywords(headers(AG[0], IA, *DIMM)), "fwhm").seeing.startswith("active")
+    model = fit_weights(all_keywords(headers(*DIMM)), "fwhm")
     assert model.seeing.startswith("DIMM")
     assert model.weights == (1.0, 0.5)
     incomplete = headers(IA)
     del incomplete[1][IA]
-    assert fit_weights(incomplete, "fwhm").weights == (1.0, 1.0)
+    assert fit_weights(all_keywords(incomplete), "fwhm").weights == (1.0, 1.0)
 
 
 @pytest.mark.unit
 def test_mean_strehl():
     key, error = "ESO DRS MUSE RTC STREHL", "ESO DRS MUSE RTC STREHERR"
-    mean, _ = mean_strehl([{key: 20.0, error: 2.0}, {key: 30.0, error: 4.0}, {}])
+    mean, _ = mean_strehl(all_keywords([{key: 20.0, error: 2.0}, {key: 30.0, error: 4.0}, {}]))
     assert mean == pytest.approx(22.0)
-    assert mean_strehl([{}]) is None
+    assert mean_strehl(all_keywords([{}])) is None
 
 
 def reduce_exposure(files, folder, *, solution=None, telluric=None, offsets=None):
     headers, tables = zip(*(load_table(golden(folder, name)) for name in files), strict=True)
-    for table, factor in zip(tables, fit_ifu_scales(headers), strict=True):
+    for table, factor in zip(tables, fit_ifu_scales(all_keywords(headers)), strict=True):
         scale_rows(table["data"], table["stat"], factor)
     table = {name: np.concatenate([part[name] for part in tables]) for name in tables[0]}
     header = headers[0]
     limits = tuple(float(v) for k in ("xpos", "ypos") for v in (table[k].min(), table[k].max()))
-    apply_dar(table["xpos"], table["ypos"], table["lambda"], fit_dar(header, 7000.0, compat=True))
+    keywords = Keywords(header)
+    apply_dar(table["xpos"], table["ypos"], table["lambda"], fit_dar(keywords, 7000.0))
     response = load_columns(golden(folder, "response.fits"), "lambda", "response", "resperr")
     extinction = load_columns(golden(folder, "extinct.fits"), "lambda", "extinction")
-    model = fit_flux(header, airmass(header), response, extinction, telluric, compat=True)
+    model = fit_flux(keywords, airmass(keywords), response, extinction, telluric, zero_outside_response=True)
     apply_flux(table["lambda"], table["data"], table["stat"], table["dq"], model)
-    apply_radial_velocity(table["lambda"], fit_radial_velocity(header, "bary", compat=True))
-    astrometry = fit_astrometry(header, limits, solution)
+    velocity = fit_radial_velocity(keywords, "bary", longitude_positive_west=True)
+    apply_radial_velocity(table["lambda"], velocity)
+    astrometry = fit_astrometry(keywords, limits, solution)
     apply_astrometry(table["xpos"], table["ypos"], astrometry)
-    return header, table, astrometry, fit_position(header, offsets)
+    return header, table, astrometry, fit_position(keywords, offsets)
 
 
 def assert_same(table, peer, header, *, dq=True):
@@ -265,7 +273,7 @@ def test_whole_chain_of_two_exposures():
         shift_rows(table["xpos"], table["ypos"], shift.dx, shift.dy)
         headers.append(header)
         parts.append(table)
-    weights = fit_weights(headers, "fwhm").weights
+    weights = fit_weights(all_keywords(headers), "fwhm").weights
     combined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     combined["weight"] = np.concatenate(
         [np.full(p["data"].size, w, np.float32) for p, w in zip(parts, weights, strict=True)]

@@ -4,6 +4,8 @@ import math
 import numpy as np
 import pytest
 
+from muse_core.data.header_values import Keywords
+from muse_core.postproc.exposure.correction import Skipped
 from muse_core.postproc.velocity.earth_motion import diurnal_velocity, earth_velocity, greenwich_sidereal_time
 from muse_core.postproc.velocity.radial_velocity import apply_radial_velocity, fit_radial_velocity
 
@@ -120,7 +122,7 @@ def test_observer_moves_towards_a_rising_source():
 @pytest.mark.unit
 @pytest.mark.parametrize(("changes", "kind", "velocity"), MEASURED)
 def test_velocity_of_the_c_pipeline(changes, kind, velocity):
-    model = fit_radial_velocity(HEADER | changes, kind, compat=True)
+    model = fit_radial_velocity(Keywords(HEADER | changes), kind, longitude_positive_west=True)
     assert model.velocity == pytest.approx(velocity, abs=2e-7)
 
 
@@ -136,36 +138,42 @@ def test_longitude_is_positive_to_the_east():
         when = Time(57800.25 + 300.0 / 86400, format="mjd", scale="utc", location=site)
         expected = source.radial_velocity_correction("barycentric", obstime=when).to_value("km/s")
     # astropy adds time dilation and gravitational shift, together 3 to 5 m/s
-    assert fit_radial_velocity(HEADER, "bary").velocity == pytest.approx(expected, abs=6e-3)
-    assert abs(fit_radial_velocity(HEADER, "bary", compat=True).velocity - expected) > 0.02
+    assert fit_radial_velocity(Keywords(HEADER), "bary").velocity == pytest.approx(expected, abs=6e-3)
+    west = fit_radial_velocity(Keywords(HEADER), "bary", longitude_positive_west=True)
+    assert abs(west.velocity - expected) > 0.02
 
 
 @pytest.mark.unit
 def test_geocentric_part_is_the_difference_to_the_motion_of_the_earth():
-    geo = fit_radial_velocity(HEADER, "geo").velocity
+    geo = fit_radial_velocity(Keywords(HEADER), "geo").velocity
     assert abs(geo) < 0.47
     away = {key: value for key, value in HEADER.items() if "GEO" not in key}
-    assert fit_radial_velocity(away, "geo").velocity == pytest.approx(geo, abs=1e-3)  # default is Paranal
+    assert fit_radial_velocity(Keywords(away), "geo").velocity == pytest.approx(
+        geo, abs=1e-3
+    )  # default is Paranal
 
 
 @pytest.mark.unit
 @pytest.mark.parametrize("key", ["RA", "DEC", "EQUINOX", "MJD-OBS", "EXPTIME"])
-def test_missing_keywords(key, caplog):
-    assert fit_radial_velocity(HEADER | {key: None}, "bary") is None
-    assert key in caplog.text
+def test_missing_keywords(key):
+    skipped = fit_radial_velocity(Keywords(HEADER | {key: None}), "bary")
+    assert skipped == Skipped("velocity", f"header lacks {key}", wanted=True, cards=skipped.cards)
+    assert skipped.cards[0][:2] == ("SPECSYS", "TOPOCENT")
 
 
 @pytest.mark.unit
 def test_none_and_repeated_corrections():
-    assert fit_radial_velocity(HEADER, "none") is None
-    assert fit_radial_velocity(HEADER | {"ESO DRS MUSE PIXTABLE RVCORR": 3.0}, "bary") is None
+    skipped = fit_radial_velocity(Keywords(HEADER), "none")
+    assert (skipped.reason, skipped.cards[0][1]) == ("rvcorr=none", "TOPOCENT")
+    skipped = fit_radial_velocity(Keywords(HEADER | {"ESO DRS MUSE PIXTABLE RVCORR": 3.0}), "bary")
+    assert (skipped.earlier, skipped.cards) == (True, ())
     with pytest.raises(ValueError, match="unknown kind"):
-        fit_radial_velocity(HEADER, "galactic")
+        fit_radial_velocity(Keywords(HEADER), "galactic")
 
 
 @pytest.mark.unit
 def test_wavelengths_are_shifted_relativistically():
-    model = fit_radial_velocity(HEADER, "helio")
+    model = fit_radial_velocity(Keywords(HEADER), "helio")
     lam = np.float32([5000.0, 9000.0])
     expected = (lam.astype(float) * model.factor).astype(np.float32)
     apply_radial_velocity(lam, model)

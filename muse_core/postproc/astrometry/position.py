@@ -23,8 +23,9 @@ from muse_core.data.elementary_functions import (
     small_cosine,
     small_sine,
 )
-from muse_core.data.header_values import Header, get_float, get_str
+from muse_core.data.header_values import Keywords
 from muse_core.postproc.astrometry.projection import WCS_STATE
+from muse_core.postproc.exposure.correction import Card
 
 _DEG = 180.0 / math.pi
 _FAST_RAD = np.float32(0.9 * SMALL)
@@ -64,7 +65,7 @@ class PositionModel:
         apply_position(block.xpos, block.ypos, self)
         apply_flux_scale(block.data, block.stat, self)
 
-    def cards(self) -> list[tuple[str, object, str]]:
+    def cards(self) -> list[Card]:
         """Header cards of the final coordinates."""
         return [
             ("CRVAL1", self.crval1, ""),
@@ -72,13 +73,13 @@ class PositionModel:
             (WCS_STATE, "positioned (final)", "Positioned this pixel table on the sky"),
         ]
 
-    def offset_cards(self, number: int) -> list[tuple[str, object, str]]:
+    def offset_cards(self, number: int) -> list[Card]:
         """Return the keywords of the offset applied to exposure 1, 2, ..."""
         if self.offset is None:
             return []
         ra, dec = self.offset.ra_offset, self.offset.dec_offset
         head = f"ESO DRS MUSE OFFSET{number}"
-        cards: list[tuple[str, object, str]] = [
+        cards: list[Card] = [
             (f"{head} DRA", ra, f"[deg] (= {ra * 3600:f} arcsec) RA offset applied"),
             (f"{head} DDEC", dec, f"[deg] (= {dec * 3600:f} arcsec) DEC offset applied"),
         ]
@@ -104,7 +105,7 @@ class CommonReference:
         """Refer the rows of a block to the pole of the first exposure."""
         shift_rows(block.xpos, block.ypos, self.dx, self.dy)
 
-    def cards(self) -> list[tuple[str, object, str]]:
+    def cards(self) -> list[Card]:
         """Nothing: the header of an exposure tells its own pole."""
         return []
 
@@ -116,31 +117,27 @@ def fit_common_reference(model: PositionModel, first: PositionModel) -> CommonRe
 
 
 def fit_position(
-    header: Header,
+    keywords: Keywords,
     offsets: Sequence[OffsetRow] | None = None,
     log: logging.Logger = _log,
-    *,
-    compat: bool = False,
 ) -> PositionModel:
     """Find the pole of an exposure.
 
     Parameters
     ----------
-    header : Header
+    keywords : Keywords
         Primary header of the exposure (RA, DEC, DATE-OBS).
     offsets : sequence of OffsetRow, optional
         Rows of OFFSET_LIST; the one of the same DATE-OBS is used.
     log : logging.Logger
         Takes the messages.
-    compat : bool
-        Read only keywords that are floats, as the C pipeline does.
     """
-    ra = get_float(header, "RA", compat=compat)
-    dec = get_float(header, "DEC", compat=compat)
+    ra = keywords.number("RA")
+    dec = keywords.number("DEC")
     if ra is None or dec is None:
         log.warning("No RA or DEC in the header, positioning the exposure at 0, 0")
     ra, dec = ra or 0.0, dec or 0.0
-    date_obs = get_str(header, "DATE-OBS")
+    date_obs = keywords.text("DATE-OBS")
     offset = next((row for row in offsets or () if row.date_obs.rstrip() == date_obs), None)
     if offset is None:
         if offsets is not None:

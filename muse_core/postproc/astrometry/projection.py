@@ -13,7 +13,8 @@ from numba import njit
 
 from muse_core.data.block import Block
 from muse_core.data.elementary_functions import HALF_PI, HALF_PI_REST, SMALL, small_arctangent, turn_angle
-from muse_core.data.header_values import Header, get_float, is_narrow_field
+from muse_core.data.header_values import Header, Keywords, get_float, is_narrow_field
+from muse_core.postproc.exposure.correction import Card
 from muse_core.postproc.exposure.pointing import position_angle
 
 WCS_STATE = "ESO DRS MUSE PIXTABLE WCS"
@@ -45,7 +46,7 @@ class AstrometryModel:
         """Project the rows of a block onto the sphere."""
         apply_astrometry(block.xpos, block.ypos, self)
 
-    def cards(self) -> list[tuple[str, object, str]]:
+    def cards(self) -> list[Card]:
         """Header cards that describe the intermediate coordinates."""
         return [
             ("CRPIX1", self.x0, ""),
@@ -76,18 +77,16 @@ def default_solution(*, narrow_field: bool) -> dict[str, float]:
 
 
 def fit_astrometry(
-    header: Header,
+    keywords: Keywords,
     limits: Limits,
     solution: Header | None = None,
     log: logging.Logger = _log,
-    *,
-    compat: bool = False,
 ) -> AstrometryModel:
     """Prepare the projection of an exposure.
 
     Parameters
     ----------
-    header : Header
+    keywords : Keywords
         Primary header of the exposure.
     limits : tuple of 4 float
         Limits of xpos and ypos **before** the DAR correction (xlo, xhi, ylo, yhi).
@@ -95,17 +94,15 @@ def fit_astrometry(
         Header with the CD matrix and CRPIX of ASTROMETRY_WCS; default: the nominal solution of the mode.
     log : logging.Logger
         Takes the messages.
-    compat : bool
-        Read only keywords that are floats, as the C pipeline does.
     """
     if solution is None:
-        narrow_field = is_narrow_field(header)
+        narrow_field = is_narrow_field(keywords)
         log.warning(
             "Using default MUSE %cFM astrometry, output world coordinates will be inaccurate!",
             "N" if narrow_field else "W",
         )
         solution = default_solution(narrow_field=narrow_field)
-    cd = effective_cd(solution, position_angle(header, log, compat=compat))
+    cd = effective_cd(solution, position_angle(keywords, log))
     crpix = [get_float(solution, key) or 0.0 for key in ("CRPIX1", "CRPIX2")]
     x_low, x_high, y_low, y_high = (float(v) for v in limits)
     return AstrometryModel(cd, (x_low + x_high) / 2 + crpix[0], (y_low + y_high) / 2 + crpix[1])

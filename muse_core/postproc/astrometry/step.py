@@ -45,14 +45,13 @@ def _offsets(frame: Frame) -> list[OffsetRow]:
 
 def correct(
     exposure: Reduction, calibrations: AstrometryCalibrations, p: ParamValues, ctx: RunContext
-) -> AstrometryModel | Skipped | None:
+) -> AstrometryModel | Skipped:
     """Project the rows onto the sphere by the astrometric solution."""
     if not p.astrometry:
-        return Skipped("astrometry", "astrometry=false")
+        return Skipped(AstrometryModel.name, "astrometry=false")
     state = get_str(exposure.product.header, WCS_STATE) or ""
     if state.startswith(("projected", "positioned")):
-        ctx.log.info("pixel table is already projected, astrometry not applied again")
-        return None
+        return Skipped(AstrometryModel.name, "made before", earlier=True)
     model = projection_of(exposure, calibrations.solution, ctx)
     exposure.product.position_unit = "rad"
     exposure.chain.polar = True
@@ -62,7 +61,7 @@ def correct(
 def projection_of(exposure: Reduction, solution: Header | None, ctx: RunContext) -> AstrometryModel:
     """Return the projection of an exposure, from its limits before the refraction correction."""
     limits = exposure.reference_limits or _predar_limits(exposure.product.header) or exposure.chain.limits()
-    return fit_astrometry(exposure.keywords, (*limits.x, *limits.y), solution, ctx.log, compat=ctx.compat)
+    return fit_astrometry(exposure.keywords, (*limits.x, *limits.y), solution, ctx.log)
 
 
 def _predar_limits(header: Header) -> RowLimits | None:
@@ -84,7 +83,7 @@ def place(
     if (get_str(header, WCS_STATE) or "").startswith("positioned"):
         exposure.position = PositionModel(float(header["CRVAL1"]), float(header["CRVAL2"]), 1.0, None)
         return None
-    exposure.position = fit_position(exposure.keywords, calibrations.offsets, ctx.log, compat=ctx.compat)
+    exposure.position = fit_position(exposure.keywords, calibrations.offsets, ctx.log)
     exposure.product.position_unit = "deg"
     exposure.chain.polar = False
     return exposure.position

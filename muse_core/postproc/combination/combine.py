@@ -86,7 +86,7 @@ def combine(
         for member in members[1:]:
             if member.position:
                 member.add(fit_common_reference(member.position, first.position))
-    weights = fit_weights([member.product.header for member in members], p.weight, ctx.log, compat=ctx.compat)
+    weights = fit_weights([member.keywords for member in members], p.weight, ctx.log)
     parts = [table_limits(member, ctx) for member in members]
     warn_about_mixtures(members, parts, ctx)
     frames = (*tables, *used.all, *used.cube)
@@ -109,7 +109,7 @@ def _combined_header(members: list[Reduction], tables: Sequence[Frame], ctx: Run
         members[0].product.header, lambda key: several and key.startswith(f"{PIXTABLE} EXP0 ")
     )
     if several and is_narrow_field(header):
-        strehl = mean_strehl([member.product.header for member in members], ctx.log, compat=ctx.compat)
+        strehl = mean_strehl([member.keywords for member in members], ctx.log)
         if strehl:
             set_card(header, "ESO DRS MUSE RTC STREHL", strehl[0])
             set_card(header, "ESO DRS MUSE RTC STREHERR", strehl[1])

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from muse_core.data.header_values import Header, get_float
+from muse_core.data.header_values import Keywords
 
 SCHEMES = ("exptime", "fwhm", "none")
 
@@ -23,20 +23,20 @@ class ExposureWeights:
     """Where the seeing comes from; empty if it was not used."""
 
 
-def _mean(header: Header, first: str, second: str, *, compat: bool) -> float | None:
-    a = get_float(header, first, compat=compat)
-    b = get_float(header, second, compat=compat)
+def _mean(header: Keywords, first: str, second: str) -> float | None:
+    a = header.number(first)
+    b = header.number(second)
     return None if a is None or b is None else (a + b) / 2
 
 
-def _seeing(headers: Sequence[Header], *, compat: bool) -> tuple[tuple[float, ...], str] | None:
+def _seeing(headers: Sequence[Keywords]) -> tuple[tuple[float, ...], str] | None:
     """FWHM of all exposures from the best source that all of them have."""
     agx, agy = "ESO OCS SGS AG FWHMX AVG", "ESO OCS SGS AG FWHMY AVG"
     dimm = "ESO TEL AMBI FWHM START", "ESO TEL AMBI FWHM END"
     candidates = (
-        ("auto-guider info", [_mean(h, agx, agy, compat=compat) for h in headers]),
-        ("active optics image analysis", [get_float(h, "ESO TEL IA FWHM", compat=compat) for h in headers]),
-        ("DIMM measurements", [_mean(h, *dimm, compat=compat) for h in headers]),
+        ("auto-guider info", [_mean(h, agx, agy) for h in headers]),
+        ("active optics image analysis", [h.number("ESO TEL IA FWHM") for h in headers]),
+        ("DIMM measurements", [_mean(h, *dimm) for h in headers]),
     )
     for name, values in candidates:
         found = tuple(value for value in values if value is not None and value > 0.0)
@@ -46,20 +46,18 @@ def _seeing(headers: Sequence[Header], *, compat: bool) -> tuple[tuple[float, ..
 
 
 def fit_weights(
-    headers: Sequence[Header], scheme: str, log: logging.Logger = _log, *, compat: bool = False
+    headers: Sequence[Keywords], scheme: str, log: logging.Logger = _log
 ) -> ExposureWeights | None:
     """Compute the weights of exposures that are to be combined.
 
     Parameters
     ----------
-    headers : sequence of Header
+    headers : sequence of Keywords
         Primary headers of the exposures.
     scheme : str
         One of `SCHEMES`.
     log : logging.Logger
         Takes the messages.
-    compat : bool
-        Read only keywords that are floats, as the C pipeline does.
 
     Returns
     -------
@@ -74,12 +72,12 @@ def fit_weights(
     if scheme == "none":
         log.info("%d tables, not weighting them", n)
         return None
-    times = [get_float(header, "EXPTIME", compat=compat) or 0.0 for header in headers]
+    times = [header.number("EXPTIME") or 0.0 for header in headers]
     if times[0] <= 0.0:
         log.warning("First exposure has no positive EXPTIME, exposures are weighted equally")
         times = [1.0] * n
     weights = [time / times[0] for time in times]
-    seeing = _seeing(headers, compat=compat) if scheme == "fwhm" else None
+    seeing = _seeing(headers) if scheme == "fwhm" else None
     if seeing is not None:
         fwhm, source = seeing
         log.info("%d tables to be weighted using EXPTIME & FWHM (using %s)", n, source)
@@ -94,14 +92,12 @@ def fit_weights(
     return ExposureWeights(tuple(weights), "")
 
 
-def mean_strehl(
-    headers: Sequence[Header], log: logging.Logger = _log, *, compat: bool = False
-) -> tuple[float, float] | None:
+def mean_strehl(headers: Sequence[Keywords], log: logging.Logger = _log) -> tuple[float, float] | None:
     """Mean Strehl ratio and its error of narrow-field exposures, weighted by the inverse squared errors."""
     total, weight_sum = 0.0, 0.0
     for i, header in enumerate(headers, start=1):
-        strehl = get_float(header, "ESO DRS MUSE RTC STREHL", compat=compat)
-        error = get_float(header, "ESO DRS MUSE RTC STREHERR", compat=compat)
+        strehl = header.number("ESO DRS MUSE RTC STREHL")
+        error = header.number("ESO DRS MUSE RTC STREHERR")
         if strehl is None or error is None or error <= 0.0:
             log.warning("Exposure %d does not provide RTC Strehl measurements, skipping this one!", i)
             continue

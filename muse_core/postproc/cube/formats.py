@@ -96,8 +96,8 @@ def finish_cube(
 
         writer.finish(header)
         first = combination.members[0].keywords.without_replacements()
-        angle = parallactic_angle(first, compat=ctx.compat)
-        group = Euro3DGroup.from_header(first.header, airmass(first, compat=ctx.compat), angle or 0.0)
+        angle = parallactic_angle(first)
+        group = Euro3DGroup.from_header(first.header, airmass(first), angle or 0.0)
         inside = images.images if p.format == "xEuro3D" else []
         write_euro3d(
             writer.path,

@@ -76,7 +76,7 @@ def cube_plan(combination: Combination, grid: OutputGrid, p: ParamValues, ctx: R
     if p.crsigma > 0:
         angle = None
         if combination.celestial:
-            angle = position_angle(combination.members[0].keywords, ctx.log, compat=ctx.compat)
+            angle = position_angle(combination.members[0].keywords, ctx.log)
         cosmics = CosmicRejection(p.crtype, p.crsigma, neighbourhood(angle))
         ctx.log.info("  Using %s statistics (%.3f sigma level) for cosmic-ray rejection", p.crtype, p.crsigma)
     ctx.log.info(

@@ -52,10 +52,12 @@ class Skipped:
     name : of the correction, in one word
     reason : in a few words, for the log and the header (which has room for about 35 letters)
     wanted : the user asked for it or expects it, so that its absence is a warning
+    earlier : an earlier run has made it: the log tells, the header need not
     cards : header cards that the C recipe writes in this case
     """
 
     name: str
     reason: str
     wanted: bool = False
+    earlier: bool = False
     cards: tuple[Card, ...] = ()

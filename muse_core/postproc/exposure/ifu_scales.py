@@ -6,30 +6,26 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from muse_core.data.header_values import Header, get_float
+from muse_core.data.header_values import Keywords
 
 _KEYS = ("ESO DRS MUSE FLAT FLUX SKY", "ESO DRS MUSE FLAT FLUX LAMP")
 _log = logging.getLogger(__name__)
 
 
-def is_merged(header: Header, *, compat: bool = False) -> bool:
-    """Say whether a pixel table holds several IFUs already: it has neither of the two flat fluxes."""
-    return all(get_float(header, key, compat=compat) is None for key in _KEYS)
+def has_no_fluxes(keywords: Keywords) -> bool:
+    """Say whether a pixel table has neither of the two flat fluxes: then it mostly holds several IFUs."""
+    return all(keywords.number(key) is None for key in _KEYS)
 
 
-def fit_ifu_scales(
-    headers: Sequence[Header], log: logging.Logger = _log, *, compat: bool = False
-) -> tuple[float, ...]:
+def fit_ifu_scales(headers: Sequence[Keywords], log: logging.Logger = _log) -> tuple[float, ...]:
     """Factors that bring all IFUs to the flux level of the first one.
 
     Parameters
     ----------
-    headers : sequence of Header
+    headers : sequence of Keywords
         Primary headers of the IFUs of one exposure, in the order of the IFUs.
     log : logging.Logger
         Takes the messages.
-    compat : bool
-        Read only keywords that are floats, as the C pipeline does.
 
     Returns
     -------
@@ -38,10 +34,10 @@ def fit_ifu_scales(
         if the first IFU has no sky flux; 1 where a flux is missing.
     """
     for key in _KEYS:
-        first = get_float(headers[0], key, compat=compat) if headers else None
+        first = headers[0].number(key) if headers else None
         if first is None:
             continue
-        fluxes = [get_float(header, key, compat=compat) for header in headers]
+        fluxes = [header.number(key) for header in headers]
         if any(flux is None or flux == 0.0 for flux in fluxes):
             log.warning("Some pixel tables lack %s, their data are not scaled", key)
         return tuple(first / flux if flux else 1.0 for flux in fluxes)

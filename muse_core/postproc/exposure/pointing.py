@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from muse_core.data.header_values import Header, get_float, get_str
+from muse_core.data.header_values import Keywords
 
 DEFAULT_LATITUDE = -24.625278
 """Latitude of the VLT UT4 [deg], used if ``ESO TEL GEOLAT`` is missing."""
@@ -19,17 +19,17 @@ BELOW_HORIZON = "object below the horizon"
 _log = logging.getLogger(__name__)
 
 
-def position_angle(header: Header, log: logging.Logger = _log, *, compat: bool = False) -> float:
+def position_angle(keywords: Keywords, log: logging.Logger = _log) -> float:
     """Position angle of the field [deg] from the derotator.
 
     ``ESO INS DROT POSANG``, negated in mode ``SKY``, used as it is in mode ``STAT``, and in others with a
     warning; 0 if it is missing.
 
-    >>> position_angle({"ESO INS DROT POSANG": 25.0, "ESO INS DROT MODE": "SKY"})
+    >>> position_angle(Keywords({"ESO INS DROT POSANG": 25.0, "ESO INS DROT MODE": "SKY"}))
     -25.0
     """
-    angle = get_float(header, "ESO INS DROT POSANG", compat=compat) or 0.0
-    mode = get_str(header, "ESO INS DROT MODE")
+    angle = keywords.number("ESO INS DROT POSANG") or 0.0
+    mode = keywords.text("ESO INS DROT MODE")
     if mode == "SKY":
         return -angle
     if mode is None:
@@ -51,17 +51,17 @@ def replaced_pointing(values: Sequence[float]) -> dict[str, float]:
     return dict(zip(_POINTING_KEYS, values, strict=True)) if values else {}
 
 
-def parallactic_angle(header: Header, *, compat: bool = False) -> float | None:
+def parallactic_angle(keywords: Keywords) -> float | None:
     """Parallactic angle of mid-exposure [deg], or None if a keyword is missing.
 
     The mean of ``ESO TEL PARANG START`` and ``END``; where they lie on both sides of the +-180 deg jump the
     mean is taken across the jump.
 
-    >>> parallactic_angle({"ESO TEL PARANG START": 170.0, "ESO TEL PARANG END": -178.0})
+    >>> parallactic_angle(Keywords({"ESO TEL PARANG START": 170.0, "ESO TEL PARANG END": -178.0}))
     176.0
     """
-    start = get_float(header, "ESO TEL PARANG START", compat=compat)
-    end = get_float(header, "ESO TEL PARANG END", compat=compat)
+    start = keywords.number("ESO TEL PARANG START")
+    end = keywords.number("ESO TEL PARANG END")
     if start is None or end is None:
         return None
     if start * end >= 0.0 or abs(start - end) < 90.0:
@@ -91,15 +91,15 @@ class _Pointing:
     exptime: float
 
 
-def airmass(header: Header, log: logging.Logger = _log, *, compat: bool = False) -> float:
+def airmass(keywords: Keywords, log: logging.Logger = _log) -> float:
     """Effective airmass of an exposure: the weighted mean of start, middle and end (Stetson's rule).
 
     Falls back to the mean of ``ESO TEL AIRM START`` and ``END``; -1 if that is missing, too.
     """
-    start = get_float(header, "ESO TEL AIRM START", compat=compat)
-    end = get_float(header, "ESO TEL AIRM END", compat=compat)
+    start = keywords.number("ESO TEL AIRM START")
+    end = keywords.number("ESO TEL AIRM END")
     recorded = None if start is None or end is None else (start + end) / 2
-    computed, reason = airmass_from_pointing(header, log, compat=compat)
+    computed, reason = airmass_from_pointing(keywords, log)
     if computed is None:
         if recorded is None:
             log.warning("airmass computation unsuccessful (%s) and no AIRM keywords in the header", reason)
@@ -120,16 +120,14 @@ def airmass(header: Header, log: logging.Logger = _log, *, compat: bool = False)
     return computed
 
 
-def airmass_from_pointing(
-    header: Header, log: logging.Logger | None = None, *, compat: bool = False
-) -> tuple[float | None, str]:
+def airmass_from_pointing(keywords: Keywords, log: logging.Logger | None = None) -> tuple[float | None, str]:
     """Airmass from RA, DEC, LST, EXPTIME and the latitude; None with the reason if it cannot be computed."""
-    values = {key: get_float(header, key, compat=compat) for key in ("RA", "DEC", "LST", "EXPTIME")}
+    values = {key: keywords.number(key) for key in ("RA", "DEC", "LST", "EXPTIME")}
     missing = [key for key, value in values.items() if value is None]
     if missing:
         return None, "missing " + ", ".join(missing)
     point = _Pointing(*(float(v) for v in values.values() if v is not None))
-    latitude = get_float(header, "ESO TEL GEOLAT", compat=compat)
+    latitude = keywords.number("ESO TEL GEOLAT")
     phi = math.radians(DEFAULT_LATITUDE if latitude is None else latitude)
     dec = math.radians(point.dec)
     airmasses = []

@@ -145,7 +145,7 @@ class Reduction:
         say("exposure %d: %s skipped: %s", self.number, skipped.name, skipped.reason)
         for card in skipped.cards:
             self.product.set_card(*card)
-        if self.records_skipped:
+        if self.records_skipped and not skipped.earlier:
             self.product.set_card(_skipped_key(skipped.name), skipped.reason, "")
 
 

@@ -21,11 +21,14 @@ from numba import njit
 
 from muse_core.data.block import Block
 from muse_core.data.curves import Curve, find_interval, make_curve
-from muse_core.data.header_values import Header, get_str
+from muse_core.data.header_values import Header
+from muse_core.framework import RecipeError
+from muse_core.postproc.exposure.correction import Card
 
 Floats = npt.NDArray[np.float64]
 
 EXTENSION = "PIXTABLE_FLAT_FIELD"
+FLAT_KEY = "ESO DRS MUSE PIXTABLE FFCORR"
 STEP = 1.25
 """Step of the mean spectrum [Angstrom]."""
 HALF_WINDOW = 150.0
@@ -86,9 +89,9 @@ class FlatSpectrum:
         """Multiply the data of a block."""
         apply_flat_spectrum(block.lam, block.data, block.stat, self)
 
-    def cards(self) -> list[tuple[str, object, str]]:
+    def cards(self) -> list[Card]:
         """Header cards of the step."""
-        return [("ESO DRS MUSE PIXTABLE FFCORR", self.n_ifu, "Pixel table corrected for flat-field")]
+        return [(FLAT_KEY, self.n_ifu, "Pixel table corrected for flat-field")]
 
 
 def response_wants_flat(response_header: Header) -> bool:
@@ -101,59 +104,47 @@ def response_wants_flat(response_header: Header) -> bool:
 
 
 def fit_flat_spectrum(
-    spectra: Sequence[tuple[npt.ArrayLike, npt.ArrayLike] | None],
-    header: Header,
+    spectra: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]],
+    mode: str,
     log: logging.Logger = _log,
     *,
-    compat: bool = False,
-) -> FlatSpectrum | None:
+    zero_outside_flat_spectrum: bool = False,
+    flat_spectrum_first_node_lost: bool = False,
+) -> FlatSpectrum:
     """Average and smooth the flat-field spectra of the IFUs of an exposure over their common range.
 
     Parameters
     ----------
-    spectra : sequence of (lambda, data) or None
-        One entry per pixel table; None for a table without the extension.
-    header : Header
-        Primary header of the exposure (instrument mode).
+    spectra : sequence of (lambda, data)
+        One entry per pixel table.
+    mode : str
+        Instrument mode.
     log : logging.Logger
         Takes the messages.
-    compat : bool
+    zero_outside_flat_spectrum : bool
         Set rows outside of the spectrum to zero, as the C pipeline does.
-
-    Returns
-    -------
-    FlatSpectrum or None
-        None if no table has a spectrum.
+    flat_spectrum_first_node_lost : bool
+        Leave out the first node, as the C pipeline does.
 
     Raises
     ------
-    ValueError
-        If only some of the tables have a spectrum, or if the spectra do not overlap.
+    RecipeError
+        If the spectra do not overlap.
     """
-    found = [spectrum for spectrum in spectra if spectrum is not None]
-    if not found:
-        return None
-    if len(found) != len(spectra):
-        raise ValueError(
-            f"Only {len(found)} of {len(spectra)} pixel tables of this exposure came with a flat-field "
-            "spectrum, cannot continue!"
-        )
     columns = [
-        tuple(np.asarray(column, dtype=np.float64).ravel() for column in spectrum) for spectrum in found
+        tuple(np.asarray(column, dtype=np.float64).ravel() for column in spectrum) for spectrum in spectra
     ]
     start, end = max(x[0] for x, _ in columns), min(x[-1] for x, _ in columns)
     if not end > start:
-        raise ValueError("the flat-field spectra of this exposure have no wavelength range in common")
+        raise RecipeError("the flat-field spectra of this exposure have no wavelength range in common")
     lam = start + STEP * np.arange(int((end - start) / STEP + _WINDOW_TOLERANCE) + 1)
-    total = np.sum([np.interp(lam, x, y) for x, y in columns], axis=0)
-    mode = get_str(header, "ESO INS MODE") or ""
+    mean = np.sum([np.interp(lam, x, y) for x, y in columns], axis=0) / len(spectra)
     smoothing = RANGES.get(mode, RANGES["WFM-NOAO-N"])
-    log.info("Smoothing flat-field spectrum of %d IFUs (%s)", len(found), mode)
-    mean = total / len(found)
-    if compat:  # the C pipeline leaves out the first node
+    log.info("Smoothing flat-field spectrum of %d IFUs (%s)", len(spectra), mode)
+    if flat_spectrum_first_node_lost:
         lam, mean = lam[1:], mean[1:]
     smooth = smooth_spectrum(lam, mean, smoothing)
-    return FlatSpectrum(make_curve(lam, smooth), mean, len(found), compat)
+    return FlatSpectrum(make_curve(lam, smooth), mean, len(spectra), zero_outside_flat_spectrum)
 
 
 def cut_table(table, limits: tuple[float, float] | None, low: float, high: float):  # type: ignore[no-untyped-def]

@@ -10,9 +10,9 @@ from astropy.io import fits
 
 from muse_core.framework import RecipeError
 from muse_core.postproc.exposure.correction import Skipped
-from muse_core.postproc.exposure.reduction import PIXTABLE
 from muse_core.postproc.flatfield.spectrum import (
     EXTENSION,
+    FLAT_KEY,
     FlatSpectrum,
     cut_table,
     fit_flat_spectrum,
@@ -44,33 +44,34 @@ def correct(
     calibrations: FlatfieldCalibrations,
     p: ParamValues,
     ctx: RunContext,
-) -> FlatSpectrum | Skipped | None:
+) -> FlatSpectrum | Skipped:
     """Multiply the data by the smoothed flat-field spectrum, if there is one and the response wants it."""
-    header, files = exposure.product.header, exposure.chain.files
-    if f"{PIXTABLE} FFCORR" in header:
-        ctx.log.info("pixel table is already corrected for the flat-field spectrum")
-        return None
+    files = exposure.chain.files
+    if FLAT_KEY in exposure.product.header:
+        return Skipped(FlatSpectrum.name, "made before", earlier=True)
     tables = [table.flat_field for table in files.files]
-    if all(table is None for table in tables):
-        return None
-    spectra = [
-        table if table is None or zone.rows == file.rows else cut_table(table, None, *files.cut)
+    found = [
+        table if zone.rows == file.rows else cut_table(table, None, *files.cut)
         for table, file, zone in zip(tables, files.files, files.zones, strict=True)
+        if table is not None
     ]
-    try:
-        model = fit_flat_spectrum(
-            [None if s is None else (s["lambda"], s["data"]) for s in spectra],
-            header,
-            ctx.log,
-            compat=ctx.compat,
+    if not found:
+        return Skipped(FlatSpectrum.name, "no spectrum in the pixel tables")
+    if len(found) < len(tables):
+        raise RecipeError(
+            f"exposure {exposure.number}: Only {len(found)} of {len(tables)} pixel tables came with a "
+            "flat-field spectrum, cannot continue!"
         )
-    except ValueError as error:
-        raise RecipeError(f"exposure {exposure.number}: {error}") from error
-    if model is None:
-        return None
+    model = fit_flat_spectrum(
+        [(table["lambda"], table["data"]) for table in found],
+        exposure.keywords.text("ESO INS MODE") or "",
+        ctx.log,
+        zero_outside_flat_spectrum=ctx.defects.zero_outside_flat_spectrum,
+        flat_spectrum_first_node_lost=ctx.defects.flat_spectrum_first_node_lost,
+    )
     exposure.chain.sorted_slices = True  # the C recipe leaves the rows of a slice in order of wavelength
     if calibrations.response_header is not None and not response_wants_flat(calibrations.response_header):
-        return Skipped("flatfield", "STD_RESPONSE was made without it", wanted=True)
+        return Skipped(FlatSpectrum.name, "STD_RESPONSE was made without it", wanted=True)
     exposure.product.tables.append(flat_product(model))
     return model
 

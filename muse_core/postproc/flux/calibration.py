@@ -5,17 +5,20 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
 from muse_core.data.block import Block
 from muse_core.data.curves import Curve, Floats, cut_curve, make_curve
 from muse_core.data.elementary_functions import exponential
-from muse_core.data.header_values import Header, get_float
+from muse_core.data.header_values import Keywords
 from muse_core.data.kernels import last_not_above
+from muse_core.postproc.exposure.correction import Card, Skipped
 
 BIN_WIDTH = 1.25
 """Nominal width of a detector pixel [Angstrom]."""
@@ -24,6 +27,8 @@ TELLURIC_START = 6273.0
 DQ_MISSING = 1 << 30
 """Flag of rows outside of the response curve (missing data)."""
 
+FLUX_KEY = "ESO DRS MUSE PIXTABLE FLUXCAL"
+Columns = Sequence[npt.ArrayLike]
 _WIDTH_ERROR = 0.02
 _MAG = 0.4 * math.log(10.0)
 
@@ -54,30 +59,30 @@ class FluxModel:
         """Calibrate the rows of a block."""
         apply_flux(block.lam, block.data, block.stat, block.dq, self)
 
-    def cards(self) -> list[tuple[str, object, str]]:
+    def cards(self) -> list[Card]:
         """Header cards of the step."""
-        return [("ESO DRS MUSE PIXTABLE FLUXCAL", True, "Pixel table was flux-calibrated")]
+        return [(FLUX_KEY, True, "Pixel table was flux-calibrated")]
 
 
 def fit_flux(
-    header: Header,
+    keywords: Keywords,
     airmass_value: float,
-    response: tuple | None,
-    extinction: tuple | None = None,
-    telluric: tuple | None = None,
+    response: Columns,
+    extinction: Columns | None = None,
+    telluric: Columns | None = None,
     log: logging.Logger = _log,
     *,
-    compat: bool = False,
-) -> FluxModel | None:
+    zero_outside_response: bool = False,
+) -> FluxModel | Skipped:
     """Prepare the flux calibration of an exposure.
 
     Parameters
     ----------
-    header : Header
+    keywords : Keywords
         Primary header of the exposure (EXPTIME).
     airmass_value : float
-        Effective airmass, see `observation.airmass`.
-    response : tuple of arrays or None
+        Effective airmass, see `pointing.airmass`.
+    response : tuple of arrays
         Columns lambda, response, resperr of STD_RESPONSE.
     extinction : tuple of arrays or None
         Columns lambda, extinction of EXTINCT_TABLE.
@@ -85,25 +90,20 @@ def fit_flux(
         Columns lambda, ftelluric, ftellerr of STD_TELLURIC.
     log : logging.Logger
         Takes the messages.
-    compat : bool
+    zero_outside_response : bool
         Leave rows outside of the response curve unflagged with data larger by a factor of about 1e17,
         as the C pipeline does.
 
     Returns
     -------
-    FluxModel or None
-        None if the calibration cannot be done: no response curve or no positive exposure time.
+    FluxModel or Skipped
+        Skipped if the calibration was made before, or cannot be made for want of an exposure time.
     """
-    if response is None:
-        log.info("Skipping flux calibration (no STD_RESPONSE curve)")
-        return None
-    if header.get("ESO DRS MUSE PIXTABLE FLUXCAL") is True:
-        log.info("Pixel table is already flux calibrated")
-        return None
-    exptime = get_float(header, "EXPTIME", compat=compat)
+    if keywords.get(FLUX_KEY) is True:
+        return Skipped("flux", "made before", earlier=True)
+    exptime = keywords.number("EXPTIME")
     if exptime is None or exptime <= 0.0:
-        log.warning("Non-positive EXPTIME, not doing flux calibration!")
-        return None
+        return Skipped("flux", "no positive EXPTIME", wanted=True)
     if extinction is None:
         log.warning("EXTINCT_TABLE missing! Flux calibration without extinction correction.")
     if airmass_value < 0.0:
@@ -121,7 +121,7 @@ def fit_flux(
         _telluric_factor(telluric, extinction_airmass),
     )
     pieces = _cut(*curves, extinction_airmass)
-    return FluxModel(*curves, extinction_airmass, exptime, not compat, pieces)
+    return FluxModel(*curves, extinction_airmass, exptime, not zero_outside_response, pieces)
 
 
 def _cut(response: Curve, extinction: Curve, telluric: Curve, airmass_value: float) -> Floats:
@@ -145,7 +145,7 @@ def _cut(response: Curve, extinction: Curve, telluric: Curve, airmass_value: flo
     return np.hstack(columns)
 
 
-def _telluric_factor(telluric: tuple | None, airmass_value: float) -> Curve:
+def _telluric_factor(telluric: Columns | None, airmass_value: float) -> Curve:
     """Node by node transmission^(-airmass), the errors unchanged (measured against 2.8.7)."""
     if telluric is None:
         return make_curve([0.0], [1.0])
@@ -164,7 +164,7 @@ def apply_flux(lam, data, stat, dq, model: FluxModel) -> None:  # type: ignore[n
     data, stat : float32[n]
         Counts and variance, become flux [1e-20 erg/s/cm^2/Angstrom] and its variance.
     dq : int32[n]
-        Flags; rows outside of the response curve get `DQ_MISSING` unless ``compat`` was given to the fit.
+        Flags; rows outside of the response curve get `DQ_MISSING` unless the fit was told otherwise.
     model : FluxModel
         Result of `fit_flux`.
     """

@@ -57,19 +57,19 @@ def correct(
     calibrations: FluxCalibrations,
     p: ParamValues,
     ctx: RunContext,
-) -> FluxModel | Skipped | None:
+) -> FluxModel | Skipped:
     """Turn counts into fluxes by response, extinction and telluric absorption."""
     if calibrations.response is None:
         return Skipped("flux", "no STD_RESPONSE")
     model = fit_flux(
         exposure.keywords,
-        airmass(exposure.keywords, ctx.log, compat=ctx.compat),
+        airmass(exposure.keywords, ctx.log),
         calibrations.response,
         calibrations.extinction,
         calibrations.telluric,
         ctx.log,
-        compat=ctx.compat,
+        zero_outside_response=ctx.defects.zero_outside_response,
     )
-    if model is not None:
+    if isinstance(model, FluxModel):
         exposure.product.data_unit = FLUX_UNIT
     return model

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from muse_core.data.exposure import Exposure
@@ -12,7 +12,7 @@ from muse_core.data.pixtable import PixelTableFile, open_pixtable
 from muse_core.framework import Frame, InputError, RecipeError
 from muse_core.framework.products import header_without, make_card, set_card
 from muse_core.postproc.exposure.chain import Chain
-from muse_core.postproc.exposure.ifu_scales import fit_ifu_scales, is_merged
+from muse_core.postproc.exposure.ifu_scales import fit_ifu_scales, has_no_fluxes
 from muse_core.postproc.exposure.pointing import replaced_pointing
 from muse_core.postproc.exposure.reduction import PIXTABLE, ProductState, Reduction
 
@@ -95,8 +95,9 @@ def _one_per_ifu(members: list[Table], number: int, ctx: RunContext) -> list[Tab
         chosen[table.ifu] = (frame, table)
     ordered = [chosen[ifu] for ifu in sorted(chosen)]
     frame, first = ordered[0]
-    if len(ordered) > 1 and is_merged(first.header, compat=ctx.compat):
-        if ctx.compat or first.ifu == 0 or int(first.header.get(f"{PIXTABLE} MERGED", 1)) > 1:
+    if len(ordered) > 1 and has_no_fluxes(_keywords(first.header, ctx)):
+        merged = first.ifu == 0 or int(first.header.get(f"{PIXTABLE} MERGED", 1)) > 1
+        if merged or ctx.defects.first_ifu_only_without_flux:
             ctx.log.warning(
                 "%s holds merged IFUs already, the other tables of exposure %s are ignored",
                 frame.path,
@@ -110,7 +111,7 @@ def _one_per_ifu(members: list[Table], number: int, ctx: RunContext) -> list[Tab
 def _merge(number: int, members: list[Table], p: ParamValues, ctx: RunContext) -> Reduction:
     """Make one exposure of the tables of its IFUs."""
     tables = [table for _, table in members]
-    scales = fit_ifu_scales([table.header for table in tables], ctx.log, compat=ctx.compat)
+    scales = fit_ifu_scales([_keywords(table.header, ctx) for table in tables], ctx.log)
     files = Exposure(tables, scales, (p.lambdamin, p.lambdamax))
     files.scan(ctx.threads)
     if files.rows == 0:
@@ -133,14 +134,15 @@ def _merge(number: int, members: list[Table], p: ParamValues, ctx: RunContext) -
         ProductState(
             header, tuple(frame for frame, _ in members), tables[0].units["data"] or "count", position_unit
         ),
-        Keywords(
-            header,
-            integers_missing=ctx.defects.integer_keywords,
-            replaced=replaced_pointing(p.superflat_pos),
-        ),
+        _keywords(header, ctx, replaced_pointing(p.superflat_pos)),
         ctx.log,
         records_skipped=not ctx.defects.skipped_without_a_word,
     )
+
+
+def _keywords(header: Header, ctx: RunContext, replaced: Mapping[str, float] | None = None) -> Keywords:
+    """Return a header read by the rule of this run."""
+    return Keywords(header, integers_missing=ctx.defects.integer_keywords, replaced=replaced)
 
 
 def merged_header(tables: list[PixelTableFile], *, slice_offsets: bool) -> Header:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from muse_core.postproc.exposure.correction import Skipped
 from muse_core.postproc.exposure.reduction import PREDAR, Reduction, predar_cards
 from muse_core.postproc.refraction.dar import CORRECT_KEY
 from muse_core.postproc.refraction.residual import (
     PLANE_STEP,
     CentroidTrack,
+    DarCheck,
     find_sources,
     fit_dar_check,
     reference_plane,
@@ -39,7 +41,7 @@ def correct(
     calibrations: None,
     p: ParamValues,
     ctx: RunContext,
-) -> None:
+) -> Skipped | None:
     """Measure the residual refraction of an exposure (darcheck=check) and take it out (darcheck=correct)."""
     limits = exposure.chain.limits()
     header = exposure.product.header
@@ -48,15 +50,15 @@ def correct(
     reference, plane = reference_plane(p.lambdaref if corrected else -1.0, grid.crval[2], grid.nz, ctx.log)
     sources = find_sources(_reference_image(exposure, grid, plane, ctx), ctx.log)
     if not sources:
-        return
+        return Skipped(DarCheck.name, "no sources found")
     track = CentroidTrack(sources)
     for slab in ctx.progress(_slabs(exposure, grid, ctx), "refraction check"):
         for k in range(slab.data.shape[0]):
             wavelength = grid.crval[2] + (slab.first + k) * PLANE_STEP
             track.add(wavelength, slab.data[k], slab.stat[k])
     model = fit_dar_check(track, reference, corrected=corrected, log=ctx.log)
-    if model is None:
-        return
+    if isinstance(model, Skipped):
+        return model
     if p.darcheck == "correct":
         exposure.add(model)
     else:
@@ -66,6 +68,7 @@ def correct(
         for card in predar_cards(limits):
             exposure.product.set_card(*card)
         exposure.reference_limits = limits
+    return None
 
 
 def _slabs(exposure: Reduction, grid: OutputGrid, ctx: RunContext) -> Iterator[Slab]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,7 +12,8 @@ import numpy as np
 from numba import njit
 
 from muse_core.data.block import Block
-from muse_core.data.header_values import Header, get_float, is_narrow_field
+from muse_core.data.header_values import Keywords, is_narrow_field
+from muse_core.postproc.exposure.correction import Card, Skipped
 from muse_core.postproc.exposure.pointing import (
     BELOW_HORIZON,
     airmass,
@@ -62,7 +62,7 @@ class DarModel:
         """Shift the rows of a block."""
         apply_dar(block.xpos, block.ypos, block.lam, self)
 
-    def cards(self) -> list[tuple[str, object, str]]:
+    def cards(self) -> list[Card]:
         """Header cards of the correction; the astrometry needs the limits before it."""
         limits = [] if self.before is None else predar_cards(self.before)
         return [(CORRECT_KEY, self.reference, "[Angstrom] ref. lambda for DAR corr."), *limits]
@@ -72,99 +72,79 @@ SKIPPED_CARD = (CORRECT_KEY, -1.0, "skipped DAR correction!")
 """Header card to write if the correction was left out because of a negative reference wavelength."""
 
 
-def method_from_environment() -> str:
-    """Refraction formula chosen by ``MUSE_DAR_CORRECT_METHOD`` (Filippenko unless it names another one)."""
-    name = os.environ.get("MUSE_DAR_CORRECT_METHOD", "")
-    return name if name in METHODS else "Filippenko"
-
-
-def read_air(header: Header, log: logging.Logger = _log, *, compat: bool = False) -> Air:
+def read_air(keywords: Keywords, log: logging.Logger = _log) -> Air:
     """State of the air from the header; missing values are replaced by typical ones, with a warning."""
     default = Air()
-    temperature = get_float(header, "ESO TEL AMBI TEMP", compat=compat)
+    temperature = keywords.number("ESO TEL AMBI TEMP")
     if temperature is None:
         log.warning("FITS header does not contain temperature: using %.1f degC", default.temperature)
         temperature = default.temperature
-    humidity = get_float(header, "ESO TEL AMBI RHUM", compat=compat)
+    humidity = keywords.number("ESO TEL AMBI RHUM")
     if humidity is None:
         log.warning("FITS header does not contain relative humidity: using %.1f %%", default.humidity)
         humidity = default.humidity
-    start = get_float(header, "ESO TEL AMBI PRES START", compat=compat)
-    end = get_float(header, "ESO TEL AMBI PRES END", compat=compat)
+    start = keywords.number("ESO TEL AMBI PRES START")
+    end = keywords.number("ESO TEL AMBI PRES END")
     if start is None or end is None:
         log.warning("FITS header does not contain pressure values: using %.1f hPa", default.pressure)
         return Air(temperature, humidity, default.pressure)
     return Air(temperature, humidity, (start + end) / 2)
 
 
-def skip_cards(header: Header, reference: float, *, compat: bool = False) -> list[tuple[str, object, str]]:
-    """Header cards for an exposure on the sky whose correction was switched off by a negative reference."""
-    if reference >= 0.0 or is_narrow_field(header) or header.get(CORRECT_KEY) is not None:
-        return []
-    quiet = logging.Logger("quiet", logging.CRITICAL + 1)  # not connected to any handler
-    return [] if _usable_airmass(header, quiet, compat=compat) is None else [SKIPPED_CARD]
-
-
 def fit_dar(
-    header: Header,
+    keywords: Keywords,
     reference: float,
     log: logging.Logger = _log,
     *,
-    method: str | None = None,
-    compat: bool = False,
-) -> DarModel | None:
+    method: str = METHODS[0],
+    lab_air_without_latitude: bool = False,
+    water_vapour_tenfold: bool = False,
+) -> DarModel | Skipped:
     """Prepare the DAR correction of an exposure.
 
     Parameters
     ----------
-    header : Header
+    keywords : Keywords
         Primary header of the exposure.
     reference : float
         Reference wavelength [Angstrom]; negative: no correction.
     log : logging.Logger
         Takes the messages.
-    method : str, optional
-        One of `refraction.METHODS`; default: as chosen by the environment.
-    compat : bool
-        Restore the defects of the C pipeline.
+    method : str
+        One of `refractive_index.METHODS`.
+    lab_air_without_latitude : bool
+        Take data for those of a laboratory if a keyword of the airmass is missing, as the C pipeline does.
+    water_vapour_tenfold : bool
+        See `refractive_index`.
 
     Returns
     -------
-    DarModel or None
-        None if no correction is to be made: narrow-field mode, already corrected, laboratory data,
-        negative reference, missing parallactic or position angle.
+    DarModel or Skipped
+        Skipped in narrow-field mode, if the correction was made before, for laboratory data, a negative
+        reference, or if the parallactic or position angle is missing.
     """
-    if is_narrow_field(header):
-        log.info("Narrow-field mode: skipping DAR correction")
-        return None
-    if header.get(CORRECT_KEY) is not None:
-        log.info("pixel table already corrected: skipping DAR correction")
-        return None
-    airmass_value = _usable_airmass(header, log, compat=compat)
-    if airmass_value is None:
-        return None
+    if is_narrow_field(keywords):
+        return Skipped(DarModel.name, "narrow-field mode")
+    if keywords.get(CORRECT_KEY) is not None:
+        return Skipped(DarModel.name, "made before", earlier=True)
+    airmass_value = airmass(keywords, log)
+    reason = _laboratory(keywords, airmass_value, lab_air_without_latitude=lab_air_without_latitude)
+    if reason:
+        return Skipped(DarModel.name, reason, wanted=True)
     if reference < 0.0:
-        log.info("Reference lambda %.3f Angstrom: skipping DAR correction", reference)
-        return None
-    parallactic = parallactic_angle(header, compat=compat)
+        return Skipped(DarModel.name, "lambdaref is negative", cards=(SKIPPED_CARD,))
+    parallactic = parallactic_angle(keywords)
     if parallactic is None:
-        log.warning("One or both TEL.PARANG keywords are missing! No DAR correction.")
-        return None
-    angle_keys = header.get("ESO INS DROT MODE"), get_float(header, "ESO INS DROT POSANG", compat=compat)
-    if None in angle_keys:
-        # the C pipeline leaves out the correction without a word
-        log.warning(
-            "Position angle of the field is not known (ESO INS DROT MODE, POSANG). No DAR correction."
-        )
-        return None
-    air = read_air(header, log, compat=compat)
-    name = method_from_environment() if method is None else method
+        return Skipped(DarModel.name, "no ESO TEL PARANG START, END", wanted=True)
+    if keywords.get("ESO INS DROT MODE") is None or keywords.number("ESO INS DROT POSANG") is None:
+        return Skipped(DarModel.name, "no ESO INS DROT MODE, POSANG", wanted=True)
+    air = read_air(keywords, log)
     model = _model(
-        refractive_index(name, air, compat=compat),
+        refractive_index(method, air, water_vapour_tenfold=water_vapour_tenfold),
         reference,
-        name if name in METHODS else "Filippenko",
+        method,
         airmass_value,
-        parallactic + position_angle(header, log, compat=compat),
+        parallactic + position_angle(keywords, log),
     )
     log.info(
         "DAR for T=%.2f degC, RH=%.2f %%, p=%.1f hPa, at airmass=%.4f, using ref. wavelength %.6f um (%s)",
@@ -178,22 +158,18 @@ def fit_dar(
     return model
 
 
-def _usable_airmass(header: Header, log: logging.Logger, *, compat: bool) -> float | None:
-    """Airmass of an exposure on the sky, None for what looks like data from the laboratory."""
-    computed, reason = airmass_from_pointing(header, compat=compat)
-    value = airmass(header, log, compat=compat)
-    missing = [k for k in ("RA", "DEC", "EXPTIME") if get_float(header, k, compat=compat) is None]
-    below = computed is None and reason == BELOW_HORIZON
+def _laboratory(keywords: Keywords, airmass_value: float, *, lab_air_without_latitude: bool) -> str:
+    """Say why an exposure looks like one of the laboratory; "" for one of the sky."""
+    computed, reason = airmass_from_pointing(keywords)
+    missing = [key for key in ("RA", "DEC", "EXPTIME") if keywords.number(key) is None]
+    if missing:
+        return f"laboratory data? no {', '.join(missing)}"
+    if computed is None and reason == BELOW_HORIZON:
+        return f"laboratory data? {reason}"
     # measured against 2.8.7: any failed look-up on the way to the airmass ends in this message
-    refused = compat and (computed is None or get_float(header, "ESO TEL GEOLAT", compat=True) is None)
-    if missing or below or refused or value < 1.0:
-        log.warning(
-            "This seems to be lab data (airmass=%f%s), not doing any DAR correction!",
-            value,
-            f", no {', '.join(missing)}" if missing else "",
-        )
-        return None
-    return value
+    if lab_air_without_latitude and (computed is None or keywords.number("ESO TEL GEOLAT") is None):
+        return "laboratory data? no ESO TEL GEOLAT or LST"
+    return f"laboratory data? airmass {airmass_value:g}" if airmass_value < 1.0 else ""
 
 
 def _model(
@@ -235,7 +211,7 @@ def shift_rows(xpos, ypos, lam, coefficients, at_reference, x_scale, y_scale):  
     lam : float32[n]
         Wavelengths [Angstrom].
     coefficients : tuple of 8 float
-        As for `refraction.refractivity_at`.
+        As for `refractive_index.refractivity_at`.
     at_reference, x_scale, y_scale : float
         n - 1 at the reference wavelength and pixels per unit of refractive index.
     """

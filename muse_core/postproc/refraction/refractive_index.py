@@ -83,22 +83,22 @@ def saturation_pressure_iapws(celsius: float) -> float:
     return 1e6 * (2 * c / x) ** 4
 
 
-def refractive_index(method: str, air: Air, *, compat: bool = False) -> RefractiveIndex:
+def refractive_index(method: str, air: Air, *, water_vapour_tenfold: bool = False) -> RefractiveIndex:
     """Dispersion formula for a state of the air.
 
     Parameters
     ----------
     method : str
-        One of `METHODS`; anything else means Filippenko, as in the C pipeline.
+        One of `METHODS`.
     air : Air
         State of the air.
-    compat : bool
+    water_vapour_tenfold : bool
         Take the water term of "Edlen" ten times too large, as the C pipeline does.
     """
     if method == "Owens":
         return _owens(air)
     if method == "Edlen":
-        return _edlen(air, 1e-9 if compat else 1e-10)
+        return _edlen(air, 1e-9 if water_vapour_tenfold else 1e-10)
     if method == "Ciddor":
         return _ciddor(air)
     return _filippenko(air)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from numba import njit
 
 from muse_core.data.block import Block
+from muse_core.postproc.exposure.correction import Card, Skipped
 from muse_core.postproc.refraction.gaussian_centroid import fit_gaussian
 
 Floats = npt.NDArray[np.float64]
@@ -161,11 +162,11 @@ class DarCheck:
         """Take the measured shifts out of a block."""
         apply_dar_check(block.xpos, block.ypos, block.lam, self)
 
-    def check_cards(self) -> list[tuple[str, object, str]]:
+    def check_cards(self) -> list[Card]:
         """Header cards of the check alone."""
         return [(f"{_KEY} CHECK", self.largest, "[arcsec] maximum residual DAR offsets found")]
 
-    def cards(self) -> list[tuple[str, object, str]]:
+    def cards(self) -> list[Card]:
         """Header cards of check and correction."""
         return [*self.check_cards(), (f"{_KEY} CORRECT RESIDUAL", self.reference, "[Angstrom]")]
 
@@ -203,7 +204,7 @@ def reference_plane(
 
 def fit_dar_check(
     track: CentroidTrack, reference: float, *, corrected: bool, log: logging.Logger = _log
-) -> DarCheck | None:
+) -> DarCheck | Skipped:
     """Fit one polynomial per axis to the centroids of all sources (each with its own zero point).
 
     Parameters
@@ -219,16 +220,15 @@ def fit_dar_check(
 
     Returns
     -------
-    DarCheck or None
-        None, with a warning, if there are too few centroids.
+    DarCheck or Skipped
+        Skipped if there are too few centroids.
     """
     order = ORDER_RESIDUAL if corrected else ORDER_UNCORRECTED
     lam, centroids = track.series()
     usable = np.isfinite(centroids).all(axis=2) if lam.size else np.zeros((0, 0), bool)
     many = usable.sum(axis=0) > order + 1
     if not many.any():
-        log.warning("DAR check not possible: no source with enough centroids")
-        return None
+        return Skipped(DarCheck.name, "no source with enough centroids", wanted=True)
     usable &= many
     t = (lam - reference) / 1000.0
     plane, source = np.nonzero(usable)

@@ -6,7 +6,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from muse_core.postproc.refraction.dar import DarModel, fit_dar, skip_cards
+from muse_core.postproc.exposure.correction import Skipped
+from muse_core.postproc.refraction.dar import DarModel, fit_dar
 
 if TYPE_CHECKING:
     from muse_core.framework import ParamValues, RunContext
@@ -18,13 +19,18 @@ def correct(
     calibrations: None,
     p: ParamValues,
     ctx: RunContext,
-) -> DarModel | None:
+) -> DarModel | Skipped:
     """Take out the differential atmospheric refraction."""
-    model = fit_dar(exposure.keywords, p.lambdaref, ctx.log, method=p.dar_method, compat=ctx.compat)
-    if model is None:
-        for card in skip_cards(exposure.product.header, p.lambdaref, compat=ctx.compat):
-            exposure.product.set_card(*card)
-        return None
+    model = fit_dar(
+        exposure.keywords,
+        p.lambdaref,
+        ctx.log,
+        method=p.dar_method,
+        lab_air_without_latitude=ctx.defects.lab_air_without_latitude,
+        water_vapour_tenfold=ctx.defects.water_vapour_tenfold,
+    )
+    if isinstance(model, Skipped):
+        return model
     # the header rounds to seven digits; the astrometry needs the full values
     exposure.reference_limits = exposure.chain.limits()
     return replace(model, before=exposure.reference_limits)

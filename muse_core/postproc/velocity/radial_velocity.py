@@ -12,7 +12,8 @@ import numpy as np
 from numba import njit
 
 from muse_core.data.block import Block
-from muse_core.data.header_values import Header, get_float
+from muse_core.data.header_values import Keywords
+from muse_core.postproc.exposure.correction import Card, Skipped
 from muse_core.postproc.exposure.pointing import DEFAULT_LATITUDE
 from muse_core.postproc.velocity.earth_motion import (
     besselian_epoch,
@@ -32,6 +33,7 @@ _NAMES = {
     "helio": ("heliocentric", "HELIOCEN"),
     "geo": ("geocentric", "GEOCENTR"),
 }
+_AS_OBSERVED = ("SPECSYS", "TOPOCENT", "Spectral reference frame")
 _log = logging.getLogger(__name__)
 
 
@@ -59,7 +61,7 @@ class RadialVelocity:
         """Correct the wavelengths of a block."""
         apply_radial_velocity(block.lam, self)
 
-    def cards(self) -> list[tuple[str, object, str]]:
+    def cards(self) -> list[Card]:
         """Header cards of the correction."""
         return [
             (VELOCITY_KEY, self.velocity, f"[km/s] {_NAMES[self.kind][0]} correction applied"),
@@ -68,56 +70,63 @@ class RadialVelocity:
 
 
 def fit_radial_velocity(
-    header: Header, kind: str, log: logging.Logger = _log, *, compat: bool = False
-) -> RadialVelocity | None:
+    keywords: Keywords,
+    kind: str,
+    log: logging.Logger = _log,
+    *,
+    longitude_positive_west: bool = False,
+) -> RadialVelocity | Skipped:
     """Compute the velocity of the observer towards the source at mid-exposure.
 
     Parameters
     ----------
-    header : Header
+    keywords : Keywords
         Needs RA, DEC, EQUINOX, MJD-OBS and EXPTIME.
     kind : str
         One of `KINDS`.
     log : logging.Logger
         Takes the messages.
-    compat : bool
+    longitude_positive_west : bool
         Count ``ESO TEL GEOLON`` positive to the west, as the C pipeline does, although ESO writes it
         positive to the east.  The diurnal velocity differs by up to 0.8 km/s.
 
     Returns
     -------
-    RadialVelocity or None
-        None for kind "none", if the table is already corrected, or (with a warning) if a keyword is missing.
+    RadialVelocity or Skipped
+        Skipped for kind "none", if the correction was made before, or if a keyword is missing.
     """
     if kind not in KINDS:
         raise ValueError(f"unknown kind of radial velocity {kind!r}, choose one of {', '.join(KINDS)}")
+    if keywords.get(VELOCITY_KEY) is not None:
+        return Skipped("velocity", "made before", earlier=True)
     if kind == "none":
-        return None
-    if header.get(VELOCITY_KEY) is not None:
-        log.info("pixel table already corrected: skipping radial velocity correction")
-        return None
+        return Skipped("velocity", "rvcorr=none", cards=(_AS_OBSERVED,))
     needed = ("RA", "DEC", "EQUINOX", "MJD-OBS", "EXPTIME")
-    values = {key: get_float(header, key, compat=compat) for key in needed}
+    values = {key: keywords.number(key) for key in needed}
     missing = [key for key, value in values.items() if value is None]
     name, specsys = _NAMES[kind]
     if missing:
-        log.warning("No radial-velocity correction possible, header lacks %s", ", ".join(missing))
-        return None
+        return Skipped("velocity", f"header lacks {', '.join(missing)}", wanted=True, cards=(_AS_OBSERVED,))
     ra, dec, equinox, mjd, exptime = (float(value) for value in values.values() if value is not None)
-    velocity = _velocity(kind, (ra, dec, equinox), mjd + exptime / 2 / 86400.0, _site(header, compat=compat))
+    velocity = _velocity(
+        kind,
+        (ra, dec, equinox),
+        mjd + exptime / 2 / 86400.0,
+        _site(keywords, longitude_positive_west=longitude_positive_west),
+    )
     log.info("Correcting data for %s radial velocity of %.2f km/s", name, velocity)
     beta = velocity / SPEED_OF_LIGHT
     return RadialVelocity(kind, velocity, math.sqrt((1 + beta) / (1 - beta)), specsys)
 
 
-def _site(header: Header, *, compat: bool) -> tuple[float, float, float]:
+def _site(keywords: Keywords, *, longitude_positive_west: bool) -> tuple[float, float, float]:
     """Latitude, longitude to the east [deg], elevation [m]."""
-    latitude = get_float(header, "ESO TEL GEOLAT", compat=compat)
-    longitude = get_float(header, "ESO TEL GEOLON", compat=compat)
-    elevation = get_float(header, "ESO TEL GEOELEV", compat=compat)
+    latitude = keywords.number("ESO TEL GEOLAT")
+    longitude = keywords.number("ESO TEL GEOLON")
+    elevation = keywords.number("ESO TEL GEOELEV")
     if longitude is None:
         longitude = DEFAULT_EAST_LONGITUDE
-    elif compat:
+    elif longitude_positive_west:
         longitude = -longitude
     return DEFAULT_LATITUDE if latitude is None else latitude, longitude, elevation or DEFAULT_ELEVATION
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from muse_core.postproc.velocity.radial_velocity import VELOCITY_KEY, RadialVelocity, fit_radial_velocity
+from muse_core.postproc.velocity.radial_velocity import RadialVelocity, fit_radial_velocity
 
 if TYPE_CHECKING:
     from muse_core.framework import ParamValues, RunContext
+    from muse_core.postproc.exposure.correction import Skipped
     from muse_core.postproc.exposure.reduction import Reduction
 
 
@@ -17,9 +18,11 @@ def correct(
     calibrations: None,
     p: ParamValues,
     ctx: RunContext,
-) -> RadialVelocity | None:
+) -> RadialVelocity | Skipped:
     """Correct the wavelengths for the velocity of the observer towards the source."""
-    model = fit_radial_velocity(exposure.keywords, p.rvcorr, ctx.log, compat=ctx.compat)
-    if model is None and VELOCITY_KEY not in exposure.product.header:
-        exposure.product.set_card("SPECSYS", "TOPOCENT", "Spectral reference frame")
-    return model
+    return fit_radial_velocity(
+        exposure.keywords,
+        p.rvcorr,
+        ctx.log,
+        longitude_positive_west=ctx.defects.longitude_positive_west,
+    )

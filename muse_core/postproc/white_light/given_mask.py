@@ -43,7 +43,7 @@ def given_mask(exposure: Reduction, given: MaskCalibrations, ctx: RunContext) ->
             "Results will likely be inaccurate!"
         )
     projection = projection_of(exposure, solution, ctx)
-    position = fit_position(exposure.keywords.without_replacements(), offsets, ctx.log, compat=ctx.compat)
+    position = fit_position(exposure.keywords.without_replacements(), offsets, ctx.log)
 
     def select(block: Block) -> npt.NDArray[np.bool_]:
         x, y = block.xpos.copy(), block.ypos.copy()
