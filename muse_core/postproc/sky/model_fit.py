@@ -65,7 +65,8 @@ def fit_sky(
     fitted = _fit_lines(region.spectrum, lines, average, ctx)
     if calibrations.continuum is not None:
         return FittedSky(fitted, calibrations.continuum)
-    if average is not None and not p.sky_continuum_from_rows:
+    from_rows = p.sky_continuum_from_rows and not ctx.defects.sky_rows_by_old_numbers
+    if average is not None and not from_rows:
         continuum = fit_continuum(region.spectrum, fitted, average, p.skymodel_csampling)
     elif ctx.defects.sky_rows_by_old_numbers:
         continuum = fit_sorted_rows_continuum(exposure.chain, region, fitted, lsf, p.skymodel_csampling)

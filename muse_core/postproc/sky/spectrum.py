@@ -249,11 +249,6 @@ class SkySpectrumSum:
         return self.lam_min + np.arange(n) * self.step, data, stat, filled
 
 
-def inside(lam: npt.NDArray[np.float32], limits: tuple[float, float]) -> npt.NDArray[np.bool_]:
-    """Say which rows lie in the range of a curve, ends included; the others are removed from the table."""
-    return (lam.astype(np.float64) >= limits[0]) & (lam.astype(np.float64) <= limits[1])
-
-
 def subtract_curve(lam: npt.NDArray[np.float32], data: npt.NDArray[np.float32], curve: SkyCurve) -> None:
     """Subtract a curve from ``data`` in place; ``stat`` stays as it is."""
     subtract_linear(lam, data, curve.lam, curve.value, curve.first, curve.cells_per_angstrom)
