@@ -8,8 +8,8 @@ import pytest
 from numba import njit
 
 from muse_core.data import elementary_functions as functions
-from muse_core.postproc.astrometry.position import _celestial, rotate_rows
-from muse_core.postproc.astrometry.projection import _native, project_rows
+from muse_core.postproc.astrometry.position_kernels import _celestial, rotate_rows
+from muse_core.postproc.astrometry.projection_kernels import _native, project_rows
 
 pytestmark = pytest.mark.unit
 RNG = np.random.default_rng(8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,9 +96,9 @@ def read_columns(
     return tuple(result)
 
 
-def read_curve(frame: Frame, columns: tuple[str, ...], *, positive: bool = False) -> tuple:
+def read_curve(frame: Frame, columns: tuple[str, ...], *, positive: bool = False) -> tuple[Floats, ...]:
     """Read a calibration curve that has a usable row at least."""
-    values = read_columns(frame, columns)
+    values = tuple(column for column in read_columns(frame, columns) if column is not None)
     usable = np.isfinite(np.array(values, dtype=float)).all(axis=0)
     if not (usable & (np.asarray(values[1]) > 0.0) if positive else usable).any():
         raise InputError(
@@ -187,8 +188,18 @@ def read_output_wcs(frame: Frame) -> Header:
     )
 
 
-def read_offsets(frame: Frame) -> list[tuple[str, float, float, float | None]]:
-    """Return (DATE_OBS, RA_OFFSET, DEC_OFFSET, FLUX_SCALE or None) of the rows of an OFFSET_LIST."""
+@dataclass(frozen=True)
+class OffsetRow:
+    """One row of OFFSET_LIST: offsets [deg] of the exposure of a DATE-OBS, and the scale of its flux."""
+
+    date_obs: str
+    ra_offset: float
+    dec_offset: float
+    flux_scale: float | None = None
+
+
+def read_offsets(frame: Frame) -> list[OffsetRow]:
+    """Return the rows of an OFFSET_LIST."""
     from astropy.io import fits
 
     with open_fits(frame.path) as hdus:
@@ -217,5 +228,6 @@ def read_offsets(frame: Frame) -> list[tuple[str, float, float, float | None]]:
                     found=f"{ra}, {dec}",
                     remedy="Correct or remove that row.",
                 )
-            rows.append((str(row["DATE_OBS"]).strip(), ra, dec, scale if np.isfinite(scale) else None))
+            date = str(row["DATE_OBS"]).strip()
+            rows.append(OffsetRow(date, ra, dec, scale if np.isfinite(scale) else None))
     return rows

@@ -58,3 +58,36 @@ def number_rows(places, firsts, start, rows):
             part[k] = first + k
         i = max(i, stop)
         low += 1
+
+
+@njit(cache=True, nogil=True)
+def shift_positions(xpos, ypos, dx, dy):
+    """Add float64 offsets to float32[n] positions, in place."""
+    if dx == 0.0 and dy == 0.0:
+        return
+    for i in range(xpos.size):
+        xpos[i] = float(xpos[i]) + dx
+        ypos[i] = float(ypos[i]) + dy
+
+
+@njit(cache=True, nogil=True)
+def scale_rows(data, stat, factor):
+    """Multiply float32[n] data by a float64 factor and the variance by its square, in place."""
+    for i in range(data.size):
+        data[i] = float(data[i]) * factor
+        stat[i] = float(stat[i]) * (factor * factor)
+
+
+@njit(cache=True, nogil=True)
+def scale_wavelengths(lam, factor):
+    """Multiply float32[n] wavelengths by a float64 factor, in place."""
+    for i in range(lam.size):
+        lam[i] = float(lam[i]) * factor
+
+
+@njit(cache=True, nogil=True)
+def drop_rows(bits, rows, selected):
+    """Unselect rows whose bit is set; ``bits`` : uint8[n], ``rows`` : int64[m], ``selected`` : bool[m]."""
+    for i in range(rows.size):
+        if selected[i] and (bits[rows[i] >> 3] >> (rows[i] & 7)) & 1:
+            selected[i] = False

@@ -28,11 +28,6 @@ _FIELDS = (
 )
 
 
-def table_layout_requested() -> bool:
-    """Tell whether MUSE_PIXTABLE_SAVE_AS_TABLE asks for one binary table instead of image extensions."""
-    return "MUSE_PIXTABLE_SAVE_AS_TABLE" in os.environ
-
-
 def column_units(position: str, data: str) -> dict[str, str]:
     """Return the unit of each column for positions in `position` and data in `data` units."""
     return {
@@ -61,6 +56,8 @@ class PixelTableWriter:
         from `column_units`
     weighted : bool
         add the column weight
+    as_table : bool
+        one binary table instead of an image extension for each column
     """
 
     def __init__(
@@ -71,11 +68,11 @@ class PixelTableWriter:
         units: dict[str, str],
         *,
         weighted: bool = False,
-        as_table: bool | None = None,
+        as_table: bool = False,
     ) -> None:
         self._rows = rows
         self._fields = [*_FIELDS, *([("weight", "weight")] if weighted else [])]
-        self._as_table = table_layout_requested() if as_table is None else as_table
+        self._as_table = as_table
         self._next = 0
         self._stream = path.open("wb")
         self._stream.write(header.tostring(sep="", endcard=True, padding=True).encode("ascii"))

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from muse_core.data.kernels import drop_rows
 
 
 class RowSet:
@@ -39,11 +40,3 @@ class RowSet:
         [True, False]
         """
         drop_rows(self._bits, rows, selected)
-
-
-@njit(cache=True, nogil=True)
-def drop_rows(bits, rows, selected):
-    """Unselect rows whose bit is set; ``bits`` : uint8[n], ``rows`` : int64[m], ``selected`` : bool[m]."""
-    for i in range(rows.size):
-        if selected[i] and (bits[rows[i] >> 3] >> (rows[i] & 7)) & 1:
-            selected[i] = False

@@ -10,8 +10,6 @@ a plane (also with a logarithmic axis) and are zero outside the table.
 
 from __future__ import annotations
 
-import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 WHITE = "white"
-#: environment variable that replaces the plain mean by one weighted with the inverse variance
-VARIANCE_VARIABLE = "MUSE_COLLAPSE_USE_VARIANCE"
 
 
 @dataclass(frozen=True)
@@ -243,18 +239,15 @@ class FilterSet:
     grid : OutputGrid
         Geometry of the cube (duck-typed: nx, ny, nz, crpix, crval, cd, ctype, cunit, log_wavelength).
     use_variance : bool, optional
-        Weight voxels with 1/STAT; by default what the environment variable
-        MUSE_COLLAPSE_USE_VARIANCE says (a number above 0 turns it on).
+        Weight voxels with 1/STAT (parameter ``collapse_use_variance``).
     euro3d : bool, optional
         The images go into a Euro3D file, for which the C pipeline counts the filter fraction over one
         plane more.
     """
 
     def __init__(
-        self, filters: Iterable[Filter], grid, use_variance: bool | None = None, euro3d: bool = False
+        self, filters: Iterable[Filter], grid, use_variance: bool = False, euro3d: bool = False
     ) -> None:
-        if use_variance is None:
-            use_variance = variance_weighting_requested()
         self.use_variance = use_variance
         self.images = [FilterImage(band, grid, int(euro3d)) for band in filters]
         self._next_plane = 0
@@ -272,12 +265,6 @@ class FilterSet:
         self._next_plane = k0 + len(data)
         for image in self.images:
             image.add_planes(k0, data, stat if self.use_variance else None)
-
-
-def variance_weighting_requested() -> bool:
-    """Whether MUSE_COLLAPSE_USE_VARIANCE starts with a positive whole number ("TRUE" is not one, as in C)."""
-    text = re.match(r"\s*\+?\d+", os.environ.get(VARIANCE_VARIABLE, ""))
-    return text is not None and int(text.group()) > 0
 
 
 def covered_range(grid, extra_planes: int = 0) -> tuple[float, float]:

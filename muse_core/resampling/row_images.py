@@ -11,8 +11,6 @@ Rows are added in table order, so the images do not depend on slabs or threads.
 from __future__ import annotations
 
 import math
-import os
-import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,15 +38,7 @@ if TYPE_CHECKING:
 
     from muse_core.data.block import Block
 
-#: environment variable that asks for images from the rows
-PIXTABLE_VARIABLE = "MUSE_COLLAPSE_PIXTABLE"
 _TINY = 1e-300
-
-
-def row_images_requested() -> bool:
-    """Whether MUSE_COLLAPSE_PIXTABLE starts with a positive whole number."""
-    text = re.match(r"\s*\+?\d+", os.environ.get(PIXTABLE_VARIABLE, ""))
-    return text is not None and int(text.group()) > 0
 
 
 class RowImage(FilterImage):

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from muse_core.data.curves import interpolate, make_curve
 from muse_core.data.header_values import Keywords
 from muse_core.postproc.exposure.correction import Skipped
-from muse_core.postproc.flux.calibration import DQ_MISSING, apply_flux, fit_flux
+from muse_core.postproc.flux.calibration import apply_flux, fit_flux
+from muse_core.postproc.flux.flux_kernels import DQ_MISSING
 
 HEADER = Keywords({"EXPTIME": 100.0})
 RESPONSE = ([4000.0, 10000.0], [50.0, 50.0], [0.0, 0.0])  # 1e20 erg per count at 50 mag

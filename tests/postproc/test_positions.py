@@ -5,15 +5,14 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from postproc_golden import golden, load_columns, load_table, ulps
 
+from muse_core.data.calibration import OffsetRow
 from muse_core.data.header_values import Keywords
+from muse_core.data.kernels import scale_rows, shift_positions
 from muse_core.postproc.astrometry.position import (
-    OffsetRow,
     apply_flux_scale,
     apply_position,
     fit_common_reference,
     fit_position,
-    scale_rows,
-    shift_rows,
 )
 from muse_core.postproc.astrometry.projection import (
     apply_astrometry,
@@ -270,7 +269,7 @@ def test_whole_chain_of_two_exposures():
         assert_same(table, peer, product)
         first = first or pole
         shift = fit_common_reference(pole, first)
-        shift_rows(table["xpos"], table["ypos"], shift.dx, shift.dy)
+        shift_positions(table["xpos"], table["ypos"], shift.dx, shift.dy)
         headers.append(header)
         parts.append(table)
     weights = fit_weights(all_keywords(headers), "fwhm").weights

@@ -7,9 +7,10 @@ from astropy.io import fits
 
 from muse_core.data.block import Block
 from muse_core.data.exposure import POSITIONS, Exposure
+from muse_core.data.kernels import shift_positions
 from muse_core.data.pixtable import open_pixtable
 from muse_core.data.pixtable_writer import PixelTableWriter, column_units
-from muse_core.postproc.astrometry.position import rotate_rows, shift_rows
+from muse_core.postproc.astrometry.position_kernels import rotate_rows
 from muse_core.postproc.astrometry.projection import AstrometryModel, apply_astrometry
 from muse_core.postproc.exposure.row_limits import find_limits
 from muse_core.postproc.refraction.dar import DarModel, apply_dar
@@ -114,7 +115,7 @@ def test_limits_are_those_of_all_rows(tmp_path, order, bad_rows):
         [refraction()],
         [velocity(), refraction(angle=-20.0, size=3e5)],
         [refraction(), *sky(-30.2), velocity(0.9999)],
-        [refraction(), *sky(61.0, SKEW), lambda b: shift_rows(b.xpos, b.ypos, 0.1, -0.02)],
+        [refraction(), *sky(61.0, SKEW), lambda b: shift_positions(b.xpos, b.ypos, 0.1, -0.02)],
         list(sky(0.0, MIRROR, reference=(400.0, 300.0))),
         list(sky(20.0, FLAT)),
         list(sky(45.0, angle=33.0, scale=1e-2)),  # a field of several degrees

@@ -115,12 +115,6 @@ def test_planes_must_come_in_order():
         images.add_planes(2, data[2:], stat[2:])
 
 
-@pytest.mark.parametrize(("value", "expected"), [("1", True), ("2x", True), ("0", False), ("TRUE", False)])
-def test_variance_weights_by_environment(monkeypatch, value, expected):
-    monkeypatch.setenv("MUSE_COLLAPSE_USE_VARIANCE", value)
-    assert FilterSet([], Grid()).use_variance is expected
-
-
 def test_filter_names_and_broken_tables(tmp_path, filter_list):
     assert split_filter_names(" white, ,Cousins_R,") == ["white", "Cousins_R"]
     with fits.open(filter_list) as hdus:

@@ -5,7 +5,7 @@ import pytest
 from muse_core.data.block import Block
 from muse_core.resampling.collapse import Filter, white_filter
 from muse_core.resampling.grid import OutputGrid
-from muse_core.resampling.row_images import RowImages, row_images_requested
+from muse_core.resampling.row_images import RowImages
 from muse_core.resampling.weights import Resampling
 
 pytestmark = pytest.mark.unit
@@ -92,9 +92,3 @@ def test_weights_and_pieces():
     parts = [one.select(part == index // 100) for part in range(4)]
     for first, other in zip(images(one), images(*parts, weights=(1.0,) * 4), strict=True):
         np.testing.assert_array_equal(first.image(), other.image())
-
-
-@pytest.mark.parametrize(("value", "expected"), [("1", True), ("0", False), ("yes", False)])
-def test_environment(monkeypatch, value, expected):
-    monkeypatch.setenv("MUSE_COLLAPSE_PIXTABLE", value)
-    assert row_images_requested() is expected

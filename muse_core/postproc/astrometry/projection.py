@@ -9,22 +9,20 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numba import njit
+import numpy.typing as npt
 
 from muse_core.data.block import Block
-from muse_core.data.elementary_functions import HALF_PI, HALF_PI_REST, SMALL, small_arctangent, turn_angle
 from muse_core.data.header_values import Header, Keywords, get_float, is_narrow_field
+from muse_core.postproc.astrometry.projection_kernels import project_rows
 from muse_core.postproc.exposure.correction import Card
 from muse_core.postproc.exposure.pointing import position_angle
 
 WCS_STATE = "ESO DRS MUSE PIXTABLE WCS"
 """Keyword that says how far the positions of a table are on their way to the sky."""
+Column = npt.NDArray[np.float32]
 Limits = tuple[float, float, float, float]
 """Smallest and largest xpos, smallest and largest ypos of an exposure."""
 
-_RAD = math.pi / 180.0
-_FAST_DEG = 0.9 * math.degrees(SMALL)
-_ROWS = 1024
 _log = logging.getLogger(__name__)
 
 
@@ -130,7 +128,7 @@ def effective_cd(solution: Header, angle_deg: float) -> tuple[tuple[float, float
     return (float(product[0, 0]), float(product[0, 1])), (float(product[1, 0]), float(product[1, 1]))
 
 
-def apply_astrometry(xpos, ypos, model: AstrometryModel) -> None:  # type: ignore[no-untyped-def]
+def apply_astrometry(xpos: Column, ypos: Column, model: AstrometryModel) -> None:
     """Replace pixel positions by native spherical coordinates, in place.
 
     Parameters
@@ -142,68 +140,3 @@ def apply_astrometry(xpos, ypos, model: AstrometryModel) -> None:  # type: ignor
     """
     (cd11, cd12), (cd21, cd22) = model.cd
     project_rows(xpos, ypos, cd11, cd12, cd21, cd22, model.x0, model.y0)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def project_rows(xpos, ypos, cd11, cd12, cd21, cd22, x0, y0):  # type: ignore[no-untyped-def]
-    """Kernel of `apply_astrometry`: float32[n] arrays in place, the rest float64.
-
-    Near the pole, but not on it nor on the line where the angle jumps, there is a formula without branches,
-    so that the loop is vectorised.
-    """
-    for start in range(0, xpos.size, _ROWS):
-        stop = min(start + _ROWS, xpos.size)
-        special = 0
-        a, b = xpos[start:stop], ypos[start:stop]
-        for i in range(a.size):
-            x, y = _plane(a[i], b[i], cd11, cd12, cd21, cd22, x0, y0)
-            special += not _is_near(x, y)
-        while start < stop:
-            end = stop
-            if special:  # up to the next special row
-                end = start
-                x, y = _plane(xpos[end], ypos[end], cd11, cd12, cd21, cd22, x0, y0)
-                while end < stop and _is_near(x, y):
-                    end += 1
-                    if end < stop:
-                        x, y = _plane(xpos[end], ypos[end], cd11, cd12, cd21, cd22, x0, y0)
-            a, b = xpos[start:end], ypos[start:end]
-            for i in range(a.size):
-                x, y = _plane(a[i], b[i], cd11, cd12, cd21, cd22, x0, y0)
-                a[i], b[i] = _native_near(x, y)
-            if end < stop:
-                x, y = _plane(xpos[end], ypos[end], cd11, cd12, cd21, cd22, x0, y0)
-                xpos[end], ypos[end] = _native(x, y)
-            start = end + 1
-
-
-@njit(nogil=True, error_model="numpy")
-def _is_near(x, y):  # type: ignore[no-untyped-def]
-    """Say whether `_native_near` is made for a point."""
-    return (x != 0.0) & (x * x + y * y < _FAST_DEG * _FAST_DEG)
-
-
-@njit(nogil=True, error_model="numpy")
-def _plane(xpos, ypos, cd11, cd12, cd21, cd22, x0, y0):  # type: ignore[no-untyped-def]
-    """Return the coordinates of a row in the tangent plane [deg]."""
-    dx, dy = np.float64(xpos) - x0, np.float64(ypos) - y0
-    return cd11 * dx + cd12 * dy, cd21 * dx + cd22 * dy
-
-
-@njit(nogil=True, error_model="numpy")
-def _native_near(x, y):  # type: ignore[no-untyped-def]
-    """Return phi and theta - pi/2 for x != 0 and a distance from the pole below `_FAST_DEG`."""
-    distance = small_arctangent(math.sqrt(x * x + y * y) * _RAD)
-    theta = HALF_PI + (HALF_PI_REST - distance)  # rounded as theta is when it is computed first
-    return turn_angle(x, -y), theta - HALF_PI
-
-
-@njit(nogil=True, error_model="numpy")
-def _native(x, y):  # type: ignore[no-untyped-def]
-    """Return phi and theta - pi/2 for any point."""
-    phi = math.atan2(x, -y)
-    if phi < 0.0:
-        phi += 2.0 * math.pi
-    radius = math.sqrt(x * x + y * y)
-    theta = math.atan(1.0 / _RAD / radius) if radius > 0.0 else math.pi / 2
-    return phi, theta - math.pi / 2

@@ -6,9 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from muse_core.data.calibration import read_astrometry, read_offsets
+from muse_core.data.calibration import OffsetRow, read_astrometry, read_offsets
 from muse_core.data.header_values import get_float, get_str
-from muse_core.postproc.astrometry.position import OffsetRow, PositionModel, fit_position
+from muse_core.postproc.astrometry.position import PositionModel, fit_position
 from muse_core.postproc.astrometry.projection import WCS_STATE, AstrometryModel, fit_astrometry
 from muse_core.postproc.exposure.correction import Skipped
 from muse_core.postproc.exposure.reduction import PREDAR
@@ -17,7 +17,7 @@ from muse_core.postproc.exposure.row_limits import RowLimits
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-    from muse_core.framework import Frame, ParamValues, RunContext
+    from muse_core.framework import ParamValues, RunContext
     from muse_core.postproc.exposure.reduction import Reduction
     from muse_core.postproc.inputs.calibration_frames import CalibrationFrames
 
@@ -35,12 +35,8 @@ class AstrometryCalibrations:
 def load(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> AstrometryCalibrations:
     """Read ASTROMETRY_WCS and OFFSET_LIST."""
     return AstrometryCalibrations(
-        frames.read("ASTROMETRY_WCS", read_astrometry), frames.read("OFFSET_LIST", _offsets)
+        frames.read("ASTROMETRY_WCS", read_astrometry), frames.read("OFFSET_LIST", read_offsets)
     )
-
-
-def _offsets(frame: Frame) -> list[OffsetRow]:
-    return [OffsetRow(*row) for row in read_offsets(frame)]
 
 
 def correct(

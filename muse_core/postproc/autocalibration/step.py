@@ -99,6 +99,7 @@ def _deep_field(
             p.sky_crsigma[0],
             ctx.memory_bytes,
             ctx.defects,
+            use_variance=p.collapse_use_variance,
             progress=ctx.progress,
         )
         exposure.white_image = white

@@ -53,9 +53,8 @@ def make_cube(
     name = get_str(base, "OBJECT") or ""
     nominal = NFM_STEP if is_narrow_field(base) else WFM_STEP
     weighted = p.collapse_use_variance
-    images: FilterSet | RowImages = FilterSet(
-        calibrations.filters, grid, weighted, euro3d=formats.is_euro3d(p.format)
-    )
+    from_cube = FilterSet(calibrations.filters, grid, weighted, euro3d=formats.is_euro3d(p.format))
+    images: FilterSet | RowImages = from_cube
     # the white image of a Phase 3 cube is for its limiting magnitude
     white = FilterSet([white_filter()] if p.format == "sdpCube" else [], grid, weighted)
     flagged = [RowSet(member.chain.files.total_rows) for member in combination.members]
@@ -73,7 +72,7 @@ def make_cube(
             )
             for slab in ctx.progress(written(slabs, writer, is_product, ctx.threads), "cube"):
                 end = slab.first + len(slab.data)
-                images.add_planes(slab.first, slab.data, slab.stat)
+                from_cube.add_planes(slab.first, slab.data, slab.stat)
                 white.add_planes(slab.first, slab.data, slab.stat)
                 n_cosmics += slab.cosmics
                 for rows, found in zip(flagged, slab.flagged):

@@ -128,7 +128,7 @@ def _moved_limits(
     n = min(_FIRST_BOXES, boxes.box.size)
     first = np.unique(np.argpartition(outwards, -n, axis=0)[-n:])
     best = _extremes(exposure, boxes, first, moves, threads)
-    beyond = (outwards > best * (-1.0, 1.0, -1.0, 1.0)).any(axis=1)
+    beyond = np.asarray((outwards > best * (-1.0, 1.0, -1.0, 1.0)).any(axis=1))
     beyond[first] = False
     rest = np.flatnonzero(beyond)
     return _outermost(np.stack([best, _extremes(exposure, boxes, rest, moves, threads)]))

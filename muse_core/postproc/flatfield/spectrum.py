@@ -13,24 +13,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from muse_core.data.block import Block
-from muse_core.data.curves import Curve, find_interval, make_curve
+from muse_core.data.curves import Curve, make_curve
 from muse_core.data.header_values import Header
 from muse_core.framework import RecipeError
 from muse_core.postproc.exposure.correction import Card
+from muse_core.postproc.flatfield.lamp_kernels import STEP, multiply_rows
 
 Floats = npt.NDArray[np.float64]
+Column = npt.NDArray[np.float32]
 
 EXTENSION = "PIXTABLE_FLAT_FIELD"
 FLAT_KEY = "ESO DRS MUSE PIXTABLE FFCORR"
-STEP = 1.25
-"""Step of the mean spectrum [Angstrom]."""
 HALF_WINDOW = 150.0
 HALF_MEAN = 15.0
 CUT_MARGIN = 2.5
@@ -147,7 +146,7 @@ def fit_flat_spectrum(
     return FlatSpectrum(make_curve(lam, smooth), mean, len(spectra), zero_outside_flat_spectrum)
 
 
-def cut_table(table, limits: tuple[float, float] | None, low: float, high: float):  # type: ignore[no-untyped-def]
+def cut_table(table: Any, limits: tuple[float, float] | None, low: float, high: float) -> Any:
     """Cut a spectrum (extension or structured array with a column lambda) to the range of the data.
 
     The C pipeline does so wherever it cuts the data: at lambdamin and lambdamax (before the smoothing) and
@@ -218,7 +217,7 @@ def _running_mean(lam: Floats, values: Floats) -> Floats:
     return np.array([values[a:b].mean() for a, b in zip(first, last, strict=True)])
 
 
-def apply_flat_spectrum(lam, data, stat, model: FlatSpectrum) -> None:  # type: ignore[no-untyped-def]
+def apply_flat_spectrum(lam: Column, data: Column, stat: Column, model: FlatSpectrum) -> None:
     """Multiply the data of a block by the spectrum and stat by its square, in place.
 
     Parameters
@@ -230,25 +229,3 @@ def apply_flat_spectrum(lam, data, stat, model: FlatSpectrum) -> None:  # type: 
     """
     c = model.curve
     multiply_rows(lam, data, stat, c.nodes, c.values, c.cells, c.cells_per_angstrom, model.drop_to_zero)
-
-
-@njit(cache=True, nogil=True)
-def multiply_rows(lam, data, stat, nodes, values, cells, cells_per_angstrom, drop_to_zero):  # type: ignore[no-untyped-def]
-    """Kernel of `apply_flat_spectrum`."""
-    n = nodes.size
-    for i in range(lam.size):
-        wavelength = float(lam[i])
-        k = find_interval(nodes, cells, cells_per_angstrom, wavelength)
-        if k >= 0 and n > 1:
-            t = (wavelength - nodes[k]) / (nodes[k + 1] - nodes[k])
-            factor = (1.0 - t) * values[k] + t * values[k + 1]
-        elif drop_to_zero:
-            red, blue = (wavelength - nodes[n - 1]) / STEP, (nodes[0] - wavelength) / STEP
-            if 0.0 <= red < 1.0:
-                factor = values[n - 1] * (1.0 - red)
-            else:
-                factor = values[0] * (1.0 - blue) if 0.0 <= blue < 1.0 else 0.0
-        else:
-            factor = values[0] if wavelength < nodes[0] else values[n - 1]
-        data[i] = float(data[i]) * factor
-        stat[i] = float(stat[i]) * factor * factor

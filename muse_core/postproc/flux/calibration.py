@@ -11,25 +11,19 @@ from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from muse_core.data.block import Block
 from muse_core.data.curves import Curve, Floats, cut_curve, make_curve
-from muse_core.data.elementary_functions import exponential
 from muse_core.data.header_values import Keywords
-from muse_core.data.kernels import last_not_above
 from muse_core.postproc.exposure.correction import Card, Skipped
+from muse_core.postproc.flux.flux_kernels import BIN_WIDTH, calibrate_rows
 
-BIN_WIDTH = 1.25
-"""Nominal width of a detector pixel [Angstrom]."""
 TELLURIC_START = 6273.0
 """Wavelength [Angstrom] from which telluric absorption is corrected."""
-DQ_MISSING = 1 << 30
-"""Flag of rows outside of the response curve (missing data)."""
 
 FLUX_KEY = "ESO DRS MUSE PIXTABLE FLUXCAL"
 Columns = Sequence[npt.ArrayLike]
-_WIDTH_ERROR = 0.02
+Column = npt.NDArray[np.float32]
 _MAG = 0.4 * math.log(10.0)
 
 _log = logging.getLogger(__name__)
@@ -154,7 +148,7 @@ def _telluric_factor(telluric: Columns | None, airmass_value: float) -> Curve:
     return make_curve(lam[positive], transmission[positive] ** -airmass_value, error[positive])
 
 
-def apply_flux(lam, data, stat, dq, model: FluxModel) -> None:  # type: ignore[no-untyped-def]
+def apply_flux(lam: Column, data: Column, stat: Column, dq: npt.NDArray[np.int32], model: FluxModel) -> None:
     """Calibrate a block of rows, in place.
 
     Parameters
@@ -170,70 +164,3 @@ def apply_flux(lam, data, stat, dq, model: FluxModel) -> None:  # type: ignore[n
     """
     scale = 1e20 / (model.exptime * BIN_WIDTH)
     calibrate_rows(lam, data, stat, dq, model.pieces, *model.response.covers, scale, model.flag_outside)
-
-
-@njit(cache=True, nogil=True)
-def calibrate_rows(lam, data, stat, dq, pieces, first, last, scale, flag_outside):  # type: ignore[no-untyped-def]
-    """Kernel of `apply_flux`.
-
-    Rows come in an order in which the next one mostly lies in the same piece of the curves: they are
-    calibrated a run of rows of one piece at a time.
-
-    Parameters
-    ----------
-    lam, data, stat : float32[n], dq : int32[n]
-        Columns; all but lam are updated.
-    pieces : float64[m, 11]
-        See `_cut`.
-    first, last : float
-        Range of the response curve.
-    scale : float
-        Factor on all data.
-    flag_outside : bool
-        Whether rows outside of first..last are flagged.
-    """
-    starts = pieces[:, 0]
-    start, k = 0, 0
-    while start < lam.size:
-        k = _find_piece(np.float64(lam[start]), starts, k)
-        low = starts[k]
-        high = starts[k + 1] if k + 1 < starts.size else np.inf
-        stop = start + 1
-        while stop < lam.size and lam[stop] >= low and lam[stop] < high:
-            stop += 1
-        if flag_outside and not (first <= np.float64(lam[start]) <= last):  # then the whole piece is outside
-            for i in range(start, stop):
-                data[i] = np.nan
-                stat[i] = np.nan
-                dq[i] |= DQ_MISSING
-        else:
-            _calibrate_run(lam[start:stop], data[start:stop], stat[start:stop], pieces[k], scale)
-        start = stop
-
-
-@njit(cache=True, nogil=True)
-def _find_piece(wavelength, starts, guess):  # type: ignore[no-untyped-def]
-    """Return the last piece that starts at or below a wavelength (the first one if there is none)."""
-    low, high = 0, starts.size
-    # mostly a neighbour of the last one
-    if guess > 0 and starts[guess - 1] <= wavelength:
-        low = guess - 1
-    if guess + 2 < high and wavelength < starts[guess + 2]:
-        high = guess + 2
-    return last_not_above(starts, wavelength, low, high)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _calibrate_run(lam, data, stat, piece, scale):  # type: ignore[no-untyped-def]
-    """Calibrate rows of the same piece of the curves (float64[11])."""
-    start, a0, a1, t0, t1 = piece[0], piece[1], piece[2], piece[3], piece[4]
-    r0, r1, r2, v0, v1, v2 = piece[5], piece[6], piece[7], piece[8], piece[9], piece[10]
-    r0 += (_WIDTH_ERROR / BIN_WIDTH) * (_WIDTH_ERROR / BIN_WIDTH)
-    for i in range(lam.size):
-        x = np.float64(lam[i]) - start
-        tell = t0 + t1 * x
-        factor = exponential(a0 + a1 * x) * scale * tell
-        relative_var = (r0 + (r1 + r2 * x) * x) + (v0 + (v1 + v2 * x) * x) / (tell * tell)
-        value = np.float64(data[i]) * factor
-        data[i] = value
-        stat[i] = np.float64(stat[i]) * factor * factor + value * value * relative_var

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 class FluxCalibrations:
     """Columns of the tables, None where one was not given."""
 
-    response: tuple[Floats | None, ...] | None
+    response: tuple[Floats, ...] | None
     """lambda, response, resperr of STD_RESPONSE."""
-    extinction: tuple[Floats | None, ...] | None
+    extinction: tuple[Floats, ...] | None
     """lambda, extinction of EXTINCT_TABLE."""
-    telluric: tuple[Floats | None, ...] | None
+    telluric: tuple[Floats, ...] | None
     """lambda, ftelluric, ftellerr of STD_TELLURIC."""
 
 
@@ -40,15 +40,15 @@ def load(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> FluxCali
     )
 
 
-def _response(frame: Frame) -> tuple[Floats | None, ...]:
+def _response(frame: Frame) -> tuple[Floats, ...]:
     return read_curve(frame, ("lambda", "response", "resperr"))
 
 
-def _extinction(frame: Frame) -> tuple[Floats | None, ...]:
+def _extinction(frame: Frame) -> tuple[Floats, ...]:
     return read_curve(frame, ("lambda", "extinction"))
 
 
-def _telluric(frame: Frame) -> tuple[Floats | None, ...]:
+def _telluric(frame: Frame) -> tuple[Floats, ...]:
     return read_curve(frame, ("lambda", "ftelluric", "ftellerr"), positive=True)
 
 

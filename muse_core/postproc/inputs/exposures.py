@@ -54,11 +54,11 @@ def open_tables(frames: Iterable[Frame], ctx: RunContext) -> list[Table]:
             )  # fmt: skip
             continue
         tables.append((frame, table))
-    for error in unreadable:
+    for reason in unreadable:
         if tables:
-            ctx.log.warning("pixel table could not be loaded, it will be ignored! (%s)", error)
+            ctx.log.warning("pixel table could not be loaded, it will be ignored! (%s)", reason)
         else:
-            ctx.problems.extend(error)
+            ctx.problems.extend(reason)
     if not tables and not ctx.problems:
         ctx.problems.add("", "no science exposures found in input: no usable PIXTABLE_OBJECT was given")
     return tables

@@ -96,6 +96,7 @@ def _image_and_mask(
         p.sky_crsigma[0],
         ctx.memory_bytes,
         ctx.defects,
+        use_variance=p.collapse_use_variance,
         select=lambda block: (block.lam >= band.low) & (block.lam <= band.high),
         progress=ctx.progress,
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numba import njit
+import numpy.typing as npt
 
 from muse_core.data.block import Block
 from muse_core.data.header_values import Keywords, is_narrow_field
@@ -28,9 +28,10 @@ from muse_core.postproc.refraction.refractive_index import (
     Air,
     RefractiveIndex,
     refractive_index,
-    refractivity_at,
 )
+from muse_core.postproc.refraction.shift_kernels import refractivity_at, shift_rows
 
+Column = npt.NDArray[np.float32]
 CORRECT_KEY = "ESO DRS MUSE PIXTABLE DAR CORRECT"
 SPAXEL_ARCSEC = 0.2
 _ARCSEC_PER_RADIAN = math.degrees(1.0) * 3600
@@ -183,7 +184,7 @@ def _model(
     )
 
 
-def apply_dar(xpos, ypos, lam, model: DarModel) -> None:  # type: ignore[no-untyped-def]
+def apply_dar(xpos: Column, ypos: Column, lam: Column, model: DarModel) -> None:
     """Shift the positions of a block of rows, in place.
 
     Parameters
@@ -198,24 +199,3 @@ def apply_dar(xpos, ypos, lam, model: DarModel) -> None:  # type: ignore[no-unty
     coefficients = model.index.coefficients()
     at_reference = refractivity_at(model.reference, coefficients)
     shift_rows(xpos, ypos, lam, coefficients, at_reference, model.x_scale, model.y_scale)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def shift_rows(xpos, ypos, lam, coefficients, at_reference, x_scale, y_scale):  # type: ignore[no-untyped-def]
-    """Add (n(reference) - n(lambda)) * (x_scale, y_scale) to the positions.
-
-    Parameters
-    ----------
-    xpos, ypos : float32[n]
-        Updated in place.
-    lam : float32[n]
-        Wavelengths [Angstrom].
-    coefficients : tuple of 8 float
-        As for `refractive_index.refractivity_at`.
-    at_reference, x_scale, y_scale : float
-        n - 1 at the reference wavelength and pixels per unit of refractive index.
-    """
-    for i in range(lam.size):
-        dn = at_reference - refractivity_at(np.float64(lam[i]), coefficients)
-        xpos[i] = np.float64(xpos[i]) + x_scale * dn
-        ypos[i] = np.float64(ypos[i]) + y_scale * dn

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from numba import njit
+from muse_core.postproc.refraction.shift_kernels import refractivity_at
 
 HPA_TO_MMHG = 0.75006158
 METHODS = ("Filippenko", "Owens", "Edlen", "Ciddor")
@@ -48,15 +48,6 @@ class RefractiveIndex:
     def coefficients(self) -> tuple[float, float, float, float, float, float, float, float]:
         """Coefficients in the order of the kernel."""
         return (self.a1, self.b1, self.a2, self.b2, self.p0, self.p1, self.p2, self.p3)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def refractivity_at(wavelength, coefficients):  # type: ignore[no-untyped-def]
-    """Return n - 1 at a wavelength [Angstrom] for the eight coefficients of a :class:`RefractiveIndex`."""
-    a1, b1, a2, b2, p0, p1, p2, p3 = coefficients
-    micron = wavelength * 1e-4
-    s = 1.0 / (micron * micron)
-    return b1 / (a1 - s) + b2 / (a2 - s) + (p0 + s * (p1 + s * (p2 + s * p3)))
 
 
 def saturation_pressure_owens(kelvin: float) -> float:

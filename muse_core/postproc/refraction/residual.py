@@ -16,13 +16,14 @@ from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from muse_core.data.block import Block
 from muse_core.postproc.exposure.correction import Card, Skipped
 from muse_core.postproc.refraction.gaussian_centroid import fit_gaussian
+from muse_core.postproc.refraction.shift_kernels import shift_by_polynomials
 
 Floats = npt.NDArray[np.float64]
+Column = npt.NDArray[np.float32]
 
 PLANE_STEP = 10.0
 """Thickness of the planes [Angstrom]."""
@@ -156,7 +157,8 @@ class DarCheck:
         """Offsets of a source from its place at the reference wavelength [pix]."""
         t = (np.asarray(lam, dtype=np.float64) - self.reference) / 1000.0
         polyval = np.polynomial.polynomial.polyval
-        return polyval(t, (0.0, *self.x_coefficients)), polyval(t, (0.0, *self.y_coefficients))
+        x, y = (polyval(t, (0.0, *c)) for c in (self.x_coefficients, self.y_coefficients))
+        return np.asarray(x, np.float64), np.asarray(y, np.float64)
 
     def apply(self, block: Block) -> None:
         """Take the measured shifts out of a block."""
@@ -255,25 +257,12 @@ def _clipped_solution(design: Floats, values: Floats) -> tuple[Floats, float]:
         scatter = float(np.sqrt((residual**2).mean()))
         keep = residual <= CLIP * scatter
         if keep.all() or keep.sum() <= design.shape[1]:
-            return solution, scatter
+            return np.asarray(solution, np.float64), scatter
         design, values = design[keep], values[keep]
 
 
-def apply_dar_check(xpos, ypos, lam, model: DarCheck) -> None:  # type: ignore[no-untyped-def]
+def apply_dar_check(xpos: Column, ypos: Column, lam: Column, model: DarCheck) -> None:
     """Take out the measured shifts of a block of rows, in place (float32[n] arrays)."""
     shift_by_polynomials(
         xpos, ypos, lam, model.reference, np.array(model.x_coefficients), np.array(model.y_coefficients)
     )
-
-
-@njit(cache=True, nogil=True)
-def shift_by_polynomials(xpos, ypos, lam, reference, x_coefficients, y_coefficients):  # type: ignore[no-untyped-def]
-    """Kernel of `apply_dar_check`: float64[order] coefficients, see `DarCheck`."""
-    for i in range(lam.size):
-        t = (float(lam[i]) - reference) / 1000.0
-        dx, dy = 0.0, 0.0
-        for k in range(x_coefficients.size - 1, -1, -1):
-            dx = (dx + x_coefficients[k]) * t
-            dy = (dy + y_coefficients[k]) * t
-        xpos[i] = float(xpos[i]) - dx
-        ypos[i] = float(ypos[i]) - dy

@@ -55,7 +55,14 @@ def find_sky(
     if white is None:
         selected = given_mask(exposure, given, ctx)
         white = make_white_image(
-            chain, limits, sigma_image, ctx.memory_bytes, ctx.defects, select=selected, progress=ctx.progress
+            chain,
+            limits,
+            sigma_image,
+            ctx.memory_bytes,
+            ctx.defects,
+            use_variance=p.collapse_use_variance,
+            select=selected,
+            progress=ctx.progress,
         )
         if selected is not None and given.mask is not None and not ctx.defects.mask_misses_field:
             given.mask.check_overlap()

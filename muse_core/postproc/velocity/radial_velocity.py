@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numba import njit
+import numpy.typing as npt
 
 from muse_core.data.block import Block
 from muse_core.data.header_values import Keywords
+from muse_core.data.kernels import scale_wavelengths
 from muse_core.postproc.exposure.correction import Card, Skipped
 from muse_core.postproc.exposure.pointing import DEFAULT_LATITUDE
 from muse_core.postproc.velocity.earth_motion import (
@@ -154,13 +155,6 @@ def _velocity(
     return float((barycentric if kind == "bary" else heliocentric) @ j2000) + diurnal
 
 
-def apply_radial_velocity(lam, model: RadialVelocity) -> None:  # type: ignore[no-untyped-def]
+def apply_radial_velocity(lam: npt.NDArray[np.float32], model: RadialVelocity) -> None:
     """Correct the wavelengths of a block of rows, in place (float32[n], Angstrom)."""
     scale_wavelengths(lam, model.factor)
-
-
-@njit(cache=True, nogil=True)
-def scale_wavelengths(lam, factor):  # type: ignore[no-untyped-def]
-    """Multiply float32[n] wavelengths by a float64 factor, in place."""
-    for i in range(lam.size):
-        lam[i] = float(lam[i]) * factor

@@ -67,6 +67,7 @@ def make_white_image(
     memory_bytes: int,
     defects: Defects,
     *,
+    use_variance: bool = False,
     select: Callable[[Block], npt.NDArray[np.bool_]] | None = None,
     progress: Progress = lambda slabs, _label: slabs,
 ) -> WhiteImage:
@@ -78,6 +79,8 @@ def make_white_image(
         limit of the median cosmic-ray rejection; 0 = none
     defects : Defects
         how cosmic rays are judged (see `CubePlan`)
+    use_variance : bool
+        weight the planes with the inverse variance
     select : callable or None
         which rows of a block take part
     """
@@ -90,7 +93,7 @@ def make_white_image(
         block = chain.gather(low, high)
         return block if select is None else block.select(select(block))
 
-    filters = FilterSet([white_filter()], grid)
+    filters = FilterSet([white_filter()], grid, use_variance)
     flagged = RowSet(chain.files.total_rows)
     slabs = cube_slabs(
         [Contribution(gather, chain.files.rows)],
