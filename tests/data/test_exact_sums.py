@@ -11,6 +11,8 @@ import pytest
 from muse_core.data.exact_sums import LIMB_UNITS, add_to_limbs, split
 from muse_core.data.kernels import last_not_above
 
+pytestmark = pytest.mark.kernel
+
 
 @pytest.mark.unit
 def test_parts_make_up_the_value():

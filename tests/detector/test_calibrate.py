@@ -21,6 +21,8 @@ from muse_core.simulate import raw_detector as detector
 from muse_core.simulate import raw_instrument as instrument
 from muse_core.simulate.raw import RawSetup, channel_header
 
+pytestmark = pytest.mark.kernel
+
 SETUP = RawSetup(nx=192, ny=40, ifus=(1,), cosmics=0)
 NY, NX = SETUP.shape
 

@@ -15,7 +15,7 @@ from muse_core.detector.overscan import (
 from muse_core.detector.plan import OverscanPlan, overscan_plan
 from muse_core.framework import InputError, ParameterError, RecipeSpec
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, pytest.mark.kernel]
 
 
 def slow_frame(values, bad, threshold):

@@ -16,6 +16,8 @@ from muse_core.postproc.autocalibration.factors import (
 from muse_core.postproc.autocalibration.levels import SliceLevels, clipped_mean, clipped_total, correct_slices
 from muse_core.postproc.autocalibration.mask import fit_autocal_mask
 
+pytestmark = pytest.mark.kernel
+
 
 def make_rows(levels, *, n_column=30, n_row=60, lam=5100.0):
     """Rows of IFU 3 with one level per slice, without noise but with a small slope along the columns."""

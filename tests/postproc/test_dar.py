@@ -22,6 +22,8 @@ from muse_core.postproc.refraction.refractive_index import (
     saturation_pressure_owens,
 )
 
+pytestmark = pytest.mark.kernel
+
 HEADER = {
     "RA": 150.1,
     "DEC": -30.2,

@@ -13,6 +13,8 @@ from muse_core.postproc.refraction.residual import (
     reference_plane,
 )
 
+pytestmark = pytest.mark.kernel
+
 LAM = np.arange(4750.0, 9350.0, 100.0)
 
 

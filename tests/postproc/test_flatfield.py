@@ -12,6 +12,8 @@ from muse_core.postproc.flatfield.spectrum import (
     smooth_spectrum,
 )
 
+pytestmark = pytest.mark.kernel
+
 MODE = "WFM-NOAO-N"
 
 # C pipeline 2.8.7, spectrum of `measured_spectrum`: data of rows of 1 at 4702.5, 4762.5, ... Angstrom

@@ -10,6 +10,8 @@ from muse_core.postproc.exposure.correction import Skipped
 from muse_core.postproc.flux.calibration import apply_flux, fit_flux
 from muse_core.postproc.flux.flux_kernels import DQ_MISSING
 
+pytestmark = pytest.mark.kernel
+
 HEADER = Keywords({"EXPTIME": 100.0})
 RESPONSE = ([4000.0, 10000.0], [50.0, 50.0], [0.0, 0.0])  # 1e20 erg per count at 50 mag
 

@@ -21,7 +21,7 @@ from muse_core.postproc.lsf.load import check_lsf_covers, load_lsf
 from muse_core.postproc.lsf.profile_kernels import hermite_profile
 from muse_core.postproc.lsf.tables import LsfTable
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, pytest.mark.kernel]
 X_FIRST, X_STEP, LAM_FIRST, LAM_STEP = -7.0, 0.2, 4650.0, 500.0
 CARDS = {
     "CRPIX1": 1.0,

@@ -27,6 +27,8 @@ from muse_core.postproc.flux.calibration import apply_flux, fit_flux
 from muse_core.postproc.refraction.dar import apply_dar, fit_dar
 from muse_core.postproc.velocity.radial_velocity import apply_radial_velocity, fit_radial_velocity
 
+pytestmark = pytest.mark.kernel
+
 HEADER = {
     "RA": 150.1,
     "DEC": -30.2,

@@ -9,6 +9,8 @@ from muse_core.postproc.exposure.correction import Skipped
 from muse_core.postproc.velocity.earth_motion import diurnal_velocity, earth_velocity, greenwich_sidereal_time
 from muse_core.postproc.velocity.radial_velocity import apply_radial_velocity, fit_radial_velocity
 
+pytestmark = pytest.mark.kernel
+
 HEADER = {
     "RA": 150.1,
     "DEC": -30.2,

@@ -16,6 +16,8 @@ from muse_core.postproc.raman.model import (
     raman_shapes,
 )
 
+pytestmark = pytest.mark.kernel
+
 SPATIAL = (-2e-5, 3e-5, 1e-4, 2e-3, -4e-3)
 
 

@@ -85,6 +85,7 @@ def test_fields_of_few_or_equal_spaxels():
 
 
 @pytest.mark.unit
+@pytest.mark.kernel
 def test_mean_spectrum_is_that_of_a_plain_sum():
     rng = np.random.default_rng(4)
     lam = rng.uniform(5000, 5010, 5000).astype(np.float32)
@@ -107,6 +108,7 @@ def test_mean_spectrum_is_that_of_a_plain_sum():
 
 
 @pytest.mark.law
+@pytest.mark.kernel
 def test_mean_spectrum_has_the_same_bits_for_any_blocks_and_threads():
     rng = np.random.default_rng(5)
     lam = rng.uniform(5000, 5010, 20000).astype(np.float32)

@@ -25,6 +25,8 @@ from muse_core.postproc.sky.line_kernels import add_hermite_lines
 from muse_core.postproc.sky.line_list import SkyLines, load_sky_continuum, load_sky_lines
 from muse_core.postproc.sky.spectrum import SkySpectrum
 
+pytestmark = pytest.mark.kernel
+
 
 # ------------------------------------------------------------ optimiser
 @pytest.mark.unit

@@ -9,7 +9,7 @@ from astropy.wcs import WCS
 from muse_core.framework import InputError, RecipeError
 from muse_core.postproc.white_light.sky_mask import SkyMask, fit_sky_mask, load_sky_mask
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, pytest.mark.kernel]
 
 
 def image(seed=1, shape=(20, 30)):

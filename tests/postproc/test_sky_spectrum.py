@@ -10,6 +10,8 @@ from postproc_golden import golden, load_columns
 from muse_core.framework import RecipeError
 from muse_core.postproc.sky.spectrum import SkyCurve, SkySpectrumSum, subtract_curve
 
+pytestmark = pytest.mark.kernel
+
 
 def rows(n=6000, seed=2, low=6000.0, high=6040.0):
     rng = np.random.default_rng(seed)

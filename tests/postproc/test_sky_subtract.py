@@ -13,6 +13,8 @@ from muse_core.postproc.sky.line_list import SkyLines
 from muse_core.postproc.sky.line_subtraction import line_model, subtract_lines
 from muse_core.postproc.sky.line_windows import LineWindows
 
+pytestmark = pytest.mark.kernel
+
 IFU = 7
 
 

@@ -8,7 +8,7 @@ from muse_core.resampling.collapse import Filter, FilterSet, load_filters, split
 from muse_core.resampling.cube_cards import plane_wavelengths
 from tests.golden import golden_set
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, pytest.mark.kernel]
 
 
 @pytest.fixture

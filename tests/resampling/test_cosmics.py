@@ -17,6 +17,8 @@ from muse_core.resampling.cosmics import (
     neighbourhood,
 )
 
+pytestmark = pytest.mark.kernel
+
 NX, NY, NZ = 34, 17, 3
 RULES = (ALL_NEIGHBOURS, NOT_SAME_Y, NOT_SAME_X)
 

@@ -8,7 +8,7 @@ from muse_core.resampling.grid import OutputGrid
 from muse_core.resampling.row_images import RowImages
 from muse_core.resampling.weights import Resampling
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, pytest.mark.kernel]
 
 GRID = OutputGrid(
     nx=8,

@@ -15,7 +15,7 @@ from muse_core.resampling.stacked import (
 )
 from tests.golden import golden_set
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, pytest.mark.kernel]
 
 
 def table(seed=1, slices=((3, 5), (3, 9), (12, 1)), columns=6, planes=12, constant=None):

@@ -27,6 +27,7 @@ def _positions(n=400):
     return x, y, rng.uniform(6990, 7010, n).astype(np.float32)
 
 
+@pytest.mark.kernel
 def test_sources_follow_the_slow_formula():
     x, y, lam = _positions()
     scene = Scene(
@@ -63,6 +64,7 @@ def test_sources_follow_the_slow_formula():
     )  # spectra are stored in float32, lines cut at 6 sigma
 
 
+@pytest.mark.kernel
 def test_star_profile_integrates_to_its_flux():
     n = 201
     y, x = (v.ravel().astype(np.float32) for v in np.mgrid[-100:101, -100:101])
@@ -77,6 +79,7 @@ def test_star_profile_integrates_to_its_flux():
     assert out.sum() == pytest.approx(1000.0 * (1 - (1 + 64 * 4 * (2 ** (1 / 2.8) - 1)) ** -1.8), rel=2e-3)
 
 
+@pytest.mark.kernel
 def test_cube_interpolation_reproduces_a_linear_field():
     x, y, lam = _positions()
     yy, xx = np.mgrid[:60, :60]
@@ -107,6 +110,7 @@ def test_noise_has_the_stated_variance_and_photons_are_poisson():
     assert (data == 400.0).all()
 
 
+@pytest.mark.kernel
 def test_cosmic_rays_only_add_light_where_they_say():
     state = np.random.SeedSequence(6).generate_state(2, np.uint64)
     data = np.zeros(70 * 500, np.float32)
@@ -118,6 +122,7 @@ def test_cosmic_rays_only_add_light_where_they_say():
     assert (data[~hit] == 0).all()
 
 
+@pytest.mark.kernel
 def test_bad_pixels_are_flagged_where_they_are_spoiled():
     state = np.random.SeedSequence(7).generate_state(2, np.uint64)
     data = np.full(100_000, 30.0, np.float32)
@@ -128,6 +133,7 @@ def test_bad_pixels_are_flagged_where_they_are_spoiled():
     assert set(np.unique(dq)) <= {0, 0x100, 0x200, 0x400}
 
 
+@pytest.mark.kernel
 def test_lsf_has_unit_integral_and_varies_over_slices_and_wavelength():
     table = lsf.lsf_parameters()
     offsets = np.linspace(-15, 15, 6001)
@@ -153,6 +159,7 @@ def test_lsf_image_holds_the_profile():
     )
 
 
+@pytest.mark.kernel
 def test_line_spectrum_conserves_flux():
     par = lsf.slice_parameters(lsf.lsf_parameters(), 3, 9)
     out = np.zeros(4000)
@@ -160,6 +167,7 @@ def test_line_spectrum_conserves_flux():
     assert out.sum() * 0.05 == pytest.approx(150.0, rel=1e-4)
 
 
+@pytest.mark.kernel
 def test_sky_lines_lie_where_they_were_observed():
     lines = sky_line_list()
     position = dict(zip(lines.name, lines.wavelength, strict=True))
@@ -173,6 +181,7 @@ def test_sky_lines_lie_where_they_were_observed():
     assert (np.diff(lines.wavelength) >= 0).all()
 
 
+@pytest.mark.kernel
 def test_oh_transitions_give_back_the_fluxes():
     lines = sky_line_list().within(7200, 7500)
     others, table = oh_transitions(lines)
@@ -185,6 +194,7 @@ def test_oh_transitions_give_back_the_fluxes():
         assert got == pytest.approx(flux[name], rel=1e-9)
 
 
+@pytest.mark.kernel
 def test_refractivity_of_standard_air():
     # dry air at 15 degC and 1013.25 hPa: 2.7717e-4 at the sodium lines, 2.7893e-4 at 5000 A (Edlen 1966)
     dry = physics.Weather(15.0, 0.0, 1013.25)
@@ -192,6 +202,7 @@ def test_refractivity_of_standard_air():
     np.testing.assert_allclose(got, [2.7893e-4, 2.7717e-4], rtol=3e-4)
 
 
+@pytest.mark.kernel
 def test_refraction_grows_with_zenith_distance_and_towards_the_blue():
     waves = np.array([4750.0, 7000.0, 9300.0])
     low = physics.dispersion_pixels(waves, 7000.0, 1.05, physics.Weather())
@@ -202,12 +213,14 @@ def test_refraction_grows_with_zenith_distance_and_towards_the_blue():
     assert high[0] / low[0] == pytest.approx(tangent[1] / tangent[0])
 
 
+@pytest.mark.kernel
 def test_airmass_is_the_one_the_pipeline_prints():
     # muse_scipost 2.8.7 printed 1.1638 and 1.1944 for the first two exposures of a default simulation
     pointing = physics.Pointing(150.1, -30.2, (150.1 + 33.0) * 240, 600.0)
     assert pointing.airmass == pytest.approx(1.1638, abs=6e-5)
 
 
+@pytest.mark.kernel
 def test_gnomonic_round_trip():
     ra, dec = deproject([0.0, 30.0, -28.0], [0.0, -29.0, 11.0], 338.2, -60.6)
     xi, eta = gnomonic(ra, dec, 338.2, -60.6)

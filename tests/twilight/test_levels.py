@@ -9,6 +9,8 @@ from muse_core.simulate import raw_instrument as instrument
 from muse_core.simulate.raw import RawSetup
 from muse_core.twilight.levels import field_map, fit_levels
 
+pytestmark = pytest.mark.kernel
+
 SETUP = RawSetup(nx=512, ifus=(20, 21, 22, 23, 24), mode="NFM-AO-N")
 STEPS = {20: 1.0, 21: 1.01, 22: 0.995, 23: 0.98, 24: 1.04}
 

@@ -11,7 +11,7 @@ from muse_core.twilight.model import fit_twilight, white_image
 from muse_core.twilight.smooth import SupportError, fit_polynomial, good_mask, smooth_plane
 from muse_core.twilight.vignetting import EdgeSmoothing, _gaussian_reach, align_mask, fit_vignetting, nfm_mask
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, pytest.mark.kernel]
 
 
 def test_good_mask_grows_along_x_only():

@@ -6,6 +6,8 @@ import pytest
 
 from muse_core.twilight.statistics import image_statistics
 
+pytestmark = pytest.mark.kernel
+
 RNG = np.random.default_rng(8)
 IMAGES = {
     "noise": RNG.normal(1e4, 50, (300, 401)),
