@@ -79,7 +79,7 @@ class Defects:
 
     water_vapour_tenfold: bool = _defect(
         ROWS,
-        "water vapour in `MUSE_DAR_CORRECT_METHOD=Edlen`",
+        "water vapour in `dar_method=Edlen` (`MUSE_DAR_CORRECT_METHOD`)",
         c="10 times the published size",
         ours="published size",
     )
@@ -246,7 +246,7 @@ class Defects:
 
     superflat_forgotten: bool = _defect(
         CUBE,
-        "`MUSE_SUPERFLAT_POS`",
+        "`superflat_pos` (`MUSE_SUPERFLAT_POS`)",
         c="forgotten for the positions if `save` holds `individual`",
         ours="always used",
     )

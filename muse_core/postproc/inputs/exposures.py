@@ -73,10 +73,14 @@ def sort_exposures(tables: Iterable[Table], p: ParamValues, ctx: RunContext) -> 
     by_date: dict[str, list[Table]] = {}
     for table in tables:
         by_date.setdefault(table[1].date_obs, []).append(table)
-    return [
-        _merge(number, _one_per_ifu(by_date[date], number, ctx), p, ctx)
-        for number, date in enumerate(sorted(by_date), 1)
-    ]
+    exposures = []
+    for number, date in enumerate(sorted(by_date), 1):
+        of_date = _one_per_ifu(by_date[date], number, ctx)
+        members = _mergeable(of_date, ctx)
+        # products of the C recipe name the tables that it has ignored, too
+        named = of_date if ctx.defects.first_ifu_only_without_flux else members
+        exposures.append(_merge(number, members, tuple(frame for frame, _ in named), p, ctx))
+    return exposures
 
 
 def _one_per_ifu(members: list[Table], number: int, ctx: RunContext) -> list[Table]:
@@ -93,9 +97,13 @@ def _one_per_ifu(members: list[Table], number: int, ctx: RunContext) -> list[Tab
             )
             continue
         chosen[table.ifu] = (frame, table)
-    ordered = [chosen[ifu] for ifu in sorted(chosen)]
-    frame, first = ordered[0]
-    if len(ordered) > 1 and has_no_fluxes(_keywords(first.header, ctx)):
+    return [chosen[ifu] for ifu in sorted(chosen)]
+
+
+def _mergeable(tables: list[Table], ctx: RunContext) -> list[Table]:
+    """Return the tables that make up the exposure: only the first one if it holds merged IFUs already."""
+    frame, first = tables[0]
+    if len(tables) > 1 and has_no_fluxes(_keywords(first.header, ctx)):
         merged = first.ifu == 0 or int(first.header.get(f"{PIXTABLE} MERGED", 1)) > 1
         if merged or ctx.defects.first_ifu_only_without_flux:
             ctx.log.warning(
@@ -103,13 +111,20 @@ def _one_per_ifu(members: list[Table], number: int, ctx: RunContext) -> list[Tab
                 frame.path,
                 first.date_obs,
             )
-            return ordered[:1]
+            return tables[:1]
         ctx.log.warning("%s has no flat-field flux keywords, the IFUs are not scaled", frame.path)
-    return ordered
+    return tables
 
 
-def _merge(number: int, members: list[Table], p: ParamValues, ctx: RunContext) -> Reduction:
-    """Make one exposure of the tables of its IFUs."""
+def _merge(
+    number: int, members: list[Table], named: tuple[Frame, ...], p: ParamValues, ctx: RunContext
+) -> Reduction:
+    """Make one exposure of the tables of its IFUs.
+
+    Parameters
+    ----------
+    named : frames that its products name in their headers
+    """
     tables = [table for _, table in members]
     scales = fit_ifu_scales([_keywords(table.header, ctx) for table in tables], ctx.log)
     files = Exposure(tables, scales, (p.lambdamin, p.lambdamax))
@@ -131,9 +146,7 @@ def _merge(number: int, members: list[Table], p: ParamValues, ctx: RunContext) -
     return Reduction(
         number,
         Chain(files, ctx.threads, polar_files=polar),
-        ProductState(
-            header, tuple(frame for frame, _ in members), tables[0].units["data"] or "count", position_unit
-        ),
+        ProductState(header, named, tables[0].units["data"] or "count", position_unit),
         _keywords(header, ctx, replaced_pointing(p.superflat_pos)),
         ctx.log,
         records_skipped=not ctx.defects.skipped_without_a_word,
