@@ -75,6 +75,18 @@ across right ascension 0, the cut preview of a rotated first exposure.""",
             help="Use the given source lists instead of the detection.",
             hidden=True,
         ),
+        Param(
+            "keep_untrusted",
+            False,
+            ours=True,
+            help="Write offsets that are not trustworthy, as the C recipe does (default: 0 in their place).",
+        ),
+        Param(
+            "rotation",
+            False,
+            ours=True,
+            help="Write the rotations that the headers do not tell into a column ROT_OFFSET.",
+        ),
     ),
     inputs=(
         Input("IMAGE_FOV", "RAW", min=2, max=None, help="Field-of-view images of the exposures"),
@@ -97,11 +109,11 @@ def run(frames, p, ctx):
     from muse_core.alignment.images.checks import inspect_fields
     from muse_core.alignment.log import log_offsets
     from muse_core.alignment.offsets.align import align
-    from muse_core.alignment.offsets.confidence import judge
     from muse_core.alignment.parameters import check_parameters
     from muse_core.alignment.preview.grid import check_memory
     from muse_core.alignment.preview.mosaic import make_mosaic
     from muse_core.alignment.products import AlignedExposures, save_products
+    from muse_core.alignment.results import collect_results, exposures_to_align
     from muse_core.alignment.sources.find import find_sources
 
     check_parameters(p)
@@ -110,11 +122,12 @@ def run(frames, p, ctx):
     check_memory(fields, ctx)
     ctx.problems.raise_if_any()
     sources = find_sources(fields, [source_list.path for source_list in lists], p, ctx)
-    alignment = align(fields, sources, p.rsearch, p.nbins, weighted=p.weight, defects=ctx.defects)
-    confidence = judge(alignment, fields, sources, p.rsearch, p.nbins)
-    log_offsets(fields, alignment.solution, confidence, ctx.log)
-    mosaic = make_mosaic(fields, alignment.solution.offsets, exposure_map=p.expmap, ctx=ctx)
-    found = AlignedExposures(fields, sources, alignment, confidence, mosaic)
+    group = exposures_to_align(fields, sources)
+    alignment, verdict = align(group, p, ctx.defects)
+    results = collect_results(sources, alignment, verdict, ctx)
+    log_offsets(fields, results, alignment.solution.empty_radii, ctx)
+    mosaic = make_mosaic(fields, results, p, ctx)
+    found = AlignedExposures(fields, sources, results, alignment, mosaic)
     save_products(found, images, lists, ctx)
     if ctx.report_requested:
         from muse_core.report.exp_align import page

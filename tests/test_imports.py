@@ -72,6 +72,7 @@ STOREYS = {
         "images",
         "sources",
         "offsets",
+        "results",
         "log",
         "preview",
         "quality",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from muse_core.framework.execution import StreamedProduct
+from muse_core.framework.context import StreamedProduct
 
 Column = tuple[str, str, str | None, npt.NDArray[Any]]
 """Name, format, unit, values."""

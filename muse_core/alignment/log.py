@@ -3,37 +3,42 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 from muse_core.alignment.images.field import FieldInfo
-from muse_core.alignment.offsets.confidence import Confidence
-from muse_core.alignment.offsets.solution import OffsetSolution
+from muse_core.alignment.results import Results
+from muse_core.framework.context import RunContext
 
 
 def log_offsets(
-    fields: Sequence[FieldInfo], solution: OffsetSolution, confidence: Confidence, log: logging.Logger
+    fields: Sequence[FieldInfo], results: Results, empty_radii: Sequence[float], ctx: RunContext
 ) -> None:
     """Write what was found for each exposure into the log."""
-    for radius in solution.empty_radii:
+    log, confidence = ctx.log, results.confidence
+    kept = "" if ctx.params.keep_untrusted or ctx.defects.untrusted_offsets_written else "; 0 is written"
+    remedy = "it is not corrected"
+    if ctx.params.rotation:
+        remedy = "it is in the column ROT_OFFSET"
+    for radius in empty_radii:
         log.warning("no overlapping fields: no sources match within the search radius of %g arcsec", radius)
     for n, info in enumerate(fields):
-        ra, dec = solution.offsets[n] * 3600.0
+        ra, dec = results.offsets[n] * 3600.0
         log.info(
             "%s: offset RA %+.4f DEC %+.4f arcsec (error %.4f), %d matches",
             info.name,
             ra,
             dec,
             confidence.error_dec[n],
-            solution.matches[n],
+            results.matches[n],
         )
         turn, turn_error = confidence.turn_deg[n], confidence.turn_error_deg[n]
         if abs(turn) > max(5.0 * turn_error, 0.02):
             log.warning(
-                "%s: residual rotation of %.3f +- %.3f deg against the first exposure; it is not corrected",
+                "%s: residual rotation of %.3f +- %.3f deg against the first exposure; %s",
                 info.path,
                 turn,
                 turn_error,
+                remedy,
             )
         stretch, stretch_error = confidence.stretch[n], confidence.stretch_error[n]
         if abs(stretch) > max(5.0 * stretch_error, 5e-4):
@@ -44,4 +49,4 @@ def log_offsets(
                 stretch_error,
             )
         if not confidence.trusted[n]:
-            log.warning("%s: offset is not trustworthy: %s", info.path, confidence.reasons[n])
+            log.warning("%s: offset is not trustworthy: %s%s", info.path, confidence.reasons[n], kept)

@@ -10,28 +10,28 @@ from typing import Any
 import numpy as np
 
 from muse_core.alignment.arrays import Floats, Pixels
-from muse_core.alignment.fits_bytes import hdu_bytes, table_bytes, write_product
+from muse_core.alignment.fits_bytes import Column, hdu_bytes, table_bytes, write_product
 from muse_core.alignment.images.field import FieldInfo
 from muse_core.alignment.images.opening import read_header
-from muse_core.alignment.offsets.align import Alignment
-from muse_core.alignment.offsets.confidence import Confidence
+from muse_core.alignment.offsets.alignment import Alignment
 from muse_core.alignment.preview.grid import MosaicGrid
 from muse_core.alignment.preview.mosaic import Mosaic
 from muse_core.alignment.quality import confidence_cards, exposure_map_cards, offset_cards, source_cards
+from muse_core.alignment.results import Results
 from muse_core.alignment.sources.source_list import SourceList
 from muse_core.data.extension_keywords import old_quality_cards, science_card
-from muse_core.framework.execution import RunContext
+from muse_core.framework.context import RunContext
 from muse_core.framework.frames import Frame
 
 
 @dataclass(frozen=True)
 class AlignedExposures:
-    """All that was found, exposure by exposure."""
+    """All that was found: for each exposure, and for the group of those that were aligned."""
 
     fields: Sequence[FieldInfo]
     sources: Sequence[SourceList]
+    results: Results
     alignment: Alignment
-    confidence: Confidence
     mosaic: Mosaic
 
 
@@ -46,19 +46,20 @@ def save_products(
     images, lists : sequences of Frame
         The images of the exposures, and the source lists that were used.
     """
-    fields, solution = found.fields, found.alignment.solution
+    fields, results = found.fields, found.results
     header = read_header(fields[0])
     used = (*images, *lists)
     plain = read_header(fields[0], merged=False)
-    qc = offset_cards([len(s) for s in found.sources], solution)
+    qc = offset_cards([len(s) for s in found.sources], results)
     if not ctx.defects.no_confidence_keywords:
-        qc += confidence_cards(found.confidence)
+        qc += confidence_cards(results.confidence)
     with ctx.stream(
         "OFFSET_LIST", base=plain, used=used, extra=[science_card(plain)], qc=qc, keep="standard"
     ) as product:
-        rows = offset_list([f.date for f in fields], [f.mjd for f in fields], solution.offsets)
-        write_product(product, rows, table=True)
+        write_product(product, offset_list(fields, results, rotation=ctx.params.rotation), table=True)
     for n, (info, own) in enumerate(zip(fields, found.sources, strict=True)):
+        if not len(own):
+            continue
         base = read_header(info) if n else header
         with ctx.stream(
             "SOURCE_LIST",
@@ -68,7 +69,7 @@ def save_products(
             qc=source_cards(own),
             index=n + 1,
         ) as product:
-            write_product(product, source_list(own, found.alignment.corrected[n]), table=True)
+            write_product(product, source_list(own, results.corrected[n]), table=True)
     # pictures keep the QC keywords of the first image, tables do not
     extra = (science_card(header), *old_quality_cards(header))
     mosaic = found.mosaic
@@ -82,24 +83,24 @@ def save_products(
             write_product(product, image_extension(times, mosaic.grid, "s"), table=False)
 
 
-def offset_list(dates: Sequence[str], mjds: Sequence[float], offsets: Floats) -> bytes:
+def offset_list(fields: Sequence[FieldInfo], results: Results, *, rotation: bool) -> bytes:
     """OFFSET_LIST; the unit of MJD_OBS is the one consumers know, although it is days.
 
     Parameters
     ----------
-    dates, mjds : sequences of str and float
-    offsets : float64[n, 2]
-        Degrees of coordinate.
+    rotation : bool
+        Add the column ROT_OFFSET: position angle of the header minus the true one.
     """
-    return table_bytes(
-        [
-            ("DATE_OBS", "23A", None, np.array(dates, dtype="S23")),
-            ("MJD_OBS", "1D", "s", np.asarray(mjds)),
-            ("RA_OFFSET", "1D", "deg", offsets[:, 0]),
-            ("DEC_OFFSET", "1D", "deg", offsets[:, 1]),
-            ("FLUX_SCALE", "1D", None, np.full(len(offsets), np.nan)),
-        ]
-    )
+    columns: list[Column] = [
+        ("DATE_OBS", "23A", None, np.array([info.date for info in fields], dtype="S23")),
+        ("MJD_OBS", "1D", "s", np.array([info.mjd for info in fields])),
+        ("RA_OFFSET", "1D", "deg", results.offsets[:, 0]),
+        ("DEC_OFFSET", "1D", "deg", results.offsets[:, 1]),
+        ("FLUX_SCALE", "1D", None, results.flux_scale),
+    ]
+    if rotation:
+        columns.append(("ROT_OFFSET", "1D", "deg", 0.0 - results.turn_deg))
+    return table_bytes(columns)
 
 
 def source_list(sources: SourceList, corrected: tuple[Floats, Floats]) -> bytes:

@@ -10,7 +10,7 @@ import numpy as np
 
 from muse_core.alignment.arrays import Pixels
 from muse_core.alignment.offsets.confidence import Confidence
-from muse_core.alignment.offsets.solution import OffsetSolution
+from muse_core.alignment.results import Results
 from muse_core.alignment.sources.source_list import SourceList
 
 PREFIX = "ESO QC EXPALIGN"
@@ -23,19 +23,19 @@ def single(value: float) -> float:
     return float(f"{float(value):.7g}")
 
 
-def offset_cards(counts: Sequence[int], solution: OffsetSolution) -> list[Card]:
+def offset_cards(counts: Sequence[int], results: Results) -> list[Card]:
     """QC keywords that 2.8.7 writes into OFFSET_LIST.
 
     Parameters
     ----------
     counts : int[n]
         Sources of each exposure.
-    solution : OffsetSolution
+    results : Results
     """
     cards: list[Card] = [
         (f"{PREFIX} NDET{n}", int(count), f"Sources found in image {n}") for n, count in enumerate(counts, 1)
     ]
-    matches = [int(m) for m in solution.matches]
+    matches = [int(m) for m in results.matches]
     cards += [
         (f"{PREFIX} NMATCH{n}", count, f"Median number of matches of image {n}")
         for n, count in enumerate(matches, 1)
@@ -46,7 +46,7 @@ def offset_cards(counts: Sequence[int], solution: OffsetSolution) -> list[Card]:
         (f"{PREFIX} NOMATCH", len(matches) - len(some), "Images without any match"),
     ]
     for k, axis in enumerate(("RA", "DEC")):
-        arcsec = solution.offsets[:, k] * 3600.0
+        arcsec = results.offsets[:, k] * 3600.0
         for name, value, word in (
             ("MIN", arcsec.min(), "smallest"),
             ("MAX", arcsec.max(), "largest"),

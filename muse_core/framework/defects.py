@@ -387,6 +387,47 @@ class Defects:
         ours="looked for within `bpixdistance`",
     )
 
+    search_into_noise: bool = _defect(
+        ALIGN,
+        "field with fewer than `srcmin` sources",
+        c=(
+            "lowers the threshold into the noise until enough peaks are found, and aligns by these; ends "
+            "where the first peaks have not the shape of a star (a cosmic ray), or where a step of the "
+            "threshold jumps over the wanted numbers"
+        ),
+        ours=(
+            "five times the noise of the filtered image is the limit: the sources that stand out of it are "
+            "used, the brightest `srcmax` if the search fails, with a warning"
+        ),
+    )
+
+    empty_exposure_fatal: bool = _defect(
+        ALIGN,
+        "one exposure that is blank or has no source",
+        c="the run fails",
+        ours="left out with a warning (offset 0, flagged); the others are aligned",
+    )
+
+    rotation_not_searched: bool = _defect(
+        ALIGN,
+        "rotation that the headers do not tell",
+        c="from about one degree on no matches or wrong ones; a smaller one spoils the offset",
+        ours=(
+            "measured, up to 20 degrees by the pattern of the sources; the offset is that of the reference "
+            "point of the image, the rotation is in `ROTi` and, with `rotation`, in the column ROT_OFFSET"
+        ),
+    )
+
+    untrusted_offsets_written: bool = _defect(
+        ALIGN,
+        "offset that cannot be trusted",
+        c="written and used for the preview",
+        ours=(
+            "0 in place of it, flagged, and the exposure is not in the preview (`keep_untrusted` brings "
+            "the way of C back)"
+        ),
+    )
+
     no_confidence_keywords: bool = _defect(
         ALIGN,
         "confidence",

@@ -14,11 +14,12 @@ import numpy as np
 from muse_core.alignment.arrays import Flags, Pixels
 from muse_core.alignment.images.field import FieldInfo
 from muse_core.alignment.images.opening import read_pixels
+from muse_core.alignment.offsets.alignment import EXTERNAL, Alignment
 from muse_core.alignment.offsets.confidence import Confidence
 from muse_core.alignment.offsets.matching import SourceTable, matched_pairs
-from muse_core.alignment.offsets.solution import OffsetSolution
 from muse_core.alignment.preview.mosaic import Mosaic
 from muse_core.alignment.products import AlignedExposures
+from muse_core.alignment.results import Results
 from muse_core.alignment.sources.source_list import SourceList
 
 if TYPE_CHECKING:
@@ -44,14 +45,15 @@ def page(found: AlignedExposures, radii: Sequence[float], nbins: int) -> str:
         Search radii in arcsec.
     nbins : int
     """
-    fields, sources, confidence = found.fields, found.sources, found.confidence
-    table, solution = found.alignment.table, found.alignment.solution
-    chosen = choose_exposures(confidence.trusted)
+    fields, sources, results = found.fields, found.sources, found.results
+    aligned, members = found.alignment, found.alignment.group.members
+    chosen = choose_exposures(results.confidence.trusted)
+    chosen_members = [k for k, n in enumerate(members) if n in chosen]
     parts = [
         "<!DOCTYPE html><html lang='en'><head><meta charset='utf-8'><title>muse_exp_align</title>",
         f"<style>{STYLE}</style></head><body><h1>muse_exp_align</h1>",
-        verdict_text(confidence),
-        offset_rows(fields, sources, solution, confidence),
+        verdict_text(results.confidence),
+        offset_rows(fields, sources, results),
     ]
     if len(chosen) < len(fields):
         parts.append(
@@ -63,9 +65,9 @@ def page(found: AlignedExposures, radii: Sequence[float], nbins: int) -> str:
         "<h2>Histogram of the first iteration</h2>",
         f"<p>Differences of all coordinates against another exposure, search radius {radii[0]:g} arcsec, "
         f"{nbins} x {nbins} bins. The cross marks the highest bin.</p>",
-        picture(histogram_figure(table, chosen, radii[0], nbins)),
+        picture(histogram_figure(aligned.table, chosen_members, members, radii[0], nbins)),
         "<h2>Residuals after the last iteration</h2>",
-        picture(residual_figure(table, solution, chosen)),
+        picture(residual_figure(aligned, chosen_members)),
         "<h2>Preview</h2>",
         picture(preview_figure(found.mosaic)),
         "</body></html>",
@@ -96,24 +98,20 @@ def _with_error(value: float, error: float, digits: int) -> str:
     return f"{_shown(value, f'+.{digits}f')} &plusmn; {_shown(error, f'.{digits}f')}"
 
 
-def offset_rows(
-    fields: Sequence[FieldInfo],
-    sources: Sequence[SourceList],
-    solution: OffsetSolution,
-    confidence: Confidence,
-) -> str:
+def offset_rows(fields: Sequence[FieldInfo], sources: Sequence[SourceList], results: Results) -> str:
     """Table of the offsets with their errors."""
+    confidence = results.confidence
     head = (
         "exposure", "sources", "matches", "RA offset [arcsec]", "DEC offset [arcsec]", "error [arcsec]",
         "scatter [arcsec]", "expected [arcsec]", "chance", "rotation [deg]", "scale - 1", "verdict",
     )  # fmt: skip
     rows = ["<tr>" + "".join(f"<th>{h}</th>" for h in head) + "</tr>"]
     for n, info in enumerate(fields):
-        ra, dec = solution.offsets[n] * 3600.0
+        ra, dec = results.offsets[n] * 3600.0
         cells = (
             escape(info.name),
             str(len(sources[n])),
-            str(solution.matches[n]),
+            str(results.matches[n]),
             f"{ra:+.4f}",
             f"{dec:+.4f}",
             _shown(confidence.error_dec[n], ".4f"),
@@ -177,7 +175,13 @@ def _partner(n: int) -> int:
     return 0 if n else 1
 
 
-def histogram_figure(table: SourceTable, chosen: Sequence[int], radius_arcsec: float, nbins: int) -> Figure:
+def _name(members: Sequence[int], n: int) -> str:
+    return "reference" if members[n] == EXTERNAL else str(members[n] + 1)
+
+
+def histogram_figure(
+    table: SourceTable, chosen: Sequence[int], members: Sequence[int], radius_arcsec: float, nbins: int
+) -> Figure:
     """Two-dimensional histograms of the coordinate differences against the first exposure."""
     figure, axes = _panels(len(chosen))
     if radius_arcsec <= 0:
@@ -201,14 +205,15 @@ def histogram_figure(table: SourceTable, chosen: Sequence[int], radius_arcsec: f
             iy, ix = divmod(int(counts.argmax()), nbins)
             place = [(-radius + (k + 0.5) * width) * 3600.0 for k in (ix, iy)]
             axis.plot(*place, "+", color="tab:red", ms=14)
-            axis.set_title(f"{n + 1} - {m + 1}: peak of {counts.max()}", fontsize=8)
+            axis.set_title(f"{_name(members, n)} - {_name(members, m)}: peak of {counts.max()}", fontsize=8)
         axis.set_xlabel("RA difference [arcsec]", fontsize=7)
         axis.set_ylabel("DEC difference [arcsec]", fontsize=7)
     return figure
 
 
-def residual_figure(table: SourceTable, solution: OffsetSolution, chosen: Sequence[int]) -> Figure:
+def residual_figure(aligned: Alignment, chosen: Sequence[int]) -> Figure:
     """Vectors from the sources of each exposure to their matches in the first one, enlarged."""
+    table, solution, members = aligned.table, aligned.solution, aligned.group.members
     figure, axes = _panels(len(chosen))
     radius = solution.radius
     pairs = {n: ([], []) for n in chosen}
@@ -238,7 +243,9 @@ def residual_figure(table: SourceTable, solution: OffsetSolution, chosen: Sequen
             )
             axis.plot(x, y, ".", color="k", ms=3)
         axis.set_title(
-            f"{n + 1} - {_partner(n) + 1}: median {typical * 1000:.1f} mas, {length.size} pairs", fontsize=8
+            f"{_name(members, n)} - {_name(members, _partner(n))}: median {typical * 1000:.1f} mas, "
+            f"{length.size} pairs",
+            fontsize=8,
         )
         axis.set_aspect("equal", adjustable="datalim")
         axis.invert_xaxis()  # east is left

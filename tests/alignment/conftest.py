@@ -6,8 +6,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from muse_core.data.tangent_plane import TanWcs
 from muse_core.framework import run_recipe
-from muse_core.simulate.fields import FieldPlan, simulate_fields, true_offsets, write_fields
+from muse_core.simulate.fields import (
+    PIXEL_ARCSEC,
+    FieldImage,
+    FieldPlan,
+    render_stars,
+    simulate_fields,
+    true_offsets,
+    write_fields,
+)
 
 
 class Aligned:
@@ -86,3 +95,57 @@ def small_fields(**changes):
         "seed": 3,
     }
     return simulate_fields(FieldPlan(**{**plan, **changes}))
+
+
+def exposures_of(
+    stars, errors, *, shifts=None, shape=(200, 200), mode="WFM", turns=(0.0,), fwhm=4.0, noise=2.0,
+    levels=(1.0,), seed=1, centre=(150.1, -27.8),
+):  # fmt: skip
+    """Exposures of given stars.
+
+    Parameters
+    ----------
+    stars : (east, north, peak) in arcsec from the centre, for all exposures, or a list of such lists
+    errors, shifts : (east, north) in arcsec of the headers and of the pointings, one for each exposure
+    turns : degrees that the headers do not tell
+    levels : factors on all stars
+    """
+    rng = np.random.default_rng(seed)
+    step = PIXEL_ARCSEC[mode] / 3600.0
+    cosdec = np.cos(np.radians(centre[1]))
+    shifts = shifts or [(0.0, 0.0)] * len(errors)
+    crpix = (shape[1] / 2.0, shape[0] / 2.0)
+    images = []
+    for n, (error, shift) in enumerate(zip(errors, shifts, strict=True)):
+        mine = np.array(stars[n] if stars and isinstance(stars[0], list) else stars).reshape(-1, 3)
+        pointing = (centre[0] + shift[0] / 3600.0 / cosdec, centre[1] + shift[1] / 3600.0)
+        error = (error[0] / 3600.0 / cosdec, error[1] / 3600.0)
+        angle = np.radians(turns[n % len(turns)])
+        cosine, sine = np.cos(angle) * step, np.sin(angle) * step
+        true = TanWcs(crpix, pointing, ((-cosine, sine), (sine, cosine)))
+        x, y = true.pixel(centre[0] + mine[:, 0] / 3600.0 / cosdec, centre[1] + mine[:, 1] / 3600.0)
+        data = render_stars(shape, x - 1.0, y - 1.0, mine[:, 2] * levels[n % len(levels)], fwhm)
+        data = (data + rng.normal(0.0, noise, shape)).astype(np.float32)
+        data[:8], data[-8:], data[:, :8], data[:, -8:] = (np.nan,) * 4
+        images.append(
+            FieldImage(
+                data=data,
+                wcs=TanWcs(
+                    crpix, (pointing[0] + error[0], pointing[1] + error[1]), ((-step, 0.0), (0.0, step))
+                ),
+                error=error,
+                exptime=900.0,
+                number=n,
+                mode=f"{mode}-NOAO-N" if mode == "WFM" else "NFM-AO-N",
+                x=x - 1.0,
+                y=y - 1.0,
+            )
+        )
+    return images
+
+
+def random_stars(seed, count, *, half=17.0, faintest=80.0, brightest=3000.0):
+    """Stars for `exposures_of`, evenly spread within ``half`` arcsec of the centre."""
+    rng = np.random.default_rng(seed)
+    peak = faintest * (brightest / faintest) ** rng.uniform(size=count)
+    return list(zip(*rng.uniform(-half, half, (2, count)), peak, strict=True))

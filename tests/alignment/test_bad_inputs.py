@@ -15,7 +15,7 @@ from astropy.io import fits
 from muse_core.framework import InputError, ParameterError, RecipeError
 from muse_core.simulate.fields import field_hdus
 
-from .conftest import small_fields
+from .conftest import sky_error_arcsec, small_fields
 from .test_recipe import edited
 
 pytestmark = pytest.mark.unit
@@ -114,8 +114,8 @@ def rough(a):
     return np.random.default_rng(0).choice([0.0, 900.0], a.shape, p=[0.999, 0.001]).astype(np.float32)
 
 
-# what is wrong, how it is made, what the message must name
-CORPUS = {
+# exposures without anything to align: what the message must name
+EMPTY = {
     "blank": (with_pixels(lambda a: np.zeros_like(a)), "pixels"),
     "constant": (with_pixels(lambda a: np.full_like(a, 7.5)), "pixels"),
     "all NaN": (with_pixels(lambda a: np.full_like(a, np.nan)), "pixels"),
@@ -123,6 +123,10 @@ CORPUS = {
     "all flagged": (all_flagged, "pixels"),
     "integers, constant": (with_pixels(lambda a: np.zeros(a.shape, dtype=np.int16)), "pixels"),
     "only single hot pixels": (with_pixels(rough), "sources"),
+}
+
+# what is wrong, how it is made, what the message must name
+CORPUS = {
     "1-D": (with_pixels(lambda a: a[40]), "NAXIS"),
     "3-D": (with_pixels(lambda a: a[None]), "NAXIS"),
     "4-D": (with_pixels(lambda a: a[None, None]), "NAXIS"),
@@ -143,7 +147,7 @@ CORPUS = {
     "noise": (content(bytes(range(256)) * 40), "SIMPLE"),
     "only the first card": (content(b"SIMPLE  =                    T".ljust(80) * 36), ""),
     "cut gzip": (cut_gzip, "gzip"),
-    "directory": (directory, "directory"),
+    "directory": (directory, "a folder"),
     "no image": (no_image, "DATA"),
     "table": (only_a_table, "DATA"),
     "DQ of another size": (wrong_dq, "DQ"),
@@ -197,6 +201,30 @@ CORPUS = {
     "3 degrees apart": (far_away(3.0), "CRVAL1"),
     "other side of the sky": (with_keys(data={"CRVAL1": 330.0, "CRVAL2": 27.8}), "CRVAL1"),
 }
+
+
+@pytest.mark.parametrize("case", EMPTY)
+@pytest.mark.parametrize("place", [0, 1])
+def test_empty_exposures_are_left_out(align, tmp_path, caplog, case, place):
+    build, item = EMPTY[case]
+    images = small_fields()
+    frames = list(images)
+    frames[place] = build(tmp_path, images[place])
+    aligned = align(frames)
+    assert any(
+        record.levelname == "WARNING" and "left out" in record.getMessage() and item in record.getMessage()
+        for record in caplog.records
+    )
+    others = [n for n in range(3) if n != place]
+    assert [aligned.qc(f"TRUST{n + 1}") for n in range(3)] == [n != place for n in range(3)]
+    assert aligned.offsets()[place].tolist() == [0.0, 0.0]
+    error = sky_error_arcsec(images, aligned.offsets())
+    assert np.abs(error[others] - error[others[0]]).max() < 0.005
+    assert [p.name for p in aligned.paths["SOURCE_LIST"]] == [f"SOURCE_LIST_{n + 1:04d}.fits" for n in others]
+    with pytest.raises(InputError, match=item):  # as the C recipe
+        align(frames, compat=True)
+    with pytest.raises(InputError, match=item):  # one alone is not enough
+        align([frames[place], frames[others[0]]])
 
 
 @pytest.mark.parametrize("case", CORPUS)
@@ -255,7 +283,7 @@ def test_faults_of_pixels_are_told_at_once(align, tmp_path):
     nothing = [replace(i, data=np.full_like(i.data, np.nan)) for i in images[:2]]
     with pytest.raises(InputError) as caught:
         align([*nothing, images[2]])
-    assert len(caught.value.faults) == 2
+    assert len(caught.value.faults) == 2  # one exposure alone cannot be aligned
 
 
 def test_one_image_or_only_other_tags_are_not_enough(align, tmp_path):
@@ -322,12 +350,30 @@ def test_exposure_maps_need_the_exposure_time(align, tmp_path, value):
         ({"fwhm": 400.0, "threshold": 1e-3}, "sources"),
     ],
 )
-def test_searches_that_find_nothing_useful(align, params, text):
+def test_searches_that_find_nothing_useful_in_c(align, params, text):
     with pytest.raises(InputError) as caught:
-        align(small_fields(exposures=2), params)
+        align(small_fields(exposures=2), params, compat=True)
     assert "image_0001.fits: sources: expected" in str(caught.value)
     assert text in str(caught.value)
     assert list(align.out.iterdir()) == []
+
+
+@pytest.mark.parametrize("params", [{"bpixdistance": 500.0}, {"sharpmin": 0.99}])
+def test_searches_without_any_source(align, params):
+    with pytest.raises(InputError, match=r"image_0001\.fits: sources: expected.*" + next(iter(params))):
+        align(small_fields(exposures=2), params)
+
+
+@pytest.mark.parametrize(
+    "params", [{"srcmin": 60}, {"iterations": 1, "threshold": 1e9}, {"step": 1e6, "srcmax": 8}]
+)
+def test_a_search_that_fails_takes_the_brightest_sources(align, caplog, params):
+    images = small_fields(exposures=2)
+    aligned = align(images, params)
+    assert "are wanted" in caplog.text
+    assert len(aligned.table("SOURCE_LIST")) <= params.get("srcmax", 80)
+    assert aligned.qc("UNTRUSTED") == 0
+    assert np.abs(sky_error_arcsec(images, aligned.offsets())).max() < 0.005
 
 
 @pytest.mark.parametrize(
@@ -353,7 +399,7 @@ def test_bad_parameters_are_refused(align, name, value):
 )
 def test_equal_limits_pass_the_check_of_the_parameters(align, params):
     with pytest.raises(InputError):
-        align(small_fields(exposures=2), params)
+        align(small_fields(exposures=2), params, compat=True)
 
 
 def test_bad_radii_are_read_as_in_c_in_the_compatible_mode_only(align):

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from muse_core.alignment.images.field import FAR_DEG, FieldInfo
 from muse_core.alignment.images.headers import KeywordReader, keyword_value, read_wcs
-from muse_core.alignment.images.opening import file_length, first_line, open_fits
+from muse_core.alignment.images.opening import first_line, open_fits
 from muse_core.alignment.sphere import separation
+from muse_core.framework.context import RunContext
 from muse_core.framework.defects import Defects
 from muse_core.framework.errors import InputError, Problems
-from muse_core.framework.execution import RunContext
 from muse_core.framework.spec import ParamValues
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _inspect_open(hdus: HDUList, path: Path, need_exptime: bool, problems: Probl
     main = headers[number]
     both = [main, headers[0]] if number else [main]
     plain = KeywordReader(path, both[::-1])
-    length = file_length(hdus, path)
+    length = path.stat().st_size
     label = f"extension {number}"
     shape = _attempt(problems, _image_shape, main, label, path)
     if shape is not None:

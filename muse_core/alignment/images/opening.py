@@ -7,8 +7,6 @@ Nothing is allocated from a size in a header before it was compared with the len
 
 from __future__ import annotations
 
-import gzip
-import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,9 +22,6 @@ from muse_core.framework.errors import InputError
 
 if TYPE_CHECKING:
     from astropy.io.fits import HDUList, Header
-
-MAX_UNPACKED = 1 << 31  # of a gzip file
-ZIPPED = (".gz", ".GZ")
 
 
 @contextmanager
@@ -51,16 +46,12 @@ def open_fits(path: Path) -> Iterator[HDUList]:
         raise InputError(path, "file", expected="a readable FITS file", found=found) from error
     if size == 0:
         raise InputError(path, "file", expected="a FITS file", found="an empty file of 0 bytes")
-    source: Path | io.BytesIO = path
-    if path.suffix in ZIPPED:
-        source = _unpacked(path)
-        start = source.getbuffer()[:9].tobytes()
     if start != b"SIMPLE  =":
         raise InputError(path, "file", expected="a FITS file starting with SIMPLE", found="something else")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            hdus = fits.open(source, memmap=False, lazy_load_hdus=True)
+            hdus = fits.open(path, memmap=False, lazy_load_hdus=True)
         except (OSError, ValueError, TypeError, KeyError) as error:
             found = first_line(error)
             raise InputError(path, "file", expected="a readable FITS file", found=found) from error
@@ -68,33 +59,9 @@ def open_fits(path: Path) -> Iterator[HDUList]:
             yield hdus
 
 
-def _unpacked(path: Path) -> io.BytesIO:
-    try:
-        with gzip.open(path, "rb") as stream:
-            content = stream.read(MAX_UNPACKED + 1)
-    except (OSError, EOFError) as error:
-        raise InputError(path, "file", expected="a gzip file", found=first_line(error)) from error
-    if len(content) > MAX_UNPACKED:
-        expected = f"at most {MAX_UNPACKED} bytes after unpacking"
-        raise InputError(path, "file", expected=expected, found="more")
-    return io.BytesIO(content)
-
-
 def first_line(error: Exception) -> str:
     """Return what an error of another library says, in one short line."""
     return str(error).split("\n", 1)[0][:120] or type(error).__name__
-
-
-def file_length(hdus: HDUList, path: Path) -> int:
-    """Length of an open file in bytes, after unpacking."""
-    if path.suffix not in ZIPPED:
-        return path.stat().st_size
-    stream = hdus.fileinfo(0)["file"]
-    here = stream.tell()
-    stream.seek(0, 2)
-    length = stream.tell()
-    stream.seek(here)
-    return int(length)
 
 
 def read_pixels(info: FieldInfo) -> tuple[Pixels, Flags]:

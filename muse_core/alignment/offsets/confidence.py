@@ -12,17 +12,20 @@ from math import sqrt
 
 import numpy as np
 
-from muse_core.alignment.arrays import Flags, Floats
-from muse_core.alignment.images.field import FieldInfo
-from muse_core.alignment.offsets.align import Alignment
+from muse_core.alignment.arrays import Flags, Floats, Rows
+from muse_core.alignment.offsets.alignment import Alignment
+from muse_core.alignment.offsets.few_sources import FewMatches, judge_few
 from muse_core.alignment.offsets.network import connected_groups, solve_network
 from muse_core.alignment.offsets.residuals import PairChecks, check_pairs
 from muse_core.alignment.offsets.solution import OffsetSolution
-from muse_core.alignment.sources.source_list import SourceList, field_areas
+from muse_core.alignment.sources.source_list import field_areas
 
 MEDIAN_EFFICIENCY = 1.2533  # scatter of a median relative to that of a mean, for a normal distribution
 MIN_MATCHES = 3  # two stars fit any pattern
 CHANCE_LIMIT = 1e-3  # for the whole set of exposures
+FEW_CHANCE_LIMIT = 1e-2  # the same for one or two matches of bright sources, where more is known
+LARGEST_TURN = 20.0  # degrees, of the search for rotations
+CELL_TURN = 0.3  # degrees, of rotations that a field can tell apart
 SCATTER_FACTOR = 5.0  # residual scatter in units of the centroid errors
 SCATTER_FLOOR_PIX = 0.15  # blends and pixel sampling: below this no scatter is suspicious
 CLOSE_PIX = 1.5  # residuals of a true match
@@ -47,6 +50,7 @@ class Confidence:
     turn_error_deg: Floats
     stretch: Floats
     stretch_error: Floats
+    group: Rows  # smallest number of the exposures that it hangs together with
 
     @property
     def untrusted(self) -> int:
@@ -54,37 +58,32 @@ class Confidence:
         return int(np.count_nonzero(~self.trusted))
 
 
-def judge(
-    alignment: Alignment,
-    fields: Sequence[FieldInfo],
-    sources: Sequence[SourceList],
-    radii_arcsec: Sequence[float],
-    nbins: int,
-) -> Confidence:
+def judge(alignment: Alignment, radii_arcsec: Sequence[float], nbins: int) -> Confidence:
     """Say how good each offset is and which ones are not to be trusted.
 
     An exposure is trusted when it hangs together with the first one through pairs of exposures that have at
     least three matches, that chance does not explain, and whose residuals are of the size of the centroid
-    errors.
+    errors; or that have one or two matches of bright sources (`judge_few`).
 
     Parameters
     ----------
     alignment : Alignment
-    fields, sources : sequences of FieldInfo and SourceList
     radii_arcsec : sequence of float
         The search radii.
     nbins : int
         Bins of the histogram, for the error of an offset that comes from it.
     """
     table, solution = alignment.table, alignment.solution
-    areas = field_areas(fields, sources)
-    pixel_arcsec = fields[0].pixel_arcsec
+    sources = alignment.sources
+    areas = field_areas(alignment.fields, sources)
+    pixel_arcsec = alignment.first_image.pixel_arcsec
     count = table.nexp
     searched = radii_arcsec[0] / 3600.0
     expected = np.array([s.position_error for s in sources], dtype=np.float64)
     typical = float(np.nanmedian(expected)) if np.isfinite(expected).any() else 0.0
     core, close = _near_and_very_near(solution, typical, pixel_arcsec, searched, nbins)
-    checks = check_pairs(table, solution, solution.radius, core, close, searched, areas)
+    trials = np.where(alignment.searched_turns, 2.0 * LARGEST_TURN / CELL_TURN, 1.0)
+    checks = check_pairs(table, solution, solution.radius, core, close, searched, areas, trials)
     scatter = exposure_scatter(count, checks)
     pairs_tested = max(1, count * (count - 1) // 2)
     chance = np.minimum(1.0, checks.chance * pairs_tested)
@@ -93,7 +92,9 @@ def judge(
     enough = checks.close >= MIN_MATCHES
     real = chance < CHANCE_LIMIT
     good = quiet & enough & real
-    label = connected_groups(count, checks.i[good], checks.j[good])
+    few = judge_few(table, solution.shifts, alignment.fields, sources, close, areas)
+    bright = _bright_pairs(few, checks, chance, max(1, count - 1))
+    label = connected_groups(count, checks.i[good | bright], checks.j[good | bright])
     trusted = label == label[0]
     if count > 1 and np.count_nonzero(trusted) == 1:
         trusted[0] = False  # nothing is tied to the reference
@@ -101,6 +102,8 @@ def judge(
     np.minimum.at(best, checks.i, chance)
     np.minimum.at(best, checks.j, chance)
     errors = offset_errors(count, checks, scatter, solution, radii_arcsec, nbins)
+    if not solution.by_histogram:
+        _take_centroid_errors(errors, few, trusted & ~np.isfinite(scatter))
     turn, turn_error = _network_value(count, checks, checks.turn, checks.turn_error, good)
     stretch, stretch_error = _network_value(count, checks, checks.stretch, checks.stretch_error, good)
     reasons = tuple(
@@ -114,11 +117,39 @@ def judge(
         chance=best,
         trusted=trusted,
         reasons=reasons,
-        turn_deg=np.degrees(turn),
+        turn_deg=_total_turn(np.degrees(turn), alignment.turn_deg),
         turn_error_deg=np.degrees(turn_error),
         stretch=stretch,
         stretch_error=stretch_error,
+        group=label,
     )
+
+
+def _total_turn(residual: Floats, applied: Floats) -> Floats:
+    """Sum of the rotation that is left and the one that was applied, which three sources tell alone."""
+    return np.where(np.isnan(residual) & (applied != 0), applied, residual + applied)
+
+
+def _bright_pairs(few: Sequence[FewMatches], checks: PairChecks, chance: Floats, others: int) -> Flags:
+    """Find the pairs tied by one or two bright sources; their probabilities go into ``chance``."""
+    sound = np.zeros(checks.i.size, dtype=bool)
+    for pair in few:
+        row = np.flatnonzero((checks.i == pair.i) & (checks.j == pair.j))
+        probability = min(1.0, pair.probability * others)
+        chance[row] = probability
+        sound[row] = probability < FEW_CHANCE_LIMIT
+    return sound
+
+
+def _take_centroid_errors(errors: Floats, few: Sequence[FewMatches], which: Flags) -> None:
+    """Errors of offsets that one or two sources tell: those of their centroids."""
+    best = np.full(errors.size, np.inf)
+    for pair in few:
+        for n in (pair.i, pair.j):
+            best[n] = min(best[n], pair.error)
+    use = which & np.isfinite(best)
+    use[0] = False
+    errors[use] = best[use]
 
 
 def _near_and_very_near(
@@ -152,7 +183,7 @@ def _reason(
     if not mine.any():
         return "no matches with any other exposure"
     if not (mine & enough).any():
-        return f"fewer than {MIN_MATCHES} matches with any other exposure"
+        return f"fewer than {MIN_MATCHES} matches with any other exposure, and not of bright sources alone"
     if not (mine & enough & real).any():
         return "chance alone explains the matches"
     if not (mine & good).any():

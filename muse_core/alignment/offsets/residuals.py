@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import erfc, exp, lgamma, log, pi, sqrt
 
 import numpy as np
 
 from muse_core.alignment.arrays import Floats, Rows
 from muse_core.alignment.offsets.matching import SourceTable, group_median, matched_pairs
+from muse_core.alignment.offsets.probability import chance_of_matches
 from muse_core.alignment.offsets.solution import OffsetSolution
 
 FIT_MATCHES = 6  # before a rotation and a scale are taken out
@@ -33,51 +33,6 @@ class PairChecks:
     stretch_error: Floats
 
 
-def poisson_tail(expected: float, count: int) -> float:
-    """Probability of ``count`` or more events where ``expected`` are expected.
-
-    >>> round(poisson_tail(1.0, 1), 6)
-    0.632121
-    """
-    if count <= 0:
-        return 1.0
-    if expected <= 0:
-        return 0.0
-    if count <= expected:
-        if expected > 1000:
-            return 0.5 * erfc((count - 0.5 - expected) / sqrt(2.0 * expected))
-        below = sum(exp(k * log(expected) - expected - lgamma(k + 1)) for k in range(count))
-        return max(0.0, 1.0 - below)
-    term = exp(count * log(expected) - expected - lgamma(count + 1))
-    total, k = 0.0, count
-    while term > total * 1e-16:
-        total += term
-        k += 1
-        term *= expected / k
-    return min(1.0, total)
-
-
-def chance_of_matches(
-    number: int, sources_i: int, sources_j: int, area: float, radius: float, searched: float
-) -> float:
-    """Probability that unrelated sources give ``number`` matches or more at some offset of the searched
-    field.
-
-    Parameters
-    ----------
-    number : int
-        Matches found within ``radius`` of the solution.
-    sources_i, sources_j : int
-    area : float
-        Solid angle that holds the sources of either exposure, square degrees.
-    radius, searched : float
-        Largest residual of a match, and first search radius; degrees.
-    """
-    expected = sources_i * sources_j * pi * radius**2 / area
-    trials = max(1.0, min((2.0 * searched) ** 2, 4.0 * area) / (pi * radius**2))
-    return min(1.0, trials * poisson_tail(expected, int(number)))
-
-
 def check_pairs(
     table: SourceTable,
     solution: OffsetSolution,
@@ -86,6 +41,7 @@ def check_pairs(
     close: float,
     searched: float,
     areas: Floats,
+    trials: Floats,
 ) -> PairChecks:
     """Look at the residuals of every pair of exposures.
 
@@ -99,6 +55,8 @@ def check_pairs(
         First search radius.
     areas : float64[nexp]
         Solid angle of each exposure, square degrees.
+    trials : float64[nexp]
+        Number of rotations that were tried for each exposure.
     """
     centre_dec = float(np.median(table.dec)) if table.dec.size else 0.0
     centre_ra = float(np.median(table.ra)) if table.ra.size else 0.0
@@ -122,6 +80,7 @@ def check_pairs(
         for k, other in enumerate(others):
             area = max(min(areas[i], areas[other]), 1e-12)
             chance = chance_of_matches(near[k], counts[i], counts[other], area, close, searched)
+            chance = min(1.0, chance * max(trials[i], trials[other]))
             m = place[other]
             if m < 0:
                 rows.append((i, other, matched[k], 0, near[k], chance, *(np.nan,) * 6))

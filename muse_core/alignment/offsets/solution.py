@@ -58,6 +58,7 @@ def solve_offsets(
     weighted: bool,
     defects: Defects,
     frame: PoleFrame | None = None,
+    start: Floats | None = None,
 ) -> OffsetSolution:
     """Find the offsets of all exposures with a sequence of search radii.
 
@@ -77,18 +78,24 @@ def solve_offsets(
     frame : PoleFrame, optional
         Its table is used in place of ``table`` and follows the offsets; the medians are then repeated until
         nothing moves any more.
+    start : float64[nexp, 2], optional
+        Shifts that are known from elsewhere; medians follow, repeated for each radius until nothing moves.
     """
     count = table.nexp
-    shifts = np.zeros((count, 2))
+    shifts = np.zeros((count, 2)) if start is None else start.copy()
+    if frame and start is not None:
+        frame.move(shifts)
+        table = frame.table
+    first = 0 if start is None else -1  # number of the radius that takes a histogram
     empty = []
     nothing, none = np.zeros(0), np.zeros(0, dtype=np.int64)
     pairs, radius = PairValues(none, none, none, nothing, nothing, nothing), 0.0
     label = np.arange(count)
     for k, arcsec in enumerate(radii_arcsec):
         radius = arcsec / 3600.0
-        for _ in range(FRAME_PASSES if frame and k else 1):
+        for _ in range(FRAME_PASSES if k > first and (frame or start is not None) else 1):
             before = shifts
-            if k == 0:
+            if k == first:
                 pairs = histogram_values(table, shifts, radius, nbins, weighted=weighted)
             else:
                 pairs = median_values(table, shifts, radius, weighted=weighted)
@@ -102,8 +109,8 @@ def solve_offsets(
             if frame:
                 frame.move(shifts)
                 table = frame.table
-                if np.abs(shifts - before).max() < FRAME_TOLERANCE:
-                    break
+            if np.abs(shifts - before).max() < FRAME_TOLERANCE:
+                break
         if pairs.i.size == 0:
             empty.append(arcsec)
     return OffsetSolution(
@@ -113,6 +120,6 @@ def solve_offsets(
         linked=label == label[0],
         pairs=pairs,
         radius=radius,
-        by_histogram=len(radii_arcsec) == 1,
+        by_histogram=len(radii_arcsec) == 1 and start is None,
         empty_radii=tuple(empty),
     )

@@ -10,9 +10,9 @@ import numpy as np
 
 from muse_core.alignment.images.field import FieldInfo
 from muse_core.data.tangent_plane import TanWcs
+from muse_core.framework.context import RunContext
 from muse_core.framework.defects import Defects
 from muse_core.framework.errors import InputError
-from muse_core.framework.execution import RunContext
 
 IMAGE_BYTES = 60  # per pixel of an input, with temporary arrays
 PREVIEW_BYTES = 24  # per pixel of the preview

@@ -11,9 +11,12 @@ import numpy as np
 from muse_core.alignment.arrays import Flags, Floats, Pixels
 from muse_core.alignment.images.field import FAR_DEG, FieldInfo
 from muse_core.alignment.images.opening import read_pixels
+from muse_core.alignment.offsets.alignment import turned_wcs
 from muse_core.alignment.preview.grid import MosaicGrid, plan_preview
+from muse_core.alignment.results import Results
 from muse_core.data.tangent_plane import TanWcs
-from muse_core.framework.execution import RunContext
+from muse_core.framework.context import RunContext
+from muse_core.framework.spec import ParamValues
 
 KEPT_PIXELS = 2_000_000  # grids up to this size keep their directions, 24 bytes per pixel
 
@@ -97,16 +100,8 @@ class Mosaic:
         return np.where(self._hit, self._time, np.float32(np.nan))
 
 
-def make_mosaic(
-    fields: Sequence[FieldInfo], offsets: Floats, *, exposure_map: bool, ctx: RunContext
-) -> Mosaic:
-    """Add up all exposures whose offset is not absurdly large.
-
-    Parameters
-    ----------
-    fields : sequence of FieldInfo
-    offsets : float64[n, 2]
-        Degrees of coordinate.
+def make_mosaic(fields: Sequence[FieldInfo], results: Results, p: ParamValues, ctx: RunContext) -> Mosaic:
+    """Add up all exposures that are aligned and whose offset is not absurdly large.
 
     Raises
     ------
@@ -114,7 +109,10 @@ def make_mosaic(
         If the preview does not fit into the memory.
     """
     chosen = []
-    for info, offset in zip(fields, offsets, strict=True):
+    for n, info in enumerate(fields):
+        if not results.used[n]:
+            continue
+        offset = results.offsets[n]
         limit = FAR_DEG[fields[0].family]
         scale = 1.0 if ctx.defects.offset_limit_without_cosine else math.cos(math.radians(info.wcs.crval[1]))
         if abs(offset[0]) * scale > limit or abs(offset[1]) > limit:
@@ -126,11 +124,11 @@ def make_mosaic(
                 limit,
             )
             continue
-        chosen.append((info, info.wcs.moved(-offset[0], -offset[1])))
+        chosen.append((info, turned_wcs(info.wcs.moved(-offset[0], -offset[1]), results.turn_deg[n])))
     grid = plan_preview(
         [info for info, _ in chosen], [wcs for _, wcs in chosen], ctx.defects, ctx.memory_bytes
     )
-    mosaic = Mosaic(grid, exposure_map=exposure_map)
+    mosaic = Mosaic(grid, exposure_map=p.expmap)
     for info, wcs in ctx.progress(chosen, "preview"):
         data, bad = read_pixels(info)
         mosaic.add(data, bad, wcs, info.exptime or 0.0)

@@ -68,6 +68,10 @@ class Detections:
             self.x[which], self.y[which], self.flux[which], self.sharpness[which], self.roundness[which]
         )
 
+    def brightest(self, most: int) -> Detections:
+        """Return the ``most`` brightest sources, in raster order."""
+        return self.take(np.sort(np.argsort(-self.flux, kind="stable")[:most]))
+
 
 def make_kernel(fwhm: float) -> StarKernel:
     """Build the detection kernel for a seeing of ``fwhm`` pixels (0.5 or more)."""

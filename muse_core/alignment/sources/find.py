@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from muse_core.alignment.arrays import Floats, Pixels
+from muse_core.alignment.arrays import Flags, Floats, Pixels
 from muse_core.alignment.images.field import FieldInfo
 from muse_core.alignment.images.opening import read_pixels
 from muse_core.alignment.sources.detection import StarKernel, make_kernel, near_bad_pixel
 from muse_core.alignment.sources.given_lists import load_source_lists
+from muse_core.alignment.sources.photometry import aperture_fluxes
 from muse_core.alignment.sources.source_list import SourceList, sky_positions
 from muse_core.alignment.sources.threshold_search import (
     DetectionLimits,
@@ -22,21 +23,38 @@ from muse_core.alignment.sources.threshold_search import (
     SearchResult,
     detect_sources,
 )
+from muse_core.framework.context import RunContext
 from muse_core.framework.defects import Defects
 from muse_core.framework.errors import InputError
-from muse_core.framework.execution import RunContext
 from muse_core.framework.spec import ParamValues
+
+APERTURE = 3.0  # radius in units of fwhm: little of a star is outside, whatever the seeing
+
+
+class NothingToAlignError(InputError):
+    """An exposure without a source to align it by; the others can do without it."""
 
 
 def find_sources(
-    fields: Sequence[FieldInfo], lists: Sequence[Path], p: ParamValues, ctx: RunContext
+    fields: Sequence[FieldInfo], lists: Sequence[Path], p: ParamValues, ctx: RunContext, *, needed: int = 2
 ) -> list[SourceList]:
     """Find the sources of all images, or read the lists that are given in place of that.
+
+    Parameters
+    ----------
+    needed : int
+        Number of exposures with sources that an alignment takes.
+
+    Returns
+    -------
+    list of SourceList
+        Empty ones for the exposures that are left out.
 
     Raises
     ------
     InputError
-        About all images without a usable list.
+        About all images without a usable list, if fewer than ``needed`` have one (with the defect, if any has
+        none).
     """
     if lists:
         found = load_source_lists(lists, fields, defects=ctx.defects, problems=ctx.problems)
@@ -47,12 +65,21 @@ def find_sources(
     kernel = make_kernel(p.fwhm)
     limits = DetectionLimits.from_parameters(p)
     found = []
+    faults: list[InputError] = []
     for info in ctx.progress(fields, "sources"):
         try:
             found.append(detect_field(info, kernel, limits, ctx.defects, ctx.log))
+        except NothingToAlignError as error:
+            faults.append(error)
+            found.append(SourceList.empty(error.faults[0].found))
         except InputError as error:
             ctx.problems.extend(error)
+    if ctx.defects.empty_exposure_fatal or len(fields) - len(faults) < needed:
+        for fault in faults:
+            ctx.problems.extend(fault)
     ctx.problems.raise_if_any()
+    for fault in faults:
+        ctx.log.warning("the exposure is left out, the others are aligned: %s", fault)
     return found
 
 
@@ -63,24 +90,18 @@ def detect_field(
     data, bad = read_pixels(info)
     _check_pixels(info, kernel, data[~bad])
     try:
-        result = detect_sources(data, bad, kernel, limits)
+        result = detect_sources(data, bad, kernel, limits, search_into_noise=defects.search_into_noise)
     except NoShapeSurvivesError as error:
-        raise InputError(
-            info.path,
-            "sources",
-            expected="point sources within the limits of sharpness and roundness",
-            found=f"none among {error.candidates} candidates above {error.threshold:g}",
-            remedy="Check fwhm, sharpmin, sharpmax, roundmin and roundmax.",
-        ) from error
+        raise _no_star(info, error.candidates, error.threshold) from error
     if result.background.npixels == 0:
         log.error("%s: no background pixels between bkgignore and bkgfraction, level 0 is used", info.path)
-    _check_number(info, result, limits)
+    _check_number(info, result, limits, defects, log)
     found = result.sources
     keep = ~near_bad_pixel(
         found.x, found.y, bad, limits.bpixdistance, bad_pixels_up_to_edge=defects.bad_pixels_up_to_edge
     )
     if not keep.any():
-        raise InputError(
+        raise NothingToAlignError(
             info.path,
             "sources",
             expected=f"sources farther than bpixdistance = {limits.bpixdistance:g} pixels from bad pixels",
@@ -96,13 +117,28 @@ def detect_field(
         result.background.median,
         result.background.mad,
     )
-    number = np.flatnonzero(keep).astype(np.int32) + 1
-    found = found.take(keep)
+    return _as_source_list(info, kernel, result, keep, data, bad, defects)
+
+
+def _as_source_list(
+    info: FieldInfo,
+    kernel: StarKernel,
+    result: SearchResult,
+    keep: Flags,
+    data: Pixels,
+    bad: Flags,
+    defects: Defects,
+) -> SourceList:
+    found = result.sources.take(keep)
     ra, dec = sky_positions(
         info.wcs, found.x, found.y, positions_one_pixel_low=defects.positions_one_pixel_low
     )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        errors = kernel.position_error * result.noise / found.flux * info.pixel_arcsec
+        significance = found.flux / (result.noise * kernel.relative_error)
+    brightness = aperture_fluxes(data, bad, found.x, found.y, APERTURE * kernel.fwhm, result.noise)
     return SourceList(
-        number=number,
+        number=np.flatnonzero(keep).astype(np.int32) + 1,
         x=found.x,
         y=found.y,
         flux=found.flux,
@@ -115,6 +151,10 @@ def detect_field(
         mad=result.background.mad,
         threshold=result.threshold,
         position_error=_position_error(found.flux, kernel, result.noise) * info.pixel_arcsec,
+        errors=errors,
+        significance=significance,
+        brightness=brightness[0],
+        brightness_error=brightness[1],
     )
 
 
@@ -131,18 +171,38 @@ def _check_pixels(info: FieldInfo, kernel: StarKernel, good: Pixels) -> None:
         raise InputError(info.path, "keywords NAXIS1, NAXIS2", expected=expected, found=f"{info.shape[::-1]}")
     if good.size == 0:
         found = "only bad ones (NaN or flagged in DQ)"
-        raise InputError(info.path, "pixels of the image", expected="good pixels", found=found)
+        raise NothingToAlignError(info.path, "pixels of the image", expected="good pixels", found=found)
     if good.min() == good.max():
         found = f"one value everywhere ({good[0]:g})"
-        raise InputError(info.path, "pixels of the image", expected="an exposure of the sky", found=found)
+        expected = "an exposure of the sky"
+        raise NothingToAlignError(info.path, "pixels of the image", expected=expected, found=found)
 
 
-def _check_number(info: FieldInfo, result: SearchResult, limits: DetectionLimits) -> None:
+def _check_number(
+    info: FieldInfo, result: SearchResult, limits: DetectionLimits, defects: Defects, log: logging.Logger
+) -> None:
+    wanted = f"{limits.srcmin} to {limits.srcmax} point sources (srcmin, srcmax)"
+    if not len(result.sources) and not defects.search_into_noise:
+        if result.candidates:
+            raise _no_star(info, result.candidates, result.threshold)
+        found = f"none above the noise (threshold {result.threshold:g})"
+        raise NothingToAlignError(
+            info.path, "sources", expected=wanted, found=found, remedy="Change fwhm or threshold."
+        )
     if not result.wanted:
+        if not defects.search_into_noise:
+            log.warning(
+                "%s: %s are wanted, %d stand out of the noise (threshold %g); these are used",
+                info.path,
+                wanted,
+                len(result.sources),
+                result.threshold,
+            )
+            return
         raise InputError(
             info.path,
             "sources",
-            expected=f"{limits.srcmin} to {limits.srcmax} point sources (srcmin, srcmax)",
+            expected=wanted,
             found=f"{len(result.sources)} at the last threshold {result.threshold:g} "
             f"of {result.searches} tried",
             remedy="Change threshold, step, iterations, srcmin or srcmax.",
@@ -152,3 +212,13 @@ def _check_number(info: FieldInfo, result: SearchResult, limits: DetectionLimits
         raise InputError(
             info.path, "sources", expected="one source or more", found=found, remedy="Lower threshold."
         )
+
+
+def _no_star(info: FieldInfo, candidates: int, threshold: float) -> NothingToAlignError:
+    return NothingToAlignError(
+        info.path,
+        "sources",
+        expected="point sources within the limits of sharpness and roundness",
+        found=f"none among {candidates} candidates above {threshold:g}",
+        remedy="Check fwhm, sharpmin, sharpmax, roundmin and roundmax.",
+    )

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +76,7 @@ def _columns(hdus: HDUList, path: Path) -> tuple[Floats, Floats]:
     if missing:
         raise InputError(path, "columns", expected=", ".join(REQUIRED), found=f"no {', '.join(missing)}")
     rows, width = table.header["NAXIS2"], table.header["NAXIS1"]
-    if path.suffix != ".gz" and table.fileinfo()["datLoc"] + rows * width > path.stat().st_size:
+    if table.fileinfo()["datLoc"] + rows * width > path.stat().st_size:
         remedy = "Fetch or make the file again."
         raise InputError(path, "table", expected=f"{rows} rows", found="a truncated file", remedy=remedy)
     try:
@@ -126,19 +125,4 @@ def _as_source_list(given: GivenList, info: FieldInfo, defects: Defects) -> Sour
     ra, dec = sky_positions(
         info.wcs, given.x, given.y, positions_one_pixel_low=defects.positions_one_pixel_low
     )
-    unknown = np.full(given.x.size, np.nan)
-    return SourceList(
-        number=np.arange(1, given.x.size + 1, dtype=np.int32),  # new numbers, as 2.8.7
-        x=given.x,
-        y=given.y,
-        flux=unknown,
-        sharpness=unknown,
-        roundness=unknown,
-        ra=ra,
-        dec=dec,
-        origin="catalog",
-        median=0.0,
-        mad=0.0,
-        threshold=0.0,
-        position_error=math.nan,
-    )
+    return SourceList.of_positions(given.x, given.y, ra, dec, "catalog")

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +19,10 @@ from muse_core.data.tangent_plane import TanWcs
 class SourceList:
     """Sources of one exposure with sky positions (degrees), and how they were found.
 
-    ``x``, ``y`` count from 0; ``position_error`` is the typical one in arcsec per coordinate, NaN for a list
-    that was given.
+    ``x``, ``y`` count from 0. ``position_error`` is the typical one in arcsec a coordinate, ``errors`` those
+    of the sources; ``significance`` is the height of a peak over the noise of the filtered image;
+    ``brightness`` and its error are fluxes in an aperture. All of these are NaN where they are unknown (lists
+    that were given).
     """
 
     number: npt.NDArray[np.int32]
@@ -31,13 +34,36 @@ class SourceList:
     ra: Floats
     dec: Floats
     origin: str
-    median: float
-    mad: float
-    threshold: float
-    position_error: float
+    median: float = 0.0
+    mad: float = 0.0
+    threshold: float = 0.0
+    position_error: float = math.nan
+    errors: Floats = field(default_factory=lambda: np.zeros(0))
+    significance: Floats = field(default_factory=lambda: np.zeros(0))
+    brightness: Floats = field(default_factory=lambda: np.zeros(0))
+    brightness_error: Floats = field(default_factory=lambda: np.zeros(0))
+    left_out: str = ""  # why there is nothing to align
+
+    def __post_init__(self) -> None:
+        for name in ("errors", "significance", "brightness", "brightness_error"):
+            if len(getattr(self, name)) != len(self):
+                object.__setattr__(self, name, np.full(len(self), np.nan))
 
     def __len__(self) -> int:
         return int(self.x.size)
+
+    @classmethod
+    def of_positions(cls, x: Floats, y: Floats, ra: Floats, dec: Floats, origin: str) -> SourceList:
+        """Return a list of which only the positions are known."""
+        unknown = np.full(x.size, np.nan)
+        number = np.arange(1, x.size + 1, dtype=np.int32)  # new numbers, as 2.8.7
+        return cls(number, x, y, unknown, unknown, unknown, ra, dec, origin)
+
+    @classmethod
+    def empty(cls, reason: str) -> SourceList:
+        """Return the list of an exposure that is left out."""
+        nothing = np.zeros(0)
+        return replace(cls.of_positions(nothing, nothing, nothing, nothing, "detection"), left_out=reason)
 
 
 def sky_positions(

@@ -25,6 +25,8 @@ from muse_core.alignment.sources.detection import (
 )
 from muse_core.framework.spec import ParamValues
 
+NOISE_FLOOR = 5.0  # peaks of the filtered image below so many times its noise are not looked at
+
 
 class NoShapeSurvivesError(Exception):
     """There are candidates above the threshold, but none of them looks like a point source."""
@@ -77,6 +79,7 @@ class SearchResult:
     searches: int
     noise: float  # robust scatter of a pixel, from the filtered image
     wanted: bool  # the number of sources is inside the limits
+    candidates: int  # peaks above the threshold, of whatever shape
 
 
 class PeakList:
@@ -108,13 +111,20 @@ class PeakList:
         self._level = level
 
     def count(self, threshold: float) -> int:
-        """Return the number of sources at ``threshold``; an error if there are candidates, but no source."""
+        """Return the number of sources at ``threshold``."""
         self._dig(threshold)
-        number = len(self._good) - bisect_left(self._good, threshold)
-        if number == 0:
-            candidates = len(self._heights) - bisect_left(self._heights, threshold)
-            if candidates:
-                raise NoShapeSurvivesError(threshold, candidates)
+        return len(self._good) - bisect_left(self._good, threshold)
+
+    def candidates(self, threshold: float) -> int:
+        """Return the number of peaks at ``threshold``, of whatever shape."""
+        self._dig(threshold)
+        return len(self._heights) - bisect_left(self._heights, threshold)
+
+    def count_some(self, threshold: float) -> int:
+        """Return the number of sources at ``threshold``; an error if there are candidates, but no source."""
+        number = self.count(threshold)
+        if number == 0 and self.candidates(threshold):
+            raise NoShapeSurvivesError(threshold, self.candidates(threshold))
         return number
 
     def sources(self, threshold: float) -> Detections:
@@ -126,13 +136,20 @@ class PeakList:
 
 
 def search_threshold(
-    count: Callable[[float], int], start: float, step: float, srcmin: int, srcmax: int, iterations: int
+    count: Callable[[float], int],
+    start: float,
+    step: float,
+    srcmin: int,
+    srcmax: int,
+    iterations: int,
+    lowest: float = 0.0,
 ) -> tuple[float, int, int]:
     """Step the threshold until ``srcmin <= count(threshold) <= srcmax``.
 
     At least one search is made. On the way down the search ends when the next threshold would not be
-    positive; on the way up there is no such end (both as 2.8.7). When a threshold comes back the rest of the
-    steps is known to go in circles and is skipped; the value is the one that all steps would have ended with.
+    positive, or would be below ``lowest``; on the way up there is no such end (as 2.8.7, which has no
+    ``lowest``). When a threshold comes back the rest of the steps is known to go in circles and is skipped;
+    the value is the one that all steps would have ended with.
 
     Returns
     -------
@@ -154,7 +171,7 @@ def search_threshold(
         if direction == 0 or left == 0:
             return threshold, number, searches
         following = threshold + direction * step
-        if direction < 0 and following <= 0:
+        if direction < 0 and (following <= 0 or following < lowest):
             return threshold, number, searches
         if following == threshold:  # the step is lost in the rounding: nothing will change any more
             return threshold, number, searches
@@ -171,7 +188,9 @@ def search_threshold(
         threshold = following
 
 
-def detect_sources(data: Pixels, bad: Flags, kernel: StarKernel, limits: DetectionLimits) -> SearchResult:
+def detect_sources(
+    data: Pixels, bad: Flags, kernel: StarKernel, limits: DetectionLimits, *, search_into_noise: bool = True
+) -> SearchResult:
     """Find the point sources of an image.
 
     Parameters
@@ -180,11 +199,20 @@ def detect_sources(data: Pixels, bad: Flags, kernel: StarKernel, limits: Detecti
     bad : bool[ny, nx]
     kernel : StarKernel
     limits : DetectionLimits
+    search_into_noise : bool
+        The defect: the threshold is lowered as far as it takes to find ``srcmin`` sources, and peaks that
+        have not the shape of a star end the search. Otherwise the noise is a limit, and if the search ends
+        without success the brightest sources above that are taken, ``srcmax`` at most.
 
     Returns
     -------
     SearchResult
         Its sources are those of the last threshold, also when their number is not as wanted.
+
+    Raises
+    ------
+    NoShapeSurvivesError
+        With the defect only.
     """
     good = ~bad
     background = fit_background(data[good], limits.bkgignore, limits.bkgfraction)
@@ -192,20 +220,33 @@ def detect_sources(data: Pixels, bad: Flags, kernel: StarKernel, limits: Detecti
     ny, nx = ny - ny % 2, nx - nx % 2  # odd sizes lose their last row or column, as in 2.8.7
     image = np.where(good[:ny, :nx], data[:ny, :nx], 0).astype(np.float64)
     peaks = PeakList(image, kernel, limits)
+    inner = peaks.filtered[good[:ny, :nx] & (peaks.filtered != 0)]
+    noise = 1.4826 * float(np.median(np.abs(inner))) / kernel.relative_error if inner.size else 0.0
     start = limits.threshold
     if start <= 0:
         # the level of the sky is zero in the filtered image already: two zero points are mixed, as in 2.8.7
         start = background.median + abs(limits.threshold) * background.mad
+    lowest = -np.inf if search_into_noise else NOISE_FLOOR * noise * kernel.relative_error
     threshold, number, searches = search_threshold(
-        peaks.count, start, limits.step, limits.srcmin, limits.srcmax, limits.iterations
+        peaks.count_some if search_into_noise else peaks.count,
+        max(start, lowest),
+        limits.step,
+        limits.srcmin,
+        limits.srcmax,
+        limits.iterations,
+        lowest,
     )
-    inner = peaks.filtered[good[:ny, :nx] & (peaks.filtered != 0)]
-    noise = 1.4826 * float(np.median(np.abs(inner))) / kernel.relative_error if inner.size else 0.0
+    wanted = limits.srcmin <= number <= limits.srcmax
+    sources = peaks.sources(threshold)
+    if not wanted and lowest > 0:
+        threshold = lowest
+        sources = peaks.sources(lowest).brightest(limits.srcmax)
     return SearchResult(
-        sources=peaks.sources(threshold),
+        sources=sources,
         threshold=threshold,
         background=background,
         searches=searches,
         noise=noise,
-        wanted=limits.srcmin <= number <= limits.srcmax,
+        wanted=wanted,
+        candidates=peaks.candidates(threshold),
     )
