@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from muse_core.framework import run_recipe
+from muse_core.framework import InputError, run_recipe
+from muse_core.simulate.fields import FieldPlan, simulate_fields, true_offsets
 
-from .test_exp_align import across_zero, assert_same_run, build, run_both, strangers, whole_seconds
+from .test_exp_align import BASE, across_zero, assert_same_run, build, run_both, strangers, whole_seconds
 
 pytestmark = pytest.mark.parity
 
@@ -120,3 +121,42 @@ def test_nothing_tells_how_far_to_trust(runs):
     c, ours = made.both(lambda path: "ESO QC EXPALIGN UNTRUSTED" in fits.getheader(path / "OFFSET_LIST.fits"))
     assert not c
     assert ours
+
+
+@pytest.mark.defect("search_into_noise")
+def test_the_search_goes_into_the_noise(runs):
+    made = runs(stars=1, exposures=2, noise=(3.0,), faintest=500.0, brightest=501.0)
+    c, ours = made.both(lambda path: len(fits.getdata(path / "SOURCE_LIST_0001.fits", 1)))
+    assert c >= 4  # peaks near bad pixels are dropped after the search
+    assert ours == 1
+
+
+@pytest.mark.defect("empty_exposure_fatal")
+def test_one_empty_exposure_ends_the_run(c_pipeline, tmp_path):
+    frames = build(tmp_path / "in", lambda n, hdus: n == 1 and hdus[1].data.fill(0.0))
+    sof = tmp_path / "set.sof"
+    sof.write_text("".join(f"{path} {tag}\n" for path, tag in frames))
+    assert c_pipeline.run("muse_exp_align", sof, tmp_path / "c", check=False).returncode == 255
+    with pytest.raises(InputError, match="one value everywhere"):
+        run_recipe("muse_exp_align", frames, {"compat": True}, workdir=tmp_path)
+    assert len(run_recipe("muse_exp_align", frames, workdir=tmp_path)) == 4
+
+
+@pytest.mark.defect("rotation_not_searched")
+@pytest.mark.parametrize("turn", [0.4, 6.0])
+def test_a_rotation_spoils_the_offset(runs, turn):
+    plan = {"exposures": 2, "turn_deg": (0.0, turn)}
+    made = runs(**plan)
+    truth = true_offsets(simulate_fields(FieldPlan(**{**BASE, **plan}))) * 3600.0
+    c, ours = made.both(lambda path: np.abs(made.offsets(path) - truth).max())
+    assert c > 0.01
+    assert ours < 0.005
+
+
+@pytest.mark.defect("untrusted_offsets_written")
+def test_an_offset_by_chance_is_written(runs):
+    made = runs(lambda n, hdus: n == 1 and hdus[1].data.__setitem__(slice(None), hdus[1].data[::-1, ::-1]))
+    c, ours = made.both(made.offsets)
+    assert c[1].any()
+    assert not ours[1].any()
+    np.testing.assert_allclose(c[2], ours[2], atol=0.01)

@@ -23,7 +23,7 @@ from muse_core.alignment.sources.source_list import field_areas
 MEDIAN_EFFICIENCY = 1.2533  # scatter of a median relative to that of a mean, for a normal distribution
 MIN_MATCHES = 3  # two stars fit any pattern
 CHANCE_LIMIT = 1e-3  # for the whole set of exposures
-FEW_CHANCE_LIMIT = 1e-2  # the same for one or two matches of bright sources, where more is known
+FEW_CHANCE_LIMIT = 1e-2  # the same for a few matches of bright sources, where more is known
 LARGEST_TURN = 20.0  # degrees, of the search for rotations
 CELL_TURN = 0.3  # degrees, of rotations that a field can tell apart
 SCATTER_FACTOR = 5.0  # residual scatter in units of the centroid errors
@@ -63,7 +63,7 @@ def judge(alignment: Alignment, radii_arcsec: Sequence[float], nbins: int) -> Co
 
     An exposure is trusted when it hangs together with the first one through pairs of exposures that have at
     least three matches, that chance does not explain, and whose residuals are of the size of the centroid
-    errors; or that have one or two matches of bright sources (`judge_few`).
+    errors; or that have a few matches of bright sources (`judge_few`).
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def judge(alignment: Alignment, radii_arcsec: Sequence[float], nbins: int) -> Co
     real = chance < CHANCE_LIMIT
     good = quiet & enough & real
     few = judge_few(table, solution.shifts, alignment.fields, sources, close, areas)
-    bright = _bright_pairs(few, checks, chance, max(1, count - 1))
+    bright = quiet & _bright_pairs(few, checks, chance, max(1, count - 1))
     label = connected_groups(count, checks.i[good | bright], checks.j[good | bright])
     trusted = label == label[0]
     if count > 1 and np.count_nonzero(trusted) == 1:
@@ -131,12 +131,12 @@ def _total_turn(residual: Floats, applied: Floats) -> Floats:
 
 
 def _bright_pairs(few: Sequence[FewMatches], checks: PairChecks, chance: Floats, others: int) -> Flags:
-    """Find the pairs tied by one or two bright sources; their probabilities go into ``chance``."""
+    """Find the pairs tied by a few bright sources; their probabilities go into ``chance``."""
     sound = np.zeros(checks.i.size, dtype=bool)
     for pair in few:
         row = np.flatnonzero((checks.i == pair.i) & (checks.j == pair.j))
         probability = min(1.0, pair.probability * others)
-        chance[row] = probability
+        chance[row] = np.minimum(chance[row], probability)
         sound[row] = probability < FEW_CHANCE_LIMIT
     return sound
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Whether one or two matches are sound: they are if the sources are bright and no others can be meant.
+"""Whether a few matches are sound: they are if the sources are bright and no others can be meant.
 
 Positions alone cannot tell. But in a field with one bright star the same star is expected in all exposures,
 and that two different ones of equal flux lie where the headers nearly say so is improbable. The measure is
@@ -20,7 +20,7 @@ from muse_core.alignment.offsets.matching import SourceTable, matched_pairs
 from muse_core.alignment.offsets.probability import poisson_tail
 from muse_core.alignment.sources.source_list import SourceList
 
-MOST_MATCHES = 2  # from three on the positions count
+MOST_MATCHES = 6  # with more the positions alone are enough
 SIGNIFICANT = 10.0  # smallest peak in units of the noise
 FLUX_RANGE = log(100.0)  # over which unrelated sources are spread
 SAME_FLUX = 0.01  # fluxes agree by chance so often, at least
@@ -36,7 +36,7 @@ EDGE_PIX = 12.0  # from the edge of an image a source may be missing
 
 @dataclass(frozen=True)
 class FewMatches:
-    """One or two matches of a pair of exposures.
+    """The few matches of a pair of exposures.
 
     ``probability`` is that of chance; ``error`` is the centroid error of the offset in arcsec per coordinate.
     """
@@ -55,7 +55,7 @@ def judge_few(
     close: float,
     areas: Floats,
 ) -> list[FewMatches]:
-    """Judge the pairs of exposures with one or two matches.
+    """Judge the pairs of exposures with few matches.
 
     Parameters
     ----------
