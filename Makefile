@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export MPLBACKEND := Agg
 
-.PHONY: demo demo-twilight test lint warm clean
+.PHONY: demo demo-twilight test test-quick rules kernels warm clean
 
 $(BIN)/.demo: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -24,13 +24,30 @@ demo: $(BIN)/.demo
 demo-twilight: $(BIN)/.demo
 	$(BIN)/musetools demo-twilight --output-dir=demo-twilight
 
-test: $(BIN)/.test
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadfile $(TESTFLAGS)
+# pytest with the scripts of the virtual environment on the path (hosts start them)
+PYTEST = PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadfile
 
-lint: $(BIN)/.test
+test: $(BIN)/.test
+	$(PYTEST) $(TESTFLAGS)
+
+# an answer in under two minutes: unit tests that need neither the C pipeline nor a whole recipe run
+test-quick: $(BIN)/.test
+	$(PYTEST) -q -m "(unit or kernel) and not parity and not golden and not slow" $(TESTFLAGS)
+
+# the rules that the project claims: style, spelling, types, examples in docstrings
+rules: $(BIN)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/mypy
+	$(BIN)/python -m pytest -q --doctest-modules muse_core imphot
+
+# compiled functions as plain Python, then compiled with a check of every index. Plain numpy scalars warn where compiled
+# code follows IEEE silently; and compiled code with checks must not land in the cache of the code without.
+kernels: $(BIN)/.test
+	NUMBA_DISABLE_JIT=1 $(PYTEST) -q -m "kernel and not golden" -W ignore::RuntimeWarning $(TESTFLAGS)
+	cache=$$(mktemp -d) && trap "rm -rf $$cache" EXIT && \
+	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$$cache $(PYTEST) -q -m "kernel and not golden" $(TESTFLAGS)
 
 warm: $(BIN)/.demo
 	$(BIN)/musetools warm

@@ -25,7 +25,8 @@ def with_extension_keywords(primary: Header, extension: Header, *, only_eso: boo
     Examples
     --------
     >>> from astropy.io.fits import Header
-    >>> one, two = Header({"A": 1, "ESO QC X": 1}), Header({"A": 2, "ESO QC X": 2, "B": 3})
+    >>> one = Header({"A": 1, "HIERARCH ESO QC X": 1})
+    >>> two = Header({"A": 2, "HIERARCH ESO QC X": 2, "B": 3})
     >>> dict(with_extension_keywords(one, two, only_eso=False))
     {'A': 1, 'ESO QC X': 2, 'B': 3}
     """
