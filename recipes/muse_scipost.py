@@ -283,7 +283,7 @@ def run(frames, p, ctx):
     from muse_core.postproc.combination.pixel_table import save_combined
     from muse_core.postproc.cube.calibrations import load as load_for_cube
     from muse_core.postproc.cube.make_cube import make_cube
-    from muse_core.postproc.exposure.products import log_exposure, save_positioned, save_reduced
+    from muse_core.postproc.exposure.pixel_tables import log_exposure, save_positioned, save_reduced
     from muse_core.postproc.inputs.calibration_frames import CalibrationFrames
     from muse_core.postproc.inputs.exposures import open_tables, sort_exposures
     from muse_core.postproc.settings import check_settings

@@ -2,7 +2,7 @@
 """Typed look-ups in a FITS header given as any mapping with ``get``.
 
 CPL's typed getters refuse an integer where a float is expected, so the C pipeline treats ``POSANG = 45``
-as if the keyword were absent.  Here integers are read as the numbers they are, except with ``compat``.
+as if the keyword were absent.  Here integers are read as the numbers they are, unless that is asked for.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ class Header(Protocol):
         ...
 
 
-def get_float(header: Header, key: str, *, compat: bool = False) -> float | None:
+def get_float(header: Header, key: str, *, integers_missing: bool = False) -> float | None:
     """Return a keyword as float, or None if it is absent or not a finite number.
 
     >>> get_float({"EXPTIME": 600}, "EXPTIME")
     600.0
-    >>> get_float({"EXPTIME": 600}, "EXPTIME", compat=True) is None
+    >>> get_float({"EXPTIME": 600}, "EXPTIME", integers_missing=True) is None
     True
     """
     value = header.get(key)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    if compat and not isinstance(value, float):
+    if integers_missing and not isinstance(value, float):
         return None
     return float(value) if math.isfinite(value) else None
 
@@ -98,7 +98,7 @@ class Keywords:
 
     def number(self, key: str) -> float | None:
         """Return a keyword as float, or None if it is absent or not a finite number."""
-        return get_float(self, key, compat=self._integers_missing)
+        return get_float(self, key, integers_missing=self._integers_missing)
 
     def text(self, key: str) -> str | None:
         """Return a keyword as text without trailing blanks, or None if it is absent or not text."""

@@ -54,11 +54,6 @@ class RunContext:
     problems: Problems = field(default_factory=Problems)
     products: list[ProductFrame] = field(default_factory=list)
 
-    @property
-    def compat(self) -> bool:
-        """Tell whether the run repeats the defects of the C recipe."""
-        return bool(self.defects)
-
     def progress(self, items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
         """Yield the items, with a progress bar when a person watches a terminal."""
         if not self.show_progress:

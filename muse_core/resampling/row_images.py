@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Field images made from the pixel-table rows instead of the cube (MUSE_COLLAPSE_PIXTABLE).
+"""Field images made from the pixel-table rows instead of the cube (parameter ``collapse_pixtable``).
 
 Rows are resampled in two dimensions with the method of the cube and weighted with the throughput at
 their own wavelength.  Established against the C pipeline 2.8.7 for drizzle, linear, quadratic, renka and

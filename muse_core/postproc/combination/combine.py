@@ -13,7 +13,7 @@ from muse_core.framework.products import header_without, set_card
 from muse_core.postproc.astrometry.position import fit_common_reference
 from muse_core.postproc.combination.checks import warn_about_mixtures
 from muse_core.postproc.combination.weights import fit_weights, mean_strehl
-from muse_core.postproc.exposure.products import table_limits
+from muse_core.postproc.exposure.pixel_tables import table_limits
 from muse_core.postproc.exposure.reduction import PIXTABLE, WCS_KEYS, Reduction
 from muse_core.postproc.exposure.row_limits import RowLimits, join_limits
 
