@@ -64,7 +64,7 @@ def make_card(key: str, value: object, comment: str = "") -> FitsCard:
         width = max(len(value) + value.count("'"), 8) + 2
     else:
         width = len(str(value)) + 4
-    room = 80 - len(name) - len(" = ") - max(width, 20) - len(" / ")
+    room = 80 - max(len(name), 7) - len(" = ") - max(width, 20) - len(" / ")
     return fits.Card(name, value, _printable(comment)[:room].rstrip() if room > 3 else "")
 
 
