@@ -177,12 +177,18 @@ def _divide_flat(signal, variance, flat, flat_var):
 
 
 @njit(cache=True, nogil=True)
-def _flag(raw, signal, variance, bias_q, flat_q, dq):
+def _add_flags(dq, more):
+    for i in range(dq.size):
+        dq[i] |= more[i]
+
+
+@njit(cache=True, nogil=True)
+def _flag(raw, signal, variance, bias_q, dq):
     for i in range(signal.size):
         saturated = (raw[i] > np.uint16(SATURATION)) | (raw[i] == np.uint16(0))
         # a flat of zero ends here, too
         usable = (abs(signal[i]) < np.float32(np.inf)) & (abs(variance[i]) < np.float32(np.inf))
-        flag = bias_q[i] | flat_q[i] | (np.int32(DQ_SATURATED) if saturated else np.int32(0))
+        flag = bias_q[i] | (np.int32(DQ_SATURATED) if saturated else np.int32(0))
         dq[i] = flag | (np.int32(0) if usable else np.int32(DQ_NOT_FINITE))
 
 
@@ -201,10 +207,11 @@ def _calibrate(
 ):  # fmt: skip
     """Calibrate ``ny`` x ``nx`` pixels: from (raw_y, raw_x) of the raw frame to (y0, x0) of the band.
 
-    ``dark`` has no rows if there is none. Row by row in steps with few arrays and no branch: only such loops
-    run in vector registers.
+    ``dark`` and ``flat`` have no rows if there is none. Row by row in steps with few arrays and no branch:
+    only such loops run in vector registers.
     """
     has_dark = dark.shape[0] > 0
+    has_flat = flat.shape[0] > 0
     signal = np.empty(nx, np.float32)
     variance = np.empty(nx, np.float32)
     end = x0 + nx
@@ -217,12 +224,13 @@ def _calibrate(
         )
         if has_dark:
             _subtract_dark(signal, variance, scale, dark[y, x0:end], dark_var[y, x0:end])
-        _divide_flat(signal, variance, flat[y, x0:end], flat_var[y, x0:end])
-        _flag(values, signal, variance, bias_q[y, x0:end], flat_q[y, x0:end], flags)
+        if has_flat:
+            _divide_flat(signal, variance, flat[y, x0:end], flat_var[y, x0:end])
+        _flag(values, signal, variance, bias_q[y, x0:end], flags)
+        if has_flat:
+            _add_flags(flags, flat_q[y, x0:end])
         if has_dark:
-            extra_flags = dark_q[y, x0:end]
-            for i in range(nx):
-                flags[i] |= extra_flags[i]
+            _add_flags(flags, dark_q[y, x0:end])
         _keep_finite(signal, variance, data[y, x0:end], stat[y, x0:end])
 
 
@@ -232,7 +240,7 @@ def apply_exposure(
     rows: tuple[int, int],
     bias: Planes,
     dark: Planes | None,
-    flat: Planes,
+    flat: Planes | None,
     data: Image,
     stat: Image,
     dq: Flags,
@@ -251,14 +259,15 @@ def apply_exposure(
     rows : tuple of int
         First and last (exclusive) row of the trimmed image.
     bias, dark, flat : tuple of arrays or None
-        Data (float32), flags (int32), variance (float32) of these rows; only the dark may be missing.
+        Data (float32), flags (int32), variance (float32) of these rows; the dark may be missing, and the flat
+        field where it is applied later (`divide_by_flat`).
     data, stat, dq : float32, float32, int32 arrays of these rows
         Written; unit count and count**2.
     """
     first, last = rows
-    if dark is None:
-        none = np.zeros((0, bias[0].shape[1]), np.float32)
-        dark = (none, none.astype(np.int32), none)
+    none = np.zeros((0, bias[0].shape[1]), np.float32)
+    dark = dark or (none, none.astype(np.int32), none)
+    flat = flat or (none, none.astype(np.int32), none)
     for m in model.quadrants:
         q = m.quadrant
         ty, tx = q.trimmed
@@ -281,3 +290,25 @@ def apply_exposure(
             y, x = table.y - 1 - raw_rows.start, table.x - 1 - dx.start
             inside = (y >= 0) & (y < y1 - y0) & (x >= 0) & (x < q.nx)
             np.bitwise_or.at(dq, (y[inside] + y0 - first, x[inside] + tx.start), table.status[inside])
+
+
+@njit(cache=True, nogil=True)
+def _flatten(data, stat, dq, flat, flat_q, flat_var):
+    for y in range(data.shape[0]):
+        _divide_flat(data[y], stat[y], flat[y], flat_var[y])
+        for x in range(data.shape[1]):
+            usable = (abs(data[y, x]) < np.float32(np.inf)) & (abs(stat[y, x]) < np.float32(np.inf))
+            dq[y, x] |= flat_q[y, x] | (np.int32(0) if usable else np.int32(DQ_NOT_FINITE))
+        _keep_finite(data[y], stat[y], data[y], stat[y])
+
+
+def divide_by_flat(data: Image, stat: Image, dq: Flags, flat: Planes) -> None:
+    """Divide calibrated rows by those of the flat field, in place; the same as in `apply_exposure`.
+
+    Parameters
+    ----------
+    data, stat : float32[n, nx]; dq : int32[n, nx]
+    flat : tuple of arrays
+        Data (float32), flags (int32), variance (float32).
+    """
+    _flatten(data, stat, dq, *flat)

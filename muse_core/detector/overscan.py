@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from muse_core.detector.dcr import CosmicPlan, flag_hits
 from muse_core.framework.errors import InputError
 
 Values = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.int32]
 
-DQ_COSMIC = 0x20
 LEVEL_CHECK_SIGMA = 100.0  # fixed limit of the level check after a polynomial correction
 
 
@@ -51,146 +51,17 @@ class OverscanStats:
 
 @dataclass(frozen=True)
 class VerticalModel:
-    """Polynomial along the vertical overscan: ``level[i]`` belongs to row ``first + i`` of the raw frame."""
+    """Polynomial along the vertical overscan: ``level[i]`` belongs to row ``first + i`` of the raw frame.
+
+    ``powers`` are its coefficients for powers of the 1-based row, for headers only: with them an order of 12
+    and more loses digits.
+    """
 
     order: int
     rms: float
     first: int
     level: Values
-
-
-@njit(cache=True, nogil=True)
-def _frame_hits(values, bad, y0, y1, x0, x1, threshold, new):
-    """Mark in ``new`` (bool[ny, nx]) what lies above the first long gap of the histogram of one frame."""
-    n = 0
-    total = 0.0
-    low = np.inf
-    high = -np.inf
-    for y in range(y0, y1):
-        for x in range(x0, x1):
-            if bad[y, x] == 0:
-                v = values[y, x]
-                n += 1
-                total += v
-                low = min(low, v)
-                high = max(high, v)
-    if n < 3:
-        return 0
-    mean = total / n
-    square = 0.0
-    for y in range(y0, y1):
-        for x in range(x0, x1):
-            if bad[y, x] == 0:
-                square += (values[y, x] - mean) ** 2
-    stdev = np.sqrt(square / (n - 1))
-    kept = 0
-    total = 0.0
-    for y in range(y0, y1):
-        for x in range(x0, x1):
-            if bad[y, x] == 0 and abs(values[y, x] - mean) <= threshold * stdev:
-                kept += 1
-                total += values[y, x]
-    if kept > 1:
-        mean2 = total / kept
-        square = 0.0
-        for y in range(y0, y1):
-            for x in range(x0, x1):
-                if bad[y, x] == 0 and abs(values[y, x] - mean) <= threshold * stdev:
-                    square += (values[y, x] - mean2) ** 2
-        stdev = np.sqrt(square / (kept - 1))
-    base = np.floor(low + 0.5)
-    nbin = int(np.floor(high + 0.5) - base) + 1
-    histogram = np.zeros(nbin, np.int32)
-    for y in range(y0, y1):
-        for x in range(x0, x1):
-            if bad[y, x] == 0:
-                histogram[int(np.floor(values[y, x] + 0.5) - base)] += 1
-    best = 0
-    for i in range(nbin):
-        if histogram[i] > histogram[best]:
-            best = i
-    gap = 0
-    limit = -1
-    for i in range(best + 1, nbin):
-        if histogram[i] == 0:
-            gap += 1
-            if gap > threshold * stdev:
-                limit = i
-                break
-        else:
-            gap = 0
-    if limit < 0:
-        return 0
-    hits = 0
-    for y in range(y0, y1):
-        for x in range(x0, x1):
-            if bad[y, x] == 0 and np.floor(values[y, x] + 0.5) - base > limit:
-                if not new[y, x]:
-                    hits += 1
-                new[y, x] = True
-    return hits
-
-
-@njit(cache=True, nogil=True)
-def _dcr_passes(values, bad, xbox, ybox, passes, threshold):
-    """Flag cosmic-ray hits in ``bad`` (int32[ny, nx], in place) by the histogram-gap method."""
-    ny, nx = values.shape
-    if nx < xbox or ny < ybox or xbox < 2 or ybox < 2:
-        return 0
-    new = np.zeros((ny, nx), np.bool_)
-    total = 0
-    for _ in range(passes):
-        hits = 0
-        ystart = 0
-        while ystart + ybox < ny:
-            xstart = 0
-            while xstart + xbox < nx:
-                hits += _frame_hits(
-                    values, bad, ystart, ystart + ybox + 1, xstart, xstart + xbox + 1, threshold, new
-                )
-                xstart += xbox // 2
-            hits += _frame_hits(values, bad, ystart, ystart + ybox + 1, nx - xbox, nx, threshold, new)
-            ystart += ybox // 2
-        xstart = 0
-        while xstart + xbox < nx:
-            hits += _frame_hits(values, bad, ny - ybox, ny, xstart, xstart + xbox + 1, threshold, new)
-            xstart += xbox // 2
-        # measured against 2.8.7: the corner frame is xbox high when nx is no multiple of xbox
-        height = ybox if nx % xbox == 0 else xbox
-        hits += _frame_hits(values, bad, max(ny - height, 0), ny, nx - xbox, nx, threshold, new)
-        if hits == 0:
-            break
-        total += hits
-        for y in range(ny):
-            for x in range(nx):
-                if new[y, x]:
-                    bad[y, x] |= 0x20
-                    new[y, x] = False
-    return total
-
-
-def flag_hits(values: Values, dq: Flags, xbox: int, ybox: int, passes: int, threshold: float) -> int:
-    """Flag hits (DQ 0x20) above the first long gap of local histograms ("DCR" method, Pych 2004).
-
-    Parameters
-    ----------
-    values : float64[ny, nx]
-        Overscan window.
-    dq : int32[ny, nx]
-        Flags, updated in place; flagged values take no part.
-    xbox, ybox : int
-        Size of the frames that share one histogram.
-    passes : int
-        Largest number of passes.
-    threshold : float
-        Length of the gap in standard deviations.
-
-    Returns
-    -------
-    int
-        Number of values flagged.
-    """
-    return int(_dcr_passes(values, dq, xbox, ybox, passes, threshold))
+    powers: Values
 
 
 def overscan_stats(
@@ -214,9 +85,9 @@ def overscan_stats(
     """
     if plan.method == "dcr":
         short = min(plan.ybox, horizontal.shape[0] if horizontal.size else plan.ybox)
-        flag_hits(horizontal, horizontal_dq, plan.xbox, short, plan.passes, plan.threshold)
+        flag_hits(horizontal, horizontal_dq, CosmicPlan(plan.xbox, short, plan.passes, plan.threshold))
         short = min(plan.ybox, vertical.shape[1] if vertical.size else plan.ybox)
-        flag_hits(vertical, vertical_dq, short, plan.xbox, plan.passes, plan.threshold)
+        flag_hits(vertical, vertical_dq, CosmicPlan(short, plan.xbox, plan.passes, plan.threshold))
     values = np.concatenate([horizontal[horizontal_dq == 0], vertical[vertical_dq == 0]]).astype(np.float64)
     if values.size < 2:
         raise InputError("", "overscan", expected="unflagged pixels", found="none")
@@ -268,11 +139,20 @@ def _clip(values, use, level, limit):
     return removed
 
 
-def _fit_rows(basis: Values, count: Values, total: Values) -> Values:
+def _fit_rows(basis: Values, count: Values, total: Values) -> tuple[Values, Values]:
+    """Level of each row, and the coefficients of the basis."""
     rows = count > 0
     weight = np.sqrt(count[rows].astype(np.float64))
     coefficients = np.linalg.lstsq(basis[rows] * weight[:, None], total[rows] / weight, rcond=None)[0]
-    return basis @ coefficients
+    return basis @ coefficients, coefficients
+
+
+def _powers_of_row(coefficients: Values, first: int, ny: int) -> Values:
+    """Legendre coefficients on -1..1 over ``ny`` rows, as coefficients of powers of the 1-based row."""
+    line = np.polynomial.Polynomial([-1.0 - 2.0 * (first + 1) / max(ny - 1, 1), 2.0 / max(ny - 1, 1)])
+    plain = np.polynomial.Polynomial(np.polynomial.legendre.leg2poly(coefficients))
+    powers: Values = plain(line).coef
+    return powers
 
 
 def fit_vertical(values: Values, dq: Flags, first_row: int, plan: CorrectPlan, sigma: float) -> VerticalModel:
@@ -314,7 +194,7 @@ def fit_vertical(values: Values, dq: Flags, first_row: int, plan: CorrectPlan, s
     basis = np.polynomial.legendre.legvander(np.linspace(-1.0, 1.0, ny), orders)
     previous = None
     for order in range(orders + 1):
-        level = _fit_rows(basis[:, : order + 1], count, total)
+        level, coefficients = _fit_rows(basis[:, : order + 1], count, total)
         square = _residual_square(values, use, level)
         rms, chi = np.sqrt(square / n), square / max(n - order - 1, 1)
         if previous is not None and rms > 0 and chi > 0:
@@ -325,6 +205,7 @@ def fit_vertical(values: Values, dq: Flags, first_row: int, plan: CorrectPlan, s
         _row_sums(values, use, count, total)
         if count.sum() <= order + 1:
             raise InputError("", f"ovscsigma={sigma:g}", found="a rejection that leaves no overscan pixels")
-        level = _fit_rows(basis[:, : order + 1], count, total)
+        level, coefficients = _fit_rows(basis[:, : order + 1], count, total)
         rms = np.sqrt(_residual_square(values, use, level) / count.sum())
-    return VerticalModel(order, float(rms), first_row, level)
+    powers = _powers_of_row(coefficients, first_row, ny)
+    return VerticalModel(order, float(rms), first_row, level, powers)

@@ -96,7 +96,9 @@ def check_targets(
     prefix : of their names, if they are numbered (``prefix_0000.fits``); "" if they have their own
     """
     made = [product for product in spec.products if _is_made(product.save, params)]
-    names = "|".join(re.escape(product.tag) + (r"_\d{4}" if product.series else "") for product in made)
+    names = "|".join(
+        re.escape(product.tag) + (r"_\d{4}(?:-\d\d)?" if product.series else "") for product in made
+    )
     pattern = re.compile(rf"{re.escape(prefix)}_\d{{4}}\.fits" if prefix else rf"(?:{names})\.fits")
     inputs = {}
     for frame in frames:

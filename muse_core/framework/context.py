@@ -67,8 +67,10 @@ class RunContext:
         console = Console(stderr=True)
         yield from track(items, label, total=total, console=console, transient=True)
 
-    def file_name(self, tag: str, index: int | None) -> str:
-        """Return the product's file name: TAG.fits, or TAG_0001.fits for a series."""
+    def file_name(self, tag: str, index: int | tuple[int, int] | None) -> str:
+        """Return the product's file name: TAG.fits, TAG_0001.fits of a series, TAG_0001-24.fits of an IFU."""
+        if isinstance(index, tuple):
+            return f"{tag}_{index[0]:04d}-{index[1]:02d}.fits"
         return f"{tag}_{index:04d}.fits" if self.spec.product(tag).series else f"{tag}.fits"
 
     def save(
@@ -80,7 +82,7 @@ class RunContext:
         used: Iterable[Frame],
         qc: Iterable[Card] = (),
         extra: Iterable[Card] = (),
-        index: int | None = None,
+        index: int | tuple[int, int] | None = None,
         keep: str = "all",
     ) -> ProductFrame:
         """Write a product from memory; see `stream` for the meaning of the parameters.
@@ -109,7 +111,7 @@ class RunContext:
         qc: Iterable[Card] = (),
         extra: Iterable[Card] = (),
         own: Iterable[Card] = (),
-        index: int | None = None,
+        index: int | tuple[int, int] | None = None,
         keep: str = "all",
     ) -> Iterator[StreamedProduct]:
         """Give a temporary file and a primary header; on exit the file is verified, signed and renamed.

@@ -39,6 +39,7 @@ CUBE = "The cube of muse_scipost"
 PRODUCTS = "Products made from the final cube"
 ALIGN = "muse_exp_align"
 TWILIGHT = "muse_twilight"
+BASIC = "muse_scibasic"
 IMPHOT = "imphot"
 
 
@@ -519,6 +520,21 @@ class Defects:
         "raw number of an exposure in `QC TWILIGHTn INPUTi` when an exposure was skipped",
         c="counts the used ones",
         ours="*i* is its place in the set of frames",
+    )
+
+    # --- muse_scibasic -------------------------------------------------------------------------------------
+
+    shifts_without_line: bool = _defect(
+        BASIC,
+        "wavelength refinement with a sky line that is not there",
+        c=(
+            "any fit counts: without a line at that wavelength (a wrong list, hardly any sky, a saturated "
+            "window) all wavelengths of the IFU are moved by up to Angstroms"
+        ),
+        ours=(
+            "a line counts if its flux is five times its error, its width that of an unresolved line and "
+            "its place within half the window; others are named in a warning and leave no trace"
+        ),
     )
 
     @classmethod

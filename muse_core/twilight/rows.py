@@ -82,7 +82,7 @@ def pack_slice(data, stat, dq, pixels, notch, factor, out, limits):
     dq : int32[ny, nx]
     pixels : SlicePixels
     notch : float32[2]
-        Wavelengths to flag.
+        Wavelengths to flag, both excluded.
     factor : float
         Data are multiplied with it.
     out : StoredValues
@@ -109,7 +109,7 @@ def pack_slice(data, stat, dq, pixels, notch, factor, out, limits):
             v = np.float32(data[y, x - 1] * factor)
             value[n] = v
             variance[n] = np.float32(stat[y, x - 1] * (factor * factor))
-            flag[n] = 1 if dq[y, x - 1] != 0 or (lam >= notch[0] and lam <= notch[1]) else 0
+            flag[n] = 1 if dq[y, x - 1] != 0 or (lam > notch[0] and lam < notch[1]) else 0
             total += np.float64(v)
             n += 1
     return n, total

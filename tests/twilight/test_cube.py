@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from muse_core.detector.pixels import build_pixel_map, image_to_rows
+from muse_core.detector.pixels import build_pixel_map
 from muse_core.detector.tables import SliceGeometry
 from muse_core.framework import InputError
 from muse_core.simulate import raw_instrument as instrument
@@ -13,6 +13,7 @@ from muse_core.twilight import cube as cubes
 from muse_core.twilight.cube import SkyCubePlan, build_cube
 from muse_core.twilight.quick_cube import quick_cube
 from muse_core.twilight.store import RowStore
+from tests.detector.whole_table import image_to_rows
 
 SETUP = RawSetup(nx=192, ny=30, ifus=(1, 2))
 LOW, HIGH = 5000.0, 9000.0

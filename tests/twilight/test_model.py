@@ -4,9 +4,9 @@
 import numpy as np
 import pytest
 
+from muse_core.detector.illum import fit_illum
 from muse_core.framework import Defects, InputError
 from muse_core.twilight.filters import exclude_edges, masked_gaussian, masked_median
-from muse_core.twilight.illum import fit_illum
 from muse_core.twilight.model import fit_twilight, white_image
 from muse_core.twilight.smooth import SupportError, fit_polynomial, good_mask, smooth_plane
 from muse_core.twilight.vignetting import EdgeSmoothing, _gaussian_reach, align_mask, fit_vignetting, nfm_mask

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Open and check everything that muse_scibasic needs, before the first pixel is processed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from astropy.io import fits
+
+from muse_core.basic.twilight_cube import TwilightCube, read_twilight_cube
+from muse_core.detector.calibrations import (
+    CalibrationFiles,
+    IfuCalibration,
+    attempt,
+    calibration_of,
+    matching_illum,
+    open_calibrations,
+    setup_difference,
+)
+from muse_core.detector.plan import combine_plan, exposures_needed
+from muse_core.detector.rawframe import RawFile, open_raw
+from muse_core.framework.errors import InputError, Problems
+from muse_core.framework.execution import RunContext
+from muse_core.framework.frames import Frame, Frames
+from muse_core.framework.spec import ParamValues
+
+RAW_TAGS = ("OBJECT", "STD", "SKY", "ASTROMETRY")
+REQUIRED = ("MASTER_BIAS", "MASTER_FLAT", "TRACE_TABLE", "WAVECAL_TABLE", "GEOMETRY_TABLE")
+IFUS = range(1, 25)
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """What becomes one set of products: a raw exposure, or several that are combined.
+
+    Attributes
+    ----------
+    tag : str
+    number : int
+        Within the tag, from 1.
+    raws : tuple of RawFile
+    """
+
+    tag: str
+    number: int
+    raws: tuple[RawFile, ...]
+
+    @property
+    def primary(self) -> fits.Header:
+        """Primary header of the (first) raw file."""
+        return self.raws[0].primary
+
+    @property
+    def name(self) -> str:
+        """How the log calls it."""
+        return f"{self.tag} {self.number} ({', '.join(raw.path.name for raw in self.raws)})"
+
+
+@dataclass
+class BasicInputs:
+    """Checked inputs.
+
+    Attributes
+    ----------
+    exposures : tuple of Exposure
+    illum : RawFile or None
+    cubes : tuple of TwilightCube
+    files : CalibrationFiles
+    ifus : list of int
+        That are asked for and are in the data.
+    failed : dict of int to str
+        IFUs without products and why, as far as known.
+    warnings : list of str
+    """
+
+    exposures: tuple[Exposure, ...]
+    illum: RawFile | None
+    cubes: tuple[TwilightCube, ...]
+    files: CalibrationFiles
+    ifus: list[int] = field(default_factory=list)
+    failed: dict[int, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+def used_frames(frames: Frames) -> list[Frame]:
+    """Frames that product headers name: all raw frames, the ILLUM after them, all calibrations."""
+    illum = list(frames["ILLUM"])
+    return [*(frame for frame in frames if frame.tag != "ILLUM"), *illum]
+
+
+def _numbered(tag: str, raws: list[RawFile], combined: bool) -> list[Exposure]:
+    if combined and raws:
+        return [Exposure(tag, 1, tuple(raws))]
+    return [Exposure(tag, number, (raw,)) for number, raw in enumerate(raws, 1)]
+
+
+def _check_counts(frames: Frames, problems: Problems) -> None:
+    if not any(frames[tag] for tag in RAW_TAGS):
+        problems.add(
+            "",
+            "raw frames",
+            expected=f"at least one frame with the tag {', '.join(RAW_TAGS[:-1])} or {RAW_TAGS[-1]}",
+            found="none",
+            remedy="Check the tags in the set-of-frames file.",
+        )
+    for tag in REQUIRED:
+        if not frames[tag]:
+            problems.add("", f"input {tag}", expected="at least one frame with this tag", found="none")
+    for tag in ("ILLUM", "GEOMETRY_TABLE"):
+        if len(frames[tag]) > 1:
+            problems.add(
+                frames[tag][1].path, f"input {tag}", expected="at most one frame", found=len(frames[tag])
+            )
+
+
+def open_inputs(frames: Frames, p: ParamValues, ctx: RunContext) -> BasicInputs:
+    """Open all files, read all headers and tables.
+
+    Raises
+    ------
+    InputError
+        With all faults that concern the whole run.
+    """
+    problems = ctx.problems
+    _check_counts(frames, problems)
+    exposures: list[Exposure] = []
+    for tag in RAW_TAGS:
+        raws = [attempt(problems, open_raw, frame.path, default=None) for frame in frames[tag]]
+        opened = [raw for raw in raws if raw is not None]
+        for raw in opened:
+            _check_date(raw, problems)
+        exposures += _numbered(tag, opened, p.combine != "none")
+        _check_combination(tag, len(raws), p, problems)
+    illum = None
+    if frames["ILLUM"]:
+        illum = attempt(problems, open_raw, frames["ILLUM"][0].path, default=None)
+    paths: dict[str, list[Path]] = {tag.tag: [f.path for f in frames[tag.tag]] for tag in ctx.spec.inputs}
+    files = open_calibrations(paths, problems)
+    cubes = [attempt(problems, read_twilight_cube, path, default=None) for path in paths["TWILIGHT_CUBE"]]
+    problems.raise_if_any()
+    inputs = BasicInputs(tuple(exposures), illum, tuple(cube for cube in cubes if cube is not None), files)
+    _choose_ifus(inputs, p.nifu, problems)
+    problems.raise_if_any()
+    return inputs
+
+
+def _check_date(raw: RawFile, problems: Problems) -> None:
+    """Without it the C recipe reduces everything and then writes no product."""
+    if not isinstance(raw.primary.get("DATE-OBS"), str):
+        problems.add(
+            raw.path,
+            "DATE-OBS",
+            expected="the date of the exposure",
+            found=repr(raw.primary.get("DATE-OBS")),
+            remedy="Use raw data as delivered by ESO.",
+        )
+
+
+def _check_combination(tag: str, count: int, p: ParamValues, problems: Problems) -> None:
+    if p.combine == "none" or not count:
+        return
+    needed = exposures_needed(combine_plan(p))
+    if count < needed:
+        problems.add(
+            "", f"input {tag}", expected=f"at least {needed} exposures for combine={p.combine}", found=count
+        )
+
+
+def _choose_ifus(inputs: BasicInputs, nifu: int, problems: Problems) -> None:
+    """Find the IFUs to process; those of IFU 1 to 24 that no exposure holds are only counted."""
+    wanted = list(IFUS) if nifu in (0, -1) else [nifu]
+    raws = [raw for exposure in inputs.exposures for raw in exposure.raws]
+    for ifu in wanted:
+        if any(ifu in raw.headers or ifu in raw.faults for raw in raws):
+            inputs.ifus.append(ifu)
+        else:
+            inputs.failed[ifu] = f"no CHAN{ifu:02d} in any raw exposure"
+    if not inputs.ifus:
+        problems.add(
+            raws[0].path,
+            "extensions",
+            expected=f"CHAN{nifu:02d} (nifu={nifu})" if nifu > 0 else "CHAN01 to CHAN24",
+            found=", ".join(f"CHAN{i:02d}" for i in sorted(raws[0].headers)) or "none",
+        )
+
+
+@dataclass(frozen=True)
+class IfuJob:
+    """One IFU of one exposure: the raw files that have it, and its calibrations."""
+
+    raws: tuple[RawFile, ...]
+    own: IfuCalibration
+    illum: RawFile | None
+
+
+def job_of(exposure: Exposure, ifu: int, inputs: BasicInputs, p: ParamValues, warnings: list[str]) -> IfuJob:
+    """Collect what one IFU of an exposure needs.
+
+    Raises
+    ------
+    InputError
+        With the reason why it cannot be made.
+    """
+    usable: list[RawFile] = []
+    reasons: list[str] = []
+    for raw in exposure.raws:
+        reason = ""
+        if ifu not in raw.headers:
+            reason = str(raw.faults.get(ifu, f"{raw.path}: no CHAN{ifu:02d}"))
+        elif usable:
+            reason = setup_difference(usable[0], raw, ifu)
+        if reason:
+            reasons.append(reason)
+        else:
+            usable.append(raw)
+    needed = 1 if p.combine == "none" else exposures_needed(combine_plan(p))
+    if len(usable) < needed:
+        raise InputError("", "; ".join(reasons) or f"{len(usable)} exposures, {needed} are needed")
+    warnings += [f"IFU {ifu}: exposure skipped: {reason}" for reason in reasons]
+    own = calibration_of(ifu, inputs.files, usable[0], p, warnings)
+    return IfuJob(tuple(usable), own, matching_illum(inputs.illum, usable[0], ifu, warnings))

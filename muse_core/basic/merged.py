@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Images of all IFUs in one file (``merge``): extensions are kept on disk until the last IFU is there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+from astropy.io import fits
+
+from muse_core.basic import products
+from muse_core.basic.products import ProductHeader
+from muse_core.basic.table import IfuTable
+from muse_core.detector.exposure import Image
+from muse_core.framework.execution import RunContext
+from muse_core.framework.products import Card, add_checksum_placeholders, header_without, set_card
+
+OF_CHANNEL = re.compile(r"^ESO DET (CHIP|OUT\d+) ")
+
+
+@dataclass
+class _Part:
+    """Extensions of one IFU in a file of their own."""
+
+    header: ProductHeader
+    path: Path
+
+
+class MergedFiles:
+    """Collects the extensions of a run and writes the merged files; threads may add at the same time."""
+
+    def __init__(self, ctx: RunContext) -> None:
+        self._ctx = ctx
+        self._lock = threading.Lock()
+        self._parts: dict[tuple[str, int], list[_Part]] = {}
+
+    def __enter__(self) -> MergedFiles:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for parts in self._parts.values():
+            for part in parts:
+                part.path.unlink(missing_ok=True)
+
+    def add_image(self, image: Image, overscan: list[Card], header: ProductHeader) -> None:
+        """Keep DATA, DQ and STAT of an IFU."""
+        channel = f"CHAN{header.ifu:02d}"
+        hdus = products.image_hdus(image, channel)
+        cards = [products.saturated_card(image), *overscan, *header.lamp]
+        self._keep("RED", header, hdus, cards)
+
+    def add_resampled(
+        self, image: npt.NDArray[np.float32], cards: list[Card], table: IfuTable, header: ProductHeader
+    ) -> None:
+        """Keep the image of the slices of an IFU."""
+        hdu = products.resampled_hdu(image, cards, f"CHAN{header.ifu:02d}.DATA")
+        self._keep("RESAMPLED", header, [hdu], [*header.lamp, *products.sky_flux_card(table)])
+
+    def _keep(self, kind: str, header: ProductHeader, hdus: list[fits.ImageHDU], cards: list[Card]) -> None:
+        descriptor, name = tempfile.mkstemp(
+            prefix=f".{header.exposure.tag}_{kind}.", suffix=".part", dir=self._ctx.workdir
+        )
+        part = _Part(header, Path(name))
+        with self._lock:
+            self._parts.setdefault((f"{header.exposure.tag}_{kind}", header.exposure.number), []).append(part)
+        with os.fdopen(descriptor, "wb") as stream:
+            for hdu in hdus:
+                for card in (*_own_cards(header), *cards):
+                    set_card(hdu.header, *card)
+                add_checksum_placeholders(hdu.header)
+                stream.write(hdu.header.tostring(sep="", endcard=True, padding=True).encode("ascii"))
+                data = hdu.data.astype(hdu.data.dtype.newbyteorder(">"))
+                stream.write(data.tobytes())
+                stream.write(b"\0" * (-data.nbytes % products.BLOCK))
+
+    def finish(self) -> None:
+        """Write the merged files."""
+        for (tag, number), parts in sorted(self._parts.items()):
+            parts.sort(key=lambda part: part.header.ifu)
+            first = parts[0].header
+            base = header_without(first.base, lambda key: OF_CHANNEL.match(key) is not None)
+            with self._ctx.stream(tag, base=base, used=first.used, index=number) as product:
+                with product.path.open("wb") as stream:
+                    header = product.header
+                    stream.write(header.tostring(sep="", endcard=True, padding=True).encode("ascii"))
+                    for part in parts:
+                        with part.path.open("rb") as source:
+                            shutil.copyfileobj(source, stream, 1 << 22)
+
+
+def _own_cards(header: ProductHeader) -> list[Card]:
+    """Keywords of the channel, which are in no primary header of a merged file."""
+    return [
+        (card.keyword, card.value, card.comment)
+        for card in header.base.cards
+        if OF_CHANNEL.match(card.keyword)
+    ]

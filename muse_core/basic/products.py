@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Products of muse_scibasic: reduced images, images of the slices, pixel tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from astropy.io import fits
+
+from muse_core.basic.adaptive_optics import Strehl
+from muse_core.basic.inputs import Exposure
+from muse_core.basic.table import FlatSpectrum, IfuTable
+from muse_core.data.pixtable_writer import PixelTableWriter, column_units
+from muse_core.detector.exposure import CalibratedExposure, Image
+from muse_core.detector.headers import raw_header
+from muse_core.framework.execution import RunContext
+from muse_core.framework.frames import Frame
+from muse_core.framework.products import Card, add_checksum_placeholders, set_card
+from muse_core.resampling.quality import single_precision
+
+BLOCK = 2880
+DRS = "ESO DRS MUSE"
+TABLE = f"{DRS} PIXTABLE"
+ALL_BITS = 4294967295
+FLAT_EXTENSION = "PIXTABLE_FLAT_FIELD"
+CLASS = (
+    ("HDUCLASS", "ESO", "class name (ESO format)"),
+    ("HDUDOC", "DICD", "document with class description"),
+    ("HDUVERS", "DICD version 6", "version number (according to spec v2.5.1)"),
+    ("HDUCLAS1", "IMAGE", "Image data format"),
+)
+
+
+@dataclass(frozen=True)
+class ProductHeader:
+    """What the headers of all products of one IFU and exposure share.
+
+    Attributes
+    ----------
+    exposure : Exposure
+    ifu : int
+    base : fits.Header
+    used : list of Frame
+    lamp_flux : float
+        NaN if unknown.
+    """
+
+    exposure: Exposure
+    ifu: int
+    base: fits.Header
+    used: list[Frame]
+    lamp_flux: float
+
+    @property
+    def index(self) -> tuple[int, int]:
+        """Numbers in the file names."""
+        return self.exposure.number, self.ifu
+
+    @property
+    def channel(self) -> list[Card]:
+        """EXTNAME of the primary header."""
+        return [("EXTNAME", f"CHAN{self.ifu:02d}", "")]
+
+    @property
+    def lamp(self) -> list[Card]:
+        """Flux of the flat field."""
+        return [(f"{DRS} FLAT FLUX LAMP", self.lamp_flux, "")] if np.isfinite(self.lamp_flux) else []
+
+
+def product_header(exposure: Exposure, ifu: int, used: list[Frame], lamp_flux: float) -> ProductHeader:
+    """Start the headers of an IFU from its raw frame."""
+    raw = exposure.raws[0]
+    base = raw_header(raw.primary, raw.headers.get(ifu, raw.primary))
+    return ProductHeader(exposure, ifu, base, used, lamp_flux)
+
+
+def saturated_card(image: Image) -> Card:
+    """QC of the saturated pixels that are left in the trimmed image."""
+    return "ESO QC SCIBASIC NSATURATED", image.nsaturated, "Number of saturated pixels in output data"
+
+
+def overscan_cards(done: CalibratedExposure) -> list[Card]:
+    """Level, scatter and polynomial of the overscan of each quadrant."""
+    cards: list[Card] = []
+    for model in done.model.quadrants:
+        name = f"{DRS} OVSC{model.quadrant.number}"
+        cards.append((f"{name} MEAN", single_precision(model.stats.mean), ""))
+        cards.append((f"{name} STDEV", single_precision(model.stats.stdev), ""))
+    for model in done.model.quadrants:
+        if model.vertical is not None:
+            name = f"{DRS} OVSC{model.quadrant.number} POLY"
+            cards.append((f"{name} NCOEFF", int(model.vertical.powers.size), ""))
+            cards += [(f"{name} Y{k}", float(value), "") for k, value in enumerate(model.vertical.powers)]
+    return cards
+
+
+def image_hdus(image: Image, channel: str = "") -> list[fits.ImageHDU]:
+    """DATA, DQ and STAT extensions; their names start with the channel in merged files."""
+
+    def named(name: str) -> str:
+        return f"{channel}.{name}" if channel else name
+
+    tails: dict[str, list[Card]] = {
+        "DATA": [
+            ("HDUCLAS2", "DATA", "this extension contains the data itself"),
+            ("ERRDATA", named("STAT"), "pointer to the variance extension"),
+            ("QUALDATA", named("DQ"), "pointer to the bad pixel mask extension"),
+            ("BUNIT", "count", ""),
+        ],
+        "DQ": [
+            ("HDUCLAS2", "QUALITY", "this extension contains bad pixel mask"),
+            ("HDUCLAS3", "FLAG32BIT", "32bit Euro3D bad pixel information"),
+            ("QUALMASK", ALL_BITS, "all non-zero values are bad"),
+            ("SCIDATA", named("DATA"), "pointer to the data extension"),
+            ("ERRDATA", named("STAT"), "pointer to the variance extension"),
+        ],
+        "STAT": [
+            ("HDUCLAS2", "ERROR", "this extension contains variance"),
+            ("HDUCLAS3", "MSE", "the extension contains variances (sigma**2)"),
+            ("SCIDATA", named("DATA"), "pointer to the data extension"),
+            ("QUALDATA", named("DQ"), "pointer to the bad pixel mask extension"),
+            ("BUNIT", "(count)**2", ""),
+        ],
+    }
+    hdus = []
+    for name, data in (("DATA", image.data), ("DQ", image.dq), ("STAT", image.stat)):
+        hdu = fits.ImageHDU(data)
+        for key, value, comment in (
+            ("INHERIT", True, ""),
+            ("EXTNAME", named(name), ""),
+            *CLASS,
+            *tails[name],
+        ):
+            set_card(hdu.header, key, value, comment)
+        hdus.append(hdu)
+    return hdus
+
+
+def save_image(image: Image, overscan: list[Card], header: ProductHeader, ctx: RunContext) -> None:
+    """Write the calibrated image of an IFU (``saveimage``)."""
+    primary = fits.PrimaryHDU()
+    for card in header.channel:
+        primary.header[card[0]] = card[1]
+    ctx.save(
+        f"{header.exposure.tag}_RED",
+        fits.HDUList([primary, *image_hdus(image)]),
+        base=header.base,
+        used=header.used,
+        extra=header.channel,
+        qc=[saturated_card(image), *overscan, *header.lamp],
+        index=header.index,
+    )
+
+
+def sky_flux_card(table: IfuTable) -> list[Card]:
+    """Integrated flux of the twilight sky in this IFU."""
+    ifu = table.shared.pixels.ifu
+    fluxes = [cube.fluxes[ifu] for cube in table.cubes if ifu in cube.fluxes]
+    return [(f"{DRS} FLAT FLUX SKY", fluxes[-1], "")] if fluxes else []
+
+
+def table_cards(table: IfuTable) -> list[Card]:
+    """Keywords of a pixel table: kind, offsets of the slices, limits, ILLUM."""
+    pixels, extent = table.shared.pixels, table.extent
+    cards: list[Card] = [(f"{TABLE} TYPE", "GEOFULL", "")]
+    for s, offset in enumerate(pixels.offset, 1):
+        cards.append((f"{TABLE} EXP0 IFU{pixels.ifu:02d} SLICE{s:02d} XOFFSET", int(offset), ""))
+    limits = (*extent.limits[:4], *table.lambda_limits)
+    for i, name in enumerate(("X", "Y", "LAMBDA")):
+        cards.append((f"{TABLE} LIMITS {name} LOW", single_precision(limits[2 * i]), ""))
+        cards.append((f"{TABLE} LIMITS {name} HIGH", single_precision(limits[2 * i + 1]), ""))
+    for name, low, high in (
+        ("IFU", pixels.ifu, pixels.ifu),
+        ("SLICE", min(extent.slices), max(extent.slices)),
+    ):
+        cards += [(f"{TABLE} LIMITS {name} LOW", low, ""), (f"{TABLE} LIMITS {name} HIGH", high, "")]
+    if table.illum is not None:
+        factors = table.illum.factors
+        cards += [(f"{TABLE} ILLUM{s}", float(value), "") for s, value in enumerate(factors, 1)]
+        cards.append((f"{TABLE} ILLUM MEAN", float(factors.mean()), ""))
+        cards.append((f"{TABLE} ILLUM STDEV", float(factors.std(ddof=1)), ""))
+    return cards
+
+
+def strehl_cards(strehl: Strehl | None) -> list[Card]:
+    """Strehl ratio of a narrow-field exposure."""
+    if strehl is None:
+        return []
+    return [(f"{DRS} RTC STREHL", strehl.ratio, ""), (f"{DRS} RTC STREHLERR", strehl.deviation, "")]
+
+
+def save_table(
+    table: IfuTable,
+    saturated: Card,
+    strehl: Strehl | None,
+    header: ProductHeader,
+    ctx: RunContext,
+    *,
+    as_table: bool = False,
+) -> None:
+    """Write the pixel table of an IFU, slice by slice, and the spectrum of its flat field."""
+    shift = single_precision(table.shift.value)
+    qc = [
+        saturated,
+        ("ESO QC SCIBASIC LAMBDA SHIFT", shift, "[Angstrom] Shift in wavelength applied"),
+        *header.lamp,
+        *table_cards(table),
+        *strehl_cards(strehl),
+        *sky_flux_card(table),
+    ]
+    tag = f"PIXTABLE_{header.exposure.tag}"
+    with ctx.stream(
+        tag, base=header.base, used=header.used, own=header.channel, qc=qc, index=header.index
+    ) as product:
+        units = column_units("pix", "count")
+        writer = PixelTableWriter(product.path, product.header, table.rows, units, as_table=as_table)
+        writer.write_all(table.slices())
+        if table.shared.flat is not None:
+            append_flat_spectrum(product.path, table.shared.flat)
+
+
+def append_flat_spectrum(path: Path, flat: FlatSpectrum) -> None:
+    """Append the extension PIXTABLE_FLAT_FIELD to a file."""
+    columns = np.empty(flat.lam.size, dtype=[("lambda", ">f8"), ("data", ">f8")])
+    columns["lambda"], columns["data"] = flat.lam, flat.data
+    header = fits.BinTableHDU(columns).header
+    header["TFORM1"] = header["TFORM2"] = "1D"
+    header["TUNIT1"], header["TUNIT2"] = "Angstrom", "count"
+    header["EXTNAME"] = FLAT_EXTENSION
+    add_checksum_placeholders(header)
+    data = columns.tobytes()
+    with path.open("ab") as stream:
+        stream.write(header.tostring(sep="", endcard=True, padding=True).encode("ascii"))
+        stream.write(data + b"\0" * (-len(data) % BLOCK))
+
+
+def resampled_hdu(image: npt.NDArray[np.float32], cards: Sequence[Card], name: str = "DATA") -> fits.ImageHDU:
+    """Extension of the image of the slices, with its own name in merged files."""
+    hdu = fits.ImageHDU(image)
+    for key, value, comment in cards:
+        set_card(hdu.header, key, name if key == "EXTNAME" else value, comment)
+    return hdu
+
+
+def save_resampled(hdu: fits.ImageHDU, table: IfuTable, header: ProductHeader, ctx: RunContext) -> None:
+    """Write the image of the slices of an IFU (``resample``)."""
+    primary = fits.PrimaryHDU()
+    for card in header.channel:
+        primary.header[card[0]] = card[1]
+    ctx.save(
+        f"{header.exposure.tag}_RESAMPLED",
+        fits.HDUList([primary, hdu]),
+        base=header.base,
+        used=header.used,
+        qc=[*header.lamp, *sky_flux_card(table)],
+        index=header.index,
+    )

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Pixel-table rows of an image, slice by slice: slice, y, x."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from muse_core.detector.pixels import DQ_NOTCH, PixelMap, field_position, slice_place, wavelength_at
+from muse_core.detector.tables import NSLICE
+
+Floats = npt.NDArray[np.float32]
+Flags = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class RowWavelengths:
+    """Wavelength of every row of a pixel table.
+
+    Attributes
+    ----------
+    lam : float32[n]
+        In table order; what moves the table is added in place.
+    starts : int64[49]
+        First row of each slice.
+    """
+
+    lam: Floats
+    starts: npt.NDArray[np.int64]
+
+    def of_slice(self, s: int) -> Floats:
+        """Return the wavelengths of slice number ``s`` (from 0)."""
+        return self.lam[self.starts[s] : self.starts[s + 1]]
+
+
+@dataclass(frozen=True)
+class SliceRows:
+    """Columns of the rows of one slice: float32[n], ``dq`` and ``origin`` int32[n]."""
+
+    xpos: Floats
+    ypos: Floats
+    lam: Floats
+    data: Floats
+    stat: Floats
+    dq: Flags
+    origin: Flags
+
+    def __len__(self) -> int:
+        return int(self.lam.size)
+
+
+@njit(cache=True, nogil=True)
+def fill_wavelengths(first, last, wave, lam):
+    """Write the wavelength of each pixel of one slice (arrays as in `PixelMap`) to ``lam`` (float32[n])."""
+    n = 0
+    for y in range(first.size):
+        for x in range(first[y], last[y] + 1):
+            lam[n] = wavelength_at(wave[y], x)
+            n += 1
+
+
+def row_wavelengths(pixels: PixelMap) -> RowWavelengths:
+    """Return the wavelengths of all rows of an IFU."""
+    sizes = np.maximum(pixels.last - pixels.first + 1, 0).sum(axis=1, dtype=np.int64)
+    rows = RowWavelengths(np.empty(int(sizes.sum()), np.float32), np.concatenate([[0], np.cumsum(sizes)]))
+    for s in range(NSLICE):
+        fill_wavelengths(pixels.first[s], pixels.last[s], pixels.wave[s], rows.of_slice(s))
+    return rows
+
+
+@njit(cache=True, nogil=True)
+def gather_slice(data, stat, dq, first, last, out_data, out_stat, out_dq):
+    """Copy the pixels of one slice in table order into flat arrays of their number."""
+    n = 0
+    for y in range(first.size):
+        for x in range(first[y], last[y] + 1):
+            out_data[n] = data[y, x - 1]
+            out_stat[n] = stat[y, x - 1]
+            out_dq[n] = dq[y, x - 1]
+            n += 1
+
+
+@njit(cache=True, nogil=True)
+def fill_rows(
+    data, stat, dq, first, last, left, right, lam, place, low, high, notch, factor, code, offset,
+    xpos, ypos, lam_out, value, variance, flag, origin,
+):  # fmt: skip
+    """Write the rows of one slice into flat arrays; returns how many.
+
+    Parameters
+    ----------
+    data, stat : float32[ny, nx]; dq : int32[ny, nx]
+    first, last : int32[ny]; left, right : float64[ny]
+        The slice at each detector row.
+    lam : float32[n]
+        Wavelength of each pixel of the slice.
+    place : float64[5]
+        From `slice_place`.
+    low, high : float32
+        Wavelengths to keep, both included.
+    notch : float32[2]
+        Wavelengths to flag, both excluded: earlier flags are lost, as in 2.8.7.
+    factor : float
+        Data are multiplied with it.
+    code : int
+        Low bits of ``origin``.
+    offset : int
+        Pixel from which ``origin`` counts x.
+    """
+    i = 0
+    n = 0
+    for y in range(first.size):
+        for x in range(first[y], last[y] + 1):
+            wavelength = lam[i]
+            i += 1
+            if wavelength < low or wavelength > high:
+                continue
+            xpos[n], ypos[n] = field_position(x, left[y], right[y], place)
+            lam_out[n] = wavelength
+            value[n] = np.float32(data[y, x - 1] * factor)
+            variance[n] = np.float32(stat[y, x - 1] * (factor * factor))
+            flag[n] = DQ_NOTCH if notch[0] < wavelength < notch[1] else dq[y, x - 1]
+            origin[n] = ((x - offset) << 24) | ((y + 1) << 11) | code
+            n += 1
+    return n
+
+
+@njit(cache=True, nogil=True)
+def extend_limits(first, last, left, right, lam, place, low, high, limits):
+    """Widen limits (float64[6]: low and high of x, y, wavelength) by the kept rows; returns their number."""
+    i = 0
+    n = 0
+    for y in range(first.size):
+        for x in range(first[y], last[y] + 1):
+            wavelength = lam[i]
+            i += 1
+            if wavelength < low or wavelength > high:
+                continue
+            xpos, ypos = field_position(x, left[y], right[y], place)
+            limits[0] = min(limits[0], xpos)
+            limits[1] = max(limits[1], xpos)
+            limits[2] = min(limits[2], ypos)
+            limits[3] = max(limits[3], ypos)
+            limits[4] = min(limits[4], wavelength)
+            limits[5] = max(limits[5], wavelength)
+            n += 1
+    return n
+
+
+@dataclass(frozen=True)
+class TableExtent:
+    """Number of the rows of each slice (int64[48]), smallest and largest x, y, wavelength (float64[6])."""
+
+    rows: npt.NDArray[np.int64]
+    limits: npt.NDArray[np.float64]
+
+    @property
+    def slices(self) -> list[int]:
+        """Numbers (from 1) of the slices that have rows."""
+        return [int(s) + 1 for s in np.flatnonzero(self.rows)]
+
+
+def table_extent(pixels: PixelMap, wavelengths: RowWavelengths, limits: tuple[float, float]) -> TableExtent:
+    """Return the extent of a pixel table between two wavelengths, both included."""
+    found = np.array([np.inf, -np.inf] * 3)
+    rows = np.zeros(NSLICE, np.int64)
+    low, high = np.float32(limits[0]), np.float32(limits[1])
+    for s in range(NSLICE):
+        rows[s] = extend_limits(
+            pixels.first[s], pixels.last[s], pixels.left[s], pixels.right[s], wavelengths.of_slice(s),
+            slice_place(pixels.geometry, s), low, high, found,
+        )  # fmt: skip
+    return TableExtent(rows, found)
+
+
+def slice_rows(
+    image: tuple[Floats, Floats, Flags],
+    pixels: PixelMap,
+    s: int,
+    lam: Floats,
+    limits: tuple[float, float] = (-np.inf, np.inf),
+    factor: float = 1.0,
+) -> SliceRows:
+    """Return the rows of slice number ``s`` (from 0).
+
+    Parameters
+    ----------
+    image : data, stat (float32[ny, nx]), dq (int32[ny, nx])
+    pixels : PixelMap
+    s : int
+    lam : float32[n]
+        Wavelengths of the slice, see `row_wavelengths`.
+    limits : tuple of float
+        Wavelengths to keep, both included.
+    factor : float
+        Data are multiplied with it.
+    """
+    floats = [np.empty(lam.size, np.float32) for _ in range(5)]
+    dq, origin = np.empty(lam.size, np.int32), np.empty(lam.size, np.int32)
+    data, stat, flags = image
+    n = fill_rows(
+        data, stat, flags, pixels.first[s], pixels.last[s], pixels.left[s], pixels.right[s], lam,
+        slice_place(pixels.geometry, s), np.float32(limits[0]), np.float32(limits[1]),
+        np.array(pixels.notch, np.float32), factor, pixels.ifu << 6 | (s + 1), int(pixels.offset[s]),
+        *floats, dq, origin,
+    )  # fmt: skip
+    return SliceRows(*(column[:n] for column in (*floats, dq, origin)))

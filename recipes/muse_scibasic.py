@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""muse_scibasic: from raw science frames to pixel tables."""
+
+from muse_core.detector.declarations import CALIBRATIONS, OVERSCAN, clipping
+from muse_core.framework import Defects, FloatList, Input, Param, Product, RecipeSpec, Variable
+from muse_core.framework.defects import BASIC
+
+DESCRIPTION = """\
+Each raw exposure is reduced on its own, IFU by IFU: known bad and saturated pixels are flagged, the \
+overscan is measured and removed, the frame is trimmed, bias and dark are subtracted, counts are \
+converted to electrons, cosmic rays are flagged on request, and the image is divided by the flat field. \
+Trace, wavelength and geometry tables then tell where in the field and at which wavelength each pixel saw \
+light: the image becomes a pixel table. Bright sky lines refine its wavelengths, it is cut to the useful \
+range of the instrument mode, an ILLUM exposure evens out its slices, and TWILIGHT_CUBEs even out the field.
+
+All IFUs that can be processed are; a summary tells which could not and why."""
+
+TAGS = ("OBJECT", "STD", "SKY", "ASTROMETRY", "REDUCED")
+
+RECIPE = RecipeSpec(
+    name="muse_scibasic",
+    summary=(
+        "Remove the instrumental signature from the data of each CCD and convert them from an image into a "
+        "pixel table."
+    ),
+    description=DESCRIPTION,
+    params=(
+        Param("nifu", 0, low=-1, high=24, help="IFU to process; 0 or -1: all of them."),
+        *OVERSCAN,
+        Param("crop", True, help="Cut the pixel table to the useful wavelengths of the instrument mode."),
+        Param("cr", "none", choices=("none", "dcr"), help="How cosmic rays are found in the image."),
+        Param("xbox", 15, low=2, help="Size in x of the boxes in which dcr looks for cosmic rays."),
+        Param("ybox", 40, low=2, help="Size in y of the boxes in which dcr looks for cosmic rays."),
+        Param("passes", 2, low=1, help="Passes of dcr."),
+        Param("thres", 5.8, above=0, help="Gap in the histogram that tells cosmic rays, in deviations."),
+        Param(
+            "combine",
+            "none",
+            choices=("none", "average", "median", "minmax", "sigclip"),
+            hidden=True,
+            help="How exposures of one kind are combined; none keeps them apart.",
+        ),
+        *clipping(hidden=True),
+        Param(
+            "scale",
+            True,
+            hidden=True,
+            help="Scale exposures to the exposure time of the first one (combine).",
+        ),
+        Param("saveimage", True, help="Save the reduced image of each IFU."),
+        Param(
+            "skylines",
+            "5577.339,6300.304",
+            kind=FloatList(nothing=("none", "")),
+            help="Sky lines that refine the wavelengths, comma separated, in Angstrom; none: no refinement.",
+        ),
+        Param(
+            "skyhalfwidth", 5.0, finite=True, help="Half the width of the window of a sky line, in Angstrom."
+        ),
+        Param("skybinsize", 0.1, above=0, finite=True, help="Size of the bins of that window, in Angstrom."),
+        Param(
+            "skyreject",
+            "15.,15.,1",
+            kind=FloatList(1, 3),
+            help="Rejection of outliers in that window: high and low limit in sigma, number of passes.",
+        ),
+        Param("resample", False, help="Save an image of all slices, position by wavelength."),
+        Param("dlambda", 1.25, low=0, finite=True, help="Wavelength step of that image, in Angstrom."),
+        Param("merge", False, help="Save the images of all IFUs in one file."),
+        Param(
+            "table_layout",
+            "image",
+            choices=("image", "table"),
+            help="Pixel tables as one image extension per column, or as one binary table.",
+            ours=True,
+            variable=Variable("MUSE_PIXTABLE_SAVE_AS_TABLE", lambda _: "table"),
+        ),
+    ),
+    inputs=(
+        *(
+            Input(tag, "RAW", min=0, max=None, declared_min=-1, help=f"Raw {what}")
+            for tag, what in (
+                ("OBJECT", "exposures of a science object"),
+                ("STD", "exposures of a standard star"),
+                ("SKY", "exposures of empty sky"),
+                ("ASTROMETRY", "exposures of an astrometric field"),
+            )
+        ),
+        Input(
+            "REDUCED", "RAW", min=0, max=None, declared_min=-1, help="Reduced images in place of raw frames"
+        ),
+        Input("ILLUM", "RAW", min=0, max=1, declared_min=-1, help="Raw lamp flat attached to the exposures"),
+        *CALIBRATIONS,
+        Input(
+            "TWILIGHT_CUBE", min=0, max=None, declared_min=-1, help="Illumination corrections, all applied"
+        ),
+    ),
+    products=tuple(
+        product
+        for tag in TAGS
+        for product in (
+            Product(f"{tag}_RED", "Reduced image of an IFU (saveimage)", series=True, level="INTERMEDIATE"),
+            Product(f"{tag}_RESAMPLED", "Image of the slices of an IFU (resample)", series=True),
+            Product(f"PIXTABLE_{tag}", "Pixel table of an IFU", series=True, level="INTERMEDIATE"),
+        )
+    ),
+    defects=Defects.about(BASIC),
+)
+
+
+def run(frames, p, ctx):
+    from muse_core.basic.inputs import open_inputs
+    from muse_core.basic.steps import process
+
+    inputs = open_inputs(frames, p, ctx)
+    results = process(inputs, frames, p, ctx)
+    if ctx.report_requested:
+        from muse_core.report.basic import basic_report
+
+        ctx.report(basic_report(results, inputs))
