@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """muse_scibasic: from raw science frames to pixel tables."""
 
+from dataclasses import replace
+
 from muse_core.detector.declarations import CALIBRATIONS, OVERSCAN, clipping
 from muse_core.framework import Defects, FloatList, Input, Param, Product, RecipeSpec, Variable
 from muse_core.framework.defects import BASIC
@@ -90,7 +92,8 @@ RECIPE = RecipeSpec(
             "REDUCED", "RAW", min=0, max=None, declared_min=-1, help="Reduced images in place of raw frames"
         ),
         Input("ILLUM", "RAW", min=0, max=1, declared_min=-1, help="Raw lamp flat attached to the exposures"),
-        *CALIBRATIONS,
+        # of images that were reduced before they are not asked for
+        *(replace(known, min=0, declared_min=known.host_min) for known in CALIBRATIONS),
         Input(
             "TWILIGHT_CUBE", min=0, max=None, declared_min=-1, help="Illumination corrections, all applied"
         ),
@@ -110,10 +113,15 @@ RECIPE = RecipeSpec(
 
 def run(frames, p, ctx):
     from muse_core.basic.inputs import open_inputs
+    from muse_core.basic.reduced import open_reduced, process_reduced
     from muse_core.basic.steps import process
 
-    inputs = open_inputs(frames, p, ctx)
-    results = process(inputs, frames, p, ctx)
+    if frames["REDUCED"]:
+        inputs = open_reduced(frames, p, ctx)
+        results = process_reduced(inputs, frames, p, ctx)
+    else:
+        inputs = open_inputs(frames, p, ctx)
+        results = process(inputs, frames, p, ctx)
     if ctx.report_requested:
         from muse_core.report.basic import basic_report
 

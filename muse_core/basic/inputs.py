@@ -6,8 +6,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from astropy.io import fits
-
 from muse_core.basic.twilight_cube import TwilightCube, read_twilight_cube
 from muse_core.detector.calibrations import (
     CalibrationFiles,
@@ -39,22 +37,20 @@ class Exposure:
     tag : str
     number : int
         Within the tag, from 1.
+    paths : tuple of Path
     raws : tuple of RawFile
+        Empty for images that were reduced before.
     """
 
     tag: str
     number: int
-    raws: tuple[RawFile, ...]
-
-    @property
-    def primary(self) -> fits.Header:
-        """Primary header of the (first) raw file."""
-        return self.raws[0].primary
+    paths: tuple[Path, ...]
+    raws: tuple[RawFile, ...] = ()
 
     @property
     def name(self) -> str:
         """How the log calls it."""
-        return f"{self.tag} {self.number} ({', '.join(raw.path.name for raw in self.raws)})"
+        return f"{self.tag} {self.number} ({', '.join(path.name for path in self.paths)})"
 
 
 @dataclass
@@ -83,16 +79,24 @@ class BasicInputs:
     warnings: list[str] = field(default_factory=list)
 
 
-def used_frames(frames: Frames) -> list[Frame]:
-    """Frames that product headers name: all raw frames, the ILLUM after them, all calibrations."""
-    illum = list(frames["ILLUM"])
-    return [*(frame for frame in frames if frame.tag != "ILLUM"), *illum]
+def used_frames(frames: Frames, exposure: Exposure) -> list[Frame]:
+    """Frames that the headers of an exposure name.
+
+    Measured against 2.8.7: its own raw files and those of other tags, the ILLUM after them, all calibrations.
+    """
+    own = set(exposure.paths)
+    chosen = [
+        frame
+        for frame in frames
+        if frame.path in own or (frame.tag != exposure.tag and (frame.tag != "REDUCED"))
+    ]
+    return [frame for frame in chosen if frame.tag != "ILLUM"] + list(frames["ILLUM"])
 
 
 def _numbered(tag: str, raws: list[RawFile], combined: bool) -> list[Exposure]:
     if combined and raws:
-        return [Exposure(tag, 1, tuple(raws))]
-    return [Exposure(tag, number, (raw,)) for number, raw in enumerate(raws, 1)]
+        return [Exposure(tag, 1, tuple(raw.path for raw in raws), tuple(raws))]
+    return [Exposure(tag, number, (raw.path,), (raw,)) for number, raw in enumerate(raws, 1)]
 
 
 def _check_counts(frames: Frames, problems: Problems) -> None:

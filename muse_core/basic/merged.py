@@ -68,11 +68,11 @@ class MergedFiles:
 
     def _keep(self, kind: str, header: ProductHeader, hdus: list[fits.ImageHDU], cards: list[Card]) -> None:
         descriptor, name = tempfile.mkstemp(
-            prefix=f".{header.exposure.tag}_{kind}.", suffix=".part", dir=self._ctx.workdir
+            prefix=f".{header.tag}_{kind}.", suffix=".part", dir=self._ctx.workdir
         )
         part = _Part(header, Path(name))
         with self._lock:
-            self._parts.setdefault((f"{header.exposure.tag}_{kind}", header.exposure.number), []).append(part)
+            self._parts.setdefault((f"{header.tag}_{kind}", header.number), []).append(part)
         with os.fdopen(descriptor, "wb") as stream:
             for hdu in hdus:
                 for card in (*_own_cards(header), *cards):

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from muse_core.detector.exposure import CalibratedExposure, Image
 from muse_core.detector.headers import raw_header
 from muse_core.framework.execution import RunContext
 from muse_core.framework.frames import Frame
-from muse_core.framework.products import Card, add_checksum_placeholders, set_card
+from muse_core.framework.products import Card, add_checksum_placeholders, header_without, set_card
 from muse_core.resampling.quality import single_precision
 
 BLOCK = 2880
@@ -41,7 +41,9 @@ class ProductHeader:
 
     Attributes
     ----------
-    exposure : Exposure
+    tag : str
+    number : int
+        Of the exposure.
     ifu : int
     base : fits.Header
     used : list of Frame
@@ -49,7 +51,8 @@ class ProductHeader:
         NaN if unknown.
     """
 
-    exposure: Exposure
+    tag: str
+    number: int
     ifu: int
     base: fits.Header
     used: list[Frame]
@@ -58,7 +61,7 @@ class ProductHeader:
     @property
     def index(self) -> tuple[int, int]:
         """Numbers in the file names."""
-        return self.exposure.number, self.ifu
+        return self.number, self.ifu
 
     @property
     def channel(self) -> list[Card]:
@@ -75,7 +78,13 @@ def product_header(exposure: Exposure, ifu: int, used: list[Frame], lamp_flux: f
     """Start the headers of an IFU from its raw frame."""
     raw = exposure.raws[0]
     base = raw_header(raw.primary, raw.headers.get(ifu, raw.primary))
-    return ProductHeader(exposure, ifu, base, used, lamp_flux)
+    return ProductHeader(exposure.tag, exposure.number, ifu, base, used, lamp_flux)
+
+
+def without_overscan(header: ProductHeader) -> ProductHeader:
+    """The same without the keywords of the overscan, which are in reduced images alone."""
+    base = header_without(header.base, lambda key: key.startswith(f"{DRS} OVSC"))
+    return replace(header, base=base)
 
 
 def saturated_card(image: Image) -> Card:
@@ -88,7 +97,8 @@ def overscan_cards(done: CalibratedExposure) -> list[Card]:
     cards: list[Card] = []
     for model in done.model.quadrants:
         name = f"{DRS} OVSC{model.quadrant.number}"
-        cards.append((f"{name} MEAN", single_precision(model.stats.mean), ""))
+        # measured against 2.8.7: the level after a shift to that of the bias
+        cards.append((f"{name} MEAN", single_precision(model.stats.mean + model.shift), ""))
         cards.append((f"{name} STDEV", single_precision(model.stats.stdev), ""))
     for model in done.model.quadrants:
         if model.vertical is not None:
@@ -146,7 +156,7 @@ def save_image(image: Image, overscan: list[Card], header: ProductHeader, ctx: R
     for card in header.channel:
         primary.header[card[0]] = card[1]
     ctx.save(
-        f"{header.exposure.tag}_RED",
+        f"{header.tag}_RED",
         fits.HDUList([primary, *image_hdus(image)]),
         base=header.base,
         used=header.used,
@@ -181,8 +191,9 @@ def table_cards(table: IfuTable) -> list[Card]:
     if table.illum is not None:
         factors = table.illum.factors
         cards += [(f"{TABLE} ILLUM{s}", float(value), "") for s, value in enumerate(factors, 1)]
-        cards.append((f"{TABLE} ILLUM MEAN", float(factors.mean()), ""))
-        cards.append((f"{TABLE} ILLUM STDEV", float(factors.std(ddof=1)), ""))
+        seen = factors[~np.isnan(table.illum.medians)]
+        cards.append((f"{TABLE} ILLUM MEAN", float(seen.mean()), ""))
+        cards.append((f"{TABLE} ILLUM STDEV", float(seen.std(ddof=1)) if seen.size > 1 else 0.0, ""))
     return cards
 
 
@@ -212,7 +223,7 @@ def save_table(
         *strehl_cards(strehl),
         *sky_flux_card(table),
     ]
-    tag = f"PIXTABLE_{header.exposure.tag}"
+    tag = f"PIXTABLE_{header.tag}"
     with ctx.stream(
         tag, base=header.base, used=header.used, own=header.channel, qc=qc, index=header.index
     ) as product:
@@ -252,7 +263,7 @@ def save_resampled(hdu: fits.ImageHDU, table: IfuTable, header: ProductHeader, c
     for card in header.channel:
         primary.header[card[0]] = card[1]
     ctx.save(
-        f"{header.exposure.tag}_RESAMPLED",
+        f"{header.tag}_RESAMPLED",
         fits.HDUList([primary, hdu]),
         base=header.base,
         used=header.used,

@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,28 +13,35 @@ from muse_core.basic import products
 from muse_core.basic.adaptive_optics import Strehl, read_strehl
 from muse_core.basic.inputs import BasicInputs, Exposure, IfuJob, job_of, used_frames
 from muse_core.basic.merged import MergedFiles
-from muse_core.basic.sky_lines import SkyLinePlan, WavelengthShift
+from muse_core.basic.results import (
+    BasicResults,
+    Failure,
+    IfuResult,
+    run_all,
+    sum_up,
+    thumbnail,
+    workers_for,
+)
+from muse_core.basic.sky_lines import SkyLinePlan
 from muse_core.basic.slice_image import slice_image
 from muse_core.basic.table import EVERYTHING, IfuPixels, crop_range, ifu_pixels, illum_model, make_table
-from muse_core.detector.calibrate import ExposureModel
 from muse_core.detector.combine import combine_images
 from muse_core.detector.dcr import CosmicPlan
 from muse_core.detector.exposure import CalibratedExposure, Image, calibrate_exposure
 from muse_core.detector.pixels import build_pixel_map, cut_slices
 from muse_core.detector.plan import OverscanPlan, combine_plan, overscan_plan
-from muse_core.framework.errors import InputError, RecipeError
+from muse_core.framework.errors import InputError
 from muse_core.framework.execution import RunContext
-from muse_core.framework.frames import Frame, Frames
+from muse_core.framework.frames import Frames
 from muse_core.framework.spec import ParamValues
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    pass
 
 BYTES_PER_PIXEL = (
     30  # of a detector, at the peak of an IFU: image, raw frame, flags and values of the flat field
 )
 BAND_ROWS = 64
-PREPARE_BYTES = 1_500_000_000  # IFUs worked on at the same time fit in this, whatever the budget
 DEFAULT_REJECT = (15.0, 15.0, 1.0)
 
 
@@ -62,81 +68,22 @@ class BasicPlan:
         return cls(overscan_plan(p), cosmics, sky)
 
 
-@dataclass(frozen=True)
-class IfuResult:
-    """What is kept of one IFU of one exposure, for the log and the quality page.
-
-    Attributes
-    ----------
-    exposure : Exposure
-    ifu : int
-    model : ExposureModel or None
-        Overscan levels (None for images that were reduced before).
-    saturated : int
-        Pixels of the image.
-    hits : int or None
-        Cosmic-ray hits, if they were looked for.
-    rows : int
-    shift : WavelengthShift
-    preview : float32[ny, nx] or None
-        Thumbnail of the image, for the quality page.
-    notes : tuple of str
-    """
-
-    exposure: Exposure
-    ifu: int
-    model: ExposureModel | None
-    saturated: int
-    hits: int | None
-    rows: int
-    shift: WavelengthShift
-    preview: npt.NDArray[np.float32] | None
-    notes: tuple[str, ...]
-
-
-@dataclass
-class BasicResults:
-    """All IFUs that were made, and why others were not (by exposure and IFU)."""
-
-    made: list[IfuResult] = field(default_factory=list)
-    failed: dict[tuple[str, int], str] = field(default_factory=dict)
-
-
 def process(inputs: BasicInputs, frames: Frames, p: ParamValues, ctx: RunContext) -> BasicResults:
     """Make the products of all IFUs, several at a time; an IFU that fails does not stop the others."""
     plan = BasicPlan.from_parameters(p, ctx)
     results = BasicResults()
+    workers = workers_for(bytes_per_ifu(inputs), ctx)
     with MergedFiles(ctx) as merged:
-        worker = IfuWorker(inputs, plan, used_frames(frames), merged if p.merge else None, p, ctx)
-        _run_all(worker.process, inputs, results, ctx)
+        worker = IfuWorker(inputs, plan, frames, merged if p.merge else None, p, ctx)
+        run_all(worker.process, inputs.ifus, workers, results, ctx)
         merged.finish()
-    ctx.products.sort(key=lambda product: product.path.name)
-    _report(inputs, results, ctx)
+    for warning in dict.fromkeys(inputs.warnings):
+        ctx.log.warning("%s", warning)
+    sum_up(inputs.ifus, inputs.failed, results, ctx)
     return results
 
 
-def _run_all(
-    work: Callable[[int], list[IfuResult | tuple[Exposure, int, str]]],
-    inputs: BasicInputs,
-    results: BasicResults,
-    ctx: RunContext,
-) -> None:
-    """Run the IFUs on threads and log what came of them, in their order."""
-    size = max(_bytes_per_ifu(inputs), 1)
-    workers = int(np.clip(max(ctx.memory_bytes, PREPARE_BYTES) // size, 1, max(ctx.threads, 1)))
-    with ThreadPoolExecutor(workers) as pool:
-        for outcome in ctx.progress(pool.map(work, inputs.ifus), "IFUs", total=len(inputs.ifus)):
-            for result in outcome:
-                if isinstance(result, IfuResult):
-                    results.made.append(result)
-                    _log_result(result, ctx)
-                else:
-                    exposure, ifu, reason = result
-                    results.failed[exposure.name, ifu] = reason
-                    ctx.log.error("%s, IFU %d: no product: %s", exposure.name, ifu, reason)
-
-
-def _bytes_per_ifu(inputs: BasicInputs) -> int:
+def bytes_per_ifu(inputs: BasicInputs) -> int:
     sizes = [
         int(np.prod(quadrants[0].frame_shape))
         for exposure in inputs.exposures
@@ -147,59 +94,22 @@ def _bytes_per_ifu(inputs: BasicInputs) -> int:
     return max(sizes, default=0) * (BYTES_PER_PIXEL + 12 * (together - 1))
 
 
-def _log_result(result: IfuResult, ctx: RunContext) -> None:
-    for note in result.notes:
-        ctx.log.warning("%s", note)
-    if result.hits is not None:
-        ctx.log.info(
-            "Cosmic ray rejection in IFU %d found %d affected pixels in image %d",
-            result.ifu, result.hits, result.exposure.number,
-        )  # fmt: skip
-    if result.shift.fits:
-        used = len(result.shift.fits) - len(result.shift.doubts)
-        ctx.log.info(
-            "Skyline correction (%d lines): shifting data of IFU %d by %.4f Angstrom",
-            used, result.ifu, result.shift.value,
-        )  # fmt: skip
-    for doubt in result.shift.doubts:
-        ctx.log.warning("IFU %d: sky line not used, %s", result.ifu, doubt)
-
-
-def _report(inputs: BasicInputs, results: BasicResults, ctx: RunContext) -> None:
-    """Sum up, and fail if nothing was made."""
-    for warning in dict.fromkeys(inputs.warnings):
-        ctx.log.warning("%s", warning)
-    if inputs.failed:
-        missing = ", ".join(map(str, sorted(inputs.failed)))
-        ctx.log.warning("not in the raw data: IFU %s", missing)
-    if results.failed:
-        failed = sorted({ifu for _, ifu in results.failed})
-        ctx.log.warning(
-            "%d of %d IFUs failed, see above: %s",
-            len(failed), len(inputs.ifus), ", ".join(map(str, failed)),
-        )  # fmt: skip
-    if not results.made:
-        reasons = "; ".join(dict.fromkeys(results.failed.values()))
-        raise RecipeError(f"no IFU could be processed: {reasons}")
-    ctx.log.info("%d pixel tables", len(results.made))
-
-
 @dataclass
 class IfuWorker:
     """Makes all products of one IFU; several threads call `process`."""
 
     inputs: BasicInputs
     plan: BasicPlan
-    used: list[Frame]
+    frames: Frames
     merged: MergedFiles | None
     p: ParamValues
     ctx: RunContext
 
-    def process(self, ifu: int) -> list[IfuResult | tuple[Exposure, int, str]]:
+    def process(self, ifu: int) -> list[IfuResult | Failure]:
         """Return the results, and the reasons for what could not be made."""
         return list(self._exposures(ifu))
 
-    def _exposures(self, ifu: int) -> Iterator[IfuResult | tuple[Exposure, int, str]]:
+    def _exposures(self, ifu: int) -> Iterator[IfuResult | Failure]:
         shared: tuple[IfuPixels, str] | None = None
         for exposure in self.inputs.exposures:
             notes: list[str] = []
@@ -209,7 +119,7 @@ class IfuWorker:
                     shared = self._shared(job), job.own.mode
                 yield self._make(exposure, job, shared[0], notes)
             except InputError as error:
-                yield exposure, ifu, str(error)
+                yield Failure(exposure, ifu, str(error))
 
     def _shared(self, job: IfuJob) -> IfuPixels:
         own = job.own
@@ -222,7 +132,7 @@ class IfuWorker:
         done = self._calibrated(job)
         notes += [f"IFU {own.ifu}: {note}" for note in done.model.notes]
         notes += [f"IFU {own.ifu}: slice {s} leaves the detector" for s in cut_slices(shared.pixels)]
-        header = products.product_header(exposure, own.ifu, self.used, own.lamp_flux)
+        header = products.product_header(exposure, own.ifu, used_frames(self.frames, exposure), own.lamp_flux)
         overscan = products.overscan_cards(done)
         if p.saveimage:
             if self.merged is None:
@@ -234,6 +144,8 @@ class IfuWorker:
         illum = None
         if job.illum is not None:
             illum = illum_model(calibrate_exposure(job.illum, own, self.plan.overscan).image, shared)
+            if illum is None:
+                notes.append(f"IFU {own.ifu}: ILLUM not used: nothing between 6500 and 7500 Angstrom")
         table = make_table(done.image, shared, self.plan.sky, illum, self.inputs.cubes)
         saturated = products.saturated_card(done.image)
         products.save_table(table, saturated, strehl, header, ctx, as_table=p.table_layout == "table")
@@ -279,12 +191,3 @@ def combined_image(images: list[Image], p: ParamValues) -> Image:
         data, stat, dq = (np.stack(planes) for planes in zip(*bands, strict=True))
         combine_images(data, stat, dq, plan, *result.rows(first, last))
     return result
-
-
-def thumbnail(image: Image, size: int = 220) -> npt.NDArray[np.float32]:
-    """A small picture of an image: every n-th pixel, NaN where it is flagged."""
-    ny, nx = image.data.shape
-    step_y, step_x = max(ny // size, 1), max(nx // size, 1)
-    small = image.data[::step_y, ::step_x].copy()
-    small[image.dq[::step_y, ::step_x] != 0] = np.nan
-    return small

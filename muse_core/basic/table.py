@@ -231,6 +231,10 @@ def make_table(
     return IfuTable(shared, image, wavelengths, shift, extent, limits, illum, cubes)
 
 
-def illum_model(lamp: Image, shared: IfuPixels) -> IllumModel:
-    """Relative illumination of the slices; flagged pixels count, wavelengths are not shifted (2.8.7)."""
-    return fit_illum(slice_medians(lamp.data, shared.pixels, *BAND))
+def illum_model(lamp: Image, shared: IfuPixels) -> IllumModel | None:
+    """Relative illumination of the slices; flagged pixels count, wavelengths are not shifted (2.8.7).
+
+    None if the detector sees nothing of the band in which the slices are compared.
+    """
+    medians = slice_medians(lamp.data, shared.pixels, *BAND)
+    return None if np.isnan(medians).all() else fit_illum(medians)

@@ -163,7 +163,8 @@ def _subtract_bias(raw, zero, shift, extra, gain, bias, bias_var, signal, varian
 @njit(cache=True, nogil=True, error_model="numpy")
 def _subtract_dark(signal, variance, scale, dark, dark_var):
     for i in range(signal.size):
-        signal[i] = np.float32(signal[i] - scale * dark[i])
+        # measured against 2.8.7: all in single precision
+        signal[i] = np.float32(signal[i] - np.float32(np.float32(scale) * dark[i]))
         variance[i] = np.float32(variance[i] + scale * scale * dark_var[i])
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from muse_core.framework.defects import ALIGN, CUBE, IMPHOT, PRODUCTS, ROWS, SKY, TWILIGHT
+from muse_core.framework.defects import ALIGN, BASIC, CUBE, IMPHOT, PRODUCTS, ROWS, SKY, TWILIGHT
 
 
 @dataclass(frozen=True)
@@ -367,6 +367,66 @@ ALWAYS: tuple[Difference, ...] = (
         "values of `scales` (`MUSE_TWILIGHT_SCALES`) that are no positive numbers",
         "count as 0 or negative: NaN and negative data",
         "refused",
+    ),
+    Difference(
+        BASIC,
+        "an IFU that is missing in the raw data, or fails (`nifu` = 0)",
+        "ends the run; the IFUs before it stay",
+        "the others are made; a summary says which failed and why",
+    ),
+    Difference(
+        BASIC,
+        "raw frame without `DATE-OBS`",
+        "everything is reduced, no product is written, exit status 0",
+        "refused at the start",
+    ),
+    Difference(
+        BASIC,
+        "raw frame without `EXPTIME`",
+        "the dark is not subtracted, exit status 0",
+        "refused at the start",
+    ),
+    Difference(
+        BASIC,
+        "ILLUM, but no exposure",
+        "no product, exit status 0",
+        "message",
+    ),
+    Difference(
+        BASIC,
+        "ILLUM that sees nothing between 6500 and 7500 Angstrom",
+        "no correction; `ILLUM MEAN` and `STDEV` are 0",
+        "no correction, warning, no such keywords",
+    ),
+    Difference(
+        BASIC,
+        "`skybinsize` = 0; `combine` = sigclip or minmax of too few exposures",
+        "crash",
+        "message",
+    ),
+    Difference(
+        BASIC,
+        "`combine`: raw frames in the header",
+        "the first one alone",
+        "all that went in",
+    ),
+    Difference(
+        BASIC,
+        "`SPARTA_ATM_DATA` with columns in double precision",
+        "no Strehl ratio",
+        "read",
+    ),
+    Difference(
+        BASIC,
+        "REDUCED images of some IFUs with `nifu` = 0",
+        "fails at the first IFU that is not there",
+        "all that are there",
+    ),
+    Difference(
+        BASIC,
+        "single decisions of `cr=dcr` on data that are not whole numbers",
+        "one of some ten thousand hits differs from any rule that was found",
+        "the rule as published and measured",
     ),
     Difference(
         IMPHOT,

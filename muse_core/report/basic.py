@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from muse_core.basic.inputs import BasicInputs
-    from muse_core.basic.steps import BasicResults, IfuResult
+    from muse_core.basic.results import BasicResults, IfuResult
 
 STYLE = (
     "body{font-family:sans-serif;margin:2em;max-width:75em}table{border-collapse:collapse}"

@@ -172,12 +172,44 @@ def _slice_rows(layout, light, sources, detector, table, lsf, seed, number, ifu,
     c["data"], c["stat"] = np.empty(n, np.float32), np.empty(n, np.float32)
     if not n:
         return c, np.zeros(0, bool)
+    flux = expected_counts(light, sources, table, lsf, (x, y, lam), ifu, slice_)
+    state = np.random.SeedSequence((seed, number, ifu, slice_)).generate_state(2, np.uint64)
+    kernels.add_noise(
+        state, flux, detector.noise, detector.readnoise, detector.variance_from_data, c["data"], c["stat"]
+    )
+    hit = np.zeros(n, bool)
+    kernels.add_cosmics(state, layout.n_columns(ifu, slice_), detector.cosmic_rate, c["data"], hit)
+    kernels.add_bad_pixels(state, detector.bad_fraction, c["data"], c["dq"])
+    return c, hit
+
+
+def expected_counts(light: Light, sources, table, lsf, place, ifu: int, slice_: int) -> np.ndarray:
+    """Counts without noise at places of one slice.
+
+    Parameters
+    ----------
+    light : Light
+    sources : tuple
+        From `Scene.source_table`.
+    table : tuple
+        From `sensitivity_table`.
+    lsf : dict
+        From `lsf_parameters`.
+    place : tuple of float32[n]
+        Position in the field (pixels) in x and y, wavelength (Angstrom).
+    ifu, slice_ : int
+
+    Returns
+    -------
+    float64[n]
+    """
+    x, y, lam = place
     par = slice_parameters(lsf, ifu, slice_)
     if light.errors is not None:
         lam = light.errors.true_wavelength(ifu, slice_, lam)
         par[2:5] *= light.errors.width[ifu - 1, slice_ - 1]
     low, high = (float(v) for v in kernels.extremes(lam))
-    flux = np.zeros(n)
+    flux = np.zeros(lam.size)
     table_of_sources, spectra = sources
     if len(table_of_sources):
         near = _near(table_of_sources, light, x, y)
@@ -205,14 +237,7 @@ def _slice_rows(layout, light, sources, detector, table, lsf, seed, number, ifu,
         flux *= light.throughput[quad, ifu - 1, slice_ - 1]
     if light.errors is not None:
         flux *= light.errors.throughput(ifu, slice_, lam)
-    state = np.random.SeedSequence((seed, number, ifu, slice_)).generate_state(2, np.uint64)
-    kernels.add_noise(
-        state, flux, detector.noise, detector.readnoise, detector.variance_from_data, c["data"], c["stat"]
-    )
-    hit = np.zeros(n, bool)
-    kernels.add_cosmics(state, layout.n_columns(ifu, slice_), detector.cosmic_rate, c["data"], hit)
-    kernels.add_bad_pixels(state, detector.bad_fraction, c["data"], c["dq"])
-    return c, hit
+    return flux
 
 
 def _near(sources, light, x, y) -> np.ndarray:

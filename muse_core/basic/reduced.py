@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Pixel tables from images that were reduced before (input REDUCED)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from muse_core.basic import products
+from muse_core.basic.inputs import IFUS, Exposure
+from muse_core.basic.merged import MergedFiles
+from muse_core.basic.results import (
+    BasicResults,
+    Failure,
+    IfuResult,
+    run_all,
+    sum_up,
+    thumbnail,
+    workers_for,
+)
+from muse_core.basic.slice_image import slice_image
+from muse_core.basic.steps import BYTES_PER_PIXEL, BasicPlan
+from muse_core.basic.table import EVERYTHING, IfuPixels, crop_range, ifu_pixels, make_table
+from muse_core.basic.twilight_cube import TwilightCube, read_twilight_cube
+from muse_core.data.extension_keywords import with_extension_keywords
+from muse_core.detector.calibrations import attempt
+from muse_core.detector.exposure import Image, read_image
+from muse_core.detector.masters import MasterImage, find_masters
+from muse_core.detector.pixels import build_pixel_map, cut_slices
+from muse_core.detector.tables import (
+    SliceGeometry,
+    check_traces,
+    check_wavecal,
+    read_geometry,
+    read_traces,
+    read_wavecals,
+)
+from muse_core.framework.errors import InputError
+from muse_core.framework.execution import RunContext
+from muse_core.framework.frames import Frame, Frames
+from muse_core.framework.spec import ParamValues
+
+TAG = "REDUCED"
+TABLES = ("TRACE_TABLE", "WAVECAL_TABLE", "GEOMETRY_TABLE")
+OVERSCAN_KEY = "ESO DRS MUSE OVSC"
+
+
+@dataclass
+class ReducedInputs:
+    """Checked inputs: images by IFU, tables, and what is wrong with single IFUs."""
+
+    exposures: tuple[Exposure, ...]
+    images: dict[int, list[tuple[Exposure, MasterImage]]]
+    traces: dict
+    wavecals: dict
+    geometry: dict[int, SliceGeometry]
+    cubes: tuple[TwilightCube, ...]
+    faults: dict[int, list[InputError]] = field(default_factory=dict)
+    failed: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def ifus(self) -> list[int]:
+        """IFUs with images."""
+        return sorted(self.images)
+
+
+def open_reduced(frames: Frames, p: ParamValues, ctx: RunContext) -> ReducedInputs:
+    """Find the images in all files and read the tables.
+
+    Raises
+    ------
+    InputError
+        With all faults that concern the whole run.
+    """
+    problems = ctx.problems
+    others = sorted({frame.tag for frame in frames} - {TAG, *TABLES, "TWILIGHT_CUBE"})
+    if others:
+        ctx.log.warning("REDUCED images given: the frames %s are not used", ", ".join(others))
+    for tag in TABLES:
+        if not frames[tag]:
+            problems.add("", f"input {tag}", expected="at least one frame with this tag", found="none")
+    faults: dict[int, list[InputError]] = {}
+    images: dict[int, list[tuple[Exposure, MasterImage]]] = {}
+    exposures: dict[int, Exposure] = {}
+    for frame in frames[TAG]:
+        found = attempt(problems, find_masters, [frame.path], faults, default={})
+        for ifu, image in found.items():
+            if p.nifu in (0, -1, ifu):
+                own = images.setdefault(ifu, [])
+                number = len(own) + 1
+                exposure = exposures.get(number) or Exposure(TAG, number, (frame.path,))
+                exposures[number] = Exposure(TAG, number, (*dict.fromkeys((*exposure.paths, frame.path)),))
+                own.append((exposures[number], image))
+    paths: dict[str, list[Path]] = {tag: [frame.path for frame in frames[tag]] for tag in TABLES}
+    traces = attempt(problems, read_traces, paths["TRACE_TABLE"], faults, default={})
+    wavecals = attempt(problems, read_wavecals, paths["WAVECAL_TABLE"], faults, default={})
+    geometry: dict[int, SliceGeometry] = {}
+    if paths["GEOMETRY_TABLE"]:
+        geometry, wrong = attempt(problems, read_geometry, paths["GEOMETRY_TABLE"][0], default=({}, {}))
+        for ifu, error in wrong.items():
+            faults.setdefault(ifu, []).append(error)
+    cubes = [
+        attempt(problems, read_twilight_cube, frame.path, default=None) for frame in frames["TWILIGHT_CUBE"]
+    ]
+    if not images:
+        problems.add("", f"input {TAG}", expected="images of the IFUs asked for", found="none")
+    problems.raise_if_any()
+    inputs = ReducedInputs(
+        tuple(exposures.values()),
+        images,
+        traces,
+        wavecals,
+        geometry,
+        tuple(cube for cube in cubes if cube is not None),
+        faults,
+    )
+    wanted = IFUS if p.nifu in (0, -1) else (p.nifu,)
+    inputs.failed = {ifu: "no image" for ifu in wanted if ifu not in images}
+    return inputs
+
+
+def process_reduced(inputs: ReducedInputs, frames: Frames, p: ParamValues, ctx: RunContext) -> BasicResults:
+    """Make the pixel tables of all images."""
+    results = BasicResults()
+    shapes = [image.shape for parts in inputs.images.values() for _, image in parts]
+    size = max(ny * nx for ny, nx in shapes) * BYTES_PER_PIXEL
+    with MergedFiles(ctx) as merged:
+        worker = ReducedWorker(inputs, frames, merged, p, ctx)
+        run_all(worker.process, inputs.ifus, workers_for(size, ctx), results, ctx)
+        merged.finish()
+    sum_up(inputs.ifus, inputs.failed, results, ctx)
+    return results
+
+
+@dataclass
+class ReducedWorker:
+    """Makes the products of one IFU; several threads call `process`."""
+
+    inputs: ReducedInputs
+    frames: Frames
+    merged: MergedFiles
+    p: ParamValues
+    ctx: RunContext
+
+    def process(self, ifu: int) -> list[IfuResult | Failure]:
+        """Return the results, and the reasons for what could not be made."""
+        outcome: list[IfuResult | Failure] = []
+        for exposure, master in self.inputs.images[ifu]:
+            try:
+                outcome.append(self._make(exposure, master))
+            except InputError as error:
+                outcome.append(Failure(exposure, ifu, str(error)))
+        return outcome
+
+    def _pixels(self, master: MasterImage, mode: str) -> IfuPixels:
+        ifu, inputs = master.ifu, self.inputs
+        if inputs.faults.get(ifu):
+            raise inputs.faults[ifu][0]
+        for tag, found in zip(TABLES, (inputs.traces, inputs.wavecals, inputs.geometry), strict=True):
+            if ifu not in found:
+                raise InputError("", f"no {tag} with CHAN{ifu:02d} among the inputs")
+        trace, wave = inputs.traces[ifu], inputs.wavecals[ifu]
+        check_traces(trace, master.shape, "TRACE_TABLE", ifu)
+        check_wavecal(wave, trace, master.shape, "WAVECAL_TABLE", ifu)
+        pixels = build_pixel_map(ifu, master.shape, trace, wave, inputs.geometry[ifu], mode)
+        limits = crop_range(mode)[0] if self.p.crop else EVERYTHING
+        return ifu_pixels(pixels, limits, master.shape, None)
+
+    def _make(self, exposure: Exposure, master: MasterImage) -> IfuResult:
+        p, ctx = self.p, self.ctx
+        image: Image = read_image(master)
+        merged_file = master.header is not master.primary
+        base = master.primary
+        if merged_file:
+            base = with_extension_keywords(master.primary, master.header, only_eso=True)
+        overscan = [(c.keyword, c.value, c.comment) for c in base.cards if c.keyword.startswith(OVERSCAN_KEY)]
+        shared = self._pixels(master, str(base.get("ESO INS MODE", "")))
+        header = products.ProductHeader(
+            TAG, exposure.number, master.ifu, base, _used(self.frames, master.path), float("nan")
+        )
+        if p.saveimage:
+            if p.merge:
+                self.merged.add_image(image, overscan, header)
+            else:
+                products.save_image(image, overscan, header, ctx)
+        plan = BasicPlan.from_parameters(p, ctx).sky
+        table = make_table(image, shared, plan, None, self.inputs.cubes)
+        clean = products.without_overscan(header)
+        products.save_table(
+            table, products.saturated_card(image), None, clean, ctx, as_table=p.table_layout == "table"
+        )
+        if p.resample:
+            slices, cards = slice_image(table, p.dlambda)
+            if p.merge:
+                self.merged.add_resampled(slices, cards, table, clean)
+            else:
+                products.save_resampled(products.resampled_hdu(slices, cards), table, clean, ctx)
+        notes = [f"IFU {master.ifu}: slice {s} leaves the detector" for s in cut_slices(shared.pixels)]
+        preview = thumbnail(image) if ctx.report_requested else None
+        return IfuResult(
+            exposure, master.ifu, None, image.nsaturated, None, table.rows, table.shift, preview, tuple(notes)
+        )
+
+
+def _used(frames: Frames, path: Path) -> list[Frame]:
+    used = {*TABLES, "TWILIGHT_CUBE"}
+    return [frame for frame in frames if frame.tag in used or (frame.tag == TAG and frame.path == path)]

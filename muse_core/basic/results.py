@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The loop over the IFUs of a run: several at a time, failures kept apart, one summary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from muse_core.basic.inputs import Exposure
+from muse_core.basic.sky_lines import WavelengthShift
+from muse_core.detector.calibrate import ExposureModel
+from muse_core.detector.exposure import Image
+from muse_core.framework.errors import RecipeError
+from muse_core.framework.execution import RunContext
+
+PREPARE_BYTES = 1_500_000_000  # IFUs worked on at the same time fit in this, whatever the budget
+
+
+class Failure(NamedTuple):
+    """An IFU of an exposure that could not be made, and why."""
+
+    exposure: Exposure
+    ifu: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class IfuResult:
+    """What is kept of one IFU of one exposure, for the log and the quality page.
+
+    Attributes
+    ----------
+    exposure : Exposure
+    ifu : int
+    model : ExposureModel or None
+        Overscan levels (None for images that were reduced before).
+    saturated : int
+        Pixels of the image.
+    hits : int or None
+        Cosmic-ray hits, if they were looked for.
+    rows : int
+    shift : WavelengthShift
+    preview : float32[ny, nx] or None
+        Thumbnail of the image, for the quality page.
+    notes : tuple of str
+    """
+
+    exposure: Exposure
+    ifu: int
+    model: ExposureModel | None
+    saturated: int
+    hits: int | None
+    rows: int
+    shift: WavelengthShift
+    preview: npt.NDArray[np.float32] | None
+    notes: tuple[str, ...]
+
+
+@dataclass
+class BasicResults:
+    """All IFUs that were made, and why others were not (by exposure and IFU)."""
+
+    made: list[IfuResult] = field(default_factory=list)
+    failed: dict[tuple[str, int], str] = field(default_factory=dict)
+
+
+def workers_for(bytes_per_ifu: int, ctx: RunContext) -> int:
+    """Number of IFUs that fit in the memory at the same time, at most that of the threads."""
+    budget = max(ctx.memory_bytes, PREPARE_BYTES)
+    return int(np.clip(budget // max(bytes_per_ifu, 1), 1, max(ctx.threads, 1)))
+
+
+def run_all(
+    work: Callable[[int], list[IfuResult | Failure]],
+    ifus: Sequence[int],
+    workers: int,
+    results: BasicResults,
+    ctx: RunContext,
+) -> None:
+    """Run the IFUs on threads and log what came of them, in their order."""
+    with ThreadPoolExecutor(workers) as pool:
+        for outcome in ctx.progress(pool.map(work, ifus), "IFUs", total=len(ifus)):
+            for result in outcome:
+                if isinstance(result, IfuResult):
+                    results.made.append(result)
+                    _log_result(result, ctx)
+                else:
+                    results.failed[result.exposure.name, result.ifu] = result.reason
+                    ctx.log.error(
+                        "%s, IFU %d: no product: %s", result.exposure.name, result.ifu, result.reason
+                    )
+
+
+def _log_result(result: IfuResult, ctx: RunContext) -> None:
+    for note in result.notes:
+        ctx.log.warning("%s", note)
+    if result.hits is not None:
+        ctx.log.info(
+            "Cosmic ray rejection in IFU %d found %d affected pixels in image %d",
+            result.ifu, result.hits, result.exposure.number,
+        )  # fmt: skip
+    if result.shift.fits:
+        used = len(result.shift.fits) - len(result.shift.doubts)
+        ctx.log.info(
+            "Skyline correction (%d lines): shifting data of IFU %d by %.4f Angstrom",
+            used, result.ifu, result.shift.value,
+        )  # fmt: skip
+    for doubt in result.shift.doubts:
+        ctx.log.warning("IFU %d: sky line not used, %s", result.ifu, doubt)
+
+
+def sum_up(ifus: Sequence[int], absent: dict[int, str], results: BasicResults, ctx: RunContext) -> None:
+    """Tell which IFUs were not made, and fail if none was; products get their place in the list."""
+    ctx.products.sort(key=lambda product: product.path.name)
+    if absent:
+        missing = ", ".join(map(str, sorted(absent)))
+        ctx.log.warning("not in the raw data: IFU %s", missing)
+    if results.failed:
+        failed = sorted({ifu for _, ifu in results.failed})
+        ctx.log.warning(
+            "%d of %d IFUs failed, see above: %s",
+            len(failed), len(ifus), ", ".join(map(str, failed)),
+        )  # fmt: skip
+    if not results.made:
+        reasons = "; ".join(dict.fromkeys(results.failed.values()))
+        raise RecipeError(f"no IFU could be processed: {reasons}")
+    ctx.log.info("%d pixel tables", len(results.made))
+
+
+def thumbnail(image: Image, size: int = 220) -> npt.NDArray[np.float32]:
+    """A small picture of an image: every n-th pixel, NaN where it is flagged."""
+    ny, nx = image.data.shape
+    step_y, step_x = max(ny // size, 1), max(nx // size, 1)
+    small = image.data[::step_y, ::step_x].copy()
+    small[image.dq[::step_y, ::step_x] != 0] = np.nan
+    return small

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a user can get wrong, and IFUs that fail."""
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from muse_core.framework import InputError, ParameterError, RecipeError
+from tests.basic.runs import edited, path_of, replaced, run, without
+
+pytestmark = pytest.mark.unit
+QUICK = {"skylines": "none", "saveimage": False}
+
+
+def one_exposure(tiny):
+    first = path_of(tiny.raw, "OBJECT")
+    return [(first, "OBJECT"), *without(tiny.raw, "OBJECT")]
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"nifu": 25}, "nifu"),
+        ({"nifu": -2}, "nifu"),
+        ({"overscan": "median"}, "overscan"),
+        ({"skybinsize": 0.0}, "skybinsize"),
+        ({"skylines": "5577.3,oxygen"}, "oxygen"),
+        ({"skyreject": "1,2,3,4"}, "skyreject"),
+        ({"dlambda": -1.0}, "dlambda"),
+        ({"xbox": 0}, "xbox"),
+        ({"thres": -1.0}, "thres"),
+        ({"cr": "lacosmic2"}, "cr"),
+        ({"combine": "mode"}, "combine"),
+    ],
+)
+def test_bad_parameters(tiny, tmp_path, settings, text):
+    with pytest.raises(ParameterError, match=text):
+        run(tiny.raw, tmp_path, **settings)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "tag",
+    ["OBJECT", "MASTER_BIAS", "MASTER_FLAT", "TRACE_TABLE", "WAVECAL_TABLE", "GEOMETRY_TABLE"],
+)
+def test_missing_inputs_are_named(tiny, tmp_path, tag):
+    with pytest.raises(InputError, match=tag):
+        run(without(tiny.raw, tag), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_illum_alone_is_no_exposure(tiny, tmp_path):
+    """The C recipe ends without product and without error."""
+    frames = [(path, "ILLUM" if tag == "OBJECT" else tag) for path, tag in one_exposure(tiny)]
+    with pytest.raises(InputError, match="OBJECT, STD, SKY or ASTROMETRY"):
+        run(frames, tmp_path)
+
+
+def test_two_illums_are_refused(tiny, tmp_path):
+    first = path_of(tiny.raw, "OBJECT")
+    with pytest.raises(InputError, match="at most one"):
+        run([*tiny.raw, (first, "ILLUM"), (first, "ILLUM")], tmp_path)
+
+
+def test_ifu_that_is_not_there(tiny, tmp_path):
+    with pytest.raises(InputError, match=r"CHAN07.*CHAN01, CHAN02, CHAN03"):
+        run(tiny.raw, tmp_path, nifu=7)
+
+
+def test_all_faults_are_told_together(tiny, tmp_path):
+    junk = tmp_path / "junk.fits"
+    junk.write_text("no FITS")
+    other = tmp_path / "other.fits"
+    other.write_text("no FITS either")
+    frames = replaced(replaced(tiny.raw, "GEOMETRY_TABLE", junk), "MASTER_FLAT", other)
+    with pytest.raises(InputError) as caught:
+        run([*frames, (junk, "TWILIGHT_CUBE")], tmp_path)
+    assert len(caught.value.faults) >= 2
+
+
+def _no_date(hdus):
+    del hdus[0].header["DATE-OBS"]
+
+
+def _no_exptime(hdus):
+    del hdus[0].header["EXPTIME"]
+
+
+@pytest.mark.parametrize(("change", "text"), [(_no_date, "DATE-OBS"), (_no_exptime, "EXPTIME")])
+def test_raw_headers_that_lack_what_is_needed(tiny, tmp_path, change, text):
+    """The C recipe makes everything and writes nothing without DATE-OBS, and no dark without EXPTIME."""
+    bad = edited(path_of(tiny.raw, "OBJECT"), tmp_path / "bad.fits", change)
+    with pytest.raises(InputError, match=text):
+        run(replaced(tiny.raw, "OBJECT", bad), tmp_path)
+
+
+def _no_mode(hdus):
+    del hdus[0].header["ESO INS MODE"]
+
+
+def _no_ra(hdus):
+    del hdus[0].header["RA"]
+
+
+@pytest.mark.parametrize("change", [_no_mode, _no_ra])
+def test_headers_that_may_lack_something(tiny, tmp_path, change):
+    """Without a mode the table is cut as in the nominal one; the flat field must not say another one."""
+    bad = edited(path_of(tiny.raw, "OBJECT"), tmp_path / "bad.fits", change)
+    frames = replaced(tiny.raw, "OBJECT", bad)
+    if change is _no_mode:
+        frames = replaced(
+            frames, "MASTER_FLAT", edited(path_of(tiny.raw, "MASTER_FLAT"), tmp_path / "f.fits", change)
+        )
+    assert len(run(frames, tmp_path, nifu=1, **QUICK)) == 1
+
+
+def _other_mode(hdus):
+    hdus[0].header["ESO INS MODE"] = "NFM-AO-N"
+
+
+def _other_read(hdus):
+    hdus[0].header["ESO DET READ CURID"] = 7
+
+
+def _zero(hdus):
+    for hdu in hdus[1:]:
+        if hdu.name.endswith("DATA"):
+            hdu.data[:] = 0
+
+
+@pytest.mark.parametrize(
+    ("tag", "change", "text"),
+    [
+        ("MASTER_FLAT", _other_mode, "INS MODE"),
+        ("MASTER_BIAS", _other_read, "READ CURID"),
+    ],
+)
+def test_calibrations_of_another_setup(tiny, tmp_path, tag, change, text):
+    bad = edited(path_of(tiny.raw, tag), tmp_path / "bad.fits", change)
+    with pytest.raises(RecipeError, match=text):
+        run(replaced(tiny.raw, tag, bad), tmp_path)
+
+
+def test_flat_field_of_zeros_is_flagged(tiny, tmp_path):
+    bad = edited(path_of(tiny.raw, "MASTER_FLAT"), tmp_path / "bad.fits", _zero)
+    products = run(replaced(one_exposure(tiny), "MASTER_FLAT", bad), tmp_path, nifu=1, skylines="none")
+    with fits.open(products["OBJECT_RED_0001-01.fits"]) as hdus:
+        assert np.isfinite(hdus["DATA"].data).all()
+        assert (hdus["DQ"].data != 0).all()
+
+
+# --- IFUs that fail ---
+
+
+def test_one_bad_ifu_does_not_stop_the_others(tiny, tmp_path, caplog):
+    def drop(hdus):
+        del hdus[[h.name for h in hdus].index("CHAN01")]
+
+    bad = edited(path_of(tiny.raw, "TRACE_TABLE"), tmp_path / "t.fits", drop)
+    with caplog.at_level("WARNING"):
+        products = run(replaced(one_exposure(tiny), "TRACE_TABLE", bad), tmp_path / "out", **QUICK)
+    assert [name[-7:-5] for name in products] == ["02", "03"]
+    assert "IFU 1: no product: no TRACE_TABLE with CHAN01" in caplog.text
+    assert "1 of 3 IFUs failed" in caplog.text
+
+
+def test_truncated_raw_file_loses_only_its_end(tiny, tmp_path, caplog):
+    raw = path_of(tiny.raw, "OBJECT").read_bytes()
+    cut = tmp_path / "cut.fits"
+    cut.write_bytes(raw[: 9 * len(raw) // 10 // 2880 * 2880])
+    second = [path for path, tag in tiny.raw if tag == "OBJECT"][1]
+    frames = [(cut, "OBJECT"), (second, "OBJECT"), *without(tiny.raw, "OBJECT")]
+    with caplog.at_level("WARNING"):
+        products = run(frames, tmp_path / "out", **QUICK)
+    assert "truncated" in caplog.text
+    assert [name[16:23] for name in products] == ["0001-01", "0001-02", "0002-01", "0002-02", "0002-03"]
+
+
+def test_nothing_left_is_an_error(tiny, tmp_path):
+    def drop(hdus):
+        for hdu in hdus[1:]:
+            hdu.data["tc2_00"][47] += 500.0
+
+    bad = edited(path_of(tiny.raw, "TRACE_TABLE"), tmp_path / "t.fits", drop)
+    with pytest.raises(RecipeError, match=r"no IFU could be processed.*slice 48"):
+        run(replaced(one_exposure(tiny), "TRACE_TABLE", bad), tmp_path / "out", **QUICK)
+    assert not list((tmp_path / "out").iterdir())
