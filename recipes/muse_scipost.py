@@ -174,6 +174,12 @@ RECIPE = RecipeSpec(
             variable=Variable.text("MUSE_SUPERFLAT_POS"),
         ),
         Param(
+            "rot_offset",
+            False,
+            help="Correct the position angles by the column ROT_OFFSET of the OFFSET_LIST.",
+            ours=True,
+        ),
+        Param(
             "table_layout",
             "image",
             choices=("image", "table"),
@@ -278,6 +284,7 @@ RECIPE = RecipeSpec(
 
 
 def run(frames, p, ctx):
+    from muse_core.postproc.astrometry.offsets import check_offsets
     from muse_core.postproc.combination.checks import check_combination
     from muse_core.postproc.combination.combine import combine
     from muse_core.postproc.combination.pixel_table import save_combined
@@ -298,6 +305,7 @@ def run(frames, p, ctx):
     for_cube = load_for_cube(calibrations, p, ctx)
     exposures = sort_exposures(tables, p, ctx)
     check_combination(exposures, p, ctx)
+    check_offsets(exposures, calibrations, p, ctx)
 
     for exposure in exposures:
         log_exposure(exposure, ctx.log)

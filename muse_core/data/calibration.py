@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -186,48 +185,3 @@ def read_output_wcs(frame: Frame) -> Header:
         found="none",
         remedy="Give a cube (DATACUBE_FINAL) or a header with the wanted output grid.",
     )
-
-
-@dataclass(frozen=True)
-class OffsetRow:
-    """One row of OFFSET_LIST: offsets [deg] of the exposure of a DATE-OBS, and the scale of its flux."""
-
-    date_obs: str
-    ra_offset: float
-    dec_offset: float
-    flux_scale: float | None = None
-
-
-def read_offsets(frame: Frame) -> list[OffsetRow]:
-    """Return the rows of an OFFSET_LIST."""
-    from astropy.io import fits
-
-    with open_fits(frame.path) as hdus:
-        tables = [hdu for hdu in hdus[1:] if isinstance(hdu, fits.BinTableHDU)]
-        if not tables:
-            raise InputError(frame.path, "OFFSET_LIST table", expected="a binary table", found="none")
-        table = tables[0]
-        missing = [n for n in ("DATE_OBS", "RA_OFFSET", "DEC_OFFSET") if n not in table.columns.names]
-        if missing:
-            raise InputError(
-                frame.path,
-                f"column {', '.join(missing)}",
-                expected="columns DATE_OBS, RA_OFFSET, DEC_OFFSET",
-                found=", ".join(table.columns.names),
-                remedy="Give an OFFSET_LIST made by muse_exp_align.",
-            )
-        rows = []
-        for row in table.data:
-            scale = float(row["FLUX_SCALE"]) if "FLUX_SCALE" in table.columns.names else float("nan")
-            ra, dec = float(row["RA_OFFSET"]), float(row["DEC_OFFSET"])
-            if not (np.isfinite(ra) and np.isfinite(dec)):
-                raise InputError(
-                    frame.path,
-                    f"offset of {row['DATE_OBS']}",
-                    expected="finite RA_OFFSET and DEC_OFFSET",
-                    found=f"{ra}, {dec}",
-                    remedy="Correct or remove that row.",
-                )
-            date = str(row["DATE_OBS"]).strip()
-            rows.append(OffsetRow(date, ra, dec, scale if np.isfinite(scale) else None))
-    return rows

@@ -104,6 +104,16 @@ class Keywords:
         """Return a keyword as text without trailing blanks, or None if it is absent or not text."""
         return get_str(self, key)
 
+    def with_replaced(self, values: Mapping[str, float]) -> Keywords:
+        """Return the same header with more values in place of its own.
+
+        >>> Keywords({"RA": 10.5, "DEC": 1.0}, replaced={"RA": 11.0}).with_replaced({"DEC": 2.0}).number("RA")
+        11.0
+        """
+        return Keywords(
+            self.header, integers_missing=self._integers_missing, replaced={**self._replaced, **values}
+        )
+
     def without_replacements(self) -> Keywords:
         """Return the same header read by the same rule, with its own values."""
         return Keywords(self.header, integers_missing=self._integers_missing)

@@ -116,6 +116,20 @@ class Defects:
         ours="used",
     )
 
+    offset_list_by_date_text: bool = _defect(
+        ROWS,
+        "OFFSET_LIST written by others than muse_exp_align",
+        c=(
+            "finds the row by the text of DATE_OBS alone, takes the first of several, does not look at the "
+            "units of the columns, and goes on with a warning if the list belongs to no exposure"
+        ),
+        ours=(
+            "by DATE_OBS or, where its digits differ, MJD_OBS to a second; different rows for one exposure "
+            "are refused; units are honoured (deg, arcmin, arcsec, mas, rad) or refused; a list that belongs "
+            "to no exposure is an error"
+        ),
+    )
+
     raman_needs_lsf_images: bool = _defect(
         ROWS,
         "Raman step with LSF parameter tables",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from muse_core.framework import RecipeError, run_recipe
+from muse_core.framework import InputError, RecipeError, run_recipe
 from muse_core.simulate.scipost import simulate_scipost
 from tests.parity.compare import assert_same_product, option_text
 
@@ -344,3 +344,32 @@ def test_spectra_on_both_sides_of_right_ascension_zero(runs):
     assert ours.min() >= 0.0
     assert ours.max() <= 360.0
     np.testing.assert_allclose(ours, c % 360.0)
+
+
+@pytest.mark.defect("offset_list_by_date_text")
+def test_offsets_are_taken_as_they_stand(runs):
+    def spoil(hdus):
+        table = hdus[1]
+        for n, name in enumerate(table.columns.names, 1):
+            if name in ("RA_OFFSET", "DEC_OFFSET"):
+                table.header[f"TUNIT{n}"] = "arcsec"
+
+    made = runs(offsets=[(1.8, -0.9)])
+    made.change("OFFSET_LIST", spoil)
+    c, ours = both(lambda path: fits.getval(path, "ESO DRS MUSE OFFSET1 DRA"), made.three(CUBE), name=FINAL)
+    assert abs(c) > 1e-4
+    assert c == pytest.approx(3600.0 * ours)
+
+
+@pytest.mark.defect("offset_list_by_date_text")
+def test_the_first_of_two_offsets_is_taken(runs):
+    def spoil(hdus):
+        row = hdus[1].data
+        hdus[1] = fits.BinTableHDU(np.concatenate([row, row]), hdus[1].header)
+        hdus[1].data["RA_OFFSET"][1] += 1e-3
+
+    made = runs(offsets=[(1.8, -0.9)])
+    made.change("OFFSET_LIST", spoil)
+    with pytest.raises(InputError, match="expected one row"):
+        made.three(CUBE)  # by C and in the compatible mode it works, and with the same result
+    assert fits.getval(made.folder / "compat" / FINAL, "ESO DRS MUSE OFFSET1 DRA") != 0.0

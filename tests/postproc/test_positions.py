@@ -5,9 +5,9 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from postproc_golden import golden, load_columns, load_table, ulps
 
-from muse_core.data.calibration import OffsetRow
 from muse_core.data.header_values import Keywords
 from muse_core.data.kernels import scale_rows, shift_positions
+from muse_core.data.offset_list import OffsetList, OffsetRow
 from muse_core.postproc.astrometry.position import (
     apply_flux_scale,
     apply_position,
@@ -114,7 +114,7 @@ def test_offsets_and_flux_scale_are_found_by_date():
         OffsetRow("2017-02-16T05:00:00.000", 1.0, 1.0, 3.0),
         OffsetRow("2017-02-16T06:00:00.000 ", 2e-4, -1e-4, 1.05),
     ]
-    model = fit_position(Keywords(HEADER), offsets)
+    model = fit_position(Keywords(HEADER), OffsetList("", offsets))
     assert (model.crval1, model.crval2) == (150.1 - 2e-4, -30.2 + 1e-4)
     data, stat = np.float32([2.0]), np.float32([4.0])
     apply_flux_scale(data, stat, model)
@@ -129,7 +129,7 @@ def test_offsets_and_flux_scale_are_found_by_date():
 
 @pytest.mark.unit
 def test_exposure_without_offset(caplog):
-    model = fit_position(Keywords(HEADER), [OffsetRow("2000-01-01T00:00:00", 1.0, 1.0)])
+    model = fit_position(Keywords(HEADER), OffsetList("", [OffsetRow("2000-01-01T00:00:00", 1.0, 1.0)]))
     assert (model.crval1, model.crval2, model.flux_scale, model.offset) == (150.1, -30.2, 1.0, None)
     assert "No entry" in caplog.text
     assert model.offset_cards(1) == []
@@ -217,7 +217,7 @@ def reduce_exposure(files, folder, *, solution=None, telluric=None, offsets=None
     apply_radial_velocity(table["lambda"], velocity)
     astrometry = fit_astrometry(keywords, limits, solution)
     apply_astrometry(table["xpos"], table["ypos"], astrometry)
-    return header, table, astrometry, fit_position(keywords, offsets)
+    return header, table, astrometry, fit_position(keywords, offsets and OffsetList("", offsets))
 
 
 def assert_same(table, peer, header, *, dq=True):

@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from muse_core.data.block import Block
-from muse_core.data.calibration import OffsetRow
 from muse_core.data.header_values import Keywords
 from muse_core.data.kernels import scale_rows, shift_positions
+from muse_core.data.offset_list import OffsetList, OffsetRow
 from muse_core.postproc.astrometry.position_kernels import rotate_rows
 from muse_core.postproc.astrometry.projection import WCS_STATE, Column
 from muse_core.postproc.exposure.correction import Card
@@ -58,6 +57,8 @@ class PositionModel:
             (f"{head} DRA", ra, f"[deg] (= {ra * 3600:f} arcsec) RA offset applied"),
             (f"{head} DDEC", dec, f"[deg] (= {dec * 3600:f} arcsec) DEC offset applied"),
         ]
+        if self.offset.rotation is not None:
+            cards.append((f"{head} DROT", self.offset.rotation, "[deg] offset of the position angle applied"))
         if self.offset.flux_scale is not None:
             cards.append(
                 (f"ESO DRS MUSE FLUX SCALE{number}", self.offset.flux_scale, "flux scale factor applied")
@@ -93,7 +94,7 @@ def fit_common_reference(model: PositionModel, first: PositionModel) -> CommonRe
 
 def fit_position(
     keywords: Keywords,
-    offsets: Sequence[OffsetRow] | None = None,
+    offsets: OffsetList | None = None,
     log: logging.Logger = _log,
 ) -> PositionModel:
     """Find the pole of an exposure.
@@ -101,9 +102,8 @@ def fit_position(
     Parameters
     ----------
     keywords : Keywords
-        Primary header of the exposure (RA, DEC, DATE-OBS).
-    offsets : sequence of OffsetRow, optional
-        Rows of OFFSET_LIST; the one of the same DATE-OBS is used.
+        Primary header of the exposure (RA, DEC, DATE-OBS, MJD-OBS).
+    offsets : OffsetList, optional
     log : logging.Logger
         Takes the messages.
     """
@@ -113,7 +113,7 @@ def fit_position(
         log.warning("No RA or DEC in the header, positioning the exposure at 0, 0")
     ra, dec = ra or 0.0, dec or 0.0
     date_obs = keywords.text("DATE-OBS")
-    offset = next((row for row in offsets or () if row.date_obs.rstrip() == date_obs), None)
+    offset = offsets.row_of(date_obs, keywords.number("MJD-OBS")) if offsets else None
     if offset is None:
         if offsets is not None:
             log.warning("No entry for DATE-OBS=%s in OFFSET_LIST, no offset applied", date_obs)

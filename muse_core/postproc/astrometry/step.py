@@ -6,8 +6,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from muse_core.data.calibration import OffsetRow, read_astrometry, read_offsets
+from muse_core.data.calibration import read_astrometry
 from muse_core.data.header_values import get_float, get_str
+from muse_core.data.offset_list import OffsetList
+from muse_core.postproc.astrometry.offsets import load_offsets
 from muse_core.postproc.astrometry.position import PositionModel, fit_position
 from muse_core.postproc.astrometry.projection import WCS_STATE, AstrometryModel, fit_astrometry
 from muse_core.postproc.exposure.correction import Skipped
@@ -28,14 +30,14 @@ class AstrometryCalibrations:
 
     solution: Header | None
     """ASTROMETRY_WCS."""
-    offsets: list[OffsetRow] | None
+    offsets: OffsetList | None
     """OFFSET_LIST."""
 
 
 def load(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> AstrometryCalibrations:
     """Read ASTROMETRY_WCS and OFFSET_LIST."""
     return AstrometryCalibrations(
-        frames.read("ASTROMETRY_WCS", read_astrometry), frames.read("OFFSET_LIST", read_offsets)
+        frames.read("ASTROMETRY_WCS", read_astrometry), load_offsets(frames, p, ctx)
     )
 
 
