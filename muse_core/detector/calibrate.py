@@ -62,7 +62,7 @@ class ExposureModel:
 
 
 @njit(cache=True, nogil=True)
-def count_saturated(raw):
+def count_saturated(raw: np.ndarray) -> int:
     """Number of raw values (uint16[ny, nx]) that are zero or above the saturation limit."""
     n = 0
     for y in range(raw.shape[0]):
@@ -150,7 +150,17 @@ def fit_exposure(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _subtract_bias(raw, zero, shift, extra, gain, bias, bias_var, signal, variance):
+def _subtract_bias(
+    raw: np.ndarray,
+    zero: float,
+    shift: float,
+    extra: float,
+    gain: float,
+    bias: np.ndarray,
+    bias_var: np.ndarray,
+    signal: np.ndarray,
+    variance: np.ndarray,
+) -> None:
     for i in range(signal.size):
         plain = np.float32(np.float32(raw[i]) - zero)
         photons = np.float32(plain - bias[i])
@@ -161,7 +171,9 @@ def _subtract_bias(raw, zero, shift, extra, gain, bias, bias_var, signal, varian
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _subtract_dark(signal, variance, scale, dark, dark_var):
+def _subtract_dark(
+    signal: np.ndarray, variance: np.ndarray, scale: float, dark: np.ndarray, dark_var: np.ndarray
+) -> None:
     for i in range(signal.size):
         # measured against 2.8.7: all in single precision
         signal[i] = np.float32(signal[i] - np.float32(np.float32(scale) * dark[i]))
@@ -169,7 +181,7 @@ def _subtract_dark(signal, variance, scale, dark, dark_var):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _divide_flat(signal, variance, flat, flat_var):
+def _divide_flat(signal: np.ndarray, variance: np.ndarray, flat: np.ndarray, flat_var: np.ndarray) -> None:
     for i in range(signal.size):
         f = np.float64(flat[i]) if flat[i] != 0 else np.nan
         before = np.float64(signal[i])
@@ -194,7 +206,7 @@ def _flag(raw, signal, variance, bias_q, dq):
 
 
 @njit(cache=True, nogil=True)
-def _keep_finite(signal, variance, data, stat):
+def _keep_finite(signal: np.ndarray, variance: np.ndarray, data: np.ndarray, stat: np.ndarray) -> None:
     for i in range(signal.size):
         usable = (abs(signal[i]) < np.float32(np.inf)) & (abs(variance[i]) < np.float32(np.inf))
         data[i] = signal[i] if usable else np.float32(0.0)
@@ -203,9 +215,11 @@ def _keep_finite(signal, variance, data, stat):
 
 @njit(cache=True, nogil=True)
 def _calibrate(
-    raw, raw_y, raw_x, level, shift, extra, gain, scale, bias, bias_var, bias_q, dark, dark_var, dark_q,
-    flat, flat_var, flat_q, y0, x0, ny, nx, data, stat, dq,
-):  # fmt: skip
+    raw: np.ndarray, raw_y: int, raw_x: int, level: np.ndarray, shift: float, extra: float, gain: float,
+    scale: float, bias: np.ndarray, bias_var: np.ndarray, bias_q: np.ndarray, dark: np.ndarray,
+    dark_var: np.ndarray, dark_q: np.ndarray, flat: np.ndarray, flat_var: np.ndarray, flat_q: np.ndarray,
+    y0: int, x0: int, ny: int, nx: int, data: np.ndarray, stat: np.ndarray, dq: np.ndarray,
+) -> None:  # fmt: skip
     """Calibrate ``ny`` x ``nx`` pixels: from (raw_y, raw_x) of the raw frame to (y0, x0) of the band.
 
     ``dark`` and ``flat`` have no rows if there is none. Row by row in steps with few arrays and no branch:

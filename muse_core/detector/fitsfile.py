@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -31,7 +32,7 @@ def opened(path: Path, memmap: bool = True) -> Iterator[fits.HDUList]:
             yield hdus
 
 
-def extensions(hdus: fits.HDUList) -> Iterator[tuple[int, object]]:
+def extensions(hdus: fits.HDUList) -> Iterator[tuple[int, Any]]:
     """Number and HDU of all extensions that can be read."""
     number = 1
     while True:
@@ -53,7 +54,7 @@ def read_pixels(path: Path, offset: int, out: np.ndarray) -> bool:
     out : array
         C-contiguous, of the type stored in the file, native byte order.
     """
-    view = memoryview(out.reshape(-1).view(np.uint8))
+    view = out.reshape(-1).view(np.uint8).data
     with path.open("rb", buffering=0) as stream:
         stream.seek(offset)
         done = 0

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -69,7 +71,9 @@ class MasterImage:
         """``(ny, nx)``."""
         return self.planes["DATA"].shape
 
-    def rows(self, first: int, last: int, out=None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def rows(
+        self, first: int, last: int, out: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Data (float32), flags (int32) and variance (float32) of some rows.
 
         ``out`` gives three arrays to fill; without it new ones are made.
@@ -91,7 +95,7 @@ class MasterImage:
         return float(value)
 
 
-def _plane(path: Path, hdu, number: int) -> Plane:
+def _plane(path: Path, hdu: Any, number: int) -> Plane:
     if not hdu.is_image or len(hdu.shape) != 2 or not all(hdu.shape):
         raise InputError(
             path, hdu.name, expected="a two-dimensional image", found=f"{hdu.header.get('NAXIS')} axes"
@@ -115,7 +119,7 @@ def _plane(path: Path, hdu, number: int) -> Plane:
     return Plane(path, hdu.name, number, info["datLoc"], tuple(hdu.shape), bitpix, plain)
 
 
-def _master(path: Path, ifu: int, parts: dict[str, tuple], primary, merged: bool) -> MasterImage:
+def _master(path: Path, ifu: int, parts: dict[str, tuple], primary: fits.Header, merged: bool) -> MasterImage:
     item = f"CHAN{ifu:02d}"
     missing = [name for name in PLANES if name not in parts]
     if missing:
@@ -128,7 +132,7 @@ def _master(path: Path, ifu: int, parts: dict[str, tuple], primary, merged: bool
     return MasterImage(path, ifu, parts["DATA"][0].header.copy() if merged else primary, primary, where)
 
 
-def find_masters(paths, faults: dict[int, list[InputError]]) -> dict[int, MasterImage]:
+def find_masters(paths: Iterable[str | Path], faults: dict[int, list[InputError]]) -> dict[int, MasterImage]:
     """Master image of every IFU in per-IFU files or one merged file.
 
     Parameters

@@ -106,7 +106,7 @@ def overscan_stats(
 
 
 @njit(cache=True, nogil=True)
-def _row_sums(values, use, count, total):
+def _row_sums(values: np.ndarray, use: np.ndarray, count: np.ndarray, total: np.ndarray) -> None:
     for y in range(values.shape[0]):
         n = 0
         s = 0.0
@@ -119,7 +119,7 @@ def _row_sums(values, use, count, total):
 
 
 @njit(cache=True, nogil=True)
-def _residual_square(values, use, level):
+def _residual_square(values: np.ndarray, use: np.ndarray, level: np.ndarray) -> float:
     s = 0.0
     for y in range(values.shape[0]):
         for x in range(values.shape[1]):
@@ -129,7 +129,7 @@ def _residual_square(values, use, level):
 
 
 @njit(cache=True, nogil=True)
-def _clip(values, use, level, limit):
+def _clip(values: np.ndarray, use: np.ndarray, level: np.ndarray, limit: float) -> int:
     removed = 0
     for y in range(values.shape[0]):
         for x in range(values.shape[1]):
@@ -191,7 +191,7 @@ def fit_vertical(values: Values, dq: Flags, first_row: int, plan: CorrectPlan, s
         orders = max(min(int((count > 0).sum()) - 1, orders), 0)
     if n < 2:
         raise InputError("", "vertical overscan", expected="unflagged pixels", found="none")
-    basis = np.polynomial.legendre.legvander(np.linspace(-1.0, 1.0, ny), orders)
+    basis = np.asarray(np.polynomial.legendre.legvander(np.linspace(-1.0, 1.0, ny), orders), np.float64)
     previous = None
     for order in range(orders + 1):
         level, coefficients = _fit_rows(basis[:, : order + 1], count, total)

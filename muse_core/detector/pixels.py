@@ -84,7 +84,7 @@ def cut_slices(pixels: PixelMap) -> list[int]:
 
 
 @njit(cache=True, nogil=True)
-def wavelength_at(wave, x):
+def wavelength_at(wave: np.ndarray, x: float) -> np.float32:
     """Wavelength (float32) of pixel ``x`` from the coefficients of its powers."""
     # highest power of x first (Horner)
     lam = 0.0
@@ -94,7 +94,7 @@ def wavelength_at(wave, x):
 
 
 @njit(cache=True, nogil=True)
-def field_position(x, left, right, place):
+def field_position(x: float, left: float, right: float, place: np.ndarray) -> tuple[np.float32, np.float32]:
     """Position in the field of pixel ``x`` between two slice edges; ``place`` as from `slice_place`."""
     # measured against 2.8.7: the distance from the middle of the slice is rounded to single precision
     distance = np.float64(np.float32((x - 0.5 * (left + right)) / (right - left) * place[2]))
@@ -108,7 +108,15 @@ def slice_place(geometry: SliceGeometry, s: int) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def gather_kernel(data, first, last, wave, low, high, out):
+def gather_kernel(
+    data: np.ndarray,
+    first: np.ndarray,
+    last: np.ndarray,
+    wave: np.ndarray,
+    low: np.float32,
+    high: np.float32,
+    out: np.ndarray,
+) -> int:
     """Copy the values of one slice between two wavelengths into ``out``; returns how many."""
     n = 0
     for y in range(first.size):

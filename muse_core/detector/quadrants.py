@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+
+from astropy.io import fits
 
 from muse_core.framework.errors import InputError
 
@@ -82,7 +86,7 @@ class Quadrant:
         return self._y(0, self.ny + self.overscan[1]), self._x(self.nx + ignore, self.nx + self.overscan[0])
 
 
-def _number(header, key, file, item, kind=int):
+def _number(header: fits.Header, key: str, file: str, item: str, kind: Callable[[Any], Any] = int) -> Any:
     value = header.get(key)
     good = (int,) if kind is int else (int, float)
     if isinstance(value, bool) or not isinstance(value, good):
@@ -96,7 +100,9 @@ def _number(header, key, file, item, kind=int):
     return kind(value)
 
 
-def read_quadrants(header, shape: tuple[int, int], file: str = "", item: str = "") -> tuple[Quadrant, ...]:
+def read_quadrants(
+    header: fits.Header, shape: tuple[int, int], file: str = "", item: str = ""
+) -> tuple[Quadrant, ...]:
     """Layout of a raw frame from its extension header, compared with the image itself.
 
     Parameters
@@ -139,7 +145,7 @@ def read_quadrants(header, shape: tuple[int, int], file: str = "", item: str = "
             raise InputError(file, f"{item} {key}GAIN", expected="a positive number of count/adu", found=gain)
         ron = header.get(key + "RON")
         ron = float(ron) if isinstance(ron, (int, float)) else 0.0
-        found.append(Quadrant(q, x > 1, y > 1, nx, ny, prescan, overscan, tuple(shape), gain, ron))
+        found.append(Quadrant(q, x > 1, y > 1, nx, ny, prescan, overscan, (shape[0], shape[1]), gain, ron))
     first = found[0]
     same = all(
         (f.nx, f.ny, f.prescan, f.overscan) == (first.nx, first.ny, first.prescan, first.overscan)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -83,7 +84,7 @@ class RawFile:
         return np.ascontiguousarray(data)
 
 
-def _check_channel(path: Path, hdu, size: int, seen: bool) -> tuple[Quadrant, ...]:
+def _check_channel(path: Path, hdu: Any, size: int, seen: bool) -> tuple[Quadrant, ...]:
     if seen:
         raise InputError(path, hdu.name, expected="each channel once", found="the channel twice")
     if not hdu.is_image or hdu.header.get("NAXIS") != 2:
@@ -96,7 +97,7 @@ def _check_channel(path: Path, hdu, size: int, seen: bool) -> tuple[Quadrant, ..
     return read_quadrants(hdu.header, hdu.shape, str(path), hdu.name)
 
 
-def _plain_offset(path: Path, hdu) -> int | None:
+def _plain_offset(path: Path, hdu: Any) -> int | None:
     """First byte of the pixels if they can be read without astropy."""
     header = hdu.header
     if isinstance(hdu, fits.CompImageHDU) or path.suffix in (".gz", ".Z", ".bz2", ".fz"):
@@ -106,7 +107,7 @@ def _plain_offset(path: Path, hdu) -> int | None:
     return hdu.fileinfo()["datLoc"] if kind == (16, 32768, 1) and "BLANK" not in header else None
 
 
-def open_raw(path) -> RawFile:
+def open_raw(path: Path | str) -> RawFile:
     """Read all headers of a raw file and check them against the file.
 
     Parameters

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -36,7 +38,7 @@ class SliceGeometry:
     width: np.ndarray
 
 
-def _column(table, name: str, path, item: str) -> np.ndarray:
+def _column(table: fits.BinTableHDU, name: str, path: Path, item: str) -> np.ndarray:
     if name not in table.columns.names:
         raise InputError(
             path, item, expected=f"a column {name}", found=f"columns {', '.join(table.columns.names)[:60]}"
@@ -50,9 +52,14 @@ def _column(table, name: str, path, item: str) -> np.ndarray:
     return values.astype(np.float64)
 
 
-def _channel_tables(paths, read, faults):
+def _channel_tables(
+    paths: Iterable[str | Path],
+    read: Callable[[fits.BinTableHDU, Path, str], Any],
+    faults: dict[int, list[InputError]] | None,
+) -> dict[int, list[Any]]:
     """Apply ``read(hdu, path, item)`` to each table CHANnn (or the table of a file with that EXTNAME)."""
-    found, source = {}, {}
+    found: dict[int, list[Any]] = {}
+    source: dict[int, Path] = {}
     for path in map(Path, paths):
         with opened(path, memmap=False) as hdus:
             names = [h for _, h in extensions(hdus) if isinstance(h, fits.BinTableHDU)]
@@ -81,7 +88,7 @@ def _channel_tables(paths, read, faults):
     return found
 
 
-def _by_slice(hdu, path, item) -> np.ndarray:
+def _by_slice(hdu: fits.BinTableHDU, path: Path, item: str) -> np.ndarray:
     number = _column(hdu, "SliceNo", path, item).astype(int)
     if sorted(number) != list(range(1, NSLICE + 1)):
         missing = sorted(set(range(1, NSLICE + 1)) - set(number))
@@ -94,10 +101,12 @@ def _by_slice(hdu, path, item) -> np.ndarray:
     return np.argsort(number)
 
 
-def read_traces(paths, faults) -> dict[int, np.ndarray]:
+def read_traces(
+    paths: Iterable[str | Path], faults: dict[int, list[InputError]] | None
+) -> dict[int, np.ndarray]:
     """Edge polynomials: float64[48, 2, n], ascending powers of the 1-based row, left then right edge."""
 
-    def read(hdu, path, item):
+    def read(hdu: fits.BinTableHDU, path: Path, item: str) -> Any:
         order = _by_slice(hdu, path, item)
         edges = []
         for edge in (1, 2):
@@ -116,10 +125,12 @@ def read_traces(paths, faults) -> dict[int, np.ndarray]:
     return {ifu: tables[0] for ifu, tables in _channel_tables(paths, read, faults).items()}
 
 
-def read_wavecals(paths, faults) -> dict[int, np.ndarray]:
+def read_wavecals(
+    paths: Iterable[str | Path], faults: dict[int, list[InputError]] | None
+) -> dict[int, np.ndarray]:
     """Wavelength polynomials: float64[48, nx, ny], coefficient of ``x**i y**j`` (1-based pixels)."""
 
-    def read(hdu, path, item):
+    def read(hdu: fits.BinTableHDU, path: Path, item: str) -> Any:
         order = _by_slice(hdu, path, item)
         powers = [(int(c[3]), int(c[4])) for c in hdu.columns.names if re.fullmatch(r"wlc\d\d", c)]
         if not powers:
@@ -132,17 +143,17 @@ def read_wavecals(paths, faults) -> dict[int, np.ndarray]:
     return {ifu: tables[0] for ifu, tables in _channel_tables(paths, read, faults).items()}
 
 
-def read_badpix(paths) -> dict[int, list[BadPixels]]:
+def read_badpix(paths: Iterable[str | Path]) -> dict[int, list[BadPixels]]:
     """Bad-pixel lists of all IFUs; several files may add to one IFU."""
 
-    def read(hdu, path, item):
+    def read(hdu: fits.BinTableHDU, path: Path, item: str) -> Any:
         x, y, status = (_column(hdu, c, path, item).astype(np.int64) for c in ("xpos", "ypos", "status"))
         return BadPixels(x, y, status.astype(np.int32))
 
     return _channel_tables(paths, read, None)
 
 
-def read_geometry(path) -> tuple[dict[int, SliceGeometry], dict[int, InputError]]:
+def read_geometry(path: Path | str) -> tuple[dict[int, SliceGeometry], dict[int, InputError]]:
     """Field positions of all slices, and what is wrong with single IFUs.
 
     Raises
@@ -150,6 +161,7 @@ def read_geometry(path) -> tuple[dict[int, SliceGeometry], dict[int, InputError]
     InputError
         If the table as a whole cannot be used.
     """
+    path = Path(path)
     with opened(path, memmap=False) as hdus:
         tables = [h for _, h in extensions(hdus) if isinstance(h, fits.BinTableHDU)]
         if not tables:
@@ -181,7 +193,7 @@ def read_geometry(path) -> tuple[dict[int, SliceGeometry], dict[int, InputError]
     return found, faults
 
 
-def check_traces(trace: np.ndarray, shape: tuple[int, int], path, ifu: int) -> None:
+def check_traces(trace: np.ndarray, shape: tuple[int, int], path: Path | str, ifu: int) -> None:
     """Slices must lie on the detector, with the right edge right of the left one."""
     rows = np.linspace(1, shape[0], 64)
     powers = rows[:, None] ** np.arange(trace.shape[2])
@@ -199,7 +211,9 @@ def check_traces(trace: np.ndarray, shape: tuple[int, int], path, ifu: int) -> N
         )
 
 
-def check_wavecal(wave: np.ndarray, trace: np.ndarray, shape: tuple[int, int], path, ifu: int) -> None:
+def check_wavecal(
+    wave: np.ndarray, trace: np.ndarray, shape: tuple[int, int], path: Path | str, ifu: int
+) -> None:
     """Wavelength must be finite and rise along the slice."""
     rows = np.linspace(1, shape[0], 64)
     left = np.einsum("sk,rk->sr", trace[:, 0], rows[:, None] ** np.arange(trace.shape[2]))

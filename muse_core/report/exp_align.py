@@ -7,7 +7,7 @@ import base64
 import io
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -136,7 +136,7 @@ def _panels(count: int, size: float = 3.2) -> tuple[Figure, Sequence[Axes]]:
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for spare in axes[count:]:
         spare.set_axis_off()
-    return figure, axes
+    return figure, list(axes)
 
 
 def picture(figure: Figure) -> str:
@@ -216,7 +216,7 @@ def residual_figure(aligned: Alignment, chosen: Sequence[int]) -> Figure:
     table, solution, members = aligned.table, aligned.solution, aligned.group.members
     figure, axes = _panels(len(chosen))
     radius = solution.radius
-    pairs = {n: ([], []) for n in chosen}
+    pairs: dict[Any, tuple[list[Any], list[Any]]] = {n: ([], []) for n in chosen}
     for i, j, a, b in matched_pairs(table, solution.shifts, radius):
         for n in chosen:
             m = _partner(n)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -204,7 +205,8 @@ def make_preview(
     if bands:
         images = [read_field_image(b) for b in bands]
         right = figure.add_subplot(grid[0, 1])
-        right.imshow(colour_composite(*(i.values for i in images)), origin="lower", interpolation="nearest")
+        red, green, blue = (i.values for i in images)
+        right.imshow(colour_composite(red, green, blue), origin="lower", interpolation="nearest")
         _dress(right, field, "", dark=True)
         for k, (image, ink) in enumerate(zip(images, ("#ff7a6b", "#7fdc7a", "#7aa8ff"), strict=True)):
             right.text(
@@ -242,7 +244,7 @@ def _object_name(path: Path | str) -> str:
     return "   ".join(str(p) for p in parts)
 
 
-def _dress(axes, field: FieldImage, label: str, dark: bool) -> None:
+def _dress(axes: Any, field: FieldImage, label: str, dark: bool) -> None:
     """Take off the ticks; add the label, a scale bar and the compass of a north-up image."""
     ny, nx = field.values.shape
     ink = INK if dark else "#20242c"
@@ -271,7 +273,7 @@ def _reversed(style: dict) -> dict:
     return {**style, "arrowprops": arrow}
 
 
-def _paper(axes) -> None:
+def _paper(axes: Any) -> None:
     axes.set_facecolor("#181b22")
     axes.tick_params(colors=INK, labelsize=11, direction="in", top=True, right=True)
     axes.grid(color="#2a2f3a", lw=0.6)
@@ -279,7 +281,7 @@ def _paper(axes) -> None:
         side.set_color("#3a3f4b")
 
 
-def _draw_object(axes, cube, centre, radius, step) -> None:
+def _draw_object(axes: Any, cube: Any, centre: tuple[int, int], radius: float, step: float) -> None:
     _paper(axes)
     wave, flux, error = aperture_spectrum(cube, centre, radius)
     axes.fill_between(wave, flux - error, flux + error, color=ACCENT, alpha=0.25, lw=0, step="mid")
@@ -296,7 +298,7 @@ def _draw_object(axes, cube, centre, radius, step) -> None:
     )  # fmt: skip
 
 
-def _draw_sky(axes, path) -> None:
+def _draw_sky(axes: Any, path: Path | str) -> None:
     _paper(axes)
     with fits.open(path) as hdus:
         table = next(h for h in hdus if isinstance(h, fits.BinTableHDU)).data

@@ -22,9 +22,11 @@ from muse_core.data.header_values import seven_digits
 from muse_core.resampling.cube_cards import image_cards, plane_wavelengths, wavelength_of_plane
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     import numpy.typing as npt
+
+    from muse_core.resampling.grid import OutputGrid
 
 WHITE = "white"
 
@@ -41,7 +43,9 @@ class Filter:
 
     def at(self, wavelength: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Throughput at some wavelengths (Angstrom), zero outside the table."""
-        return np.interp(wavelength, self.wavelength, self.throughput, left=0.0, right=0.0)
+        return np.interp(
+            np.asarray(wavelength, np.float64), self.wavelength, self.throughput, left=0.0, right=0.0
+        )
 
     def coverage(self, low: float, high: float) -> float:
         """Part of the filter, in percent, between two wavelengths.
@@ -129,7 +133,9 @@ def _read_filter(hdu: fits.BinTableHDU, name: str) -> Filter:
 
 
 @njit(cache=True, nogil=True)
-def add_weighted_planes(data, plane_weight, numerator, denominator):
+def add_weighted_planes(
+    data: np.ndarray, plane_weight: np.ndarray, numerator: np.ndarray, denominator: np.ndarray
+) -> None:
     """Add planes to the sums of one image.
 
     Parameters
@@ -150,7 +156,13 @@ def add_weighted_planes(data, plane_weight, numerator, denominator):
 
 
 @njit(cache=True, nogil=True)
-def add_variance_weighted_planes(data, stat, plane_weight, numerator, denominator):
+def add_variance_weighted_planes(
+    data: np.ndarray,
+    stat: np.ndarray,
+    plane_weight: np.ndarray,
+    numerator: np.ndarray,
+    denominator: np.ndarray,
+) -> None:
     """Like `add_weighted_planes` with the weights divided by the variance of each voxel.
 
     Voxels without a positive variance are left out (they carry no information on their weight).
@@ -171,7 +183,7 @@ def add_variance_weighted_planes(data, stat, plane_weight, numerator, denominato
 class FilterImage:
     """One image in the making; see `FilterSet`."""
 
-    def __init__(self, band: Filter, grid, extra_planes: int = 0) -> None:
+    def __init__(self, band: Filter, grid: OutputGrid, extra_planes: int = 0) -> None:
         self.band = band
         self.shape = (int(grid.ny), int(grid.nx))
         self.fraction = band.coverage(*covered_range(grid, extra_planes))
@@ -190,7 +202,7 @@ class FilterImage:
         """Whether at least one plane of the cube lies inside the filter."""
         return bool(np.any(self._plane_weight != 0.0))
 
-    def add_planes(self, k0: int, data, stat=None) -> None:
+    def add_planes(self, k0: int, data: np.ndarray, stat: np.ndarray | None = None) -> None:
         """Add the planes k0, k0+1, ... (float32[n, ny, nx]); with ``stat`` weighted by its inverse."""
         planes = np.ascontiguousarray(data, dtype=np.float32).reshape(len(data), -1)
         weight = self._plane_weight[k0 : k0 + len(planes)]
@@ -213,7 +225,7 @@ class FilterImage:
             cards.append(("ESO DRS MUSE FILTER ZPVEGA", float(self.band.zp_vega), "[mag] Vega-mag zeropoint"))
         if self.band.zp_ab is not None:
             cards.append(("ESO DRS MUSE FILTER ZPAB", float(self.band.zp_ab), "[mag] AB-mag zeropoint"))
-        fraction = seven_digits(np.float32(self.fraction))
+        fraction = seven_digits(float(np.float32(self.fraction)))
         cards.append(("ESO DRS MUSE FILTER FRACTION", fraction, "[%] fraction of filter covered by data"))
         return cards
 
@@ -246,19 +258,19 @@ class FilterSet:
     """
 
     def __init__(
-        self, filters: Iterable[Filter], grid, use_variance: bool = False, euro3d: bool = False
+        self, filters: Iterable[Filter], grid: OutputGrid, use_variance: bool = False, euro3d: bool = False
     ) -> None:
         self.use_variance = use_variance
         self.images = [FilterImage(band, grid, int(euro3d)) for band in filters]
         self._next_plane = 0
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[FilterImage]:
         return iter(self.images)
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def add_planes(self, k0: int, data, stat) -> None:
+    def add_planes(self, k0: int, data: np.ndarray, stat: np.ndarray | None) -> None:
         """Add planes k0, k0+1, ...: float32[n, ny, nx]; calls must come in increasing plane order."""
         if k0 != self._next_plane:
             raise ValueError(f"plane {self._next_plane} expected next, got plane {k0}")
@@ -267,7 +279,7 @@ class FilterSet:
             image.add_planes(k0, data, stat if self.use_variance else None)
 
 
-def covered_range(grid, extra_planes: int = 0) -> tuple[float, float]:
+def covered_range(grid: OutputGrid, extra_planes: int = 0) -> tuple[float, float]:
     """Wavelength range that the filter fraction counts: from the first plane to one past the last."""
     first, last = wavelength_of_plane(grid, [0, int(grid.nz) + extra_planes])
     return float(first), float(last)

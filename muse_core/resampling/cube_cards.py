@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from muse_core.resampling.grid import OutputGrid
 
 Card = tuple[str, object, str]
 
@@ -28,12 +30,12 @@ HDU_CLASS = (
 DATA_CLASS = ("HDUCLAS2", "DATA", "this extension contains the data itself")
 
 
-def plane_wavelengths(grid) -> npt.NDArray[np.float64]:
+def plane_wavelengths(grid: OutputGrid) -> npt.NDArray[np.float64]:
     """Wavelength of each plane in Angstrom, for a linear or a logarithmic axis."""
     return wavelength_of_plane(grid, np.arange(int(grid.nz)))
 
 
-def wavelength_of_plane(grid, plane: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def wavelength_of_plane(grid: OutputGrid, plane: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Wavelength in Angstrom of planes counted from 0, also beyond the ends of the cube."""
     reference = float(grid.crval[2])
     offset = (np.asarray(plane, dtype=np.float64) + 1.0 - float(grid.crpix[2])) * float(grid.cd[2][2])
@@ -52,7 +54,7 @@ def variance_unit_text(unit: str, sdp: bool = False) -> str:
     return SDP_VARIANCE_UNIT if sdp and unit == FLUX_UNIT else f"({unit})**2"
 
 
-def spatial_cards(grid) -> list[Card]:
+def spatial_cards(grid: OutputGrid) -> list[Card]:
     """WCS cards of the two spatial axes, in the order the C pipeline writes them."""
     crpix, crval, cd = grid.crpix, grid.crval, grid.cd
     if str(grid.ctype[0]).startswith("PIXEL"):
@@ -83,7 +85,7 @@ def spatial_cards(grid) -> list[Card]:
     ]
 
 
-def spectral_cards(grid, sdp: bool = False) -> list[Card]:
+def spectral_cards(grid: OutputGrid, sdp: bool = False) -> list[Card]:
     """WCS cards of the wavelength axis and of its separation from the others."""
     cards: list[Card] = [
         ("CTYPE3", str(grid.ctype[2]), ""),
@@ -105,18 +107,18 @@ def spectral_cards(grid, sdp: bool = False) -> list[Card]:
     return cards
 
 
-def image_cards(grid, unit: str, sdp: bool = False) -> list[Card]:
+def image_cards(grid: OutputGrid, unit: str, sdp: bool = False) -> list[Card]:
     """Cards (after the structure) of the DATA extension of an image product."""
     return [*spatial_cards(grid), ("INHERIT", True, ""), *_data_cards(unit, sdp, with_variance=False)]
 
 
-def image_pair_cards(grid, unit: str, sdp: bool = False) -> tuple[list[Card], list[Card]]:
+def image_pair_cards(grid: OutputGrid, unit: str, sdp: bool = False) -> tuple[list[Card], list[Card]]:
     """Cards of the DATA and STAT extensions of an image product that has both."""
     common: list[Card] = [*spatial_cards(grid), ("INHERIT", True, "")]
     return [*common, *_data_cards(unit, sdp, with_variance=True)], [*common, *_variance_cards(unit, sdp)]
 
 
-def cube_cards(grid, extname: str, unit: str, object_name: str, sdp: bool = False) -> list[Card]:
+def cube_cards(grid: OutputGrid, extname: str, unit: str, object_name: str, sdp: bool = False) -> list[Card]:
     """Cards (after the structure) of the DATA or STAT extension of a cube."""
     title = f"{object_name} ({extname})" if object_name else f"({extname})"
     cards: list[Card] = [("OBJECT", title, ""), *spatial_cards(grid), *spectral_cards(grid, sdp)]
@@ -145,5 +147,5 @@ def _variance_cards(unit: str, sdp: bool) -> list[Card]:
     ]
 
 
-def _number(value) -> float:
+def _number(value: Any) -> float:
     return float(value) + 0.0  # turns -0.0 into 0.0

@@ -11,7 +11,8 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from astropy.io import fits
@@ -20,9 +21,11 @@ from muse_core.framework.products import DataSums, ones_complement
 from muse_core.resampling.cube_cards import Card, cube_cards
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     import numpy.typing as npt
+
+    from muse_core.resampling.grid import OutputGrid
 
 BLOCK = 2880
 CARDS_PER_BLOCK = 36
@@ -67,7 +70,7 @@ def float_word_sum(values: npt.NDArray[np.float32]) -> int:
     return int(values.reshape(-1).view(np.uint32).sum(dtype=np.uint64))
 
 
-def write_all(descriptor: int, buffer, offset: int) -> None:
+def write_all(descriptor: int, buffer: Any, offset: int) -> None:
     """Write a whole buffer at a file offset; safe from several threads."""
     view = memoryview(buffer).cast("B")
     while view:
@@ -155,11 +158,15 @@ class StreamedFile:
     """
 
     def __init__(
-        self, path: Path | str, primary_header: fits.Header, extensions, reserve_cards: int = 0
+        self,
+        path: Path | str,
+        primary_header: fits.Header,
+        extensions: Sequence[tuple[fits.Header, tuple[int, ...]]],
+        reserve_cards: int = 0,
     ) -> None:
         self.path = Path(path)
         self.sums = DataSums()
-        self._descriptor: int | None = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+        self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
         try:
             blocks = -(-(len(primary_header) + reserve_cards + 1) // CARDS_PER_BLOCK)
             self._primary_size = blocks * BLOCK
@@ -176,20 +183,22 @@ class StreamedFile:
             self._close()
             raise
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind, value, traceback) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         self._close()
 
     def _close(self) -> None:
-        if self._descriptor is not None:
+        if self._descriptor >= 0:
             os.close(self._descriptor)
-            self._descriptor = None
+            self._descriptor = -1
 
     def hash_rows(self, stop: int) -> None:
         """Take the rows of the first image below `stop`, all of them written, into the MD5 of the data."""
-        if self._descriptor is None:
+        if self._descriptor < 0:
             raise ValueError(f"{self.path} is closed")
         image = self.images[0]
         end = 4 * image.row_size * stop
@@ -198,7 +207,7 @@ class StreamedFile:
 
     def finish(self, primary_header: fits.Header | None = None, hdus: Iterable[fits.ImageHDU] = ()) -> None:
         """Complete the file: DATASUM of the extensions, further small HDUs, the final primary header."""
-        if self._descriptor is None:
+        if self._descriptor < 0:
             raise ValueError(f"{self.path} is closed")
         for image in self.images:
             image.finish()
@@ -277,7 +286,7 @@ class CubeWriter(StreamedFile):
         self,
         path: Path | str,
         primary_header: fits.Header,
-        grid,
+        grid: OutputGrid,
         data_unit: str,
         object_name: str,
         *,
@@ -291,7 +300,7 @@ class CubeWriter(StreamedFile):
         ]
         super().__init__(path, primary_header, extensions, reserve_cards)
 
-    def write_planes(self, k0: int, data, stat) -> None:
+    def write_planes(self, k0: int, data: np.ndarray, stat: np.ndarray) -> None:
         """Write planes k0, k0+1, ... of data and variance (float32[n, ny, nx]), each plane once."""
         self.images[0].write_rows(k0, data)
         self.images[1].write_rows(k0, stat)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.io import fits
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from muse_core.resampling.collapse import FilterImage
+    from muse_core.resampling.grid import OutputGrid
 
 #: wavelength in E3D_GRP, Angstrom
 GROUP_WAVELENGTH = 6975.0
@@ -59,7 +60,7 @@ class Euro3DGroup:
     humidity: float = 0.0
 
     @classmethod
-    def from_header(cls, header, airmass: float, parallactic_angle: float) -> Euro3DGroup:
+    def from_header(cls, header: fits.Header, airmass: float, parallactic_angle: float) -> Euro3DGroup:
         """Take pressure, temperature and humidity from the header of the first exposure."""
         return cls(
             airmass,
@@ -74,7 +75,7 @@ def write_euro3d(
     cube_path: Path | str,
     path: Path | str,
     primary_header: fits.Header,
-    grid,
+    grid: OutputGrid,
     group: Euro3DGroup,
     unit: str,
     *,
@@ -127,7 +128,7 @@ def write_euro3d(
         total = ByteSum()
         for rows in spectrum_rows(cube, first, (ra, dec), layout, memory_bytes):
             total.add(rows)
-            stream.write(memoryview(rows).cast("B"))
+            stream.write(rows.data.cast("B"))
         _pad(stream, start)
         end = stream.tell()
         add_sum_cards(table, total.value)
@@ -168,7 +169,7 @@ def euro3d_primary(header: fits.Header, unit: str) -> fits.Header:
     return result
 
 
-def first_finite_planes(data) -> npt.NDArray[np.int64]:
+def first_finite_planes(data: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
     """First plane with data of each spaxel, int64[ny, nx]; the number of planes where there is none."""
     nz = data.shape[0]
     first = np.full(data.shape[1:], nz, dtype=np.int64)
@@ -198,7 +199,11 @@ def spectrum_layout(nz: int) -> np.dtype:
 
 
 def spectrum_rows(
-    cube: CubeReader, first, centres: tuple[npt.NDArray, npt.NDArray], layout: np.dtype, memory_bytes: int
+    cube: CubeReader,
+    first: npt.NDArray[np.int64],
+    centres: tuple[npt.NDArray, npt.NDArray],
+    layout: np.dtype,
+    memory_bytes: int,
 ) -> Iterator[npt.NDArray]:
     """Rows of E3D_DATA, some image columns at a time; x is the slow index."""
     nz, ny, nx = cube.data.shape
@@ -230,7 +235,16 @@ def spectrum_rows(
 
 
 @njit(cache=True, nogil=True)
-def fill_spectra(data, stat, iy, ix, start, out_data, out_quality, out_stat):
+def fill_spectra(
+    data: np.ndarray,
+    stat: np.ndarray,
+    iy: np.ndarray,
+    ix: np.ndarray,
+    start: np.ndarray,
+    out_data: np.ndarray,
+    out_quality: np.ndarray,
+    out_stat: np.ndarray,
+) -> None:
     """Turn image columns of a cube into spectra that begin at their first plane with data.
 
     Parameters
@@ -259,7 +273,7 @@ def fill_spectra(data, stat, iy, ix, start, out_data, out_quality, out_stat):
             out_quality[row, k] = 0
 
 
-def data_table_header(layout: np.dtype, rows: int, grid, unit: str) -> fits.Header:
+def data_table_header(layout: np.dtype, rows: int, grid: OutputGrid, unit: str) -> fits.Header:
     """Header of the extension E3D_DATA."""
     nz = layout["DATA_SPE"].shape[0]
     position_unit = "pix" if str(grid.ctype[0]).startswith("PIXEL") else "deg"
@@ -288,7 +302,7 @@ def data_table_header(layout: np.dtype, rows: int, grid, unit: str) -> fits.Head
     return header
 
 
-def _table_header(columns, width: int, rows: int) -> fits.Header:
+def _table_header(columns: Any, width: int, rows: int) -> fits.Header:
     header = fits.Header()
     header["XTENSION"] = ("BINTABLE", "binary table extension")
     header["BITPIX"] = (8, "8-bit bytes")
@@ -306,7 +320,7 @@ def _table_header(columns, width: int, rows: int) -> fits.Header:
     return header
 
 
-def group_table(group: Euro3DGroup, grid) -> tuple[fits.Header, npt.NDArray]:
+def group_table(group: Euro3DGroup, grid: OutputGrid) -> tuple[fits.Header, npt.NDArray]:
     """Header and row of the extension E3D_GRP."""
     columns = (
         ("GROUP_N", "1J", "", 1),
@@ -337,7 +351,7 @@ class ByteSum:
         self._sum = 0
         self._rest = b""
 
-    def add(self, piece) -> None:
+    def add(self, piece: Any) -> None:
         """Add bytes (or an array) at the end of the stream."""
         view = memoryview(piece).cast("B") if not isinstance(piece, bytes) else memoryview(piece)
         if self._rest:
@@ -358,7 +372,7 @@ class ByteSum:
         return ones_complement(self._sum + int.from_bytes(self._rest.ljust(4, b"\0"), "big"))
 
 
-def _append(stream, header: fits.Header, stored: npt.NDArray) -> None:
+def _append(stream: Any, header: fits.Header, stored: npt.NDArray) -> None:
     total = ByteSum()
     total.add(stored.tobytes())
     add_sum_cards(header, total.value)
@@ -368,5 +382,5 @@ def _append(stream, header: fits.Header, stored: npt.NDArray) -> None:
     _pad(stream, start)
 
 
-def _pad(stream, start: int) -> None:
+def _pad(stream: Any, start: int) -> None:
     stream.write(b"\0" * (-(stream.tell() - start) % BLOCK))

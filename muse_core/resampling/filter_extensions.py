@@ -15,19 +15,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from muse_core.resampling.collapse import FilterImage
+    from muse_core.resampling.grid import OutputGrid
 
 #: Euro3D quality flag of a voxel without data
 MISSING = 0x40000000
 
 
-def filter_extension(image: FilterImage, grid, unit: str, object_name: str) -> fits.ImageHDU:
+def filter_extension(image: FilterImage, grid: OutputGrid, unit: str, object_name: str) -> fits.ImageHDU:
     """Image extension of an xCube: named like the filter, NaN where empty."""
     cards = _filter_cards(image, grid, object_name, f"{image.name}", "reconstructed image (data values)")
     cards += [DATA_CLASS, ("BUNIT", data_unit_text(unit), ""), *image.drs_cards()]
     return fits.ImageHDU(image.image(), _header(cards))
 
 
-def filter_extension_pair(image: FilterImage, grid, unit: str, object_name: str) -> list[fits.ImageHDU]:
+def filter_extension_pair(
+    image: FilterImage, grid: OutputGrid, unit: str, object_name: str
+) -> list[fits.ImageHDU]:
     """Image (0 where empty) and quality extensions of an xEuro3D file."""
     values = image.image()
     empty = ~np.isfinite(values)
@@ -55,7 +58,9 @@ def filter_extension_pair(image: FilterImage, grid, unit: str, object_name: str)
     ]
 
 
-def _filter_cards(image, grid, object_name: str, extname: str, comment: str, suffix: str = "") -> list[Card]:
+def _filter_cards(
+    image: FilterImage, grid: OutputGrid, object_name: str, extname: str, comment: str, suffix: str = ""
+) -> list[Card]:
     title = f"{object_name} ({image.name}{suffix})" if object_name else f"({image.name}{suffix})"
     return [("OBJECT", title, ""), *spatial_cards(grid), ("EXTNAME", extname, comment), *HDU_CLASS]
 

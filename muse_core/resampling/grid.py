@@ -171,8 +171,11 @@ def override_grid(grid: OutputGrid, header: Mapping[str, object]) -> OutputGrid:
         return int(value) if isinstance(value, int) and value > 0 else default
 
     nx, ny, nz = size("NAXIS1", grid.nx), size("NAXIS2", grid.ny), size("NAXIS3", grid.nz)
-    crval = tuple(number(f"CRVAL{i}", grid.crval[i - 1]) for i in (1, 2, 3))
-    crpix = tuple(number(f"CRPIX{i}", grid.crpix[i - 1]) for i in (1, 2, 3))
+
+    def three(key: str, default: tuple[float, float, float]) -> tuple[float, float, float]:
+        return number(f"{key}1", default[0]), number(f"{key}2", default[1]), number(f"{key}3", default[2])
+
+    crval, crpix = three("CRVAL", grid.crval), three("CRPIX", grid.crpix)
     matrix, dlambda = grid.matrix, grid.dlambda
     coupled = any(number(key, 0.0) != 0.0 for key in ("CD1_3", "CD2_3", "CD3_1", "CD3_2"))
     if "CD1_1" in header and "CD2_2" in header and not coupled:

@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from astropy.io import fits
 
 from muse_core.resampling.cube_cards import FLUX_UNIT, Card, plane_wavelengths
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
+
+    from muse_core.resampling.grid import OutputGrid
 
 #: PIXNOISE is read off a histogram of the variance with bins of this width up to this limit
 VARIANCE_BIN = 0.04
@@ -126,7 +129,7 @@ def sky_resolution(headers: Sequence, narrow_field: bool) -> SkyResolution:
     return SkyResolution(float(np.average(qualities, weights=weights)), error, measured, complete)
 
 
-def _number(header, key: str) -> float:
+def _number(header: Mapping[str, Any], key: str) -> float:
     value = header.get(key)
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else -1.0
 
@@ -134,7 +137,7 @@ def _number(header, key: str) -> float:
 # --- noise ---
 
 
-def covered_spaxels(data) -> int:
+def covered_spaxels(data: np.ndarray) -> int:
     """Number of spaxels with at least one finite voxel, read plane by plane."""
     covered = np.zeros(data.shape[1:], dtype=bool)
     for plane in data:
@@ -142,7 +145,7 @@ def covered_spaxels(data) -> int:
     return int(covered.sum())
 
 
-def pixel_noise(stat, *, fixed_histogram: bool = False) -> float:
+def pixel_noise(stat: np.ndarray, *, fixed_histogram: bool = False) -> float:
     """Noise of a typical voxel: root of the most frequent variance.
 
     The mode is the centre of the fullest bin of a histogram with 0.04 wide bins from 0 to 25 (square of
@@ -163,7 +166,7 @@ def pixel_noise(stat, *, fixed_histogram: bool = False) -> float:
         width *= 2.0
 
 
-def _variance_histogram(stat, width: float) -> tuple[npt.NDArray[np.int64], int, int]:
+def _variance_histogram(stat: np.ndarray, width: float) -> tuple[npt.NDArray[np.int64], int, int]:
     """Counts per bin, number of voxels inside the range, number of finite voxels."""
     bins = round(VARIANCE_LIMIT / VARIANCE_BIN) + 1
     limit = VARIANCE_LIMIT * (width / VARIANCE_BIN)
@@ -270,7 +273,7 @@ def zero_point(first: float, last: float) -> float:
 
 def sdp_cards(
     headers: Sequence,
-    grid,
+    grid: OutputGrid,
     *,
     narrow_field: bool,
     data_unit: str,
@@ -374,7 +377,7 @@ def identity_cards(headers: Sequence, image_files: Sequence[str]) -> list[Card]:
     return cards
 
 
-def centre_position(grid) -> tuple[float, float]:
+def centre_position(grid: OutputGrid) -> tuple[float, float]:
     """World coordinates of the pixel (nx / 2, ny / 2), which the C pipeline takes for the centre."""
     x = 0.5 * float(grid.nx) - float(grid.crpix[0])
     y = 0.5 * float(grid.ny) - float(grid.crpix[1])
@@ -391,7 +394,7 @@ def centre_position(grid) -> tuple[float, float]:
     return ra % 360.0, dec
 
 
-def apply_cards(header, cards: Sequence[Card]) -> None:
+def apply_cards(header: fits.Header, cards: Sequence[Card]) -> None:
     """Replace keywords that exist and insert the others before the first ESO keyword, in order."""
     first_eso = next((key for key in header if key.startswith("ESO ")), None)
     for key, value, comment in cards:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from muse_core.resampling.grid import OutputGrid
+
     Card = tuple[str, object, str]
 
 #: detection thresholds in units of the mean absolute deviation, tried in this order
@@ -254,7 +256,7 @@ def qc_from_plane(plane: npt.ArrayLike, wavelength: float, steps_arcsec: Sequenc
     return source_cards(measure_sources(plane), wavelength, steps_arcsec)
 
 
-def pixel_steps_arcsec(grid, nominal: Sequence[float] = (0.2, 0.2)) -> tuple[float, float]:
+def pixel_steps_arcsec(grid: OutputGrid, nominal: Sequence[float] = (0.2, 0.2)) -> tuple[float, float]:
     """Pixel sizes of an output grid; ``nominal`` ones for a grid in detector pixels (no astrometry)."""
     if str(grid.ctype[0]).startswith("PIXEL"):
         return (abs(float(grid.cd[0][0])) * nominal[0], abs(float(grid.cd[1][1])) * nominal[1])

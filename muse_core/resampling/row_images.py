@@ -32,11 +32,12 @@ from muse_core.resampling.weights import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     import numpy.typing as npt
 
     from muse_core.data.block import Block
+    from muse_core.resampling.grid import OutputGrid
 
 _TINY = 1e-300
 
@@ -44,13 +45,13 @@ _TINY = 1e-300
 class RowImage(FilterImage):
     """An image whose sums are fed with rows; it has a variance, otherwise it is like those from a cube."""
 
-    def __init__(self, band: Filter, grid, wavelengths: tuple[float, float]) -> None:
+    def __init__(self, band: Filter, grid: OutputGrid, wavelengths: tuple[float, float]) -> None:
         super().__init__(band, grid)
         self.fraction = band.coverage(*wavelengths)
         self._variance = np.zeros_like(self._numerator)
 
     @property
-    def sums(self):
+    def sums(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """sum(w d), sum(w) and sum(w^2 s), float64[npix]."""
         return self._numerator, self._denominator, self._variance
 
@@ -87,7 +88,7 @@ class RowImages:
     def __init__(
         self,
         filters: Iterable[Filter],
-        grid,
+        grid: OutputGrid,
         reference: tuple[float, float],
         resampling: Resampling,
         wavelengths: tuple[float, float],
@@ -108,7 +109,7 @@ class RowImages:
         steps = (abs(grid.matrix[0][0]) / grid.scale[0], abs(grid.matrix[1][1]) / grid.scale[0])
         self._radius = resampling.rc * math.hypot(*steps)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[RowImage]:
         return iter(self.images)
 
     def __len__(self) -> int:
@@ -130,8 +131,10 @@ class RowImages:
                 self._centre1,
                 self._centre2,
                 self._cosine,
-                *map(float, self._reference),
-                *map(float, grid.scale),
+                float(self._reference[0]),
+                float(self._reference[1]),
+                float(grid.scale[0]),
+                float(grid.scale[1]),
                 abs(float(grid.matrix[0][0])) / float(grid.scale[0]),
                 abs(float(grid.matrix[1][1])) / float(grid.scale[1]),
                 self._method,
@@ -144,7 +147,17 @@ class RowImages:
 
 
 @njit(cache=True, nogil=True)
-def spatial_weight(u1, u2, method, frac1, frac2, step1, step2, radius, ld):
+def spatial_weight(
+    u1: float,
+    u2: float,
+    method: int,
+    frac1: float,
+    frac2: float,
+    step1: float,
+    step2: float,
+    radius: float,
+    ld: float,
+) -> float:
     """Weight of a row at the distances u1, u2 (nominal pixels) from a spaxel centre."""
     if method == DRIZZLE:
         overlap1 = min(0.5 * (frac1 + step1) - u1, min(frac1, step1))
@@ -173,31 +186,31 @@ def spatial_weight(u1, u2, method, frac1, frac2, step1, step2, radius, ld):
 
 @njit(cache=True, nogil=True)
 def add_rows_to_image(
-    xpos,
-    ypos,
-    data,
-    stat,
-    dq,
-    spaxel,
-    throughput,
-    centre1,
-    centre2,
-    cosine,
-    ref1,
-    ref2,
-    scale1,
-    scale2,
-    step1,
-    step2,
-    method,
-    frac1,
-    frac2,
-    radius,
-    ld,
-    numerator,
-    denominator,
-    variance,
-):
+    xpos: np.ndarray,
+    ypos: np.ndarray,
+    data: np.ndarray,
+    stat: np.ndarray,
+    dq: np.ndarray,
+    spaxel: np.ndarray,
+    throughput: np.ndarray,
+    centre1: np.ndarray,
+    centre2: np.ndarray,
+    cosine: np.ndarray,
+    ref1: float,
+    ref2: float,
+    scale1: float,
+    scale2: float,
+    step1: float,
+    step2: float,
+    method: int,
+    frac1: float,
+    frac2: float,
+    radius: float,
+    ld: float,
+    numerator: np.ndarray,
+    denominator: np.ndarray,
+    variance: np.ndarray,
+) -> None:
     """Add rows to the spaxels within +- ld of their own.
 
     Parameters

@@ -150,7 +150,7 @@ def stacked_layout(
 
 
 @njit(cache=True, nogil=True)
-def extend_limits(xpos, origin, low, high):
+def extend_limits(xpos: np.ndarray, origin: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
     """Widen the limits of each slice.
 
     Parameters
@@ -169,7 +169,20 @@ def extend_limits(xpos, origin, low, high):
 
 
 @njit(cache=True, nogil=True)
-def add_stacked_rows(xpos, lam, data, dq, origin, position, column, step, lambda_min, dlambda, first, sums):
+def add_stacked_rows(
+    xpos: np.ndarray,
+    lam: np.ndarray,
+    data: np.ndarray,
+    dq: np.ndarray,
+    origin: np.ndarray,
+    position: np.ndarray,
+    column: np.ndarray,
+    step: float,
+    lambda_min: float,
+    dlambda: float,
+    first: int,
+    sums: np.ndarray,
+) -> None:
     """Add rows to the planes of a slab.
 
     Parameters
@@ -196,7 +209,7 @@ def add_stacked_rows(xpos, lam, data, dq, origin, position, column, step, lambda
             distance = abs(offset - plane)
             k = plane - first
             if distance < RADIUS:
-                distance = max(distance, 1e-12)
+                distance = max(distance, np.float64(1e-12))
                 weight = ((RADIUS - distance) / (RADIUS * distance)) ** 2
                 sums[k, ix, 0] += weight * value
                 sums[k, ix, 1] += weight

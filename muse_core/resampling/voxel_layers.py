@@ -108,7 +108,7 @@ def make_layer(
     np.cumsum(starts, out=starts)
     total = int(starts[-1])
     weighted = any(c.weight is not None for c in contributions)
-    floats = [np.empty(total, np.float32) for _ in range(5)]
+    xpos, ypos, lam, data, stat = (np.empty(total, np.float32) for _ in range(5))
     dq = np.empty(total, np.int32)
     weight = np.empty(total if weighted else 0, np.float32)
     numbered = []
@@ -117,13 +117,13 @@ def make_layer(
         if keep_rows or target.size < voxel.size:
             target = np.empty(voxel.size, np.int32)
         columns = (block.xpos, block.ypos, block.lam, block.data, block.stat)
-        place_rows(voxel, starts[1:], *columns, block.dq, *floats, dq, target)
+        place_rows(voxel, starts[1:], *columns, block.dq, xpos, ypos, lam, data, stat, dq, target)
         if weighted:
             placed = target[: voxel.size]
             weight[placed[placed >= 0]] = 1.0 if contribution.weight is None else contribution.weight
         if keep_rows:
             numbered.append((target, block.numbering))
-    rows = VoxelRows(starts[:-1], *floats, dq, weight)
+    rows = VoxelRows(starts[:-1], xpos, ypos, lam, data, stat, dq, weight)
     return Layer(first, last, rows, numbered, judged=dq)
 
 

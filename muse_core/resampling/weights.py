@@ -53,7 +53,7 @@ class Resampling:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _lanczos(u, ld):
+def _lanczos(u: float, ld: float) -> float:
     if u >= ld:
         return 0.0
     if u == 0.0:
@@ -97,7 +97,17 @@ def add_rows(
 
 
 @njit(cache=True, nogil=True)
-def add_weighted_rows(rows, grid, first_plane, n_planes, out_first, method, rc, ld, sums):
+def add_weighted_rows(
+    rows: VoxelRows,
+    grid: VoxelGrid,
+    first_plane: int,
+    n_planes: int,
+    out_first: int,
+    method: int,
+    rc: float,
+    ld: int,
+    sums: np.ndarray,
+) -> None:
     """Do the work of `add_rows` for weights that are functions of the distance from the voxel's centre."""
     starts, xpos, ypos, lam, data, stat, dq, weight = rows
     centre1, centre2, cosine, plane_lam, plane_step, (ref1, ref2), (scale1, scale2), (step1, step2) = grid
@@ -180,7 +190,7 @@ def add_weighted_rows(rows, grid, first_plane, n_planes, out_first, method, rc, 
 
 
 @njit(cache=True, nogil=True)
-def finish_voxels(sums, data, stat):
+def finish_voxels(sums: np.ndarray, data: np.ndarray, stat: np.ndarray) -> None:
     """Turn sums into values: data = sum(w d) / sum(w), stat = sum(w^2 s) / sum(w)^2, NaN without weight.
 
     A sum of weights too small for a normal number counts as none.
@@ -208,7 +218,9 @@ def finish_voxels(sums, data, stat):
 
 
 @njit(cache=True, nogil=True)
-def nearest_rows(rows, grid, out_first, data_out, stat_out):
+def nearest_rows(
+    rows: VoxelRows, grid: VoxelGrid, out_first: int, data_out: np.ndarray, stat_out: np.ndarray
+) -> None:
     """Give each voxel its own row nearest to the target point; NaN if that is bad or there is none.
 
     Parameters

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +63,7 @@ def write_calibrations(
     layout: Layout,
     lines: LineList,
     lsf_table: dict,
-    solution,
+    solution: Any,
     mode: str,
 ) -> list[tuple[Path, str]]:
     """Write the calibrations; `solution` is (CD matrix [deg], CRPIX) of the astrometry."""
@@ -105,7 +106,7 @@ def write_sky_continuum(path: Path, layout: Layout, level: float, tilt: float) -
     return cal.write_continuum(path, wave, sky_continuum(wave, level, tilt))
 
 
-def _celestial_cards(nx: int, ny: int, centre, scale) -> dict:
+def _celestial_cards(nx: int, ny: int, centre: tuple[float, float], scale: Any) -> dict:
     return {
         "CRPIX1": (nx + 1) / 2, "CRPIX2": (ny + 1) / 2, "CRVAL1": centre[0], "CRVAL2": centre[1],
         "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CUNIT1": "deg", "CUNIT2": "deg",
@@ -113,12 +114,12 @@ def _celestial_cards(nx: int, ny: int, centre, scale) -> dict:
     }  # fmt: skip
 
 
-def write_sky_mask(path: Path, kind: str, scene: Scene, wcs, frame: FieldFrame) -> Path:
+def write_sky_mask(path: Path, kind: str, scene: Scene, wcs: Any, frame: FieldFrame) -> Path:
     """SKY_MASK that leaves out all sources, on pixel coordinates ("pixel") or on the sky ("celestial").
 
     `wcs` is the pixel-to-sky relation of the (first) exposure as in `Light`.
     """
-    sources = [np.array((s.xi, s.eta)) for s in (*scene.stars, *scene.galaxies)]
+    sources = [np.array((s.xi, s.eta)) for s in scene.sources]
     if kind == "pixel":
         corner = np.array([frame.xlim[0] - 1, frame.ylim[0] - 1])
         nx, ny = int(np.diff(frame.xlim)[0]) + 3, int(np.diff(frame.ylim)[0]) + 3

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from astropy.io import fits
 
 from muse_core.simulate import physics
@@ -16,7 +19,7 @@ SB_UNIT = "10**(-20)*erg/(s cm^2 arcsec^2)"
 _RESPONSE_UNIT = "2.5*log10((count/s/Angstrom)/(erg/s/cm**2/Angstrom))"
 
 
-def _primary(tag: str, source: str = "", **cards) -> fits.PrimaryHDU:
+def _primary(tag: str, source: str = "", **cards: Any) -> fits.PrimaryHDU:
     """Primary HDU of a calibration; without a source in the literature it is marked as simulated."""
     hdu = fits.PrimaryHDU()
     hdu.header["INSTRUME"] = "MUSE"
@@ -41,7 +44,7 @@ def _table(name: str | None, *columns: fits.Column) -> fits.BinTableHDU:
     return fits.BinTableHDU.from_columns(list(columns), name=name)
 
 
-def _column(name: str, array, form: str = "D", unit: str | None = None) -> fits.Column:
+def _column(name: str, array: npt.ArrayLike, form: str = "D", unit: str | None = None) -> fits.Column:
     return fits.Column(name, form, unit=unit, array=np.asarray(array))
 
 
@@ -143,7 +146,14 @@ def write_filters(
     return _save(path, hdus)
 
 
-def write_offsets(path: Path, dates, mjds, ra, dec, scale=None) -> Path:
+def write_offsets(
+    path: Path,
+    dates: Sequence[str],
+    mjds: Sequence[float],
+    ra: npt.ArrayLike,
+    dec: npt.ArrayLike,
+    scale: npt.ArrayLike | None = None,
+) -> Path:
     """OFFSET_LIST; offsets in degrees."""
     columns = [
         fits.Column("DATE_OBS", "23A", array=np.asarray(dates)),
@@ -157,7 +167,7 @@ def write_offsets(path: Path, dates, mjds, ra, dec, scale=None) -> Path:
 
 
 def write_lines(
-    path: Path, lines: LineList, tag: str = "SKY_LINES", oh_transitions=None, source: str = ""
+    path: Path, lines: LineList, tag: str = "SKY_LINES", oh_transitions: Any = None, source: str = ""
 ) -> Path:
     """SKY_LINES or RAMAN_LINES; oh_transitions: dict of the columns of the second extension."""
     hdus: list = [_primary(tag, source)]
@@ -189,7 +199,7 @@ def write_continuum(path: Path, wave: np.ndarray, flux: np.ndarray) -> Path:
     return _save(path, [_primary("SKY_CONTINUUM"), hdu])
 
 
-def write_lsf_images(outdir: Path, table, ifus, merged: bool = False) -> list[Path]:
+def write_lsf_images(outdir: Path, table: Any, ifus: Iterable[int], merged: bool = False) -> list[Path]:
     """LSF_PROFILE, image flavour: one file per IFU or one for all."""
     units = []
     for ifu in ifus:
@@ -214,7 +224,7 @@ def write_lsf_images(outdir: Path, table, ifus, merged: bool = False) -> list[Pa
     return paths
 
 
-def write_lsf_table(path: Path, table, ifus) -> Path:
+def write_lsf_table(path: Path, table: Any, ifus: Iterable[int]) -> Path:
     """LSF_PROFILE, parameter flavour: one table SLICE_PARAM with all IFUs."""
     rows = [(i, j) for i in ifus for j in range(1, 49)]
     n = len(rows)
@@ -260,7 +270,9 @@ AUTOCAL_EDGES = (
 AUTOCAL_EDGES_AO = tuple(e for e in AUTOCAL_EDGES if e != 5850)
 
 
-def write_autocal_factors(path: Path, throughput: np.ndarray, edges=AUTOCAL_EDGES) -> Path:
+def write_autocal_factors(
+    path: Path, throughput: np.ndarray, edges: Sequence[float] | np.ndarray = AUTOCAL_EDGES
+) -> Path:
     """AUTOCAL_FACTORS that undo a throughput [range, ifu, slice] (slice fastest, then IFU, then range)."""
     nq = len(edges) - 1
     quad, ifu, sli = np.meshgrid(np.arange(1, nq + 1), np.arange(1, 25), np.arange(1, 49), indexing="ij")

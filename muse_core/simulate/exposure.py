@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -163,7 +163,18 @@ def _sky_table(light: Light, par: np.ndarray, low: float, high: float) -> tuple[
     return table, lam0
 
 
-def _slice_rows(layout, light, sources, detector, table, lsf, seed, number, ifu, slice_):
+def _slice_rows(
+    layout: Layout,
+    light: Light,
+    sources: Any,
+    detector: Detector,
+    table: Any,
+    lsf: Any,
+    seed: int,
+    number: int,
+    ifu: int,
+    slice_: int,
+) -> Any:
     """All columns of one slice."""
     c = layout.coordinates(ifu, slice_)
     x, y, lam = c["xpos"], c["ypos"], c["lambda"]
@@ -240,7 +251,7 @@ def expected_counts(light: Light, sources, table, lsf, place, ifu: int, slice_: 
     return flux
 
 
-def _near(sources, light, x, y) -> np.ndarray:
+def _near(sources: Any, light: Light, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Sources that reach the slice, refraction included."""
     sx, sy = light.shift[0], light.shift[1]
     w = light.wcs
@@ -257,7 +268,9 @@ def _near(sources, light, x, y) -> np.ndarray:
     )
 
 
-def _add_cube(cube: SceneCube, light: Light, x, y, lam, flux) -> None:
+def _add_cube(
+    cube: SceneCube, light: Light, x: np.ndarray, y: np.ndarray, lam: np.ndarray, flux: np.ndarray
+) -> None:
     grid = np.array(cube.grid)
     grid[0] += light.centre[0]
     grid[2] += light.centre[1]
@@ -294,7 +307,7 @@ def write_exposure(
     limits: dict[int, dict],
     flat_fluxes: dict[int, tuple[float, float]] | None,
     as_table: bool,
-    flat_field: Iterable[np.ndarray] | None,
+    flat_field: tuple[np.ndarray, np.ndarray] | None,
     threads: int,
     truth_dir: Path | None,
 ) -> list[Path]:
@@ -315,7 +328,9 @@ def write_exposure(
                 path, header, layout.n_rows(ifu), as_table=as_table, flat_field=flat_field
             ) as writer:
 
-                def one(slice_: int, first: int, ifu: int = ifu, writer=writer, hits=hits) -> None:
+                def one(
+                    slice_: int, first: int, ifu: int = ifu, writer: Any = writer, hits: Any = hits
+                ) -> None:
                     columns, hit = _slice_rows(
                         layout, light, sources, detector, table, lsf, seed, info.number, ifu, slice_
                     )

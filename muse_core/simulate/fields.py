@@ -8,11 +8,13 @@ find.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from muse_core.data.tangent_plane import TanWcs
 
@@ -147,7 +149,7 @@ def iterate_fields(plan: FieldPlan) -> Iterator[FieldImage]:
         )
 
 
-def cut_fields(data, wcs: TanWcs, plan: FieldPlan) -> Iterator[FieldImage]:
+def cut_fields(data: np.ndarray, wcs: TanWcs, plan: FieldPlan) -> Iterator[FieldImage]:
     """Cut exposures out of a real image, with dither, rotation, more noise and header errors of the plan.
 
     Seeing, stars and sky are those of the image. Its own noise is common to all cuts, so ``plan.noise``
@@ -191,16 +193,16 @@ def cut_fields(data, wcs: TanWcs, plan: FieldPlan) -> Iterator[FieldImage]:
         )
 
 
-def _of(values, n: int) -> float:
+def _of(values: Any, n: int) -> float:
     return float(values[n % len(values)])
 
 
-def _cd_matrix(scale: float, angle: float):
+def _cd_matrix(scale: float, angle: float) -> tuple[tuple[float, float], tuple[float, float]]:
     cos, sin = np.cos(angle), np.sin(angle)
     return ((-scale * cos, scale * sin), (scale * sin, scale * cos))
 
 
-def _blank_border(data, width: int):
+def _blank_border(data: np.ndarray, width: int) -> np.ndarray:
     if width > 0:
         data[:width] = np.nan
         data[-width:] = np.nan
@@ -209,12 +211,14 @@ def _blank_border(data, width: int):
     return data
 
 
-def render_stars(shape, x, y, peak, fwhm: float):
+def render_stars(
+    shape: tuple[int, int], x: npt.ArrayLike, y: npt.ArrayLike, peak: npt.ArrayLike, fwhm: float
+) -> np.ndarray:
     """Draw circular Gaussians of given peaks at zero-based positions, float64[ny, nx]."""
     image = np.zeros(shape)
     sigma = fwhm / FWHM_TO_SIGMA
     reach = int(np.ceil(6.0 * sigma))
-    for cx, cy, height in zip(x, y, peak, strict=True):
+    for cx, cy, height in zip(*(np.asarray(v, float) for v in (x, y, peak)), strict=True):
         x0, x1 = max(0, int(cx) - reach), min(shape[1], int(cx) + reach + 1)
         y0, y1 = max(0, int(cy) - reach), min(shape[0], int(cy) + reach + 1)
         if x0 >= x1 or y0 >= y1:
@@ -225,7 +229,7 @@ def render_stars(shape, x, y, peak, fwhm: float):
     return image
 
 
-def field_hdus(image: FieldImage, dq=None):
+def field_hdus(image: FieldImage, dq: np.ndarray | None = None) -> Any:
     """Return an IMAGE_FOV as astropy HDUList: empty primary, DATA, and DQ if given."""
     from astropy.io import fits
 
@@ -273,7 +277,7 @@ def field_hdus(image: FieldImage, dq=None):
     return hdus
 
 
-def write_fields(images, folder) -> list[Path]:
+def write_fields(images: Iterable[FieldImage], folder: Path | str) -> list[Path]:
     """Write images as ``image_0001.fits`` ... and return the paths."""
     folder = Path(folder)
     paths = []
@@ -284,6 +288,6 @@ def write_fields(images, folder) -> list[Path]:
     return paths
 
 
-def true_offsets(images) -> np.ndarray:
+def true_offsets(images: Sequence[FieldImage]) -> np.ndarray:
     """Offsets (RA, DEC; degrees of coordinate) that a perfect alignment finds, float64[n, 2]."""
     return np.array([image.error for image in images]) - np.array(images[0].error)

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from astropy.io import fits
 
@@ -71,7 +73,7 @@ def primary_header(
         ("OBSERVER", "nobody"),
     ):
         h[key] = value
-    eso: list[tuple[str, object]] = [
+    eso: list[tuple[str, str | bool | float]] = [
         ("DPR CATG", "SCIENCE"), ("DPR TYPE", "OBJECT"), ("DPR TECH", "IFU"),
         ("INS MODE", info.mode), ("INS DROT MODE", info.drot_mode), ("INS DROT POSANG", float(info.posang)),
         ("ADA POSANG", float(info.posang)), ("INS DROT START", 10.0), ("INS DROT END", 10.4),
@@ -116,7 +118,9 @@ def primary_header(
     return h
 
 
-def add_pixtable_group(header: fits.Header, ifu: int, slices, xoffsets, limits: dict[str, tuple]) -> None:
+def add_pixtable_group(
+    header: fits.Header, ifu: int, slices: Iterable[int], xoffsets: Any, limits: dict[str, tuple]
+) -> None:
     """Append (or update) the ESO DRS MUSE PIXTABLE keywords."""
     prefix = "HIERARCH ESO DRS MUSE PIXTABLE"
     header[f"{prefix} TYPE"] = "GEOFULL"

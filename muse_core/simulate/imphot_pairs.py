@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,9 @@ HST_PSF = (0.085, 1.6)
 PHOTFLAM_F775W = 9.74e-20
 MUSE_UNIT = 1e-20
 EDGE = 6.0  # arcsec of sky rendered beyond the images
+
+
+Pair = tuple[np.ndarray, Any, np.ndarray, Any]  # HST image and header, MUSE image and header
 
 
 @dataclass(frozen=True)
@@ -63,24 +67,32 @@ class PairTruth:
 
 
 def make_sky(
-    seed, size, nstar=4, ndisc=50, star_flux=(300.0, 4000.0), disc_flux=(20.0, 1500.0), bright_edge=False
-):
+    seed: int,
+    size: float,
+    nstar: int = 4,
+    ndisc: int = 50,
+    star_flux: tuple[float, float] = (300.0, 4000.0),
+    disc_flux: tuple[float, float] = (20.0, 1500.0),
+    bright_edge: bool = False,
+) -> Sky:
     """Draw a random sky that reaches beyond a field of the given size [arcsec]."""
     rng = np.random.default_rng(seed)
     half = 0.5 * size + 2.0
 
-    def log_uniform(low, high, n):
+    def log_uniform(low: float, high: float, n: int) -> np.ndarray:
         return np.exp(rng.uniform(np.log(low), np.log(high), n))
 
     xi, eta = rng.uniform(-0.42 * size, 0.42 * size, (2, nstar))
     flux = log_uniform(*star_flux, nstar)
     if bright_edge and nstar:
         xi[0], eta[0], flux[0] = 0.5 * size - 0.3, 0.1 * size, star_flux[1]
+    disc_xi, disc_eta = rng.uniform(-half, half, (2, ndisc))
     return Sky(
         xi,
         eta,
         flux,
-        *rng.uniform(-half, half, (2, ndisc)),
+        disc_xi,
+        disc_eta,
         log_uniform(*disc_flux, ndisc),
         rng.uniform(0.1, 0.6, ndisc),
         rng.uniform(0.4, 1.0, ndisc),
@@ -88,7 +100,7 @@ def make_sky(
     )
 
 
-def _header(shape, step, rotation, ra, dec):
+def _header(shape: tuple[int, int], step: float, rotation: float, ra: float, dec: float) -> Any:
     from astropy.io import fits
 
     angle = np.radians(rotation)
@@ -103,7 +115,17 @@ def _header(shape, step, rotation, ra, dec):
     return header
 
 
-def _render(sky, shape, step, rotation, fwhm, beta, shift=(0.0, 0.0), star_move=0.0, star_scale=1.0):
+def _render(
+    sky: Sky,
+    shape: tuple[int, int],
+    step: float,
+    rotation: float,
+    fwhm: float,
+    beta: float,
+    shift: tuple[float, float] = (0.0, 0.0),
+    star_move: float = 0.0,
+    star_scale: float = 1.0,
+) -> np.ndarray:
     """Image of the sky through a Moffat, in flux per pixel; shift moves it along x and y [arcsec]."""
     from scipy import fft
 
@@ -118,7 +140,7 @@ def _render(sky, shape, step, rotation, fwhm, beta, shift=(0.0, 0.0), star_move=
     # the inverse of the CD matrix of _header: x along -xi turned by the rotation
     cy, cx = 0.5 * (shape[0] - 1), 0.5 * (shape[1] - 1)
 
-    def place(xi, eta):
+    def place(xi: np.ndarray, eta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return (-c * xi + s * eta) / step + cx + shift[0] / step, (s * xi + c * eta) / step + cy + shift[
             1
         ] / step
@@ -145,7 +167,7 @@ def _render(sky, shape, step, rotation, fwhm, beta, shift=(0.0, 0.0), star_move=
     return image
 
 
-def make_pair(sky, truth):
+def make_pair(sky: Sky, truth: PairTruth) -> Pair:
     """Noiseless HST image (counts per second) and MUSE image (1e-20 erg/s/cm2/A) with their headers.
 
     Returns
@@ -190,7 +212,7 @@ def make_pair(sky, truth):
     return hst, hst_header, muse, muse_header
 
 
-def with_noise(pair, truth, seed):
+def with_noise(pair: Pair, truth: PairTruth, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The pair with one realisation of the noise: HST image, MUSE image, MUSE variance."""
     hst, _, muse, _ = pair
     rng = np.random.default_rng(seed)
@@ -200,7 +222,14 @@ def with_noise(pair, truth, seed):
     return seen.astype(np.float32), noisy.astype(np.float32), variance.astype(np.float32)
 
 
-def write_pair(folder, name, pair, truth, seed=0, date="2026-01-01T00:00:00"):
+def write_pair(
+    folder: Path | str,
+    name: str,
+    pair: Pair,
+    truth: PairTruth,
+    seed: int = 0,
+    date: str = "2026-01-01T00:00:00",
+) -> tuple[Path, Path]:
     """Write one realisation as NAME_hst.fits and NAME_muse.fits; return the two paths."""
     from astropy.io import fits
 

@@ -8,6 +8,7 @@ describe exactly the light in the simulated data.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -30,7 +31,7 @@ def lsf_parameters(skew: float = 0.0) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(_LSF_SEED)
     shape = (N_IFU, N_SLICE)
 
-    def draw(mean, sigma, *more):
+    def draw(mean: float, sigma: float, *more: Any) -> Any:
         first = mean + rng.normal(0, sigma, shape)
         return np.stack([first, *(m + rng.normal(0, abs(m) * 0.1, shape) for m in more)], axis=-1)
 
@@ -54,7 +55,7 @@ def slice_parameters(table: dict[str, np.ndarray], ifu: int, slice_: int) -> np.
 
 
 @njit(cache=True, nogil=True)
-def _primitive(t, sigma, h3, h4, h5, h6):
+def _primitive(t: float, sigma: float, h3: float, h4: float, h5: float, h6: float) -> float:
     u = t / sigma
     g = math.exp(-u * u)
     u2 = u * u
@@ -71,7 +72,7 @@ def _primitive(t, sigma, h3, h4, h5, h6):
 
 
 @njit(cache=True, nogil=True)
-def profile(par, offset, wavelength):
+def profile(par: np.ndarray, offset: float, wavelength: float) -> float:
     """Value of the line-spread function [1/A] at an offset from a line of some wavelength.
 
     Parameters
@@ -93,7 +94,15 @@ def profile(par, offset, wavelength):
 
 
 @njit(cache=True, nogil=True)
-def line_spectrum(par, lines, fluxes, lam0, dlam, window, out):
+def line_spectrum(
+    par: np.ndarray,
+    lines: np.ndarray,
+    fluxes: np.ndarray,
+    lam0: float,
+    dlam: float,
+    window: float,
+    out: np.ndarray,
+) -> None:
     """Add the lines, spread by one slice's LSF, to an equidistant spectrum.
 
     Parameters
@@ -109,7 +118,7 @@ def line_spectrum(par, lines, fluxes, lam0, dlam, window, out):
 
 
 @njit(cache=True, nogil=True)
-def _fill_image(pars, offsets, waves, image):
+def _fill_image(pars: np.ndarray, offsets: np.ndarray, waves: np.ndarray, image: np.ndarray) -> None:
     for j in range(pars.shape[0]):
         for iw in range(waves.size):
             for ix in range(offsets.size):

@@ -8,6 +8,7 @@ calibrations come after the night, one template is broken off and repeated, DATE
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from astropy.io import fits
 
@@ -101,7 +102,7 @@ def schedule(night: NightSetup) -> list[NightFrame]:
     evening, mode = night.evening, night.mode
     frames: list[NightFrame] = []
 
-    def template(tag: str, hours: float, exptime: float, use: str, step: float = 0.05, **facts) -> None:
+    def template(tag: str, hours: float, exptime: float, use: str, step: float = 0.05, **facts: Any) -> None:
         """Add a template that begins some hours after the evening's noon (UT 16 h)."""
         start = evening + (16.0 + hours) / 24.0 + 0.000010035  # an odd fraction of a second
         number = facts.pop("number", night.count(tag))

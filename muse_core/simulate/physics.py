@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 PARANAL_LATITUDE = -24.625278
 TELESCOPE_BIN = 1.25  # Angstrom, the width in which the pipeline counts flux
@@ -37,11 +38,18 @@ def refractivity(wavelength: np.ndarray, weather: Weather) -> np.ndarray:
     return 1e-6 * (dry / (720.883 * warm) - (0.0624 - 0.000680 * s2) * vapour / warm)
 
 
-def dispersion_pixels(wavelength, reference, airmass, weather: Weather, scale_arcsec=0.2):
+def dispersion_pixels(
+    wavelength: npt.ArrayLike, reference: float, airmass: float, weather: Weather, scale_arcsec: float = 0.2
+) -> np.ndarray:
     """Differential refraction against the reference wavelength [pix along the vertical circle]."""
     n_ref = refractivity(np.array([reference]), weather)[0]
     zenith = np.arccos(1.0 / airmass)
-    return (n_ref - refractivity(wavelength, weather)) * np.tan(zenith) * 206264.8 / scale_arcsec
+    return (
+        (n_ref - refractivity(np.asarray(wavelength, np.float64), weather))
+        * np.tan(zenith)
+        * 206264.8
+        / scale_arcsec
+    )
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,10 @@ Only one channel is in memory at a time, so a set in real detector format needs 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -171,7 +173,7 @@ class _Masters:
             self.files.append((path, f"MASTER_{kind.upper()}"))
         return path
 
-    def write(self, kind: str, ifu: int, planes) -> None:
+    def write(self, kind: str, ifu: int, planes: Any) -> None:
         path = self._start(kind, ifu)
         unit = "adu" if kind == "bias" else "count"
         for name, data in zip(("DATA", "DQ", "STAT"), planes, strict=True):
@@ -274,7 +276,7 @@ def write_truth(path: Path, setup: RawSetup, steps: int = 9) -> Path:
 
 
 def simulate_raw(
-    folder,
+    folder: Path | str,
     setup: RawSetup,
     *,
     skyflats: int = 3,
@@ -283,7 +285,7 @@ def simulate_raw(
     badpix: bool = True,
     merged: bool = True,
     overscan: str = "vpoly",
-    progress=iter,
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> Path:
     """Write a complete set and its set-of-frames file.
 

@@ -40,18 +40,20 @@ def pixel_response(setup: RawSetup, ifu: int) -> np.ndarray:
     return response
 
 
-def quadrant_slices(setup: RawSetup, port: int):
+def quadrant_slices(
+    setup: RawSetup, port: int
+) -> tuple[tuple[slice, slice], tuple[slice, slice], tuple[slice, slice]]:
     """Slices of the full quadrant, its data section (both raw frame) and its place in the trimmed image."""
     right, top = PORTS[port]
 
-    def axis(n, far):
+    def axis(n: int, far: bool) -> tuple[slice, slice, slice]:
         size = n + setup.prescan + setup.overscan
         start = size if far else 0
         data = start + (setup.overscan if far else setup.prescan)
         return slice(start, start + size), slice(data, data + n), slice(n if far else 0, 2 * n if far else n)
 
     ys, xs = axis(setup.ny, top), axis(setup.nx, right)
-    return tuple(zip(ys, xs, strict=True))
+    return (ys[0], xs[0]), (ys[1], xs[1]), (ys[2], xs[2])
 
 
 def dark_image(setup: RawSetup, ifu: int) -> np.ndarray:
@@ -99,7 +101,7 @@ def overscan_level(setup: RawSetup, ifu: int, port: int) -> float:
     return setup.bias[port - 1] + 0.1 * ifu + 0.5 * setup.bias_slope
 
 
-def master_bias(setup: RawSetup, ifu: int, with_level: bool):
+def master_bias(setup: RawSetup, ifu: int, with_level: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Data, DQ, STAT of the master bias; ``with_level`` if it was not made with a polynomial overscan."""
     rng = setup.rng(20, ifu)
     data, stat = np.zeros(setup.shape, np.float32), np.zeros(setup.shape, np.float32)
@@ -115,7 +117,7 @@ def master_bias(setup: RawSetup, ifu: int, with_level: bool):
     return data, dq, stat
 
 
-def master_dark(setup: RawSetup, ifu: int):
+def master_dark(setup: RawSetup, ifu: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Data, DQ, STAT of the 1800 s master dark."""
     data = dark_image(setup, ifu) + 0.3 * setup.rng(21, ifu).standard_normal(setup.shape, dtype=np.float32)
     dq = np.zeros(setup.shape, np.int32)
@@ -123,7 +125,9 @@ def master_dark(setup: RawSetup, ifu: int):
     return data, dq, np.full(setup.shape, 0.09, np.float32)
 
 
-def master_flat(setup: RawSetup, ifu: int, lamp: np.ndarray, response: np.ndarray):
+def master_flat(
+    setup: RawSetup, ifu: int, lamp: np.ndarray, response: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Data, DQ, STAT of the master flat: about 1 in the mean, the throughput of the IFU taken out exactly."""
     data = lamp / np.float32(MEAN_LAMP * ifu_throughput(setup)[ifu]) * response
     data *= 1 + np.float32(FLAT_ERROR) * setup.rng(22, ifu).standard_normal(setup.shape, dtype=np.float32)

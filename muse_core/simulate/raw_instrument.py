@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -103,7 +105,7 @@ class RawSetup:
         """+1 if IFU numbers rise with y."""
         return 1 if self.mode.startswith("NFM") else -1
 
-    def with_(self, **changes) -> RawSetup:
+    def with_(self, **changes: Any) -> RawSetup:
         """Return a copy with some values changed."""
         return replace(self, **changes)
 
@@ -144,7 +146,7 @@ def wave_polynomials(setup: RawSetup, ifu: int) -> np.ndarray:
     return out
 
 
-def geometry_columns(setup: RawSetup, ifus=range(1, 25)) -> dict[str, np.ndarray]:
+def geometry_columns(setup: RawSetup, ifus: Iterable[int] = range(1, 25)) -> dict[str, np.ndarray]:
     """Columns of the geometry table; slices of four stacks, a permutation of the order on the CCD."""
     columns: dict[str, list] = {
         k: [] for k in ("SubField", "SliceCCD", "SliceSky", "x", "y", "angle", "width")
@@ -182,7 +184,7 @@ def ifu_throughput(setup: RawSetup) -> dict[int, float]:
     return {ifu: float(values[ifu - 1]) for ifu in range(1, 25)}
 
 
-def sky_illumination(setup: RawSetup, x, y, lam) -> np.ndarray:
+def sky_illumination(setup: RawSetup, x: np.ndarray, y: np.ndarray, lam: np.ndarray) -> np.ndarray:
     """Truth: relative illumination of the field by the twilight sky.
 
     Parameters
@@ -208,7 +210,7 @@ def sky_illumination(setup: RawSetup, x, y, lam) -> np.ndarray:
     return light
 
 
-def solar_spectrum(lam) -> np.ndarray:
+def solar_spectrum(lam: np.ndarray) -> np.ndarray:
     """Smooth twilight continuum with absorption bands, arbitrary scale."""
     lam = np.asarray(lam)
     out = np.exp(-0.5 * ((lam - 6300) / 2200) ** 2) * (1 + 0.04 * np.sin(lam / 41.0))
@@ -222,7 +224,7 @@ def solar_spectrum(lam) -> np.ndarray:
     return out
 
 
-def lamp_spectrum(lam) -> np.ndarray:
+def lamp_spectrum(lam: np.ndarray) -> np.ndarray:
     """Smooth lamp continuum, arbitrary scale."""
     return np.exp(-0.5 * ((np.asarray(lam) - 7200) / 2600) ** 2)
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
@@ -24,7 +25,7 @@ class TruthCheck:
     ratio: np.ndarray
 
 
-def check_truth(twilight_cube, setup: RawSetup) -> TruthCheck:
+def check_truth(twilight_cube: Path | str, setup: RawSetup) -> TruthCheck:
     """Compare twilight cube times flux per IFU with the true illumination times throughput per IFU.
 
     Scaling all IFUs to one flux moves part of the illumination into the keywords ``FLAT FLUX SKYn``; science
@@ -63,7 +64,7 @@ def check_truth(twilight_cube, setup: RawSetup) -> TruthCheck:
     core = good & inner & ~changed
     ratio /= ratio[:, core].mean(axis=1)[:, None, None]
 
-    def rms(region):
+    def rms(region: np.ndarray) -> float:
         return float(np.sqrt(np.mean((ratio[:, region] - 1) ** 2))) if region.any() else float("nan")
 
     return TruthCheck(rms(core), rms(good & ~inner & ~changed), rms(good & changed), ratio)

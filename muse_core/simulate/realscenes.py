@@ -23,6 +23,12 @@ class SceneDataError(RuntimeError):
     """The observation a scene is to be drawn from is not there."""
 
 
+def _grid(
+    x0: float, dx: float, y0: float, dy: float, lam0: float, dlam: float
+) -> tuple[float, float, float, float, float, float]:
+    return float(x0), float(dx), float(y0), float(dy), float(lam0), float(dlam)
+
+
 def mpdaf_data(name: str) -> Path:
     """Path of a data file installed with mpdaf."""
     found = importlib.util.find_spec("mpdaf")
@@ -95,7 +101,7 @@ def load_scene_cube(
         ramp = [np.clip(np.minimum(np.arange(n), n - 1 - np.arange(n)) / blank_edge, 0, 1) for n in (ny, nx)]
         values *= (ramp[0][:, None] * ramp[1]).astype(np.float32)
     grid = (centre[0] - dxi * (nx - 1) / 2, dxi, centre[1] - steps[1] * (ny - 1) / 2, steps[1], lam0, dlam)
-    return SceneCube(values, tuple(float(g) for g in grid), scale)
+    return SceneCube(values, _grid(*grid), scale)
 
 
 def abell478(
@@ -177,7 +183,7 @@ def hdfs_field(
         wave[0],
         wave[1] - wave[0],
     )
-    return SceneCube(cube, tuple(float(g) for g in grid), scale)
+    return SceneCube(cube, _grid(*grid), scale)
 
 
 DEMO_RANGE = (7095.0, 7325.0)

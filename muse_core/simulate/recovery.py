@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -27,7 +28,7 @@ class StarRecovery:
     fwhm: float
 
 
-def _open_cube(path: Path | str):
+def _open_cube(path: Path | str) -> Any:
     from astropy.wcs import WCS
 
     with fits.open(path) as hdus:
@@ -53,7 +54,9 @@ def recover_stars(cube: Path | str, stars: Sequence[dict], radius_arcsec: float 
     yy, xx = np.mgrid[: image.shape[0], : image.shape[1]]
     grid = GRID_START + GRID_STEP * np.arange(GRID_SIZE)
 
-    def moffat(c, peak, x0, y0, alpha, beta, level):
+    def moffat(
+        c: Any, peak: float, x0: float, y0: float, alpha: float, beta: float, level: float
+    ) -> np.ndarray:
         return peak * (1 + ((c[0] - x0) ** 2 + (c[1] - y0) ** 2) / alpha**2) ** -beta + level
 
     found = []
@@ -98,7 +101,7 @@ def centroid_drift(cube: Path | str, star: dict, radius_arcsec: float = 1.6) -> 
     yy, xx = np.mgrid[: data.shape[1], : data.shape[2]]
     near = np.hypot(xx - px, yy - py) < radius_arcsec / step
 
-    def gauss(c, peak, x0, y0, sigma, level):
+    def gauss(c: Any, peak: float, x0: float, y0: float, sigma: float, level: float) -> np.ndarray:
         return peak * np.exp(-0.5 * ((c[0] - x0) ** 2 + (c[1] - y0) ** 2) / sigma**2) + level
 
     fifth = max(1, data.shape[0] // 5)

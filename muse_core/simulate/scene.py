@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from muse_core.data import tangent_plane
 
@@ -98,6 +99,11 @@ class Scene:
     galaxies: tuple[Galaxy, ...] = ()
     cubes: tuple[SceneCube, ...] = field(default=())
 
+    @property
+    def sources(self) -> tuple[Star | Galaxy, ...]:
+        """All sources, stars first."""
+        return (*self.stars, *self.galaxies)
+
     def source_table(self, seeing: float, xi: np.ndarray, eta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Sources as the kernel takes them, at the positions (stars first) seen from one exposure."""
         n = len(self.stars) + len(self.galaxies)
@@ -163,13 +169,15 @@ def random_scene(
     return Scene(stars, galaxies)
 
 
-def gnomonic(ra, dec, ra0: float, dec0: float) -> tuple[np.ndarray, np.ndarray]:
+def gnomonic(ra: npt.ArrayLike, dec: npt.ArrayLike, ra0: float, dec0: float) -> tuple[np.ndarray, np.ndarray]:
     """Tangent-plane coordinates (xi, eta) [arcsec] of positions [deg] seen from a pole [deg]."""
     xi, eta = tangent_plane.project(ra, dec, ra0, dec0)
     return xi * 3600, eta * 3600
 
 
-def deproject(xi, eta, ra0: float, dec0: float) -> tuple[np.ndarray, np.ndarray]:
+def deproject(
+    xi: npt.ArrayLike, eta: npt.ArrayLike, ra0: float, dec0: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Inverse of `gnomonic`.
 
     Examples

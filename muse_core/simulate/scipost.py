@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -185,7 +186,7 @@ def simulate_scipost(
         instrument_geometry(),
         tuple(sorted(ifus)) if ifus is not None else _central_ifus(n_ifu),
         sky_contiguous_slices(slices) if isinstance(slices, int) else tuple(sorted(slices)),
-        tuple(lambda_range) if lambda_range is not None else LAMBDA_RANGE[mode[-1]],
+        (lambda_range[0], lambda_range[1]) if lambda_range is not None else LAMBDA_RANGE[mode[-1]],
         columns,
         thinning,
     )
@@ -200,7 +201,7 @@ def simulate_scipost(
             n_galaxies=max(1, round(20 * area)) if n_galaxies is None else n_galaxies,
             lambda_range=layout.lambda_range, brightness=brightness * (0.05 if nfm else 1.0),
         )  # fmt: skip
-    sources = (*scene.stars, *scene.galaxies)
+    sources = scene.sources
     radec = deproject([s.xi for s in sources], [s.eta for s in sources], *center)
     lines = sky_line_list() if sky else LineList((), np.zeros(0, int), np.zeros(0), np.zeros(0))
     edges = cal.AUTOCAL_EDGES_AO if ao else cal.AUTOCAL_EDGES
@@ -270,9 +271,10 @@ def simulate_scipost(
     if ao:
         sof.append((cal.write_lines(outdir / "raman_lines.fits", RAMAN_LINES, "RAMAN_LINES"), "RAMAN_LINES"))
     if any(o != (0.0, 0.0) for o in offsets) or flux_scales is not None:
-        columns_ = [[e["date"] for e in exposures], [e["mjd"] for e in exposures]]
-        columns_ += [[o[i] / 3600 for o in offsets] for i in (0, 1)]
-        sof.append((cal.write_offsets(outdir / "offset_list.fits", *columns_, flux_scales), "OFFSET_LIST"))
+        dates, mjds = [e["date"] for e in exposures], [e["mjd"] for e in exposures]
+        ra, dec = ([o[i] / 3600 for o in offsets] for i in (0, 1))
+        path = cal.write_offsets(outdir / "offset_list.fits", dates, mjds, ra, dec, flux_scales)
+        sof.append((path, "OFFSET_LIST"))
     if sky_mask is not None:
         wcs = exposures[0]["wcs"]
         sof.append((write_sky_mask(outdir / "sky_mask.fits", sky_mask, scene, wcs, frame), "SKY_MASK"))
@@ -286,7 +288,7 @@ def simulate_scipost(
             (cal.write_autocal_factors(outdir / "autocal_factors.fits", table, edges), "AUTOCAL_FACTORS")
         )
 
-    def positioned(items, first: int) -> list[dict]:
+    def positioned(items: Sequence[Any], first: int) -> list[dict]:
         return [
             asdict(s) | {"ra": float(radec[0][i]), "dec": float(radec[1][i])}
             for i, s in enumerate(items, first)
@@ -312,7 +314,7 @@ def simulate_scipost(
 
 def _save_spectra(path: Path, scene: Scene) -> None:
     """Continuum of every source, stars first, one row each [1e-20 erg/s/cm2/A]."""
-    spectra = [s.spectrum() for s in (*scene.stars, *scene.galaxies)]
+    spectra = [s.spectrum() for s in scene.sources]
     if spectra:
         hdu = fits.PrimaryHDU(np.stack(spectra))
         hdu.header.update({"CTYPE1": "AWAV", "CUNIT1": "Angstrom", "CRPIX1": 1.0})
@@ -327,13 +329,13 @@ def _central_ifus(n: int) -> tuple[int, ...]:
     return tuple(range(first, first + n))
 
 
-def _field_frame(limits: dict[int, dict], scale: np.ndarray, centre) -> FieldFrame:
+def _field_frame(limits: dict[int, dict], scale: np.ndarray, centre: tuple[float, float]) -> FieldFrame:
     xlim = (min(v["X"][0] for v in limits.values()), max(v["X"][1] for v in limits.values()))
     ylim = (min(v["Y"][0] for v in limits.values()), max(v["Y"][1] for v in limits.values()))
     if not all(np.isfinite((*xlim, *ylim))):
         raise ValueError("no CCD row of the chosen slices lies in the wavelength range")
     half = (0.5 * (xlim[1] - xlim[0]) * scale[0], 0.5 * (ylim[1] - ylim[0]) * scale[1])
-    return FieldFrame(xlim, ylim, half, tuple(centre), scale)
+    return FieldFrame(xlim, ylim, half, (centre[0], centre[1]), scale)
 
 
 def _effective_cd(cd_deg: np.ndarray, angle_deg: float) -> np.ndarray:
@@ -347,7 +349,7 @@ def _effective_cd(cd_deg: np.ndarray, angle_deg: float) -> np.ndarray:
     return r @ np.diag([-xs, ys]) @ np.linalg.inv(z)
 
 
-def _per_exposure(value, n: int) -> list:
+def _per_exposure(value: Any, n: int) -> list:
     values = list(value) if isinstance(value, (tuple, list, np.ndarray)) else [value] * n
     if len(values) < n:
         raise ValueError(f"{len(values)} values given for {n} exposures")
@@ -365,7 +367,9 @@ def astrometric_solution(nfm: bool, own: bool) -> tuple[np.ndarray, tuple[float,
     return cd, (-1.2, 0.7)
 
 
-def _flat_fluxes(ifus, wanted: bool):
+def _flat_fluxes(
+    ifus: Iterable[int], wanted: bool
+) -> tuple[dict[int, tuple[float, float]] | None, dict[int, float] | None]:
     """Keyword values (sky, lamp) of each IFU and the factor its data carry relative to the first one."""
     if not wanted:
         return None, None

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -35,8 +36,14 @@ class PixelTableWriter:
     """
 
     def __init__(
-        self, path: Path, header: fits.Header, n_rows: int, *, as_table: bool = False, flat_field=None
-    ):
+        self,
+        path: Path,
+        header: fits.Header,
+        n_rows: int,
+        *,
+        as_table: bool = False,
+        flat_field: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> None:
         self.path = path
         self.header = header
         self.n_rows = n_rows
@@ -57,7 +64,7 @@ class PixelTableWriter:
     def _primary(self) -> bytes:
         return fits.PrimaryHDU(header=self.header).header.tostring().encode("ascii")
 
-    def _extension_headers(self):
+    def _extension_headers(self) -> Iterator[tuple[str, bytes]]:
         if self.as_table:
             cards = [("XTENSION", "BINTABLE"), ("BITPIX", 8), ("NAXIS", 2), ("NAXIS1", _TABLE_DTYPE.itemsize)]
             cards += [("NAXIS2", self.n_rows), ("PCOUNT", 0), ("GCOUNT", 1), ("TFIELDS", len(COLUMNS))]

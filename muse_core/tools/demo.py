@@ -12,6 +12,7 @@ import argparse
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 SUMMARY = "simulate, reduce and draw a small observation"
 IFUS = tuple(range(7, 19))
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep-inputs", action="store_true", help="keep the simulated pixel tables (120 MB)")
 
 
-def simulate_demo(folder: Path, threads: int = 2):
+def simulate_demo(folder: Path, threads: int = 2) -> Any:
     """Write the inputs of the demonstration; returns the Simulation."""
     from muse_core.simulate.realscenes import DEMO_RANGE, demo_filters, demo_scene
     from muse_core.simulate.scipost import simulate_scipost

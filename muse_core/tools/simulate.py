@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 SUMMARY = "simulate the inputs of muse_scipost at any size, with truth"
 
@@ -84,7 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     frames.add_argument("--binary-table", action="store_true", help="pixel tables as binary tables")
 
 
-def _scene(args: argparse.Namespace):
+def _scene(args: argparse.Namespace) -> Any:
     from muse_core.simulate import realscenes
     from muse_core.simulate.scene import Scene
 

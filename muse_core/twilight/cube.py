@@ -53,7 +53,9 @@ class SkyCube:
 
 
 @njit(cache=True, nogil=True)
-def _mark(flags, starts, ny, nx, nz, row0, row1, dq):
+def _mark(
+    flags: np.ndarray, starts: np.ndarray, ny: int, nx: int, nz: int, row0: int, row1: int, dq: np.ndarray
+) -> int:
     """Copy cosmic-ray flags into ``dq``; returns how many lie in rows ``row0`` to ``row1`` of cells."""
     own = 0
     for k in range(nz):
@@ -122,7 +124,9 @@ def _strip(
         (1.0, 1.0),
         (1.0, 1.0),
     )
-    voxel_rows = VoxelRows(starts, *rows, weight=np.empty(0, np.float32))
+    voxel_rows = VoxelRows(
+        starts, rows.xpos, rows.ypos, rows.lam, rows.data, rows.stat, rows.dq, np.empty(0, np.float32)
+    )
     if plan.method == "nearest":
         stretched = voxel_rows._replace(lam=rows.lam.astype(np.float64) * stretch)
         weights.nearest_rows(stretched, geometry, 0, data, stat)

@@ -127,7 +127,7 @@ def _calibrate(
                     d[i, :n] *= factors[i]
                     v[i, :n] *= factors[i] * factors[i]
                 images.calibrated[i, y0:y1] = d[i, :n]
-            else:
+            elif images.lamp is not None:
                 images.lamp[y0:y1] = d[i, :n]
         combined = images.data[y0:y1], images.stat[y0:y1], images.dq[y0:y1]
         combine_images(d[:nsky, :n], v[:nsky, :n], q[:nsky, :n], plan.combine, *combined)

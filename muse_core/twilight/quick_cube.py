@@ -11,11 +11,19 @@ from numba import njit
 from muse_core.detector.pixels import field_position, wavelength_at
 from muse_core.resampling.grid import OutputGrid
 from muse_core.twilight.rows import cell_of
-from muse_core.twilight.store import RowStore
+from muse_core.twilight.store import RowStore, SlicePixels, StoredValues
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _bin_rows(stored, pixels, origin, dlambda, row0, sums, counts):
+def _bin_rows(
+    stored: StoredValues,
+    pixels: SlicePixels,
+    origin: np.ndarray,
+    dlambda: float,
+    row0: int,
+    sums: np.ndarray,
+    counts: np.ndarray,
+) -> None:
     """Add the good rows of one slice to the voxels.
 
     Parameters
@@ -58,7 +66,7 @@ def quick_cube(store: RowStore, grid: OutputGrid, threads: int = 1) -> np.ndarra
     number = np.zeros(total.shape, np.int32)
     origin = np.array(store.limits[0::2])
 
-    def bin_ifu(ifu):
+    def bin_ifu(ifu: int) -> tuple[slice, np.ndarray, np.ndarray]:
         slices = store.slices(ifu)
         low, high = (f(s) for f, s in ((min, [s.y_low for s in slices]), (max, [s.y_high for s in slices])))
         row0 = max(int(low - origin[1]) - 1, 0)

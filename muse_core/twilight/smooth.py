@@ -53,7 +53,7 @@ def _basis(size: int, used: npt.NDArray[np.int64], order: int) -> npt.NDArray[np
     """
     low, high = int(used.min()), int(used.max())
     axis = (2.0 * np.arange(size) - low - high) / max(high - low, 1)
-    return np.polynomial.legendre.legvander(axis, order)
+    return np.asarray(np.polynomial.legendre.legvander(axis, order), np.float64)
 
 
 def fit_polynomial(image: Image, region: Mask, xorder: int, yorder: int) -> npt.NDArray[np.float64]:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from numba import njit
@@ -12,7 +14,7 @@ MARGIN = 0.02  # quantiles of the sample between which the median of the image i
 
 
 @njit(cache=True, nogil=True)
-def _one_pass(values, origin, lower, upper, near):
+def _one_pass(values: np.ndarray, origin: float, lower: float, upper: float, near: np.ndarray) -> Any:
     """Sums and extremes of float32[n], and what the median needs.
 
     Returns

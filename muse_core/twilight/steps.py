@@ -197,7 +197,9 @@ def _settle_levels(
         return fluxes
     grid = cube_grid(store.limits, p.dlambda)
     ifus = field_map(
-        store.geometries, *(grid.crval[i] + np.arange(n) for i, n in enumerate((grid.nx, grid.ny)))
+        store.geometries,
+        np.asarray(grid.crval[0] + np.arange(grid.nx), np.float64),
+        np.asarray(grid.crval[1] + np.arange(grid.ny), np.float64),
     )
     settled = fluxes
     for _ in range(LEVEL_PASSES):

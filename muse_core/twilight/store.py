@@ -13,6 +13,7 @@ import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -68,7 +69,9 @@ class RowStore:
         Estimate that decides between the two.
     """
 
-    def __init__(self, folder, low: float, high: float, memory_bytes: int, expected_rows: int):
+    def __init__(
+        self, folder: Path | str | None, low: float, high: float, memory_bytes: int, expected_rows: int
+    ) -> None:
         self.low, self.high = np.float32(low), np.float32(high)
         self._lock = threading.Lock()
         self._slices: list[StoredSlice] = []
@@ -86,7 +89,7 @@ class RowStore:
     def __enter__(self) -> RowStore:
         return self
 
-    def __exit__(self, *unused) -> None:
+    def __exit__(self, *unused: object) -> None:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -107,7 +110,9 @@ class RowStore:
         """Whether slices of an IFU leave the detector: its flux is that of fewer pixels then."""
         return any(cut_slices(pixels) for pixels in self._maps.values())
 
-    def add(self, pixels: PixelMap, data, stat, dq, factors) -> StoredIfu:
+    def add(
+        self, pixels: PixelMap, data: np.ndarray, stat: np.ndarray, dq: np.ndarray, factors: np.ndarray
+    ) -> StoredIfu:
         """Keep the rows of one IFU.
 
         Parameters
@@ -144,11 +149,11 @@ class RowStore:
                 self._memory[pixels.ifu] = columns
         if self._descriptor is not None:
             for column in columns:
-                part = memoryview(column[:used].view(np.uint8))
+                piece = column[:used].view(np.uint8).data
                 done = 0
-                while done < len(part):
-                    done += os.pwrite(self._descriptor, part[done:], start + done)
-                start += len(part)
+                while done < len(piece):
+                    done += os.pwrite(self._descriptor, piece[done:], start + done)
+                start += len(piece)
         return StoredIfu(pixels.ifu, flux, used, tuple(limits))
 
     def slices(self, ifu: int) -> list[StoredSlice]:
@@ -159,7 +164,7 @@ class RowStore:
         """What the values of an IFU are divided with."""
         return self._scales[ifu]
 
-    def freeze(self, scales: dict[int, float], limits) -> None:
+    def freeze(self, scales: dict[int, float], limits: Any) -> None:
         """Set the scale of each IFU (values are divided by it) and the limits of all rows.
 
         Sort the slices.
@@ -179,7 +184,7 @@ class RowStore:
         columns = []
         for kind in (np.float32, np.float32, np.uint8):
             column = np.empty(entry.rows, kind)
-            view, done = memoryview(column.view(np.uint8)), 0
+            view, done = column.view(np.uint8).data, 0
             while done < len(view):
                 count = os.preadv(
                     self._descriptor, [view[done:]], start + entry.first * column.itemsize + done
@@ -191,7 +196,9 @@ class RowStore:
             start += rows * column.itemsize
         return StoredValues(*columns)
 
-    def strip(self, row0: int, row1: int, size: tuple[int, int, int], dlambda: float, allocate=None):
+    def strip(
+        self, row0: int, row1: int, size: tuple[int, int, int], dlambda: float, allocate: Any = None
+    ) -> Any:
         """Rows of a strip of the cube in voxel order (plane, y, x; then as in the pixel tables).
 
         Parameters
