@@ -190,13 +190,15 @@ def _divide_flat(signal: np.ndarray, variance: np.ndarray, flat: np.ndarray, fla
 
 
 @njit(cache=True, nogil=True)
-def _add_flags(dq, more):
+def _add_flags(dq: np.ndarray, more: np.ndarray) -> None:
     for i in range(dq.size):
         dq[i] |= more[i]
 
 
 @njit(cache=True, nogil=True)
-def _flag(raw, signal, variance, bias_q, dq):
+def _flag(
+    raw: np.ndarray, signal: np.ndarray, variance: np.ndarray, bias_q: np.ndarray, dq: np.ndarray
+) -> None:
     for i in range(signal.size):
         saturated = (raw[i] > np.uint16(SATURATION)) | (raw[i] == np.uint16(0))
         # a flat of zero ends here, too
@@ -308,7 +310,14 @@ def apply_exposure(
 
 
 @njit(cache=True, nogil=True)
-def _flatten(data, stat, dq, flat, flat_q, flat_var):
+def _flatten(
+    data: np.ndarray,
+    stat: np.ndarray,
+    dq: np.ndarray,
+    flat: np.ndarray,
+    flat_q: np.ndarray,
+    flat_var: np.ndarray,
+) -> None:
     for y in range(data.shape[0]):
         _divide_flat(data[y], stat[y], flat[y], flat_var[y])
         for x in range(data.shape[1]):

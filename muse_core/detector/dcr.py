@@ -24,7 +24,9 @@ class CosmicPlan:
 
 
 @njit(cache=True, nogil=True)
-def _frame_hits(values, dq, y0, y1, x0, x1, threshold):
+def _frame_hits(
+    values: np.ndarray, dq: np.ndarray, y0: int, y1: int, x0: int, x1: int, threshold: float
+) -> int:
     """Flag what lies above the first long gap of the histogram of one frame; returns how many."""
     n = 0
     total = 0.0
@@ -100,7 +102,9 @@ def _frame_hits(values, dq, y0, y1, x0, x1, threshold):
 
 
 @njit(cache=True, nogil=True)
-def _flag_passes(values, dq, xbox, ybox, passes, threshold):
+def _flag_passes(
+    values: np.ndarray, dq: np.ndarray, xbox: int, ybox: int, passes: int, threshold: float
+) -> int:
     """Flag hits of all frames, pass by pass.
 
     Measured against 2.8.7: a frame sees the flags of the frames before it; frames overlap by half, include

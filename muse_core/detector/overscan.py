@@ -144,15 +144,14 @@ def _fit_rows(basis: Values, count: Values, total: Values) -> tuple[Values, Valu
     rows = count > 0
     weight = np.sqrt(count[rows].astype(np.float64))
     coefficients = np.linalg.lstsq(basis[rows] * weight[:, None], total[rows] / weight, rcond=None)[0]
-    return basis @ coefficients, coefficients
+    return np.asarray(basis @ coefficients, np.float64), np.asarray(coefficients, np.float64)
 
 
 def _powers_of_row(coefficients: Values, first: int, ny: int) -> Values:
     """Legendre coefficients on -1..1 over ``ny`` rows, as coefficients of powers of the 1-based row."""
     line = np.polynomial.Polynomial([-1.0 - 2.0 * (first + 1) / max(ny - 1, 1), 2.0 / max(ny - 1, 1)])
     plain = np.polynomial.Polynomial(np.polynomial.legendre.leg2poly(coefficients))
-    powers: Values = plain(line).coef
-    return powers
+    return np.asarray(plain(line).coef, np.float64)
 
 
 def fit_vertical(values: Values, dq: Flags, first_row: int, plan: CorrectPlan, sigma: float) -> VerticalModel:

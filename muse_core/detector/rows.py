@@ -53,7 +53,7 @@ class SliceRows:
 
 
 @njit(cache=True, nogil=True)
-def fill_wavelengths(first, last, wave, lam):
+def fill_wavelengths(first: np.ndarray, last: np.ndarray, wave: np.ndarray, lam: np.ndarray) -> None:
     """Write the wavelength of each pixel of one slice (arrays as in `PixelMap`) to ``lam`` (float32[n])."""
     n = 0
     for y in range(first.size):
@@ -72,7 +72,16 @@ def row_wavelengths(pixels: PixelMap) -> RowWavelengths:
 
 
 @njit(cache=True, nogil=True)
-def gather_slice(data, stat, dq, first, last, out_data, out_stat, out_dq):
+def gather_slice(
+    data: np.ndarray,
+    stat: np.ndarray,
+    dq: np.ndarray,
+    first: np.ndarray,
+    last: np.ndarray,
+    out_data: np.ndarray,
+    out_stat: np.ndarray,
+    out_dq: np.ndarray,
+) -> None:
     """Copy the pixels of one slice in table order into flat arrays of their number."""
     n = 0
     for y in range(first.size):
@@ -85,9 +94,11 @@ def gather_slice(data, stat, dq, first, last, out_data, out_stat, out_dq):
 
 @njit(cache=True, nogil=True)
 def fill_rows(
-    data, stat, dq, first, last, left, right, lam, place, low, high, notch, factor, code, offset,
-    xpos, ypos, lam_out, value, variance, flag, origin,
-):  # fmt: skip
+    data: np.ndarray, stat: np.ndarray, dq: np.ndarray, first: np.ndarray, last: np.ndarray, left: np.ndarray,
+    right: np.ndarray, lam: np.ndarray, place: np.ndarray, low: np.float32, high: np.float32,
+    notch: np.ndarray, factor: float, code: int, offset: int, xpos: np.ndarray, ypos: np.ndarray,
+    lam_out: np.ndarray, value: np.ndarray, variance: np.ndarray, flag: np.ndarray, origin: np.ndarray,
+) -> int:  # fmt: skip
     """Write the rows of one slice into flat arrays; returns how many.
 
     Parameters
@@ -129,7 +140,17 @@ def fill_rows(
 
 
 @njit(cache=True, nogil=True)
-def extend_limits(first, last, left, right, lam, place, low, high, limits):
+def extend_limits(
+    first: np.ndarray,
+    last: np.ndarray,
+    left: np.ndarray,
+    right: np.ndarray,
+    lam: np.ndarray,
+    place: np.ndarray,
+    low: np.float32,
+    high: np.float32,
+    limits: np.ndarray,
+) -> int:
     """Widen limits (float64[6]: low and high of x, y, wavelength) by the kept rows; returns their number."""
     i = 0
     n = 0
@@ -198,13 +219,13 @@ def slice_rows(
     factor : float
         Data are multiplied with it.
     """
-    floats = [np.empty(lam.size, np.float32) for _ in range(5)]
+    xpos, ypos, wavelength, value, variance = (np.empty(lam.size, np.float32) for _ in range(5))
     dq, origin = np.empty(lam.size, np.int32), np.empty(lam.size, np.int32)
     data, stat, flags = image
     n = fill_rows(
         data, stat, flags, pixels.first[s], pixels.last[s], pixels.left[s], pixels.right[s], lam,
         slice_place(pixels.geometry, s), np.float32(limits[0]), np.float32(limits[1]),
         np.array(pixels.notch, np.float32), factor, pixels.ifu << 6 | (s + 1), int(pixels.offset[s]),
-        *floats, dq, origin,
+        xpos, ypos, wavelength, value, variance, dq, origin,
     )  # fmt: skip
-    return SliceRows(*(column[:n] for column in (*floats, dq, origin)))
+    return SliceRows(xpos[:n], ypos[:n], wavelength[:n], value[:n], variance[:n], dq[:n], origin[:n])

@@ -194,7 +194,9 @@ def _slice_rows(
     return c, hit
 
 
-def expected_counts(light: Light, sources, table, lsf, place, ifu: int, slice_: int) -> np.ndarray:
+def expected_counts(
+    light: Light, sources: Any, table: Any, lsf: Any, place: Any, ifu: int, slice_: int
+) -> np.ndarray:
     """Counts without noise at places of one slice.
 
     Parameters

@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -79,7 +80,7 @@ def _frame(setup: RawSetup, center: tuple[float, float], scale: np.ndarray) -> F
 
 
 def _light_on_slices(
-    setup: RawSetup, ifu: int, light: Light, sources, table, lsf: dict, shift: Shift
+    setup: RawSetup, ifu: int, light: Light, sources: Any, table: Any, lsf: dict, shift: Shift
 ) -> np.ndarray:
     """Counts of one exposure on the trimmed detector of one IFU, pixel response apart (float32[ny, nx])."""
     height, width = setup.shape
@@ -178,7 +179,7 @@ def simulate_raw_science(
             rng, frame.half, n_stars=n_stars, n_galaxies=n_galaxies, lambda_range=(low, high),
             brightness=brightness,
         )  # fmt: skip
-    stars = (*scene.stars, *scene.galaxies)
+    stars = scene.sources
     radec = deproject([s.xi for s in stars], [s.eta for s in stars], *center)
     lines, lsf = sky_line_list(), lsf_parameters(0.0)
     matrix = cd * 3600
