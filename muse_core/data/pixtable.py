@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 COLUMNS = ("xpos", "ypos", "lambda", "data", "dq", "stat", "origin")
 INTEGER_COLUMNS = ("dq", "origin")
+WEIGHT = "weight"
+"""Column that tables of combined or weighted exposures have besides."""
 _REMEDY = "Make the pixel table again, or leave it out of the set of frames."
 _FLAT_FIELD = "PIXTABLE_FLAT_FIELD"
 _TABLE_TYPES = {
@@ -56,6 +58,8 @@ class PixelTableFile:
         the PIXTABLE_FLAT_FIELD spectrum, if the file has one
     units : dict
         BUNIT or TUNIT of each column ("" if absent)
+    weights : (offset, stride) or None
+        where the column ``weight`` lies, if there is one
     """
 
     path: Path
@@ -66,6 +70,7 @@ class PixelTableFile:
     stride: int
     flat_field: npt.NDArray[np.void] | None
     units: dict[str, str]
+    weights: tuple[int, int] | None = None
 
     @property
     def ifu(self) -> int:
@@ -134,7 +139,14 @@ def open_pixtable(path: Path) -> PixelTableFile:
         stride=layout["lambda"].stride,
         flat_field=flat_field,
         units={name: layout[name].unit for name in COLUMNS},
+        weights=_place_of_weights(layout),
     )
+
+
+def _place_of_weights(layout: dict[str, _Column]) -> tuple[int, int] | None:
+    column = layout.get(WEIGHT)
+    usable = column is not None and column.kind == "f4" and column.width == 1
+    return (column.offset, column.stride) if column is not None and usable else None
 
 
 @dataclass(frozen=True)
@@ -161,7 +173,7 @@ def _layout(extensions: list[Unit]) -> dict[str, _Column]:
                 kind = dtype.str[1:] if dtype.str in (">f4", ">i4") else str(unit.get(f"TFORM{i}"))
                 text = str(unit.get(f"TUNIT{i}", ""))
                 columns[column] = _Column(rows, unit.data_start + offset, stride, kind, 1, text)
-        elif name.lower() in COLUMNS:
+        elif name.lower() in (*COLUMNS, WEIGHT):
             bitpix = unit.get("BITPIX")
             kind = "f4" if bitpix == -32 else "i4" if bitpix == 32 else f"BITPIX {bitpix}"
             is_column = unit.get("NAXIS") == 2

@@ -41,6 +41,7 @@ ALIGN = "muse_exp_align"
 TWILIGHT = "muse_twilight"
 BASIC = "muse_scibasic"
 IMPHOT = "imphot"
+COMBINE = "muse_exp_combine"
 
 
 def _defect(topic: str, subject: str, *, c: str, ours: str, since: str = "0.1") -> Any:
@@ -328,6 +329,24 @@ class Defects:
         "`XPOS` of Euro3D tables near RA 0",
         c="below 0 or above 360",
         ours="0 to 360",
+    )
+
+    # --- muse_exp_combine -----------------------------------------------------------------------------
+
+    unprojected_left_out: bool = _defect(
+        COMBINE,
+        "table that is not projected (of pixels, or positioned already)",
+        c="left out with a warning, unless it is the earliest exposure",
+        ours="error that names the file",
+        since="0.2",
+    )
+
+    weight_zero_without_exptime: bool = _defect(
+        COMBINE,
+        "`EXPTIME` missing, 0 or an integer in a later exposure",
+        c="weight 0 without a word: its voxels become NaN",
+        ours="integers are read, the rest is an error that names the file",
+        since="0.2",
     )
 
     # --- muse_exp_align ------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from muse_core.framework.defects import ALIGN, BASIC, CUBE, IMPHOT, PRODUCTS, ROWS, SKY, TWILIGHT
+from muse_core.framework.defects import ALIGN, COMBINE, CUBE, IMPHOT, PRODUCTS, ROWS, SKY, TWILIGHT
 
 
 @dataclass(frozen=True)
@@ -529,5 +530,23 @@ ALWAYS: tuple[Difference, ...] = (
         "`fit_photometry` with a bad number",
         "traceback",
         "one line, status 1",
+    ),
+    Difference(
+        COMBINE,
+        "tables in other units than the earliest one; a column `weight` in some tables only (weight=none)",
+        "their rows are lost without a word",
+        "error that names the file",
+    ),
+    Difference(
+        COMBINE,
+        "two OFFSET_LIST",
+        "none of them is used, without a word",
+        "error",
+    ),
+    Difference(
+        COMBINE,
+        "no `RA` or `DEC` in a table",
+        "taken as 0: a huge cube, memory abort",
+        "error that names the file",
     ),
 )

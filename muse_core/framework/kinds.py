@@ -115,10 +115,12 @@ class Words:
     ----------
     choices : the known words; () if any word will do
     nothing : words that stand for an empty list
+    strict : the C recipe refuses unknown words, too
     """
 
     choices: tuple[str, ...] = ()
     nothing: tuple[str, ...] = ()
+    strict: bool = False
 
     def parse(self, text: str) -> tuple[str, ...]:
         """Return the words in the order given, each once.
@@ -139,6 +141,8 @@ class Words:
 
     def parse_leniently(self, text: str) -> tuple[tuple[str, ...], str]:
         """Return the words that are known."""
+        if self.strict:
+            return self.parse(text), ""
         words = [word.strip() for word in text.split(",")]
         known = [word for word in words if word and (not self.choices or word in self.choices)]
         return self.parse(",".join(known)), ""

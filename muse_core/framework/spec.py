@@ -190,7 +190,10 @@ class Product:
 
 @dataclass(frozen=True)
 class RecipeSpec:
-    """All a recipe says of itself."""
+    """All a recipe says of itself.
+
+    ``fixed`` holds values that shared steps ask for and this recipe does not leave to the user.
+    """
 
     name: str
     summary: str
@@ -204,6 +207,7 @@ class RecipeSpec:
     science: bool = True
     environment: tuple[tuple[str, str], ...] = field(default=())
     defects: tuple[str, ...] = ()
+    fixed: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         unknown = set(self.defects) - set(Defects.names())
@@ -289,7 +293,7 @@ class RecipeSpec:
                     given[param.name] = found
         lenient = bool(self.defects) and str(given.get(COMPAT.name, "")).lower() in ("true", "1")
         raw: dict[str, Value] = {}
-        parsed: dict[str, Any] = {}
+        parsed: dict[str, Any] = dict(self.fixed)
         for param in self.params:
             try:
                 setting = given.get(param.name, param.default)

@@ -237,7 +237,9 @@ def source_cards(
     return cards
 
 
-def qc_from_plane(plane: npt.ArrayLike, wavelength: float, steps_arcsec: Sequence[float]) -> list[Card]:
+def qc_from_plane(
+    plane: npt.ArrayLike, wavelength: float, steps_arcsec: Sequence[float], prefix: str = "ESO QC SCIPOST"
+) -> list[Card]:
     """QC keywords of a cube from one of its planes.
 
     Parameters
@@ -248,12 +250,14 @@ def qc_from_plane(plane: npt.ArrayLike, wavelength: float, steps_arcsec: Sequenc
         Its wavelength in Angstrom.
     steps_arcsec : (float, float)
         Pixel size along x and y, see `pixel_steps_arcsec`.
+    prefix : str
+        What the keywords begin with.
 
     Returns
     -------
     list of (keyword, value, comment)
     """
-    return source_cards(measure_sources(plane), wavelength, steps_arcsec)
+    return source_cards(measure_sources(plane), wavelength, steps_arcsec, prefix)
 
 
 def pixel_steps_arcsec(grid: OutputGrid, nominal: Sequence[float] = (0.2, 0.2)) -> tuple[float, float]:

@@ -115,8 +115,8 @@ class RowImages:
     def __len__(self) -> int:
         return len(self.images)
 
-    def add_block(self, block: Block, weight: float = 1.0) -> None:
-        """Add rows of an exposure of some weight; bad ones and cosmic rays (dq != 0) are left out."""
+    def add_block(self, block: Block, weight: float | npt.NDArray[np.float32] = 1.0) -> None:
+        """Add rows of an exposure, with one weight or one each; bad ones (dq != 0) are left out."""
         grid = self._grid
         spaxel = find_spaxels(grid, self._reference, block.xpos, block.ypos, round_as_c=self._round_as_c)
         for image in self.images:
@@ -127,7 +127,7 @@ class RowImages:
                 block.stat,
                 block.dq,
                 spaxel,
-                image.band.at(block.lam) * float(weight),
+                image.band.at(block.lam) * np.asarray(weight, np.float64),
                 self._centre1,
                 self._centre2,
                 self._cosine,

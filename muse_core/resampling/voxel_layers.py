@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from muse_core.data.block import Block, RowRuns
+from muse_core.data.row_weights import RowWeights
 from muse_core.resampling.grid import OutputGrid
 from muse_core.resampling.voxel_order import count_rows, find_spaxels, locate_plane, number_voxels, place_rows
 from muse_core.resampling.voxel_types import VoxelRows
@@ -26,13 +27,13 @@ class Contribution:
         threads
     rows : int
         number of rows altogether
-    weight : float or None
-        weight of the exposure; None = no weighting
+    weight : float, RowWeights or None
+        weight of the exposure, or those of its rows; None = no weighting
     """
 
     gather: Callable[[float, float], Block]
     rows: int
-    weight: float | None = None
+    weight: float | RowWeights | None = None
 
 
 @dataclass
@@ -120,11 +121,21 @@ def make_layer(
         place_rows(voxel, starts[1:], *columns, block.dq, xpos, ypos, lam, data, stat, dq, target)
         if weighted:
             placed = target[: voxel.size]
-            weight[placed[placed >= 0]] = 1.0 if contribution.weight is None else contribution.weight
+            inside = placed >= 0
+            weight[placed[inside]] = _weights_of(contribution, block, inside)
         if keep_rows:
             numbered.append((target, block.numbering))
     rows = VoxelRows(starts[:-1], xpos, ypos, lam, data, stat, dq, weight)
     return Layer(first, last, rows, numbered, judged=dq)
+
+
+def _weights_of(
+    contribution: Contribution, block: Block, inside: npt.NDArray[np.bool_]
+) -> float | npt.NDArray[np.float32]:
+    """Return the weights of some rows of a block."""
+    if isinstance(contribution.weight, RowWeights):
+        return contribution.weight.of(block.row[inside])
+    return 1.0 if contribution.weight is None else contribution.weight
 
 
 def _locate(

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from muse_core.data.header_values import is_narrow_field
 from muse_core.data.row_set import RowSet
+from muse_core.data.row_weights import RowWeights
 from muse_core.framework.products import header_without, set_card
 from muse_core.postproc.astrometry.position import fit_common_reference
 from muse_core.postproc.combination.checks import warn_about_mixtures
+from muse_core.postproc.combination.reduced_tables import stored_weights
 from muse_core.postproc.combination.weights import fit_weights, mean_strehl
 from muse_core.postproc.exposure.pixel_tables import table_limits
 from muse_core.postproc.exposure.reduction import PIXTABLE, WCS_KEYS, Reduction
@@ -22,6 +24,12 @@ if TYPE_CHECKING:
 
     from muse_core.framework import Frame, ParamValues, RunContext
     from muse_core.postproc.inputs.calibration_frames import UsedFrames
+
+_OF_THE_FIRST = ("EXPTIME", "OBJECT", "SPECSYS", "COMMENT", "HISTORY", "")
+"""Keywords that stay those of the earliest exposure (measured against 2.8.7), and texts of several cards."""
+
+Weight = float | RowWeights
+"""Of an exposure: one for all rows, or those of a column of its table."""
 
 
 @dataclass
@@ -34,7 +42,7 @@ class Combination:
         their rows are relative to `reference`
     celestial : bool
         the rows are on the sky
-    weights : tuple of float, or None
+    weights : tuple of float or RowWeights, or None
     reference : (float, float)
         pole of the first exposure
     limits : RowLimits
@@ -51,7 +59,7 @@ class Combination:
 
     members: list[Reduction]
     celestial: bool
-    weights: tuple[float, ...] | None
+    weights: tuple[Weight, ...] | None
     reference: tuple[float, float]
     limits: RowLimits
     header: Header
@@ -86,20 +94,28 @@ def combine(
         for member in members[1:]:
             if member.position:
                 member.add(fit_common_reference(member.position, first.position))
-    weights = fit_weights([member.keywords for member in members], p.weight, ctx.log)
+    fitted = fit_weights([member.keywords for member in members], p.weight, ctx.log)
+    weights: tuple[Weight, ...] | None = fitted.weights if fitted else _stored_weights(members)
     parts = [table_limits(member, ctx) for member in members]
     warn_about_mixtures(members, parts, ctx)
     frames = (*tables, *used.all, *used.cube)
     return Combination(
         members,
         first.position is not None,
-        weights.weights if weights else None,
+        weights,
         reference,
         join_limits(parts).shifted(*reference),
         _combined_header(members, tables, ctx),
         frames,
         (*frames, *used.images),
     )
+
+
+def _stored_weights(members: list[Reduction]) -> tuple[Weight, ...] | None:
+    """Return the weights that all tables bring with them in a column, None if they do not."""
+    found = [stored_weights(member.chain.files.files[0]) for member in members] if len(members) > 1 else []
+    weights = tuple(weight for weight in found if weight is not None)
+    return weights if weights and len(weights) == len(members) else None
 
 
 def _combined_header(members: list[Reduction], tables: Sequence[Frame], ctx: RunContext) -> Header:
@@ -126,5 +142,6 @@ def _take_standard_keywords(header: Header, members: list[Reduction], first: Fra
         if first in member.product.frames:
             own = member.product.header
             for key in list(header):
-                if not key.startswith(("ESO DRS", *WCS_KEYS)) and key in own:
+                kept = key in _OF_THE_FIRST or key.startswith(("ESO DRS", *WCS_KEYS))
+                if not kept and key in own:
                     header[key] = own[key]

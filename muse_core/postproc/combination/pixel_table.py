@@ -21,7 +21,7 @@ def save_combined(combination: Combination, p: ParamValues, ctx: RunContext) -> 
     extra: list[Card] = []
     first_row = 0
     if len(members) > 1:
-        if combination.weights is not None:
+        if combination.weights is not None and p.weight != "none":  # those of the tables are no news
             extra.append(
                 (f"{PIXTABLE} WEIGHTED", True, "Pixel table was weighted relative to other exposures")
             )

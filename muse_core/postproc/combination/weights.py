@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from muse_core.data.header_values import Keywords
 
-SCHEMES = ("exptime", "fwhm", "none")
+SCHEMES = ("exptime", "fwhm", "header", "none")
+WEIGHT_KEY = "ESO DRS MUSE WEIGHT"
 
 _log = logging.getLogger(__name__)
 
@@ -77,6 +78,11 @@ def fit_weights(
         log.warning("First exposure has no positive EXPTIME, exposures are weighted equally")
         times = [1.0] * n
     weights = [time / times[0] for time in times]
+    if scheme == "header":
+        log.info("%d tables to be weighted using HEADER & EXPTIME.", n)
+        return ExposureWeights(
+            tuple(t * _header_weight(header, log) for t, header in zip(weights, headers, strict=True)), ""
+        )
     seeing = _seeing(headers) if scheme == "fwhm" else None
     if seeing is not None:
         fwhm, source = seeing
@@ -90,6 +96,15 @@ def fit_weights(
             "some exposures.)"
         )
     return ExposureWeights(tuple(weights), "")
+
+
+def _header_weight(header: Keywords, log: logging.Logger) -> float:
+    """Return the weight that the user has written into the header, 1 where there is none."""
+    weight = header.number(WEIGHT_KEY)
+    if weight is None:
+        log.warning("weight header (%s) does not exist!", WEIGHT_KEY)
+        return 1.0
+    return weight
 
 
 def mean_strehl(headers: Sequence[Keywords], log: logging.Logger = _log) -> tuple[float, float] | None:

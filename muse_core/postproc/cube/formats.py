@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from muse_core.data.header_values import is_narrow_field
+from muse_core.data.row_weights import RowWeights
 from muse_core.framework.products import set_card
 from muse_core.postproc.cube.plan import resampling_of
 from muse_core.postproc.exposure.pointing import airmass, parallactic_angle
@@ -188,5 +189,5 @@ def images_from_rows(
         for block in member.chain.blocks():
             if combination.cosmics:
                 block.dq[combination.cosmics[i].contains(block.row)] |= COSMIC_RAY
-            images.add_block(block, weight)
+            images.add_block(block, weight.of(block.row) if isinstance(weight, RowWeights) else weight)
     return images

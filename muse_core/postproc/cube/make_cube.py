@@ -43,9 +43,19 @@ def product_base(combination: Combination) -> Header:
 
 
 def make_cube(
-    combination: Combination, calibrations: CubeCalibrations, p: ParamValues, ctx: RunContext
+    combination: Combination,
+    calibrations: CubeCalibrations,
+    p: ParamValues,
+    ctx: RunContext,
+    *,
+    qc_group: str = "ESO QC SCIPOST",
 ) -> None:
-    """Resample to the final cube, collapse it to images, measure its quality, and save all that."""
+    """Resample to the final cube, collapse it to images, measure its quality, and save all that.
+
+    Parameters
+    ----------
+    qc_group : what the QC keywords of the sources begin with
+    """
     grid = output_grid(combination, calibrations.output_wcs, p, ctx)
     plan = cube_plan(combination, grid, p, ctx)
     base = product_base(combination)
@@ -78,7 +88,9 @@ def make_cube(
                 for rows, found in zip(flagged, slab.flagged):
                     rows.add(found)
                 if slab.first <= quality_plane(grid.nz) < end:
-                    qc = measure_quality(slab.data[quality_plane(grid.nz) - slab.first], grid, nominal, ctx)
+                    qc = measure_quality(
+                        slab.data[quality_plane(grid.nz) - slab.first], grid, nominal, qc_group, ctx
+                    )
             if plan.cosmics:
                 ctx.log.info("  %d rows flagged as cosmic rays", n_cosmics)
                 combination.cosmics = flagged
@@ -130,7 +142,11 @@ def written(slabs: Iterator[Slab], writer: CubeWriter, is_product: bool, threads
 
 
 def measure_quality(
-    plane: npt.NDArray[np.float32], grid: OutputGrid, nominal: tuple[float, float], ctx: RunContext
+    plane: npt.NDArray[np.float32],
+    grid: OutputGrid,
+    nominal: tuple[float, float],
+    qc_group: str,
+    ctx: RunContext,
 ) -> list[Card]:
     """Return the QC keywords of the cube, from the sources in its central plane.
 
@@ -146,7 +162,7 @@ def measure_quality(
         else pixel_steps_arcsec(grid, nominal)
     )
     number = quality_plane(grid.nz)
-    cards = qc_from_plane(plane, float(grid.wavelength(number)), steps)
+    cards = qc_from_plane(plane, float(grid.wavelength(number)), steps, qc_group)
     detected = next((value for key, value, _ in cards if key.endswith("NDET")), 0)
     if not detected:
         ctx.log.warning("No sources found for FWHM measurement on plane %d", number + 1)

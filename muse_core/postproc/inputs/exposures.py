@@ -27,11 +27,15 @@ MADE_FROM_VOXELS = frozenset(("cube", "stacked"))
 Table = tuple[Frame, PixelTableFile]
 
 
-def open_tables(frames: Iterable[Frame], ctx: RunContext) -> list[Table]:
+def open_tables(frames: Iterable[Frame], ctx: RunContext, *, needs_mode: bool = True) -> list[Table]:
     """Open the pixel tables; only their headers are read.
 
     Tables that cannot be read or have no DATE-OBS are left out with a warning, as the C recipe does; tables
     that are damaged inside are faults.
+
+    Parameters
+    ----------
+    needs_mode : the corrections need to know the instrument mode
     """
     tables: list[Table] = []
     unreadable: list[InputError] = []
@@ -47,7 +51,7 @@ def open_tables(frames: Iterable[Frame], ctx: RunContext) -> list[Table]:
         if not table.date_obs:
             ctx.log.warning("%s has no DATE-OBS keyword, it will be ignored!", frame.path)
             continue
-        if get_str(table.header, "ESO INS MODE") is None:
+        if needs_mode and get_str(table.header, "ESO INS MODE") is None:
             ctx.problems.add(
                 frame.path, "keyword ESO INS MODE", expected="an instrument mode such as WFM-NOAO-N",
                 found="no such keyword", remedy="Repair the header or make the pixel table again.",
@@ -60,7 +64,7 @@ def open_tables(frames: Iterable[Frame], ctx: RunContext) -> list[Table]:
         else:
             ctx.problems.extend(reason)
     if not tables and not ctx.problems:
-        ctx.problems.add("", "no science exposures found in input: no usable PIXTABLE_OBJECT was given")
+        ctx.problems.add("", "no science exposures found in input: no usable pixel table was given")
     return tables
 
 
