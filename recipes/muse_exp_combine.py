@@ -80,6 +80,12 @@ RECIPE = RecipeSpec(
         Param("lambdamin", 4000.0, help="Leave out rows below this wavelength [Angstrom]."),
         Param("lambdamax", 10000.0, help="Leave out rows above this wavelength [Angstrom]."),
         Param(
+            "rot_offset",
+            False,
+            help="Correct the position angles by the column ROT_OFFSET of the OFFSET_LIST.",
+            ours=True,
+        ),
+        Param(
             "table_layout",
             "image",
             choices=("image", "table"),

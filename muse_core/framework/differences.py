@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from muse_core.framework.defects import ALIGN, BASIC, CUBE, IMPHOT, PRODUCTS, ROWS, SKY, TWILIGHT
-from muse_core.framework.defects import ALIGN, COMBINE, CUBE, IMPHOT, PRODUCTS, ROWS, SKY, TWILIGHT
+from muse_core.framework.defects import ALIGN, BASIC, COMBINE, CUBE, IMPHOT, PRODUCTS, ROWS, SKY, TWILIGHT
 
 
 @dataclass(frozen=True)
