@@ -4,8 +4,17 @@
 from dataclasses import replace
 
 from muse_core.detector.declarations import CALIBRATIONS, OVERSCAN, clipping
-from muse_core.framework import Defects, FloatList, Input, Param, Product, RecipeSpec, Variable
-from muse_core.framework.defects import BASIC
+from muse_core.framework import (
+    CALIB_MISMATCH,
+    Defects,
+    FloatList,
+    Input,
+    Param,
+    Product,
+    RecipeSpec,
+    Variable,
+)
+from muse_core.framework.defects import BASIC, SETUP
 
 DESCRIPTION = """\
 Each raw exposure is reduced on its own, IFU by IFU: known bad and saturated pixels are flagged, the \
@@ -77,6 +86,7 @@ RECIPE = RecipeSpec(
             ours=True,
             variable=Variable("MUSE_PIXTABLE_SAVE_AS_TABLE", lambda _: "table"),
         ),
+        CALIB_MISMATCH,
     ),
     inputs=(
         *(
@@ -107,7 +117,7 @@ RECIPE = RecipeSpec(
             Product(f"PIXTABLE_{tag}", "Pixel table of an IFU", series=True, level="INTERMEDIATE"),
         )
     ),
-    defects=Defects.about(BASIC),
+    defects=Defects.about(BASIC, SETUP),
 )
 
 
@@ -115,7 +125,9 @@ def run(frames, p, ctx):
     from muse_core.basic.inputs import open_inputs
     from muse_core.basic.reduced import open_reduced, process_reduced
     from muse_core.basic.steps import process
+    from muse_core.calib.check import check_calibrations
 
+    check_calibrations(frames, TAGS, ctx, p.calib_mismatch)
     if frames["REDUCED"]:
         inputs = open_reduced(frames, p, ctx)
         results = process_reduced(inputs, frames, p, ctx)

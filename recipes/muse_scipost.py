@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """muse_scipost: from pixel tables to a sky-subtracted, flux-calibrated cube and its images."""
 
-from muse_core.framework import Defects, Input, Param, Product, RecipeSpec
-from muse_core.framework.defects import CUBE, PRODUCTS, ROWS, SKY
+from muse_core.framework import CALIB_MISMATCH, Defects, Input, Param, Product, RecipeSpec
+from muse_core.framework.defects import CUBE, PRODUCTS, ROWS, SETUP, SKY
 from muse_core.framework.kinds import FloatList, Words
 from muse_core.framework.variables import Variable
 
@@ -219,6 +219,7 @@ RECIPE = RecipeSpec(
             ours=True,
             variable=Variable.switch("MUSE_SKY_CONTINUUM_FROM_ROWS"),
         ),
+        CALIB_MISMATCH,
     ),
     inputs=(
         Input("PIXTABLE_OBJECT", "RAW", min=1, max=None, help="Pixel tables of the science object"),
@@ -279,11 +280,12 @@ RECIPE = RecipeSpec(
         Product("SKY_LINES", "Fitted sky lines (save=skymodel)", series=True),
         Product("SKY_CONTINUUM", "Sky continuum (save=skymodel)", series=True),
     ),
-    defects=Defects.about(ROWS, SKY, CUBE, PRODUCTS),
+    defects=Defects.about(ROWS, SKY, CUBE, PRODUCTS, SETUP),
 )
 
 
 def run(frames, p, ctx):
+    from muse_core.calib.check import check_calibrations
     from muse_core.postproc.astrometry.offsets import check_offsets
     from muse_core.postproc.combination.checks import check_combination
     from muse_core.postproc.combination.combine import combine
@@ -297,6 +299,7 @@ def run(frames, p, ctx):
     from muse_core.postproc.stages import CORRECTIONS, POSITION, Inputs, prepare
 
     check_settings(p, ctx)
+    check_calibrations(frames, ("PIXTABLE_OBJECT",), ctx, p.calib_mismatch)
     calibrations = CalibrationFrames(frames, ctx)
     tables = open_tables(frames["PIXTABLE_OBJECT"], ctx)
     corrections, position = (

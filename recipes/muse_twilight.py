@@ -2,8 +2,17 @@
 """muse_twilight: from raw sky flats to the three-dimensional illumination correction."""
 
 from muse_core.detector.declarations import CALIBRATIONS, OVERSCAN, clipping
-from muse_core.framework import Defects, FloatList, Input, Param, Product, RecipeSpec, Variable
-from muse_core.framework.defects import TWILIGHT
+from muse_core.framework import (
+    CALIB_MISMATCH,
+    Defects,
+    FloatList,
+    Input,
+    Param,
+    Product,
+    RecipeSpec,
+    Variable,
+)
+from muse_core.framework.defects import SETUP, TWILIGHT
 
 DESCRIPTION = """\
 Each raw exposure is reduced on its own: known bad and saturated pixels are flagged, the overscan is \
@@ -98,6 +107,7 @@ RECIPE = RecipeSpec(
             variable=Variable("MUSE_TWILIGHT_SCALES", numbers_of_all_ifus, "must hold 24 values"),
             help="Divide the data of IFU 1 to 24 by these numbers and not by their measured fluxes.",
         ),
+        CALIB_MISMATCH,
     ),
     inputs=(
         Input("SKYFLAT", "RAW", min=3, max=None, help="Raw twilight sky flats"),
@@ -110,15 +120,17 @@ RECIPE = RecipeSpec(
         Product("TWILIGHT_CUBE", help="Smooth illumination correction"),
     ),
     science=False,
-    defects=Defects.about(TWILIGHT),
+    defects=Defects.about(TWILIGHT, SETUP),
 )
 
 
 def run(frames, p, ctx):
+    from muse_core.calib.check import check_calibrations
     from muse_core.twilight import products, steps
     from muse_core.twilight.inputs import open_inputs
     from muse_core.twilight.stored_cube import read_sky_cube
 
+    check_calibrations(frames, ("SKYFLAT",), ctx, p.calib_mismatch)
     inputs = open_inputs(frames, p, ctx)
     if p.skip:
         stored = read_sky_cube(p.skip)

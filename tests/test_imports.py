@@ -53,6 +53,7 @@ ALLOWED = {
     "recipes": {
         "framework",
         "basic",
+        "calib",
         "detector",
         "data",
         "resampling",

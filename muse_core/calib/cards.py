@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from itertools import compress
 from pathlib import Path
@@ -160,18 +160,15 @@ def read_primary(path: str | Path, wanted: Wanted) -> PrimaryHeader:
     """
     text = str(path)
     try:
-        if text.endswith(".gz"):
-            raw = _until_end(_gz_chunks(text))
-        elif text.endswith(".Z"):
-            raw = _until_end(_z_chunks(text))
-        else:
-            raw = _until_end(_plain_chunks(text))
+        opener = _gz_chunks if text.endswith(".gz") else _z_chunks if text.endswith(".Z") else _plain_chunks
+        with closing(opener(text)) as chunks:
+            raw = _until_end(chunks)
     except (OSError, zlib.error) as error:
         raise HeaderError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
     return PrimaryHeader(wanted.parse(raw), raw)
 
 
-def _plain_chunks(path: str) -> Iterator[bytes]:
+def _plain_chunks(path: str) -> Generator[bytes, None, None]:
     with open(path, "rb", buffering=0) as stream:  # noqa: PTH123 - a hundred thousand times
         size = FIRST_READ
         while chunk := stream.read(size):
@@ -179,7 +176,7 @@ def _plain_chunks(path: str) -> Iterator[bytes]:
             size = 1 << 20
 
 
-def _gz_chunks(path: str) -> Iterator[bytes]:
+def _gz_chunks(path: str) -> Generator[bytes, None, None]:
     unpacker = zlib.decompressobj(31)
     with Path(path).open("rb") as stream:
         while chunk := stream.read(1 << 16):
@@ -188,7 +185,7 @@ def _gz_chunks(path: str) -> Iterator[bytes]:
                 chunk = unpacker.unconsumed_tail
 
 
-def _z_chunks(path: str) -> Iterator[bytes]:
+def _z_chunks(path: str) -> Generator[bytes, None, None]:
     with subprocess.Popen(["gzip", "-dc", "--", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as job:
         try:
             while chunk := job.stdout.read(FIRST_READ):  # type: ignore[union-attr]

@@ -8,7 +8,6 @@ compared with the data by the table ``assoc`` of the rules file, the same that t
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,8 @@ from pathlib import Path
 from muse_core.calib.cards import HeaderError, Wanted, read_primary, walk_extensions
 from muse_core.calib.classify import Classifier, Row
 from muse_core.calib.rules import Association, Rules, load_rules
-from muse_core.framework.errors import Problems
-from muse_core.framework.frames import Frame
-from muse_core.framework.spec import Param
+from muse_core.framework.execution import RunContext
+from muse_core.framework.frames import Frames
 
 KEYWORDS = {
     "mode": "ESO INS MODE", "field": "ESO INS MODE (field)", "ao": "ESO INS MODE (laser)",
@@ -26,14 +24,6 @@ KEYWORDS = {
 }  # fmt: skip
 REMEDY = "Take one that fits the data (musetools calib find), or set --calib_mismatch=warn."
 _CHIPS = Wanted(["EXTNAME", "ESO DET CHIP ID"])
-
-MISMATCH = Param(
-    "calib_mismatch",
-    "error",
-    choices=("error", "warn", "ignore"),
-    ours=True,
-    help="A calibration of another mode, read-out, field or detector than the data: stop, warn, or use it.",
-)
 
 
 @dataclass(frozen=True)
@@ -51,35 +41,28 @@ class Mismatch:
 
 
 def check_calibrations(
-    data: Iterable[Frame],
-    calibrations: Iterable[Frame],
-    problems: Problems,
-    log: logging.Logger,
-    *,
-    mismatch: str = "error",
-    compat: bool = False,
+    frames: Frames, data: tuple[str, ...], ctx: RunContext, mismatch: str = "error"
 ) -> list[Mismatch]:
-    """Compare calibrations with the data they are for; faults go to `problems`, doubts to the log.
+    """Compare the calibrations of a run with its data; faults go to `ctx.problems`, doubts to the log.
 
     Parameters
     ----------
-    data, calibrations : frames of the run; tags without a rule are left alone
-    mismatch : ``error``, ``warn`` or ``ignore``
-    compat : the C recipe's behaviour is wanted, which takes everything: warn only
+    data : tags of the frames that are to be calibrated
+    mismatch : ``error``, ``warn`` or ``ignore``; with the defects of the C recipe wanted, which takes
+        everything, an error becomes a warning
     """
     if mismatch == "ignore":
         return []
-    rules = load_rules()
-    found = list(
-        mismatches(
-            [(frame.path, frame.tag) for frame in data], [(f.path, f.tag) for f in calibrations], rules
-        )
-    )
+    exposures = [(frame.path, frame.tag) for frame in frames if frame.tag in data]
+    given = [(frame.path, frame.tag) for frame in frames if frame.tag not in data]
+    found = list(mismatches(exposures, given, load_rules()))
     for wrong in found:
-        if wrong.grave and mismatch == "error" and not compat:
-            problems.add(wrong.file, wrong.item, expected=wrong.expected, found=wrong.found, remedy=REMEDY)
+        if wrong.grave and mismatch == "error" and not ctx.defects.calibrations_unchecked:
+            ctx.problems.add(
+                wrong.file, wrong.item, expected=wrong.expected, found=wrong.found, remedy=REMEDY
+            )
         else:
-            log.warning("%s", wrong)
+            ctx.log.warning("%s", wrong)
     return found
 
 
@@ -151,15 +134,18 @@ class _Chips:
     """Names of the detectors by IFU, of the data and of calibrations."""
 
     def __init__(self, paths: list[str]) -> None:
-        self.data: dict[int, str] = {}
-        for path in paths[:24]:  # an exposure: one raw file, or a pixel table per IFU
-            self.data |= self._of(path)
+        # exposures with different detectors are told apart by the recipes, which treat them IFU by IFU
+        self.data: dict[int, set[str]] = {}
+        for path in paths[:48]:
+            for ifu, chip in self._of(path).items():
+                self.data.setdefault(ifu, set()).add(chip)
 
     def compare(self, calibration: Row) -> Iterable[Mismatch]:
         for ifu, chip in self._of(calibration.path).items():
-            expected = self.data.get(ifu, chip)
-            if expected != chip:
-                yield Mismatch(calibration.path, f"ESO DET CHIP ID of IFU {ifu}", expected, chip)
+            expected = self.data.get(ifu, {chip})
+            if chip not in expected:
+                item = f"ESO DET CHIP ID of IFU {ifu}"
+                yield Mismatch(calibration.path, item, " or ".join(sorted(expected)), chip)
 
     @staticmethod
     def _of(path: str) -> Mapping[int, str]:

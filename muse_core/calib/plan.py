@@ -17,10 +17,10 @@ from muse_core.calib.classify import Row
 from muse_core.calib.compose import SetOfFrames, compose, groups_of
 from muse_core.calib.rules import RecipeRule, Rules
 from muse_core.calib.store import Index, restored
+from muse_core.framework import registry
 from muse_core.framework.errors import RecipeError
 
 ON_SKY = ("OBJECT", "SKY", "STD", "ASTROMETRY")
-OURS = ("muse_twilight", "muse_scipost", "muse_exp_align", "muse_imphot")
 _INHERITED = ("mode", "field", "ao", "range", "readout", "night", "temp", "obs_id", "tpl_start")
 _PLACE = re.compile(r"@\{([^}]*)\}")
 
@@ -54,7 +54,7 @@ class Step:
     @property
     def runner(self) -> str:
         """Program that runs it: ours where we have the recipe, else esorex."""
-        return "muserun" if self.recipe.name in OURS else "esorex"
+        return "muserun" if self.recipe.name in registry.names() else "esorex"
 
     @property
     def commands(self) -> list[str]:

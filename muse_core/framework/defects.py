@@ -40,6 +40,7 @@ PRODUCTS = "Products made from the final cube"
 ALIGN = "muse_exp_align"
 TWILIGHT = "muse_twilight"
 BASIC = "muse_scibasic"
+SETUP = "Calibrations of another setup"
 IMPHOT = "imphot"
 COMBINE = "muse_exp_combine"
 
@@ -553,6 +554,15 @@ class Defects:
         "raw number of an exposure in `QC TWILIGHTn INPUTi` when an exposure was skipped",
         c="counts the used ones",
         ours="*i* is its place in the set of frames",
+    )
+
+    # --- all recipes that take calibrations -----------------------------------------------------------------
+
+    calibrations_unchecked: bool = _defect(
+        SETUP,
+        "bias, trace, wavelength or telluric table, twilight cube, astrometry, line profile of another mode",
+        c="used without a word (a response of another mode: warning, cube in counts)",
+        ours="an error that names file, keyword, expected and found; `calib_mismatch` allows it",
     )
 
     # --- muse_scibasic -------------------------------------------------------------------------------------

@@ -315,6 +315,15 @@ COMPAT = Param(
 )
 """The compatible mode, a parameter of every recipe that declares defects."""
 
+CALIB_MISMATCH = Param(
+    "calib_mismatch",
+    "error",
+    choices=("error", "warn", "ignore"),
+    help="A calibration of another mode, read-out, field or detector than the data: stop, warn, or use it.",
+    ours=True,
+)
+"""What to do about calibrations that do not fit, a parameter of every recipe that takes them."""
+
 
 def _read(param: Param, given: object, lenient: bool) -> tuple[Value, Any, str]:
     """Return the text of a parameter, its value, and a warning."""

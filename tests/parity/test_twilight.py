@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from muse_core.framework import RecipeError, run_recipe
+from muse_core.framework import InputError, RecipeError, run_recipe
 from muse_core.framework.registry import load
 from muse_core.simulate.raw import RawSetup, simulate_raw
 from tests.parity.compare import assert_same_product, option_text
@@ -117,6 +117,26 @@ def recipe_without(defects):
     loaded = load("muse_twilight")
     left = tuple(name for name in loaded.spec.defects if name not in defects)
     return dataclasses.replace(loaded, spec=dataclasses.replace(loaded.spec, defects=left))
+
+
+@pytest.mark.defect("calibrations_unchecked")
+def test_a_trace_of_another_mode(c_pipeline, sets, tmp_path):
+    """C takes it without a word; so does the compatible mode, and nothing else."""
+
+    def other_mode(hdus):
+        hdus[0].header["ESO INS MODE"] = "WFM-AO-N"
+
+    _, frames = sets("wide")
+    odd = edited(
+        next(path for path, tag in frames if tag == "TRACE_TABLE"), tmp_path / "odd.fits", other_mode
+    )
+    frames = [(odd if tag == "TRACE_TABLE" else path, tag) for path, tag in frames]
+    sof = tmp_path / "set.sof"
+    sof.write_text("".join(f"{path} {tag}\n" for path, tag in frames))
+    for expected, new in run_both(c_pipeline, sof, frames, tmp_path, LOW_ORDER):
+        assert_same(expected, new)
+    with pytest.raises(InputError, match="odd.fits: ESO INS MODE: expected WFM-NOAO-N, found WFM-AO-N"):
+        run_recipe(recipe_without(["calibrations_unchecked"]), frames, LOW_ORDER, workdir=tmp_path, threads=2)
 
 
 @pytest.mark.parametrize("name", [pytest.param(k, marks=pytest.mark.defect(*v[2])) for k, v in SHOWN.items()])

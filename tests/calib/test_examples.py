@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Each set of frames in sof_examples runs with the command of its first line, on data made by one command."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from muse_core.framework import run_recipe
+from muse_core.framework.registry import shipped_folder
+from muse_core.framework.sof import check_files, load_sof
+from muse_core.tools import main
+
+EXAMPLES = sorted(path for path in shipped_folder("sof_examples").glob("*.sof"))
+RUNNABLE = {path.stem: path for path in EXAMPLES if path.read_text().startswith("# run: ")}
+OURS = sorted(name for name, path in RUNNABLE.items() if "muserun" in path.read_text().split("\n")[0])
+OF_C = sorted(set(RUNNABLE) - set(OURS))
+
+
+def command(name):
+    return RUNNABLE[name].read_text().split("\n")[0].removeprefix("# run: ").split()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("examples")
+    assert main(["simulate-examples", str(folder)]) == 0
+    return folder
+
+
+@pytest.mark.unit
+def test_each_of_our_recipes_has_one():
+    named = {command(name)[1] for name in OURS}
+    assert named >= {"muse_twilight", "muse_scipost", "muse_exp_align", "muse_imphot"}
+    assert {path.stem for path in EXAMPLES} - set(RUNNABLE) == {
+        "scibasic",
+        "scipost_demo",
+        "twilight",
+    }  # of the demonstrations
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("name", OURS)
+def test_ours(name, data, tmp_path, monkeypatch):
+    monkeypatch.setenv("MUSE_EXAMPLES", str(data))
+    recipe, *options = command(name)[1:]
+    settings = dict(option.removeprefix("--").split("=", 1) for option in options)
+    frames = load_sof(RUNNABLE[name])
+    check_files(frames)
+    products = run_recipe(recipe, frames, settings, workdir=tmp_path, threads=2)
+    wanted = {
+        "muse_scipost": "DATACUBE_FINAL",
+        "muse_twilight": "TWILIGHT_CUBE",
+        "muse_scibasic": "PIXTABLE_OBJECT",
+    }.get(recipe, "OFFSET_LIST")
+    assert wanted in {product.tag for product in products}
+
+
+@pytest.mark.parity
+@pytest.mark.skipif(shutil.which("esorex") is None, reason="no C pipeline here")
+@pytest.mark.parametrize("name", OF_C)
+def test_of_the_c_recipes(name, data, tmp_path):
+    words = [*command(name), str(RUNNABLE[name])]
+    environment = os.environ | {"MUSE_EXAMPLES": str(data), "OMP_NUM_THREADS": "2"}
+    job = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert job.returncode == 0, job.stdout[-3000:]
+    assert list(tmp_path.glob("*-01.fits"))
