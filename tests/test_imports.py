@@ -102,10 +102,6 @@ STOREYS = {
     ),
 }
 
-# what the rearrangement has not reached yet: (room, room that it imports), and files in a circle
-WAITING_ARROWS: set[tuple[str, str]] = set()
-WAITING_CIRCLES = [{"muse_core.resampling.cluster", "muse_core.resampling.slabs"}]
-
 
 def find_modules() -> dict[str, Path]:
     """Names and files of all modules of the project; a package stands for its ``__init__.py``."""
@@ -236,7 +232,7 @@ def test_imports_follow_the_arrows(module):
 
 @pytest.mark.unit
 def test_no_file_imports_itself_through_others():
-    assert [group for group in circles(ARROWS) if group not in WAITING_CIRCLES] == []
+    assert circles(ARROWS) == []
 
 
 def room_arrows(package: str) -> set[tuple[str, str]]:
@@ -253,10 +249,9 @@ def room_arrows(package: str) -> set[tuple[str, str]]:
 @pytest.mark.parametrize("package", sorted(n for n, p in MODULES.items() if p.name == "__init__.py"))
 def test_rooms_of_a_package_make_no_circle(package):
     arrows: dict[str, set[str]] = {}
-    for room, other in room_arrows(package) - WAITING_ARROWS:
+    for room, other in room_arrows(package):
         arrows.setdefault(room, set()).add(other)
-    together = [group for group in circles(arrows) if group not in WAITING_CIRCLES]
-    assert together == [], f"rooms of {package} import each other"
+    assert circles(arrows) == [], f"rooms of {package} import each other"
 
 
 @pytest.mark.unit
@@ -266,7 +261,7 @@ def test_rooms_import_downwards(package):
     inside = {name for name in MODULES if name.rpartition(".")[0] == package}
     assert inside <= set(order), f"give the new rooms their storey: {sorted(inside - set(order))}"
     upwards = {(a, b) for a, b in room_arrows(package) if order.index(b) > order.index(a)}
-    assert upwards - WAITING_ARROWS == set()
+    assert upwards == set()
 
 
 @pytest.mark.unit

@@ -14,9 +14,8 @@ from astropy.io import fits
 
 from muse_core.framework import InputError, ParameterError, RecipeError
 from muse_core.simulate.fields import field_hdus
-
-from .conftest import sky_error_arcsec, small_fields
-from .test_recipe import edited
+from tests.alignment.conftest import sky_error_arcsec, small_fields
+from tests.alignment.test_recipe import edited
 
 pytestmark = pytest.mark.unit
 NAN, INF = float("nan"), float("inf")

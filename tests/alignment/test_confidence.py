@@ -10,8 +10,7 @@ import pytest
 from muse_core.alignment.offsets.probability import poisson_tail
 from muse_core.framework import InputError
 from muse_core.simulate.fields import FieldPlan, render_stars, simulate_fields
-
-from .conftest import sky_error_arcsec, small_fields
+from tests.alignment.conftest import sky_error_arcsec, small_fields
 
 pytestmark = pytest.mark.law
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from .conftest import exposures_of, random_stars, sky_error_arcsec
+from tests.alignment.conftest import exposures_of, random_stars, sky_error_arcsec
 
 pytestmark = pytest.mark.law
 ERRORS = [(0.0, 0.0), (0.8, -0.5), (-0.6, 0.3)]

@@ -12,8 +12,7 @@ from muse_core.alignment.images.checks import inspect_field
 from muse_core.alignment.images.headers import read_wcs
 from muse_core.framework.errors import InputError, Problems
 from muse_core.simulate.fields import FieldPlan, cut_fields
-
-from .conftest import sky_error_arcsec
+from tests.alignment.conftest import sky_error_arcsec
 
 pytestmark = pytest.mark.law
 

@@ -10,8 +10,7 @@ from astropy.io import fits
 from muse_core.alignment.sphere import separation
 from muse_core.data.tangent_plane import TanWcs
 from muse_core.simulate.fields import true_offsets
-
-from .conftest import sky_error_arcsec, small_fields
+from tests.alignment.conftest import sky_error_arcsec, small_fields
 
 PLAN = {"shape": (150, 160), "dither_arcsec": 1.0, "error_arcsec": 3.0, "stars": 30}
 

@@ -10,8 +10,7 @@ from astropy.io import fits
 
 from muse_core.data.tangent_plane import TanWcs
 from muse_core.simulate.fields import FieldPlan, field_hdus, iterate_fields, true_offsets, write_fields
-
-from .conftest import sky_error_arcsec, small_fields
+from tests.alignment.conftest import sky_error_arcsec, small_fields
 
 pytestmark = pytest.mark.unit
 

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from muse_core.alignment.offsets.patterns import PointPattern, match_patterns
-
-from .conftest import exposures_of, random_stars, sky_error_arcsec
+from tests.alignment.conftest import exposures_of, random_stars, sky_error_arcsec
 
 pytestmark = pytest.mark.law
 ERRORS = [(0.0, 0.0), (2.0, -1.5), (-1.6, 1.3)]

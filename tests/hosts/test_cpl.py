@@ -23,8 +23,7 @@ from astropy.io import fits
 from muse_core import Recipe
 from muse_core.cpl import CplError, RecipeCrash, dfs, esorex, frames, logger, param, result
 from muse_core.framework import RecipeError
-
-from .conftest import RECIPE, RECIPES
+from tests.hosts.conftest import RECIPE, RECIPES
 
 pytestmark = pytest.mark.unit
 

@@ -14,8 +14,7 @@ from muse_core.framework import RecipeError
 from muse_core.framework.registry import load, recipe_folder
 from muse_core.hosts import esorex_python
 from muse_core.hosts.installation import _frame_lines
-
-from .conftest import RECIPE, RECIPES
+from tests.hosts.conftest import RECIPE, RECIPES
 
 pytestmark = pytest.mark.unit
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from astropy.io import fits
 
-from .conftest import RECIPE, RECIPES, muserun
+from tests.hosts.conftest import RECIPE, RECIPES, muserun
 
 pytestmark = pytest.mark.unit
 

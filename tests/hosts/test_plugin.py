@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from astropy.io import fits
 
-from .conftest import RECIPE, RECIPES, missing, muserun
+from tests.hosts.conftest import RECIPE, RECIPES, missing, muserun
 
 pytestmark = pytest.mark.unit
 

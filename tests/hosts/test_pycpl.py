@@ -16,8 +16,7 @@ from astropy.io import fits
 from muse_core.framework import ParameterError
 from muse_core.framework.registry import load, recipe_folder
 from muse_core.hosts import pycpl
-
-from .conftest import RECIPE, RECIPES
+from tests.hosts.conftest import RECIPE, RECIPES
 
 pytestmark = pytest.mark.unit
 

@@ -11,8 +11,7 @@ import pytest
 import imphot
 from imphot.engines.fourier.fit import crop_slices, padded_length, shift_by_pixels, weight_image
 from imphot.engines.moffat import MoffatOtf, moffat_profile, otf_closed, sampled_otf
-
-from .conftest import NAMES
+from tests.imphot.conftest import NAMES
 
 RUNS = {
     "image_free": {"fix_beta": None},

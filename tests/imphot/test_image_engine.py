@@ -13,8 +13,7 @@ import imphot
 from imphot.engines.image.noise import hst_noise_level, residual_autocovariance
 from imphot.images.opening import as_sky_image
 from muse_core.simulate.imphot_pairs import PairTruth, make_pair, make_sky, with_noise
-
-from .conftest import NAMES
+from tests.imphot.conftest import NAMES
 
 
 def hdus(pair, truth, seed=1):

@@ -74,7 +74,7 @@ def test_fits_of_mpdaf_images_and_files_agree(pair, regridded, star, method, tmp
 def test_cube(tmp_path):
     from mpdaf.obj import Cube
 
-    from .test_bandpass import write_cube
+    from tests.imphot.test_bandpass import write_cube
 
     rng = np.random.default_rng(1)
     name = write_cube(tmp_path / "c.fits", rng.random((20, 6, 7)), rng.random((20, 6, 7)) + 0.5)

@@ -9,8 +9,7 @@ from astropy.io import fits
 
 import imphot
 from muse_core.framework import RecipeError, run_recipe
-
-from .test_bandpass import write_cube
+from tests.imphot.test_bandpass import write_cube
 
 
 @pytest.fixture(scope="module")

@@ -249,7 +249,7 @@ def test_regrid_script(folder, capsys, monkeypatch):
 
 @pytest.mark.unit
 def test_wideband_script(folder, capsys, monkeypatch):
-    from .test_bandpass import write_cube
+    from tests.imphot.test_bandpass import write_cube
 
     write_cube(folder / "mini_DATACUBE.fits", np.ones((20, 4, 5)), np.ones((20, 4, 5)))
     np.savetxt(folder / "tri.dat", [[500.5, 0.0], [501.0, 1.0], [501.5, 0.0]])

@@ -10,8 +10,7 @@ from astropy.io import fits
 from muse_core.data.tangent_plane import TanWcs
 from muse_core.framework import RecipeError, run_recipe
 from muse_core.simulate.fields import FieldPlan, field_hdus, simulate_fields
-
-from .compare import assert_same_product
+from tests.parity.compare import assert_same_product
 
 pytestmark = pytest.mark.parity
 BASE = {

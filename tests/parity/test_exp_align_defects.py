@@ -10,8 +10,15 @@ from astropy.io import fits
 
 from muse_core.framework import InputError, run_recipe
 from muse_core.simulate.fields import FieldPlan, simulate_fields, true_offsets
-
-from .test_exp_align import BASE, across_zero, assert_same_run, build, run_both, strangers, whole_seconds
+from tests.parity.test_exp_align import (
+    BASE,
+    across_zero,
+    assert_same_run,
+    build,
+    run_both,
+    strangers,
+    whole_seconds,
+)
 
 pytestmark = pytest.mark.parity
 
