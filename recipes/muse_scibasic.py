@@ -79,6 +79,20 @@ RECIPE = RecipeSpec(
         Param("dlambda", 1.25, low=0, finite=True, help="Wavelength step of that image, in Angstrom."),
         Param("merge", False, help="Save the images of all IFUs in one file."),
         Param(
+            "lacosmic",
+            False,
+            ours=True,
+            help="Flag cosmic rays by L.A.Cosmic (beside cr); needs the package astroscrappy.",
+        ),
+        Param("lacosmic_sigma", 10.0, above=0, ours=True, help="Its limit of a hit, in deviations."),
+        Param(
+            "lacosmic_contrast",
+            50.0,
+            above=0,
+            ours=True,
+            help="Its least contrast of a hit to real structure.",
+        ),
+        Param(
             "table_layout",
             "image",
             choices=("image", "table"),

@@ -27,7 +27,8 @@ from muse_core.basic.slice_image import slice_image
 from muse_core.basic.table import EVERYTHING, IfuPixels, crop_range, ifu_pixels, illum_model, make_table
 from muse_core.detector.combine import combine_images
 from muse_core.detector.dcr import CosmicPlan
-from muse_core.detector.exposure import CalibratedExposure, Image, calibrate_exposure
+from muse_core.detector.exposure import CalibratedExposure, CosmicFinders, Image, calibrate_exposure
+from muse_core.detector.lacosmic import LaplacePlan
 from muse_core.detector.pixels import build_pixel_map, cut_slices
 from muse_core.detector.plan import OverscanPlan, combine_plan, overscan_plan
 from muse_core.framework.errors import InputError
@@ -50,13 +51,16 @@ class BasicPlan:
     """The recipe's parameters, as the steps take them."""
 
     overscan: OverscanPlan
-    cosmics: CosmicPlan | None
+    cosmics: CosmicFinders
     sky: SkyLinePlan
 
     @classmethod
     def from_parameters(cls, p: ParamValues, ctx: RunContext) -> BasicPlan:
         """Take the plan from the recipe's parameters."""
-        cosmics = CosmicPlan(p.xbox, p.ybox, p.passes, p.thres) if p.cr == "dcr" else None
+        cosmics = CosmicFinders(
+            CosmicPlan(p.xbox, p.ybox, p.passes, p.thres) if p.cr == "dcr" else None,
+            LaplacePlan(p.lacosmic_sigma, contrast=p.lacosmic_contrast) if p.lacosmic else None,
+        )
         reject = (*p.skyreject, *DEFAULT_REJECT[len(p.skyreject) :])
         sky = SkyLinePlan(
             p.skylines,

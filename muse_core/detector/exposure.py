@@ -18,11 +18,13 @@ from muse_core.detector.calibrate import (
 )
 from muse_core.detector.calibrations import IfuCalibration
 from muse_core.detector.dcr import CosmicPlan, flag_hits
+from muse_core.detector.lacosmic import LaplacePlan, flag_laplacian
 from muse_core.detector.masters import MasterImage
 from muse_core.detector.plan import OverscanPlan
 from muse_core.detector.rawframe import RawFile
 
 BAND_ROWS = 64
+LIT = 0.3  # of the flat field: less is between the slices
 
 
 class Image(NamedTuple):
@@ -48,6 +50,20 @@ class Image(NamedTuple):
 
 
 @dataclass(frozen=True)
+class CosmicFinders:
+    """How cosmic rays are looked for in an image: gaps in histograms, Laplacian edges, both or none."""
+
+    gaps: CosmicPlan | None = None
+    laplace: LaplacePlan | None = None
+
+    def __bool__(self) -> bool:
+        return self.gaps is not None or self.laplace is not None
+
+
+NO_FINDERS = CosmicFinders()
+
+
+@dataclass(frozen=True)
 class CalibratedExposure:
     """A calibrated image (count, count**2) and how it came about; ``hits``: None if not looked for."""
 
@@ -64,7 +80,7 @@ def read_image(master: MasterImage) -> Image:
 
 
 def calibrate_exposure(
-    exposure: RawFile, own: IfuCalibration, plan: OverscanPlan, cosmics: CosmicPlan | None = None
+    exposure: RawFile, own: IfuCalibration, plan: OverscanPlan, cosmics: CosmicFinders = NO_FINDERS
 ) -> CalibratedExposure:
     """Flag, remove overscan, trim, subtract bias and dark, flag hits, divide by the flat field.
 
@@ -74,7 +90,7 @@ def calibrate_exposure(
     own : IfuCalibration
         Of the channel that is wanted; its masters are read band by band.
     plan : OverscanPlan
-    cosmics : CosmicPlan, optional
+    cosmics : CosmicFinders
         How hits are looked for, in counts before the flat field (measured against 2.8.7).
 
     Raises
@@ -90,14 +106,22 @@ def calibrate_exposure(
     for first in range(0, ny, BAND_ROWS):
         last = min(first + BAND_ROWS, ny)
         dark = own.dark.rows(first, last) if own.dark is not None else None
-        flat = own.flat.rows(first, last) if cosmics is None else None
+        flat = own.flat.rows(first, last) if not cosmics else None
         apply_exposure(
             raw, model, (first, last), own.bias.rows(first, last), dark, flat, *image.rows(first, last)
         )
-    if cosmics is None:
+    if not cosmics:
         return CalibratedExposure(image, model)
-    hits = flag_hits(image.data, image.dq, cosmics)
+    hits = 0
+    between = np.zeros(own.shape, bool)
+    if cosmics.gaps is not None:
+        hits += flag_hits(image.data, image.dq, cosmics.gaps)
     for first in range(0, ny, BAND_ROWS):
         last = min(first + BAND_ROWS, ny)
-        divide_by_flat(*image.rows(first, last), own.flat.rows(first, last))
+        flat = own.flat.rows(first, last)
+        divide_by_flat(*image.rows(first, last), flat)
+        between[first:last] = flat[0] < LIT
+    if cosmics.laplace is not None:
+        # after the flat field: before it every edge of a slice would count as a hit
+        hits += flag_laplacian(*image, between, cosmics.laplace)
     return CalibratedExposure(image, model, hits)

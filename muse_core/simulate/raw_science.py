@@ -104,8 +104,9 @@ def _light_on_slices(
         flat = [np.ascontiguousarray(v, np.float32).ravel() for v in (*place, moved)]
         counts = expected_counts(light, sources, table, lsf, (flat[0], flat[1], flat[2]), ifu, s + 1)
         profile = 0.5 * (np.tanh((x - left) / 0.6) - np.tanh((x - right) / 0.6)) * through[s] * change[s]
-        lamp = instrument.lamp_spectrum(lam) / detector.MEAN_LAMP
-        image[:, x1 - 1 : x2] += profile * lamp * counts.reshape(lam.shape)
+        lamp = instrument.lamp_spectrum(lam) / detector.MEAN_LAMP  # the flat field takes it out again
+        light_path = instrument.sky_illumination(setup, *place, lam)
+        image[:, x1 - 1 : x2] += profile * lamp * light_path * counts.reshape(lam.shape)
     return image
 
 

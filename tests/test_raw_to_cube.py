@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The chain of examples/raw_to_cube.py: raw frames to the cube, compared with what went in."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from muse_core.simulate.raw_science import simulate_raw_science
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "raw_to_cube.py"
+
+
+@pytest.mark.slow
+def test_stars_and_wavelengths_come_back(tmp_path):
+    spec = importlib.util.spec_from_file_location("raw_to_cube", EXAMPLE)
+    chain = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(chain)
+    shift = 0.12
+    science = simulate_raw_science(
+        tmp_path / "raw", chain.SETUP, exposures=1, n_stars=5, brightness=4.0, shift=shift
+    )
+    check = chain.reduce(science, tmp_path / "ours", chain.run_ours, chain.SETUP.ifus, shift)
+    assert check.positions.size >= 3
+    assert check.positions.max() < 0.05  # arcsec, a quarter of a spaxel
+    # the faintest star is one percent of the brightest
+    assert np.abs(check.fluxes - 1).max() < 0.3
+    assert abs(check.shift) < 0.03  # Angstrom, at 3.7 Angstrom per pixel
