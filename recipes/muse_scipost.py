@@ -280,6 +280,7 @@ RECIPE = RecipeSpec(
         Product("SKY_LINES", "Fitted sky lines (save=skymodel)", series=True),
         Product("SKY_CONTINUUM", "Sky continuum (save=skymodel)", series=True),
     ),
+    kernels=True,
     defects=Defects.about(ROWS, SKY, CUBE, PRODUCTS, SETUP),
 )
 

@@ -120,6 +120,7 @@ RECIPE = RecipeSpec(
         Product("TWILIGHT_CUBE", help="Smooth illumination correction"),
     ),
     science=False,
+    kernels=True,
     defects=Defects.about(TWILIGHT, SETUP),
 )
 

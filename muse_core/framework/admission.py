@@ -14,6 +14,7 @@ from pathlib import Path
 
 from muse_core.framework.errors import Problems, RecipeError
 from muse_core.framework.frames import Frame, Frames
+from muse_core.framework.log import UNDONE
 from muse_core.framework.registry import available
 from muse_core.framework.spec import ParamValues, RecipeSpec
 
@@ -24,7 +25,7 @@ def assign_groups(spec: RecipeSpec, frames: Iterable[Frame], log: logging.Logger
     for frame in frames:
         declared = spec.input_for(frame.tag)
         if declared is None:
-            log.warning("%s: %s", frame.source, _unknown_tag(spec, frame.tag))
+            log.warning("%s: %s", frame.source, _unknown_tag(spec, frame.tag), extra=UNDONE)
             continue
         known.append(replace(frame, tag=declared.tag, group=declared.group))
     return Frames(known)
@@ -68,8 +69,38 @@ def check_counts(
             )
         elif declared.max is not None and count > declared.max:
             log.warning(
-                "%d frames with tag %s given, only the first %d used", count, declared.tag, declared.max
+                "%d frames with tag %s given, only the first %d used",
+                count,
+                declared.tag,
+                declared.max,
+                extra=UNDONE,
             )
+
+
+def told(spec: RecipeSpec, frames: Iterable[Frame], log: logging.Logger) -> Frames:
+    """Return the frames of a run, which say what each calibration is for when the recipe takes it."""
+
+    def taken(found: tuple[Frame, ...]) -> None:
+        declared = spec.input_for(found[0].tag)
+        if declared is None or declared.group != "CALIB":
+            return
+        names = found[0].name if len(found) == 1 else f"{found[0].name} and {len(found) - 1} more"
+        log.info("%s: %s (%s)", declared.tag, names, declared.help or "calibration")
+
+    return Frames(frames, taken)
+
+
+def tell_unused(frames: Frames, log: logging.Logger) -> None:
+    """Say which calibrations were given and not needed with these parameters."""
+    for tag, names in _by_tag(frames.never_asked()).items():
+        log.info("%s was not needed with these parameters (%s)", tag, ", ".join(names))
+
+
+def _by_tag(frames: Iterable[Frame]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for frame in frames:
+        found.setdefault(frame.tag, []).append(frame.name)
+    return found
 
 
 def check_folder(folder: Path) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from muse_core.framework.defects import Defects
 from muse_core.framework.errors import Problems, RecipeError
 from muse_core.framework.frames import Frame, ProductFrame
+from muse_core.framework.log import UNDONE
 from muse_core.framework.spec import ParamValues, RecipeSpec
 
 if TYPE_CHECKING:
@@ -50,22 +51,53 @@ class RunContext:
     cluster: str = ""
     report_requested: bool = False
     show_progress: bool = False
+    flags: dict[str, Card] = field(default_factory=dict)
     sign_products: bool = True
     problems: Problems = field(default_factory=Problems)
     products: list[ProductFrame] = field(default_factory=list)
 
     def progress(self, items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
-        """Yield the items, with a progress bar when a person watches a terminal."""
+        """Yield the items; when a person watches a terminal, with a bar, per cent and the time left."""
         if not self.show_progress:
             yield from items
             return
-        from rich.console import Console
-        from rich.progress import track
+        from muse_core.framework.progress import shown
 
         if total is None and isinstance(items, Sized):
             total = len(items)
-        console = Console(stderr=True)
-        yield from track(items, label, total=total, console=console, transient=True)
+        yield from shown(items, label, total)
+
+    def flag(self, name: str, value: bool | str, comment: str) -> None:
+        """Note what was done, or not, as a QC keyword of all products that follow.
+
+        What several exposures say is joined: of claims one "no" counts, of different texts "mixed". In
+        compatible mode nothing is written, the C recipes have no such keywords.
+
+        Parameters
+        ----------
+        name : the end of the keyword: ``CALIBRATED FLUX`` gives ``ESO QC SCIPOST CALIBRATED FLUX``
+        """
+        if self.defects:
+            return
+        key = f"ESO QC {self.spec.name.removeprefix('muse_').replace('_', '').upper()} {name}"
+        if key in self.flags:
+            before = self.flags[key][1]
+            if isinstance(value, bool):
+                value = value and bool(before)
+            elif value != before:
+                value = "mixed"
+        self.flags[key] = (key, value, comment)
+
+    def undone(self, flag: str, text: str, comment: str) -> None:
+        """Warn that something is missing and therefore not done; an error in a strict run.
+
+        Parameters
+        ----------
+        flag, comment : the QC keyword that products get with the value F, see `flag`
+        text : the warning
+        """
+        self.log.warning("%s", text, extra=UNDONE)
+        self.flag(flag, False, comment)
 
     def file_name(self, tag: str, index: int | tuple[int, int] | None) -> str:
         """Return the product's file name: TAG.fits, TAG_0001.fits of a series, TAG_0001-24.fits of an IFU."""
@@ -147,7 +179,7 @@ class RunContext:
             filename=name,
             extra=extra,
             own=own,
-            qc=qc,
+            qc=[*qc, *self.flags.values()],
             keep=keep,
         )
         add_checksum_placeholders(header)

@@ -90,6 +90,8 @@ class Problems:
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
+        self.were_raised = False
+        """The check of the inputs is over: `raise_if_any` was called."""
 
     def add(
         self, file: str | Path, item: str, *, expected: object = "", found: object = "", remedy: str = ""
@@ -110,5 +112,6 @@ class Problems:
 
     def raise_if_any(self) -> None:
         """Raise one `InputError` that lists everything noted so far."""
+        self.were_raised = True
         if self._faults:
             raise InputError(faults=tuple(self._faults))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import resource
 import sys
@@ -10,13 +11,21 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from muse_core.framework.admission import assign_groups, check_counts, check_folder, check_targets
+from muse_core.framework.admission import (
+    assign_groups,
+    check_counts,
+    check_folder,
+    check_targets,
+    tell_unused,
+    told,
+)
 from muse_core.framework.cleanup import release_all
+from muse_core.framework.compiling import announced
 from muse_core.framework.context import RunContext, StreamedProduct
 from muse_core.framework.errors import InputError, RecipeError
-from muse_core.framework.frames import Frame, Frames, ProductFrame
+from muse_core.framework.frames import Frame, ProductFrame
 from muse_core.framework.input_files import GivenNames, InputFiles
-from muse_core.framework.log import RepeatCounter, run_logger
+from muse_core.framework.log import RepeatCounter, Strict, run_logger
 from muse_core.framework.registry import LoadedRecipe, load
 from muse_core.framework.settings import Environment
 from muse_core.framework.spec import ParamValues, value_text
@@ -31,6 +40,7 @@ def run_recipe(
     show_progress: bool = False,
     report: bool | None = None,
     sign_products: bool = True,
+    strict: bool = False,
     threads: int | None = None,
     environment: Environment | None = None,
     handlers: Iterable[logging.Handler] = (),
@@ -46,6 +56,7 @@ def run_recipe(
     params : settings by alias or full name; what is left out keeps its default
     workdir : folder for the products
     report : write the quality page; None leaves it to the environment
+    strict : warnings that something is missing and is left out become errors
     threads : worker threads; None leaves them to the environment
     environment : what the environment decides; None reads that of this process, once
     handlers : handlers of this run's log alone
@@ -77,6 +88,8 @@ def run_recipe(
         sign_products=sign_products,
     )
     counter = RepeatCounter()
+    if strict:
+        log.addFilter(Strict(context.problems))
     log.addFilter(counter)  # the logger belongs to this run alone
     started = time.monotonic()
     check_folder(context.workdir)
@@ -86,10 +99,14 @@ def run_recipe(
             known = assign_groups(spec, given, log)
             check_counts(spec, known, given, context.problems, log)
             check_targets(spec, values, known, Path(deliver_to or workdir), product_prefix, context.problems)
-            known = Frames(files.admit(known, context.problems))
+            known = told(spec, files.admit(known, context.problems), log)
             log.addFilter(GivenNames(files))
             _log_start(values, log)
-            loaded.run(known, values, context)
+            with announced(log) if spec.kernels else contextlib.nullcontext():
+                loaded.run(known, values, context)
+            if strict:
+                context.problems.raise_if_any()
+            tell_unused(known, log)
             counter.report(log)
     except InputError as error:
         if not files:

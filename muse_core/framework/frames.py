@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -12,13 +12,15 @@ from pathlib import Path
 class Frame:
     """One input file with its tag and group (RAW, CALIB, PRODUCT or None as given).
 
-    ``path`` is the file to read; ``given`` the one that the user gave, where that is packed.
+    ``path`` is the file to read; ``given`` the one that the user gave, where that is packed; ``unset`` the
+    variables in its name that are not set.
     """
 
     path: Path
     tag: str
     group: str | None = None
     given: Path | None = None
+    unset: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def source(self) -> Path:
@@ -32,13 +34,31 @@ class Frame:
 
 
 class Frames:
-    """The input frames of a run in the order given; ``frames[tag]`` is the tuple of frames of that tag."""
+    """The input frames of a run in the order given; ``frames[tag]`` is the tuple of frames of that tag.
 
-    def __init__(self, frames: Iterable[Frame] = ()) -> None:
+    Parameters
+    ----------
+    taken : called with the frames of a tag when they are asked for the first time
+    """
+
+    def __init__(
+        self, frames: Iterable[Frame] = (), taken: Callable[[tuple[Frame, ...]], None] | None = None
+    ) -> None:
         self._frames = tuple(frames)
+        self._taken = taken
+        self._asked: set[str] = set()
 
     def __getitem__(self, tag: str) -> tuple[Frame, ...]:
-        return tuple(frame for frame in self._frames if frame.tag == tag)
+        found = tuple(frame for frame in self._frames if frame.tag == tag)
+        if tag not in self._asked:
+            self._asked.add(tag)
+            if found and self._taken is not None:
+                self._taken(found)
+        return found
+
+    def never_asked(self) -> list[Frame]:
+        """Return the frames that nobody asked for by their tag."""
+        return [frame for frame in self._frames if frame.tag not in self._asked]
 
     def __iter__(self) -> Iterator[Frame]:
         return iter(self._frames)
@@ -48,7 +68,7 @@ class Frames:
 
     def first(self, tag: str) -> Frame | None:
         """Return the first frame of a tag, or None."""
-        return next((frame for frame in self._frames if frame.tag == tag), None)
+        return next(iter(self[tag]), None)
 
 
 @dataclass(frozen=True)

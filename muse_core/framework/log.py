@@ -7,7 +7,12 @@ import logging
 from collections import Counter
 from collections.abc import Iterable
 
+from muse_core.framework.errors import Problems, RecipeError
+
 ROOT = "muse"
+
+UNDONE = {"undone": True}
+"""``extra`` of a warning that something is missing and part of the work left out; an error when strict."""
 
 
 def recipe_logger(name: str) -> logging.Logger:
@@ -28,6 +33,27 @@ def run_logger(name: str, handlers: Iterable[logging.Handler] = ()) -> logging.L
     for handler in handlers:
         logger.addHandler(handler)
     return logger
+
+
+class Strict(logging.Filter):
+    """Turns warnings of something left undone into errors.
+
+    Until the inputs have been checked they are collected with the other faults of the inputs; later the run
+    ends at once.
+    """
+
+    def __init__(self, problems: Problems) -> None:
+        super().__init__()
+        self._problems = problems
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Raise, or note, what a strict run does not tolerate."""
+        if not getattr(record, "undone", False):
+            return True
+        if self._problems.were_raised:
+            raise RecipeError(f"{record.getMessage()} (an error because of 'strict')")
+        self._problems.add("", record.getMessage(), remedy="This is an error because of 'strict'.")
+        return False
 
 
 class RepeatCounter(logging.Filter):

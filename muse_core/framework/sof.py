@@ -32,6 +32,16 @@ def expand_name(name: str) -> str:
     return expanded
 
 
+def unset_variables(name: str) -> tuple[str, ...]:
+    """Return the variables in a file name that are not set (they expand to nothing, as in esorex).
+
+    >>> unset_variables("$MUSE_NO_SUCH_VARIABLE/a.fits")
+    ('MUSE_NO_SUCH_VARIABLE',)
+    """
+    names = (match.group(1) or match.group(2) for match in _VARIABLE.finditer(name))
+    return tuple(dict.fromkeys(found for found in names if found not in os.environ))
+
+
 def parse_sof(text: str) -> list[Frame]:
     r"""Return the frames of a SOF text, in order.
 
@@ -44,7 +54,8 @@ def parse_sof(text: str) -> list[Frame]:
         if not words or words[0].startswith("#"):
             continue
         group = words[2] if len(words) > 2 and words[2] in _GROUPS else None
-        frames.append(Frame(Path(expand_name(words[0])), words[1] if len(words) > 1 else "", group))
+        tag = words[1] if len(words) > 1 else ""
+        frames.append(Frame(Path(expand_name(words[0])), tag, group, unset=unset_variables(words[0])))
     return frames
 
 
@@ -72,11 +83,14 @@ def load_sof(path: str | Path) -> list[Frame]:
 
 def check_files(frames: Iterable[Frame]) -> None:
     """Raise `MissingFileError` naming every frame whose file does not exist."""
-    missing = [str(frame.path) for frame in frames if not frame.path.exists()]
+    missing = [frame for frame in frames if not frame.path.exists()]
     if missing:
+        unset = dict.fromkeys(name for frame in missing for name in frame.unset)
+        hint = "check names and folders (relative names count from the current folder)"
+        if unset:
+            hint = "variables in these names are not set: " + ", ".join(f"${name}" for name in unset)
         raise MissingFileError(
             "these files of the set of frames do not exist: "
-            + ", ".join(missing)
-            + "; check names and folders "
-            "(relative names count from the current folder)"
+            + ", ".join(str(frame.path) for frame in missing)
+            + f"; {hint}"
         )

@@ -205,6 +205,7 @@ class RecipeSpec:
     author: str = "The muse-recipes developers"
     email: str = "usd-help@eso.org"
     science: bool = True
+    kernels: bool = False
     environment: tuple[tuple[str, str], ...] = field(default=())
     defects: tuple[str, ...] = ()
     fixed: tuple[tuple[str, Any], ...] = ()

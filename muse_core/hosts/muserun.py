@@ -22,6 +22,7 @@ from muse_core.hosts.options import (
     environment_values,
     parse_options,
     runner_options,
+    split_misplaced,
 )
 from muse_core.hosts.terminal import LogFileHandler, Messages, TerminalHandler, attached, level_number
 from muse_core.version import __version__
@@ -187,6 +188,8 @@ def _with_recipe(
     recipe: LoadedRecipe, words: list[str], settings: Settings, say: Messages, command_line: list[str]
 ) -> int:
     spec = recipe.spec
+    words, own = split_misplaced(words, spec.params, spec.name, PROGRAM)
+    settings.update(own)
     values, position, remarks = recipe_settings(recipe, words, settings)
     for remark in remarks:
         say.error(remark)
@@ -232,10 +235,19 @@ def _read_frames(names: Sequence[str], settings: Settings, say: Messages) -> lis
     frames: list[Frame] = []
     complete = True
     for name in names:
+        if name.startswith("--"):
+            say.error(f"'{name}' stands behind the set of frames; options go in front of it")
+            complete = False
+            continue
         try:
             found = load_sof(name)
             if settings["check-sof-exist"]:
                 check_files(found)
+            for frame in found:
+                for variable in frame.unset:
+                    say.warning(
+                        f"{name}: the variable ${variable} is not set, taken for nothing ({frame.path})"
+                    )
             frames += found
         except MissingFileError as error:
             say.error(str(error))
@@ -279,6 +291,7 @@ def _run(
                 workdir=folder,
                 show_progress=sys.stderr.isatty() and settings["msg-level"] != "off",
                 report=bool(settings["report"]) or None,
+                strict=bool(settings["strict"]),
                 deliver_to=output,
                 product_prefix=prefix,
             )

@@ -87,12 +87,21 @@ def runner_options() -> tuple[RunnerOption, ...]:
         ),
         RunnerOption("report", False, "Write a quality page beside the products."),
         RunnerOption("show-hidden", False, "Show hidden parameters in help texts."),
+        RunnerOption(
+            "strict",
+            False,
+            "End with an error where an input is missing or not used and part of the work would be left out"
+            " with a warning.",
+        ),
         RunnerOption("suppress-link", True, "Make no symbolic links to the products."),
         RunnerOption("suppress-prefix", True, "Keep the product names that the recipe gives."),
         RunnerOption("time", True, "Show how long the recipe took."),
         RunnerOption("unload-plugin", True, "Accepted for esorex's sake, without effect."),
     )
 
+
+AFTER_THE_RECIPE = ("help", "man-page", "params", "show-hidden")
+"""Options of the command that are understood behind the recipe's name, too."""
 
 IGNORED = ("mem-check", "paf-config", "unload-plugin")
 
@@ -109,6 +118,37 @@ def find_option(name: str, options: Sequence[OptionLike]) -> OptionLike:
         raise UsageError(f"option '--{name}' may mean any of {', '.join('--' + m.name for m in matches)}")
     hint = did_you_mean(name, [option.name for option in options], "--")
     raise UsageError(f"Command line parameter '--{name}' not recognized{hint}")
+
+
+def split_misplaced(
+    words: Sequence[str], params: Sequence[OptionLike], recipe: str, program: str
+) -> tuple[list[str], dict[str, Value]]:
+    """Take options of the command out of the words behind a recipe's name.
+
+    Returns the other words, and the options that are understood there.
+
+    Raises
+    ------
+    UsageError
+        for an option that belongs in front of the recipe's name
+    """
+    own = {option.name: option for option in runner_options()}
+    kept: list[str] = []
+    found: dict[str, Value] = {}
+    in_front = True
+    for word in words:
+        in_front = in_front and word.startswith("--")
+        name, equals, text = word[2:].partition("=")
+        if not in_front or name not in own or any(param.name.startswith(name) for param in params):
+            kept.append(word)
+        elif name in AFTER_THE_RECIPE:
+            found[name] = convert(own[name], text) if equals else True
+        else:
+            raise UsageError(
+                f"'--{name}' is an option of {program} itself and belongs in front of the recipe's name: "
+                f"{program} {word} {recipe} ..."
+            )
+    return kept, found
 
 
 def convert(option: OptionLike, text: str) -> Value:

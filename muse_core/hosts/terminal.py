@@ -34,7 +34,7 @@ def component(record: logging.LogRecord) -> str:
 
 
 class TerminalHandler(logging.Handler):
-    """Errors to stderr, all else to stdout: ``[ INFO  ] recipe: text``."""
+    """Errors to stderr, all else to stdout: ``hh:mm:ss [ INFO  ] recipe: text``."""
 
     def __init__(self, level: int) -> None:
         super().__init__(level)
@@ -48,7 +48,8 @@ class TerminalHandler(logging.Handler):
         if getattr(record, "log_only", False):
             return
         stream = sys.stderr if record.levelno >= logging.ERROR else sys.stdout
-        head = f"{_LABELS.get(record.levelname, '[ INFO  ]')} {component(record)}: "
+        clock = time.strftime("%H:%M:%S", time.localtime(record.created))
+        head = f"{clock} {_LABELS.get(record.levelname, '[ INFO  ]')} {component(record)}: "
         if self.level <= logging.DEBUG and record.funcName:
             head += f"{record.funcName}: "
         with contextlib.suppress(BrokenPipeError):

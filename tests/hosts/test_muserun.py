@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -110,7 +111,12 @@ def test_signatures_can_be_left_out(work, sof, option, absent, present):
         ([RECIPE, "--foo=1", "in.sof"], 255, "--foo"),
         ([RECIPE, f"--muse.{RECIPE}.nrow=3", "in.sof"], 255, "not recognized"),
         ([RECIPE, "--nrow", "3", "in.sof"], 9, "'--nrow' needs"),
-        ([RECIPE, "in.sof", "--nrow=3"], 9, "--nrow=3"),
+        ([RECIPE, "in.sof", "--nrow=3"], 9, "options go in front of it"),
+        ([RECIPE, "--help"], 0, "Options:"),
+        ([RECIPE, "--man-page"], 0, "SYNOPSIS"),
+        ([RECIPE, "--nrow=4", "--params"], 0, "nrow                  : 4"),
+        ([RECIPE, "--output-dir=o", "in.sof"], 255, "muserun --output-dir=o muse_test_echo ..."),
+        ([RECIPE, "--msg-level", "in.sof"], 255, "in front of the recipe's name"),
         ([RECIPE], 255, "TEST_RAW"),
         ([RECIPE, "--fault=raise", "in.sof"], 255, "a defect of the recipe itself"),
         ([RECIPE, "--fault=recipe", "in.sof"], 255, "this run cannot go on"),
@@ -196,6 +202,11 @@ def test_sof_rules(work, images, monkeypatch):
     )
     result = muserun(RECIPE, "a.sof", "b.sof")
     assert result.returncode == 0, result.stderr
+    assert "the variable $UNSET_X is not set" in result.stdout
+    (work / "c.sof").write_text("$NO_SUCH_PLACE/x.fits TEST_RAW\n")
+    result = muserun(RECIPE, "c.sof")
+    assert result.returncode == 9
+    assert "variables in these names are not set: $NO_SUCH_PLACE" in result.stderr
     with fits.open(work / MADE[2]) as hdus:
         assert list(hdus[1].data["NAME"]) == [images[0].name, images[1].name]
 
@@ -210,6 +221,41 @@ def test_paths_beyond_ascii_and_with_blanks(tmp_path, images, monkeypatch):
     result = muserun("--output-dir=out put", RECIPE, "in put.sof", env={"HOME": str(folder), "LC_ALL": "C"})
     assert result.returncode == 0, result.stderr
     assert products(folder / "out put") == [MADE[0], MADE[2]]
+
+
+def test_messages_carry_the_time(work, sof):
+    result = muserun(RECIPE, sof)
+    messages = [line for line in result.stdout.splitlines() if "muse_test_echo: " in line]
+    assert messages
+    assert all(re.match(r"\d\d:\d\d:\d\d \[", line) for line in messages)
+
+
+def test_calibrations_are_named_with_what_they_are_for(work, images):
+    (work / "in.sof").write_text(
+        f"{images[0]} TEST_RAW\n{images[1]} TEST_LIST\n{images[0]} TEST_LIST\n{images[1]} TEST_MASK\n"
+    )
+    result = muserun(RECIPE, "--uses=TEST_LIST", "in.sof")
+    assert result.returncode == 0, result.stderr
+    assert f"TEST_LIST: {images[1].name} and 1 more (Tables)" in result.stdout
+    assert "TEST_RAW:" not in result.stdout
+    assert f"TEST_MASK was not needed with these parameters ({images[1].name})" in result.stdout
+
+
+def test_strict_turns_things_left_undone_into_errors(work, images):
+    (work / "in.sof").write_text(f"{images[0]} TEST_RAW\n{images[1]} TEST_LSIT\n")
+    assert muserun(RECIPE, "--undone=late", "in.sof").returncode == 0
+    with fits.open(work / MADE[0]) as hdus:
+        assert hdus[0].header["ESO QC TESTECHO HAS MASK"] is False
+    for path in work.glob("*.fits"):
+        path.unlink()
+    result = muserun("--strict", RECIPE, "--undone=early", "in.sof")
+    assert result.returncode == 255
+    assert "did you mean TEST_LIST" in result.stderr
+    assert "no mask, early" in result.stderr
+    assert products(work) == []
+    (work / "in.sof").write_text(f"{images[0]} TEST_RAW\n")
+    assert "no mask, late" in muserun("--strict", RECIPE, "--undone=late", "in.sof").stderr
+    assert muserun("--strict", RECIPE, "in.sof").returncode == 0
 
 
 def test_thousand_frames(work, images):

@@ -14,6 +14,8 @@ RECIPE = RecipeSpec(
         Param("method", "mean", choices=("mean", "median", "none"), help="How to combine."),
         Param("strict", True, help="Refuse odd input."),
         Param("fault", "", hidden=True, help="How to fail, if at all."),
+        Param("uses", "", hidden=True, help="Tag of calibrations to ask for."),
+        Param("undone", "", hidden=True, help="When to find that the mask is missing."),
         Param("small", 4000.0, hidden=True, help="An expert's number."),
     ),
     inputs=(
@@ -33,7 +35,13 @@ def run(frames, p, ctx):
     import numpy as np
     from astropy.io import fits
 
+    if p.undone == "early":
+        ctx.undone("HAS MASK", "no mask, early", "a mask was used")
     ctx.problems.raise_if_any()
+    if p.undone == "late":
+        ctx.undone("HAS MASK", "no mask, late", "a mask was used")
+    if p.uses:
+        frames[p.uses]
     _fail(p.fault, ctx)
     raw = frames["TEST_RAW"]
     rows = []
