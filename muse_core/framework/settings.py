@@ -13,6 +13,17 @@ CLUSTER_VARIABLE = "MUSE_RECIPES_CLUSTER"
 DEFAULT_MEMORY_MB = 1300
 
 
+MEANINGS = (
+    ("OMP_NUM_THREADS", "Number of threads; without it all cores that the process may use."),
+    (
+        "MUSE_RECIPES_MEMORY",
+        f"What pixel data may take, in MB ({DEFAULT_MEMORY_MB}). Results do not depend on it.",
+    ),
+    ("MUSE_RECIPES_REPORT", "1: write the quality page <recipe>_report.html beside the products."),
+)
+"""The variables that all recipes read, for the manual."""
+
+
 def switched_on(text: str) -> bool:
     """Tell whether the text of a variable is 1, true, yes or on."""
     return text.strip().lower() in ("1", "true", "yes", "on")

@@ -16,7 +16,7 @@ from muse_core.framework.defects import Defects
 from muse_core.framework.errors import ParameterError, did_you_mean
 from muse_core.framework.kinds import Kind
 from muse_core.framework.variables import Variable
-from muse_core.version import __version__
+from muse_core.version import CONTACT, __version__
 
 Value = str | int | float | bool
 
@@ -45,6 +45,7 @@ class Param:
     ours : a parameter that the C recipe does not have; it comes after those, and is in the header of a
         product where it differs from its default
     variable : environment variable that sets it where the user does not (read once, when a run starts)
+    meanings : pairs of a value, or a word of a list, and what it does, for the manual
     """
 
     name: str
@@ -59,6 +60,7 @@ class Param:
     kind: Kind | None = None
     ours: bool = False
     variable: Variable | None = None
+    meanings: tuple[tuple[str, str], ...] = ()
 
     @property
     def type_name(self) -> str:
@@ -146,6 +148,9 @@ def _coerce_type(param: Param, value: object) -> Value:
 class Input:
     """One input tag: its group (RAW or CALIB) and how many files it takes.
 
+    ``help`` says in a few words what it is, ``when`` in a sentence or two what it is for, when it is needed
+    and what happens without it (for the manual).
+
     ``min`` 0 means optional, ``max`` None any number. ``declared_min`` and ``declared_max`` are the numbers
     shown to hosts where the C recipe's declaration differs from what it takes (-1 = not specified).
     """
@@ -158,6 +163,7 @@ class Input:
     declared_min: int | None = None
     aliases: tuple[str, ...] = ()
     declared_max: int | None = None
+    when: str = ""
 
     @property
     def host_min(self) -> int:
@@ -203,7 +209,7 @@ class RecipeSpec:
     description: str = ""
     version: int = C_VERSION
     author: str = "The muse-recipes developers"
-    email: str = "usd-help@eso.org"
+    email: str = CONTACT
     science: bool = True
     kernels: bool = False
     environment: tuple[tuple[str, str], ...] = field(default=())

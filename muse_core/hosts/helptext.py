@@ -5,11 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from muse_core.framework.spec import Input, RecipeSpec
+from muse_core.framework.settings import MEANINGS
+from muse_core.framework.spec import Input, Param, RecipeSpec
 from muse_core.hosts.values import OptionLike, Value, display
+from muse_core.version import __version__
 
 LINE = 80
 COLUMN = 26
+TABLE_WIDTH = 77  # esorex indents the tables by two
+OWN_TITLE = "Options that the C recipe does not have"
 
 _LICENSE = """Copyright (c) the muse-recipes developers
 
@@ -78,13 +82,25 @@ def recipe_list(recipes: Iterable[RecipeSpec]) -> str:
 
 def recipe_help(spec: RecipeSpec, program: str, show_hidden: bool = False) -> str:
     """Return what ``--help recipe`` shows."""
+    own = option_lines(own_options(spec), show_hidden)
     return (
         f"Recipe: {wrap(f'{spec.name} -- {spec.summary}', 2, start=7)}\n\n"
         f"Usage: {program} [{program}-options] {spec.name} [{spec.name}-options] sof\n\nOptions:\n\n"
-        f"{option_lines(spec.params, show_hidden)}\n\n"
-        f"For help on the options of {program} itself, please use '{program} --help' without a\n"
+        f"{option_lines(c_options(spec), show_hidden)}\n\n"
+        + (f"{OWN_TITLE}:\n\n{own}\n\n" if own else "")
+        + f"For help on the options of {program} itself, please use '{program} --help' without a\n"
         f"recipe name. More about the recipe: '{program} --man-page {spec.name}'.\n"
     )
+
+
+def c_options(spec: RecipeSpec) -> list[Param]:
+    """Return the parameters of the C recipe, or all of a recipe that the C pipeline does not have."""
+    return [param for param in spec.params if not param.ours]
+
+
+def own_options(spec: RecipeSpec) -> list[Param]:
+    """Return the parameters that the C recipe does not have."""
+    return [param for param in spec.params if param.ours]
 
 
 def raw_inputs(spec: RecipeSpec) -> list[Input]:
@@ -106,12 +122,14 @@ def frame_tables(spec: RecipeSpec) -> str:
     for declared in spec.inputs:
         kind = "raw" if declared.group == "RAW" else "calib"
         needed = "Y" if declared.host_min > 0 else "."
-        lines.append(f" {declared.tag:<20} {kind:<5} {needed} {_count(declared):>4} {declared.help}")
+        head = f" {declared.tag:<20} {kind:<5} {needed} {_count(declared):>4} "
+        lines.append(head + wrap(declared.help, 35, TABLE_WIDTH, start=len(head)))
     lines += ["", f"Product frames {title}", ""]
     lines += [" Frame tag            Level    Description", " -------------------- -------- ------------"]
     for product in spec.products:
         level = {"INTERMEDIATE": "intermed"}.get(product.level.upper(), product.level.lower())
-        lines.append(f" {product.tag:<20} {level:<8} {product.help}")
+        head = f" {product.tag:<20} {level:<8} "
+        lines.append(head + wrap(product.help, 31, TABLE_WIDTH, start=len(head)))
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -121,9 +139,53 @@ def _count(declared: Input) -> str:
     return f">={declared.host_min}" if declared.host_min > 1 else ""
 
 
-def full_description(spec: RecipeSpec, width: int = 0) -> str:
-    """Return description and frame tables; the description is wrapped when a width is given."""
-    text = wrap(spec.description, 0, width) if width else spec.description
+def reflow(text: str, width: int) -> str:
+    r"""Break the paragraphs of a text anew; lines that begin with a blank stay as they are.
+
+    >>> reflow("one\ntwo three\n\n  kept", 80)
+    'one two three\n\n  kept'
+    """
+    paragraphs = []
+    for paragraph in text.strip("\n").split("\n\n"):
+        if paragraph.startswith(" "):
+            paragraphs.append(paragraph)
+        else:
+            paragraphs.append(wrap(" ".join(paragraph.split()), 0, width))
+    return "\n\n".join(paragraphs)
+
+
+def _entries(title: str, entries: Iterable[tuple[str, str]], width: int) -> list[str]:
+    lines = [f"  {name}\n      {wrap(text, 6, width)}" for name, text in entries]
+    return [f"{title}:\n\n" + "\n".join(lines)] if lines else []
+
+
+def manual(spec: RecipeSpec, width: int) -> str:
+    """Return all that is to be said of a recipe but for the list of options and the tables of frames."""
+    inputs = [(declared.tag, _input_text(declared)) for declared in spec.inputs]
+    parts = [reflow(spec.description, width), *_entries("What each input is for", inputs, width)]
+    for param in spec.params:
+        parts += _entries(f"Values of {param.name}", param.meanings, width)
+    variables = [
+        (param.variable.name, f"Sets the parameter {param.name}, where it is not given. {param.help}")
+        for param in spec.params
+        if param.variable is not None
+    ]
+    parts += _entries("Environment", [*MEANINGS, *spec.environment, *variables], width)
+    return "\n\n".join(parts)
+
+
+def _input_text(declared: Input) -> str:
+    text = declared.help.rstrip(".") + "."
+    if declared.when:
+        text += f" {declared.when}"
+    elif declared.host_min > 0:
+        text += " Required."
+    return text
+
+
+def full_description(spec: RecipeSpec, width: int = 78) -> str:
+    """Return the manual and the frame tables."""
+    text = manual(spec, width)
     return f"{text}\n\n{frame_tables(spec)}" if frame_tables(spec) else text
 
 
@@ -133,24 +195,26 @@ def license_text() -> str:
 
 
 def _indented(text: str) -> str:
-    return "\n".join(f"  {line}" for line in text.split("\n"))
+    return "\n".join(f"  {line}".rstrip() for line in text.split("\n"))
 
 
 def man_page(spec: RecipeSpec, program: str, show_hidden: bool = False) -> str:
     """Return what ``--man-page recipe`` shows."""
+    own = option_lines(own_options(spec), show_hidden)
     sections = {
         "NAME": "  " + wrap(f"{spec.name} -- {spec.summary}", len(spec.name) + 6, LINE - 1, start=2),
         "SYNOPSIS": f"  {program} [{program}-options] {spec.name} [{spec.name}-options] sof",
         "DESCRIPTION": _indented(full_description(spec, LINE - 2)),
         "OPTIONS": (
             "  The following options are provided by this recipe.\n\n"
-            + option_lines(spec.params, show_hidden)
+            + option_lines(c_options(spec), show_hidden)
             + "\n\n  A configuration file with these options and their defaults can be made with\n"
             f"  '{program} --create-config={spec.name}.rc {spec.name}'."
         ),
+        OWN_TITLE.upper(): own,
         "AUTHOR": f"  {spec.author}",
-        "BUGS": f"  Please report any problems with this recipe to {spec.email}",
-        "RELEASE": f"  {spec.name} -- version {spec.version_text}",
+        "BUGS": f"  Please report any problems with this recipe at {spec.email}",
+        "RELEASE": f"  {spec.name} -- version {spec.version_text}, muse-recipes {__version__}",
         "LICENSE": _indented(license_text()),
     }
-    return "\n".join(f"\n{title}\n{body}" for title, body in sections.items()) + "\n"
+    return "\n".join(f"\n{title}\n{body}" for title, body in sections.items() if body) + "\n"

@@ -14,11 +14,12 @@ from pathlib import Path
 from muse_core.framework.errors import RecipeError
 from muse_core.framework.registry import LoadedRecipe, available
 from muse_core.framework.spec import Param, RecipeSpec
-from muse_core.hosts.helptext import frame_tables, license_text, raw_inputs
+from muse_core.hosts.helptext import frame_tables, license_text, manual, raw_inputs
 from muse_core.hosts.wire import join_fields, plain_text
 from muse_core.version import __version__
 
 SOURCES = ("plugin.c", "meta.c", "worker.c", "run.c")
+TEXT_WIDTH = 76  # of descriptions; esorex indents them
 CPL_LIBRARIES = ("cpldfs", "cplui", "cplcore")
 WARNINGS = (
     "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Wstrict-prototypes",
@@ -94,7 +95,7 @@ def description_text(recipe: LoadedRecipe, python: str, worker: Path) -> str:
         ("name", spec.name),
         ("version", spec.version),
         ("synopsis", plain_text(spec.summary)),
-        ("description", plain_text(f"{spec.description}\n\nmuse-recipes {__version__} (Python)")),
+        ("description", plain_text(f"{manual(spec, TEXT_WIDTH)}\n\nmuse-recipes {__version__} (Python)")),
         ("tables", plain_text(frame_tables(spec))),
         ("author", plain_text(spec.author)),
         ("email", spec.email),
