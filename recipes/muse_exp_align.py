@@ -6,6 +6,7 @@ from __future__ import annotations
 from muse_core.framework import Defects, Input, Param, Product, RecipeSpec
 from muse_core.framework.defects import ALIGN
 from muse_core.framework.kinds import FloatList
+from muse_core.manuals.exp_align import MANUAL
 
 RECIPE = RecipeSpec(
     name="muse_exp_align",
@@ -97,9 +98,10 @@ across right ascension 0, the cut preview of a rotated first exposure.""",
     products=(
         Product("EXPOSURE_MAP", help="Exposure time of the preview (expmap)"),
         Product("PREVIEW_FOV", help="Sum of the aligned images"),
-        Product("SOURCE_LIST", help="Sources of one exposure", series=True),
-        Product("OFFSET_LIST", help="Coordinate offset of each exposure"),
+        Product("SOURCE_LIST", help="Sources of one exposure", series=True, type="TABLE"),
+        Product("OFFSET_LIST", help="Coordinate offset of each exposure", type="TABLE"),
     ),
+    manual=MANUAL,
     defects=Defects.about(ALIGN),
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from muse_core.framework import Input, NumberOrNone, Param, Product, RecipeSpec, Words
 from muse_core.framework.spec import OWN_VERSION
+from muse_core.manuals.imphot import MANUAL
 
 
 def open_number(name, default, text):
@@ -36,6 +37,7 @@ IMAGE_FOV images or DATACUBE_FINAL cubes are accepted; cubes are collapsed with
 the curve of the parameter filter from the FILTER_LIST. Among several HST images
 the one whose filter fits is taken.""",
     version=OWN_VERSION,
+    manual=MANUAL,
     params=(
         Param(
             "method",
@@ -100,9 +102,11 @@ the one whose filter fits is taken.""",
         Input("HST_PSF", min=0, help="Image of the HST PSF, used instead of the Moffat"),
     ),
     products=(
-        Product("IMPHOT_TABLE", help="Results, one row per image and method"),
+        Product("IMPHOT_TABLE", help="Results, one row per image and method", type="TABLE"),
         Product(
-            "OFFSET_LIST", help="Coordinate offsets and flux scales for muse_scipost and muse_exp_combine"
+            "OFFSET_LIST",
+            help="Coordinate offsets and flux scales for muse_scipost and muse_exp_combine",
+            type="TABLE",
         ),
         Product("IMAGE_FOV_ALIGNED", help="Corrected image (apply)", series=True),
         Product("IMPHOT_MODEL", help="HST image as MUSE should have seen it (save)", series=True),

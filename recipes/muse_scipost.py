@@ -5,6 +5,7 @@ from muse_core.framework import CALIB_MISMATCH, Defects, Input, Param, Product, 
 from muse_core.framework.defects import CUBE, PRODUCTS, ROWS, SETUP, SKY
 from muse_core.framework.kinds import FloatList, Words
 from muse_core.framework.variables import Variable
+from muse_core.manuals.scipost import MANUAL
 
 SAVE = ("cube", "autocal", "raman", "skymodel", "individual", "positioned", "combined", "stacked")
 REFRACTIVE_INDICES = ("Filippenko", "Owens", "Edlen", "Ciddor")
@@ -246,14 +247,21 @@ RECIPE = RecipeSpec(
             "Reduced table of each exposure (save=individual)",
             series=True,
             level="INTERMEDIATE",
+            type="TABLE",
         ),
         Product(
             "PIXTABLE_POSITIONED",
             "The same in RA and DEC (save=positioned)",
             series=True,
             level="INTERMEDIATE",
+            type="TABLE",
         ),
-        Product("PIXTABLE_COMBINED", "All exposures in one table (save=combined)", level="INTERMEDIATE"),
+        Product(
+            "PIXTABLE_COMBINED",
+            "All exposures in one table (save=combined)",
+            level="INTERMEDIATE",
+            type="TABLE",
+        ),
         Product(
             "AUTOCAL_MASK",
             "Sky mask of the autocalibration (save=autocal)",
@@ -265,6 +273,7 @@ RECIPE = RecipeSpec(
             "Factors of the autocalibration (save=autocal)",
             series=True,
             level="INTERMEDIATE",
+            type="TABLE",
         ),
         Product("RAMAN_IMAGES", "Images of the Raman step (save=raman)", series=True, level="INTERMEDIATE"),
         Product(
@@ -275,12 +284,17 @@ RECIPE = RecipeSpec(
         ),
         Product("SKY_MASK", "Where the sky was found (save=skymodel)", series=True, level="INTERMEDIATE"),
         Product(
-            "SKY_SPECTRUM", "Mean spectrum on that mask (save=skymodel)", series=True, level="INTERMEDIATE"
+            "SKY_SPECTRUM",
+            "Mean spectrum on that mask (save=skymodel)",
+            series=True,
+            level="INTERMEDIATE",
+            type="TABLE",
         ),
-        Product("SKY_LINES", "Fitted sky lines (save=skymodel)", series=True),
-        Product("SKY_CONTINUUM", "Sky continuum (save=skymodel)", series=True),
+        Product("SKY_LINES", "Fitted sky lines (save=skymodel)", series=True, type="TABLE"),
+        Product("SKY_CONTINUUM", "Sky continuum (save=skymodel)", series=True, type="TABLE"),
     ),
     kernels=True,
+    manual=MANUAL,
     defects=Defects.about(ROWS, SKY, CUBE, PRODUCTS, SETUP),
 )
 

@@ -2,6 +2,9 @@
 """muse_twilight: from raw sky flats to the three-dimensional illumination correction."""
 
 from muse_core.detector.declarations import CALIBRATIONS, OVERSCAN, clipping
+from muse_core.framework import Defects, FloatList, Input, Param, Product, RecipeSpec, Variable
+from muse_core.framework.defects import TWILIGHT
+from muse_core.manuals.twilight import MANUAL
 from muse_core.framework import (
     CALIB_MISMATCH,
     Defects,
@@ -121,6 +124,7 @@ RECIPE = RecipeSpec(
     ),
     science=False,
     kernels=True,
+    manual=MANUAL,
     defects=Defects.about(TWILIGHT, SETUP),
 )
 

@@ -45,7 +45,6 @@ class Param:
     ours : a parameter that the C recipe does not have; it comes after those, and is in the header of a
         product where it differs from its default
     variable : environment variable that sets it where the user does not (read once, when a run starts)
-    meanings : pairs of a value, or a word of a list, and what it does, for the manual
     """
 
     name: str
@@ -60,7 +59,6 @@ class Param:
     kind: Kind | None = None
     ours: bool = False
     variable: Variable | None = None
-    meanings: tuple[tuple[str, str], ...] = ()
 
     @property
     def type_name(self) -> str:
@@ -148,9 +146,6 @@ def _coerce_type(param: Param, value: object) -> Value:
 class Input:
     """One input tag: its group (RAW or CALIB) and how many files it takes.
 
-    ``help`` says in a few words what it is, ``when`` in a sentence or two what it is for, when it is needed
-    and what happens without it (for the manual).
-
     ``min`` 0 means optional, ``max`` None any number. ``declared_min`` and ``declared_max`` are the numbers
     shown to hosts where the C recipe's declaration differs from what it takes (-1 = not specified).
     """
@@ -163,7 +158,6 @@ class Input:
     declared_min: int | None = None
     aliases: tuple[str, ...] = ()
     declared_max: int | None = None
-    when: str = ""
 
     @property
     def host_min(self) -> int:
@@ -195,6 +189,22 @@ class Product:
 
 
 @dataclass(frozen=True)
+class Manual:
+    """What the manual says beyond the declaration.
+
+    Parameters
+    ----------
+    inputs : tag -> what it is for, when it is needed, and what happens without it
+    values : parameter -> pairs of a value, or a word of its list, and what it does
+    environment : pairs of a variable and its meaning, besides those that set parameters
+    """
+
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    environment: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class RecipeSpec:
     """All a recipe says of itself.
 
@@ -212,11 +222,15 @@ class RecipeSpec:
     email: str = CONTACT
     science: bool = True
     kernels: bool = False
-    environment: tuple[tuple[str, str], ...] = field(default=())
+    manual: Manual = field(default_factory=Manual)
     defects: tuple[str, ...] = ()
     fixed: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
+        strange = set(self.manual.inputs) - {declared.tag for declared in self.inputs}
+        strange |= set(self.manual.values) - {param.name for param in self.params}
+        if strange:
+            raise TypeError(f"the manual of {self.name} is about unknown {', '.join(sorted(strange))}")
         unknown = set(self.defects) - set(Defects.names())
         if unknown:
             raise TypeError(f"{self.name} declares unknown defects: {', '.join(sorted(unknown))}")

@@ -161,23 +161,24 @@ def _entries(title: str, entries: Iterable[tuple[str, str]], width: int) -> list
 
 def manual(spec: RecipeSpec, width: int) -> str:
     """Return all that is to be said of a recipe but for the list of options and the tables of frames."""
-    inputs = [(declared.tag, _input_text(declared)) for declared in spec.inputs]
+    inputs = [(declared.tag, _input_text(spec, declared)) for declared in spec.inputs]
     parts = [reflow(spec.description, width), *_entries("What each input is for", inputs, width)]
-    for param in spec.params:
-        parts += _entries(f"Values of {param.name}", param.meanings, width)
+    for name, meanings in spec.manual.values.items():
+        parts += _entries(f"Values of {name}", meanings, width)
     variables = [
         (param.variable.name, f"Sets the parameter {param.name}, where it is not given. {param.help}")
         for param in spec.params
         if param.variable is not None
     ]
-    parts += _entries("Environment", [*MEANINGS, *spec.environment, *variables], width)
+    parts += _entries("Environment", [*MEANINGS, *spec.manual.environment, *variables], width)
     return "\n\n".join(parts)
 
 
-def _input_text(declared: Input) -> str:
+def _input_text(spec: RecipeSpec, declared: Input) -> str:
     text = declared.help.rstrip(".") + "."
-    if declared.when:
-        text += f" {declared.when}"
+    more = spec.manual.inputs.get(declared.tag)
+    if more:
+        text += f" {more}"
     elif declared.host_min > 0:
         text += " Required."
     return text
@@ -195,7 +196,7 @@ def license_text() -> str:
 
 
 def _indented(text: str) -> str:
-    return "\n".join(f"  {line}".rstrip() for line in text.split("\n"))
+    return "\n".join(f"  {line}" for line in text.split("\n"))
 
 
 def man_page(spec: RecipeSpec, program: str, show_hidden: bool = False) -> str:
