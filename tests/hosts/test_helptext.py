@@ -25,7 +25,8 @@ class TestShippedRecipes:
         text = man_page(spec, "muserun", show_hidden=True)
         for line in text.splitlines():
             assert len(line) <= LINE or " " not in line.strip()[:LINE] or CONTACT in line, line
-        lines = text.split("DESCRIPTION\n")[1].split("What each input")[0].splitlines()
+        told = text.split("DESCRIPTION\n")[1].split("What each input")[0]
+        lines = [line.rstrip() for line in told.splitlines()]
         early = [a for a, b in zip(lines, lines[1:]) if a and b and len(a) + len(b.split()[0]) < LINE - 4]
         assert early == []
 
