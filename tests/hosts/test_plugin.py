@@ -97,7 +97,7 @@ def test_run_gives_the_same_products_as_muserun(work, sof, esorex):
 def test_every_fault_is_one_clear_error(work, sof, esorex, fault, text):
     started = time.monotonic()
     result = esorex("--output-dir=.", "--products-sof=p.sof", RECIPE, f"--fault={fault}", sof)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
     assert result.returncode == 255
     assert text in result.stderr
     assert "Traceback" not in result.stdout + result.stderr
