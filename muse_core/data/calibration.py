@@ -168,20 +168,3 @@ def read_astrometry(frame: Frame) -> Header:
         found="none",
         remedy="Give an ASTROMETRY_WCS made by muse_astrometry.",
     )
-
-
-def read_output_wcs(frame: Frame) -> Header:
-    """Return the first extension header (or the primary one) of an OUTPUT_WCS frame that has a usable WCS."""
-    with open_fits(frame.path) as hdus:
-        for hdu in (*hdus[1:], hdus[0]):
-            if "CTYPE1" in hdu.header and hdu.header.get("NAXIS", 0) >= 2:
-                return hdu.header.copy()
-            if "CTYPE1" in hdu.header and "CRVAL1" in hdu.header:
-                return hdu.header.copy()
-    raise InputError(
-        frame.path,
-        "keywords CTYPE1, CRVAL1",
-        expected="a world coordinate system in one of the headers",
-        found="none",
-        remedy="Give a cube (DATACUBE_FINAL) or a header with the wanted output grid.",
-    )

@@ -12,10 +12,10 @@ from muse_core.framework.frames import Frame, Frames, ProductFrame
 from muse_core.framework.kinds import FloatList, Method, NumberOrNone, Words
 from muse_core.framework.settings import Environment
 from muse_core.framework.sof import MissingFileError
-from muse_core.framework.spec import Input, Manual, Param, ParamValues, Product, RecipeSpec, value_text
 from muse_core.framework.spec import (
     CALIB_MISMATCH,
     Input,
+    Manual,
     Param,
     ParamValues,
     Product,

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -56,8 +56,20 @@ class RunContext:
     problems: Problems = field(default_factory=Problems)
     products: list[ProductFrame] = field(default_factory=list)
 
-    def progress(self, items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
-        """Yield the items; when a person watches a terminal, with a bar, per cent and the time left."""
+    def progress(
+        self,
+        items: Iterable[T],
+        label: str,
+        total: int | None = None,
+        size: Callable[[T], int] = lambda _: 1,
+    ) -> Iterator[T]:
+        """Yield the items; when a person watches a terminal, with a bar, per cent and the time left.
+
+        Parameters
+        ----------
+        total : how much there is to do, if it is not the number of items
+        size : how much of the total an item is
+        """
         if not self.show_progress:
             yield from items
             return
@@ -65,7 +77,7 @@ class RunContext:
 
         if total is None and isinstance(items, Sized):
             total = len(items)
-        yield from shown(items, label, total)
+        yield from shown(items, label, total, size=size)
 
     def flag(self, name: str, value: bool | str, comment: str) -> None:
         """Note what was done, or not, as a QC keyword of all products that follow.

@@ -230,6 +230,20 @@ class Defects:
         ours="left out unless they are near",
     )
 
+    pc_matrix_passed_over: bool = _defect(
+        CUBE,
+        "an OUTPUT_WCS with a PC matrix, as `astropy` writes it, or with CTYPE3 = LINEAR",
+        c="passed over without a word: the grid fits the data (and wavelengths in vacuum are taken for air)",
+        ours="read; what a cube cannot have is refused, and so is a grid beside the data (C: an empty cube)",
+    )
+
+    rotated_steps: bool = _defect(
+        CUBE,
+        "size of the spaxels of a rotated OUTPUT_WCS",
+        c="that along the axes of the grid, cut by the cosine of the rotation: 0 at 90 degrees, with gaps",
+        ours="that along right ascension and declination",
+    )
+
     arc_sine_rounding: bool = _defect(
         CUBE,
         "spaxel of a row near the tangent point",

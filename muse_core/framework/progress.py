@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -12,13 +12,21 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def shown(items: Iterable[T], label: str, total: int | None, console: Console | None = None) -> Iterator[T]:
+def shown(
+    items: Iterable[T],
+    label: str,
+    total: int | None,
+    console: Console | None = None,
+    *,
+    size: Callable[[T], int] = lambda _: 1,
+) -> Iterator[T]:
     """Yield the items beside a line with a bar, the number done, per cent, and the time left.
 
     Parameters
     ----------
     total : how many items there will be; None if that is not known: the line shows what is done
     console : where to write; None takes standard error
+    size : how much of the total an item is
 
     The line vanishes at the end, the log stays readable.
     """
@@ -40,4 +48,7 @@ def shown(items: Iterable[T], label: str, total: int | None, console: Console | 
         columns += [TaskProgressColumn(), TimeRemainingColumn(), TextColumn("left")]
     where = console or RichConsole(stderr=True)
     with Progress(*columns, console=where, transient=True) as progress:
-        yield from progress.track(items, total=total, description=label)
+        task = progress.add_task(label, total=total)
+        for item in items:
+            yield item
+            progress.advance(task, size(item))

@@ -53,6 +53,17 @@ class OutputGrid:
         (c11, c12), (c21, c22) = self.matrix
         return np.array([[c11, c12, 0.0], [c21, c22, 0.0], [0.0, 0.0, self.dlambda]])
 
+    def steps(self, *, as_c: bool = False) -> tuple[float, float]:
+        """Return the sizes of a spaxel along the two world axes.
+
+        Parameters
+        ----------
+        as_c : bool
+            the diagonal of the matrix alone, whatever the rotation
+        """
+        (c11, c12), (c21, c22) = self.matrix
+        return (abs(c11), abs(c22)) if as_c else (math.hypot(c11, c12), math.hypot(c21, c22))
+
     @property
     def celestial(self) -> bool:
         """True on the sky, False in the pixel plane."""
@@ -157,6 +168,41 @@ def pixel_grid(
         cunit=("pixel", "pixel", "Angstrom"),
         scale=(1.0, 1.0),
     )
+
+
+def distance_from_data(
+    grid: OutputGrid, limits: tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
+) -> str:
+    """Return where a grid lies if none of the data can be on it, in words; "" if some may be.
+
+    Parameters
+    ----------
+    limits : (low, high) of x, y (RA and Dec in degrees, or pixels) and wavelength of the data
+    """
+    low, high = limits[2]
+    first, last = grid.edge(0), grid.edge(grid.nz)
+    if last < low or first > high:
+        return (
+            f"its planes cover {first:.1f} .. {last:.1f} Angstrom, the data {low:.1f} .. {high:.1f} Angstrom"
+        )
+    # the outline of the data in pixels of the grid
+    edge, zero = np.linspace(0.0, 1.0, 9), np.zeros(9)
+    x = limits[0][0] + (limits[0][1] - limits[0][0]) * np.concatenate([edge, edge, zero, zero + 1.0])
+    y = limits[1][0] + (limits[1][1] - limits[1][0]) * np.concatenate([zero, zero + 1.0, edge, edge])
+    if grid.celestial:
+        east = ((x[0] - grid.crval[0] + 180.0) % 360.0 - 180.0) * math.cos(math.radians(grid.crval[1]))
+        away = math.hypot(east, y[0] - grid.crval[1])
+        if away > 60.0:
+            return f"its reference point is {away:.0f} degrees from the data"
+        offsets = np.array([project_by_native_angles(a, d, *grid.crval[:2]) for a, d in zip(x, y)])
+    else:
+        offsets = np.column_stack([x - grid.crval[0], y - grid.crval[1]])
+    pixels = np.linalg.solve(np.array(grid.matrix), offsets.T) + np.array(grid.crpix[:2])[:, None]
+    for name, values, size in zip("xy", pixels, (grid.nx, grid.ny)):
+        first, last = float(values.min()), float(values.max())
+        if last < 0.0 or first > size + 1.0:
+            return f"the data lie at {name} = {first:.0f} .. {last:.0f} of its {size} pixels"
+    return ""
 
 
 def override_grid(grid: OutputGrid, header: Mapping[str, object]) -> OutputGrid:

@@ -106,7 +106,8 @@ class RowImages:
         self._centre1, self._centre2 = grid.voxel_centres()
         self._cosine = np.cos(np.radians(self._centre2)) if grid.celestial else np.ones_like(self._centre1)
         # the C pipeline measures both output steps with the scale of the first axis here
-        steps = (abs(grid.matrix[0][0]) / grid.scale[0], abs(grid.matrix[1][1]) / grid.scale[0])
+        self._steps = grid.steps(as_c=round_as_c)
+        steps = (self._steps[0] / grid.scale[0], self._steps[1] / grid.scale[0])
         self._radius = resampling.rc * math.hypot(*steps)
 
     def __iter__(self) -> Iterator[RowImage]:
@@ -135,8 +136,8 @@ class RowImages:
                 float(self._reference[1]),
                 float(grid.scale[0]),
                 float(grid.scale[1]),
-                abs(float(grid.matrix[0][0])) / float(grid.scale[0]),
-                abs(float(grid.matrix[1][1])) / float(grid.scale[1]),
+                float(self._steps[0]) / float(grid.scale[0]),
+                float(self._steps[1]) / float(grid.scale[1]),
                 self._method,
                 float(self._resampling.pixfrac[0]),
                 float(self._resampling.pixfrac[1]),

@@ -35,7 +35,8 @@ def voxel_grid(plan: CubePlan) -> VoxelGrid:
     if plan.defects.nearest_by_absolute_position and plan.resampling.method == "nearest":
         reference = (0.0, 0.0)
     scale = (float(grid.scale[0]), float(grid.scale[1]))
-    step = (abs(float(grid.matrix[0][0])) / scale[0], abs(float(grid.matrix[1][1])) / scale[1])
+    sizes = grid.steps(as_c=plan.defects.rotated_steps)
+    step = (float(sizes[0]) / scale[0], float(sizes[1]) / scale[1])
     planes = np.arange(grid.nz)
     widths = np.abs(grid.plane_width(planes)) / NOMINAL_STEP_A
     return VoxelGrid(centre1, centre2, cosine, grid.wavelength(planes), widths, reference, scale, step)

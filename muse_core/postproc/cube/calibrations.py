@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from muse_core.data.calibration import read_output_wcs
+from muse_core.data.output_wcs import output_wcs_as_c, read_output_wcs
 from muse_core.resampling.collapse import WHITE, Filter, load_filters
 
 if TYPE_CHECKING:
@@ -28,9 +28,8 @@ def load(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> CubeCali
     """Read OUTPUT_WCS and FILTER_LIST, if a cube is to be made."""
     if "cube" not in p.save:
         return CubeCalibrations(None, ())
-    return CubeCalibrations(
-        frames.read("OUTPUT_WCS", read_output_wcs, products="cube"), _filters(frames, p, ctx)
-    )
+    reader = output_wcs_as_c if ctx.defects.pc_matrix_passed_over else read_output_wcs
+    return CubeCalibrations(frames.read("OUTPUT_WCS", reader, products="cube"), _filters(frames, p, ctx))
 
 
 def _filters(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> tuple[Filter, ...]:

@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from muse_core.data.header_values import get_str, is_narrow_field
 from muse_core.data.row_set import RowSet
+from muse_core.framework import InputError
+from muse_core.framework.log import UNDONE
 from muse_core.framework.products import header_without, set_card
 from muse_core.postproc.combination.combine import Combination
 from muse_core.postproc.cube import formats
@@ -70,6 +72,7 @@ def make_cube(
     flagged = [RowSet(member.chain.files.total_rows) for member in combination.members]
     qc: list[Card] = []
     n_cosmics = 0
+    is_empty = True
     with ctx.stream("DATACUBE_FINAL", base=base, used=combination.image_frames) as product:
         with formats.open_cube(product.path, product.header, grid, unit, name, p.format) as writer:
             is_product = writer.path == product.path
@@ -80,8 +83,10 @@ def make_cube(
                 memory_bytes=ctx.memory_bytes,
                 cluster=ctx.cluster,
             )
-            for slab in ctx.progress(written(slabs, writer, is_product, ctx.threads), "cube"):
+            done = written(slabs, writer, is_product, ctx.threads)
+            for slab in ctx.progress(done, "planes of the cube", grid.nz, lambda slab: len(slab.data)):
                 end = slab.first + len(slab.data)
+                is_empty = is_empty and not np.isfinite(slab.data).any()
                 from_cube.add_planes(slab.first, slab.data, slab.stat)
                 white.add_planes(slab.first, slab.data, slab.stat)
                 n_cosmics += slab.cosmics
@@ -91,6 +96,8 @@ def make_cube(
                     qc = measure_quality(
                         slab.data[quality_plane(grid.nz) - slab.first], grid, nominal, qc_group, ctx
                     )
+            if is_empty:
+                tell_empty(calibrations, ctx)
             if plan.cosmics:
                 ctx.log.info("  %d rows flagged as cosmic rays", n_cosmics)
                 combination.cosmics = flagged
@@ -108,6 +115,17 @@ def make_cube(
             )
             if is_product:
                 product.sums = writer.sums
+
+
+def tell_empty(calibrations: CubeCalibrations, ctx: RunContext) -> None:
+    """Refuse a cube without a value on a grid of the user; warn of one on a grid of ours."""
+    if calibrations.output_wcs is None or ctx.defects.pc_matrix_passed_over:
+        ctx.log.warning("the cube has no value at all: every row is flagged", extra=UNDONE)
+        return
+    raise InputError(
+        "", "OUTPUT_WCS", expected="a grid on the data", found="a grid that no row lies on",
+        remedy="Check CRVAL, CRPIX and the steps, and the coordinates of the exposures.",
+    )  # fmt: skip
 
 
 def written(slabs: Iterator[Slab], writer: CubeWriter, is_product: bool, threads: int) -> Iterator[Slab]:

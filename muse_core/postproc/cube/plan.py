@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from muse_core.data.header_values import is_narrow_field
-from muse_core.framework import RecipeError
+from muse_core.framework import InputError, RecipeError
 from muse_core.postproc.combination.combine import Combination
 from muse_core.postproc.exposure.pointing import position_angle
 from muse_core.resampling.cosmics import neighbourhood
@@ -19,6 +19,7 @@ from muse_core.resampling.grid import (
     WFM_STEP,
     OutputGrid,
     celestial_grid,
+    distance_from_data,
     override_grid,
     pixel_grid,
 )
@@ -53,6 +54,8 @@ def output_grid(
     how = "fit to data"
     if output_wcs is not None:
         grid, how = override_grid(grid, output_wcs), "overridden"
+        if not ctx.defects.pc_matrix_passed_over:
+            _check_grid(grid, output_wcs, limits, celestial=combination.celestial)
     ctx.log.info("  Output cube size %d x %d x %d (%s)", grid.nx, grid.ny, grid.nz, how)
     if grid.nx * grid.ny > 2_000_000_000 // 40:
         raise RecipeError(
@@ -60,6 +63,34 @@ def output_grid(
             "exposures and the OFFSET_LIST, or give an OUTPUT_WCS"
         )
     return grid
+
+
+def _check_grid(
+    grid: OutputGrid,
+    output_wcs: Header,
+    limits: tuple[tuple[float, float], tuple[float, float], tuple[float, float]],
+    *,
+    celestial: bool,
+) -> None:
+    """Refuse a grid that is of another kind than the data, or that none of them lies on."""
+    if str(output_wcs["CTYPE1"]).startswith("RA") != celestial:
+        wanted, there = ("RA---TAN, DEC--TAN", "pixel") if celestial else ("PIXEL, PIXEL", "celestial")
+        raise InputError(
+            "", "OUTPUT_WCS", expected=f"the axes {wanted}, as the data", found=f"{there} coordinates",
+            remedy="Give another OUTPUT_WCS, or change the parameter astrometry.",
+        )  # fmt: skip
+    (_, c12), (c21, _) = grid.matrix
+    if not celestial and (c12 or c21):
+        raise InputError(
+            "", "OUTPUT_WCS", expected="axes along those of the pixels", found="a rotated matrix",
+            remedy="Give another OUTPUT_WCS, or use astrometry=true.",
+        )  # fmt: skip
+    where = distance_from_data(grid, limits)
+    if where:
+        raise InputError(
+            "", "OUTPUT_WCS", expected="a grid on the data", found=f"none of them: {where}",
+            remedy="Check CRVAL, CRPIX and the steps, and the coordinates of the exposures.",
+        )  # fmt: skip
 
 
 def resampling_of(p: ParamValues) -> Resampling:

@@ -52,7 +52,8 @@ def correct(
     if not sources:
         return Skipped(DarCheck.name, "no sources found")
     track = CentroidTrack(sources)
-    for slab in ctx.progress(_slabs(exposure, grid, ctx), "refraction check"):
+    slabs = _slabs(exposure, grid, ctx)
+    for slab in ctx.progress(slabs, "refraction check", grid.nz, lambda slab: len(slab.data)):
         for k in range(slab.data.shape[0]):
             wavelength = grid.crval[2] + (slab.first + k) * PLANE_STEP
             track.add(wavelength, slab.data[k], slab.stat[k])

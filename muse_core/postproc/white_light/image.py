@@ -24,7 +24,7 @@ from muse_core.resampling.voxel_layers import Contribution
 from muse_core.resampling.weights import Resampling
 
 PIXFRAC = (0.6, 0.6, 0.6)
-Progress = Callable[[Iterator[Any], str], Iterable[Any]]
+Progress = Callable[[Iterator[Any], str, int, Callable[[Any], int]], Iterable[Any]]
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def make_white_image(
     *,
     use_variance: bool = False,
     select: Callable[[Block], npt.NDArray[np.bool_]] | None = None,
-    progress: Progress = lambda slabs, _label: slabs,
+    progress: Progress = lambda slabs, *_: slabs,
 ) -> WhiteImage:
     """Resample the exposure in pixel coordinates and take the mean along wavelength.
 
@@ -101,7 +101,7 @@ def make_white_image(
         threads=chain.threads,
         memory_bytes=memory_bytes,
     )
-    for slab in progress(slabs, "white-light image"):
+    for slab in progress(slabs, "white-light image", grid.nz, lambda slab: len(slab.data)):
         filters.add_planes(slab.first, slab.data, slab.stat)
         for rows in slab.flagged:
             flagged.add(rows)
