@@ -15,6 +15,7 @@ from muse_core.framework import (
     Variable,
 )
 from muse_core.framework.defects import BASIC, SETUP
+from muse_core.manuals.scibasic import MANUAL
 
 DESCRIPTION = """\
 Each raw exposure is reduced on its own, IFU by IFU: known bad and saturated pixels are flagged, the \
@@ -128,9 +129,17 @@ RECIPE = RecipeSpec(
         for product in (
             Product(f"{tag}_RED", "Reduced image of an IFU (saveimage)", series=True, level="INTERMEDIATE"),
             Product(f"{tag}_RESAMPLED", "Image of the slices of an IFU (resample)", series=True),
-            Product(f"PIXTABLE_{tag}", "Pixel table of an IFU", series=True, level="INTERMEDIATE"),
+            Product(
+                f"PIXTABLE_{tag}",
+                "Pixel table of an IFU",
+                series=True,
+                level="INTERMEDIATE",
+                type="TABLE",
+            ),
         )
     ),
+    kernels=True,
+    manual=MANUAL,
     defects=Defects.about(BASIC, SETUP),
 )
 

@@ -4,18 +4,12 @@
 from __future__ import annotations
 
 from muse_core.framework.spec import Manual
+from muse_core.manuals.detector import CALIBRATIONS
 
 MANUAL = Manual(
     {
         "SKYFLAT": "Required, three or more of one night and mode.",
-        "ILLUM": "Evens out the slices of an IFU; without it their relative levels are those of the flat.",
-        "MASTER_BIAS": "Required, from muse_bias.",
-        "MASTER_DARK": "Subtracted if given; rarely needed.",
-        "MASTER_FLAT": "Required, from muse_flat.",
-        "BADPIX_TABLE": "Pixels to leave out besides those that the masters flag.",
-        "TRACE_TABLE": "Required, from muse_flat.",
-        "WAVECAL_TABLE": "Required, from muse_wavecal.",
-        "GEOMETRY_TABLE": "Required, from muse_geometry or the static calibrations.",
+        **CALIBRATIONS,
         "VIGNETTING_MASK": (
             "Wide field: the corner that the telescope vignettes is corrected where it says so; without it "
             "that is not done."
