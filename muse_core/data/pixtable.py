@@ -210,17 +210,33 @@ def _flat_field(path: Path, extensions: list[Unit]) -> npt.NDArray[np.void] | No
     return None
 
 
+def _other_layout(path: Path, layout: dict[str, _Column]) -> tuple[str, str]:
+    """Return what a file without all columns holds, and what to do."""
+    from muse_core.framework import fits_layout
+
+    kinds = [str(unit.get("XTENSION", "")).strip() for unit in fits_layout.units(path)[1:]]
+    if "TABLE" in kinds:
+        return (
+            "a table in text form (ASCII), as mpdaf writes it with save_as_ima=False",
+            "Write it with save_as_ima=True, in mpdaf: PixTable(name).write(other, save_as_ima=True).",
+        )
+    return (f"only {', '.join(layout)}" if layout else "nothing of these names"), _REMEDY
+
+
 def _check_columns(path: Path, layout: dict[str, _Column], size: int, problems: Problems) -> None:
+    missing = [name for name in COLUMNS if name not in layout]
+    if missing:
+        found, remedy = _other_layout(path, layout)
+        problems.add(
+            path,
+            f"column{'s' if len(missing) > 1 else ''} {', '.join(missing)}",
+            expected="an image extension for each, or a binary table with these columns",
+            found=found,
+            remedy=remedy,
+        )
     for name in COLUMNS:
         column = layout.get(name)
         if column is None:
-            problems.add(
-                path,
-                f"column {name}",
-                expected=f"an extension (or table column) named {name}",
-                found="nothing of that name",
-                remedy=_REMEDY,
-            )
             continue
         kind = "i4" if name in INTEGER_COLUMNS else "f4"
         if column.kind != kind or column.width != 1:

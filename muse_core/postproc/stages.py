@@ -45,6 +45,7 @@ class Stage:
     title : as the documentation calls it
     module : where it is
     asked : tells whether a run asks for it
+    absent : QC flag of the products if it does not
     function : the one of the module that corrects
     """
 
@@ -52,6 +53,7 @@ class Stage:
     module: str
     asked: Callable[[Inputs], bool] = lambda _: True
     function: str = "correct"
+    absent: tuple[str, bool | str, str] | None = None
 
 
 CORRECTIONS = (
@@ -81,6 +83,7 @@ CORRECTIONS = (
         "sky subtraction",
         "muse_core.postproc.sky.step",
         lambda run: run.p.skymethod != "none" or run.p.autocalib == "deepfield",
+        absent=("SKY METHOD", "none", "sky subtraction that was made"),
     ),
     Stage(
         "cosmic rays of the autocalibration",
@@ -125,4 +128,6 @@ def prepare(stages: Iterable[Stage], run: Inputs, ctx: RunContext) -> list[Ready
             module = import_module(stage.module)
             load = getattr(module, "load", None)
             ready.append(ReadyStage(stage, module, load(run.frames, run.p, ctx) if load else None))
+        elif stage.absent:
+            ctx.flag(*stage.absent)
     return ready

@@ -83,7 +83,7 @@ def test_a_fault_is_reported(reduce):
 
 def test_what_is_not_done_is_in_the_header(reduce):
     header, *_ = reduce()
-    assert header["ESO DRS MUSE SKIPPED FLUX"] == "no STD_RESPONSE"
+    assert header["ESO DRS MUSE SKIPPED FLUX"].startswith("no STD_RESPONSE")
     header, *_ = reduce(1.0, compat=True)
     assert not [key for key in header if key.startswith("ESO DRS MUSE SKIPPED")]
 

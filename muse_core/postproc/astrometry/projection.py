@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from muse_core.data.block import Block
 from muse_core.data.header_values import Header, Keywords, get_float, is_narrow_field
+from muse_core.framework.log import UNDONE
 from muse_core.postproc.astrometry.projection_kernels import project_rows
 from muse_core.postproc.exposure.correction import Card
 from muse_core.postproc.exposure.pointing import position_angle
@@ -98,6 +99,7 @@ def fit_astrometry(
         log.warning(
             "Using default MUSE %cFM astrometry, output world coordinates will be inaccurate!",
             "N" if narrow_field else "W",
+            extra=UNDONE,
         )
         solution = default_solution(narrow_field=narrow_field)
     cd = effective_cd(solution, position_angle(keywords, log))

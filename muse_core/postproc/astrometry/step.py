@@ -50,6 +50,7 @@ def correct(
     state = get_str(exposure.product.header, WCS_STATE) or ""
     if state.startswith(("projected", "positioned")):
         return Skipped(AstrometryModel.name, "made before", earlier=True)
+    ctx.flag("CALIBRATED ASTROMETRY", calibrations.solution is not None, "ASTROMETRY_WCS was used")
     model = projection_of(exposure, calibrations.solution, ctx)
     exposure.product.position_unit = "rad"
     exposure.chain.polar = True

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from muse_core.data.output_wcs import output_wcs_as_c, read_output_wcs
+from muse_core.framework.log import UNDONE
 from muse_core.resampling.collapse import WHITE, Filter, load_filters
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def _filters(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> tupl
         return ()
     for name in dict.fromkeys(missing):
         place = f"in {frame.name}" if frame else "(no FILTER_LIST was given)"
-        ctx.log.warning("filter %s not found %s, no image is made for it", name, place)
+        ctx.log.warning("filter %s not found %s, no image is made for it", name, place, extra=UNDONE)
     if any(band.name != WHITE for band in found):
         frames.use("FILTER_LIST", "images")
     return tuple(found)

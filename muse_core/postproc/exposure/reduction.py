@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from logging import INFO, WARNING
 from typing import TYPE_CHECKING
 
 from muse_core.data.header_values import Keywords, seven_digits
+from muse_core.framework.log import UNDONE
 from muse_core.framework.products import set_card
 from muse_core.postproc.exposure.chain import Chain
 from muse_core.postproc.exposure.correction import Card, Correction, Skipped
@@ -141,8 +143,9 @@ class Reduction:
 
     def skip(self, skipped: Skipped) -> None:
         """Say in the log and in the header that a correction is not made, and why."""
-        say = self.log.warning if skipped.wanted else self.log.info
-        say("exposure %d: %s skipped: %s", self.number, skipped.name, skipped.reason)
+        level, extra = (WARNING, UNDONE) if skipped.wanted else (INFO, None)
+        text = "exposure %d: %s skipped: %s"
+        self.log.log(level, text, self.number, skipped.name, skipped.reason, extra=extra)
         for card in skipped.cards:
             self.product.set_card(*card)
         if self.records_skipped and not skipped.earlier:

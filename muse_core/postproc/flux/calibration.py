@@ -98,8 +98,6 @@ def fit_flux(
     exptime = keywords.number("EXPTIME")
     if exptime is None or exptime <= 0.0:
         return Skipped("flux", "no positive EXPTIME", wanted=True)
-    if extinction is None:
-        log.warning("EXTINCT_TABLE missing! Flux calibration without extinction correction.")
     if airmass_value < 0.0:
         log.warning("Airmass unknown, flux calibration without extinction and telluric correction")
     extinction_airmass = max(airmass_value, 0.0)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from muse_core.data.calibration import read_curve
 from muse_core.postproc.exposure.correction import Skipped
 from muse_core.postproc.exposure.pointing import airmass
-from muse_core.postproc.flux.calibration import FluxModel, fit_flux
+from muse_core.postproc.flux.calibration import FLUX_KEY, FluxModel, fit_flux
 from muse_core.resampling.cube_cards import FLUX_UNIT
 
 if TYPE_CHECKING:
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from muse_core.framework import Frame, ParamValues, RunContext
     from muse_core.postproc.exposure.reduction import Reduction
     from muse_core.postproc.inputs.calibration_frames import CalibrationFrames
+
+
+FLUXES = "data are fluxes (F: counts)"
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,12 @@ def correct(
     ctx: RunContext,
 ) -> FluxModel | Skipped:
     """Turn counts into fluxes by response, extinction and telluric absorption."""
+    if exposure.keywords.get(FLUX_KEY) is True:
+        ctx.flag("CALIBRATED FLUX", True, FLUXES)
+        return Skipped("flux", "made before", earlier=True)
     if calibrations.response is None:
-        return Skipped("flux", "no STD_RESPONSE")
+        ctx.flag("CALIBRATED FLUX", False, FLUXES)
+        return Skipped("flux", "no STD_RESPONSE, the data are counts, not fluxes", wanted=True)
     model = fit_flux(
         exposure.keywords,
         airmass(exposure.keywords, ctx.log),
@@ -70,6 +77,30 @@ def correct(
         ctx.log,
         zero_outside_response=ctx.defects.zero_outside_response,
     )
+    ctx.flag("CALIBRATED FLUX", isinstance(model, FluxModel), FLUXES)
     if isinstance(model, FluxModel):
         exposure.product.data_unit = FLUX_UNIT
+        _flag_curves(calibrations, ctx)
     return model
+
+
+def _flag_curves(calibrations: FluxCalibrations, ctx: RunContext) -> None:
+    """Say which of the curves were applied."""
+    for name, curve, text, comment in (
+        (
+            "CALIBRATED EXTINCT",
+            calibrations.extinction,
+            "EXTINCT_TABLE missing! Flux calibration without extinction correction.",
+            "atmospheric extinction is corrected",
+        ),
+        (
+            "CALIBRATED TELLURIC",
+            calibrations.telluric,
+            "STD_TELLURIC missing! The absorption bands of the atmosphere are left in the data.",
+            "telluric absorption is corrected",
+        ),
+    ):
+        if curve is None:
+            ctx.undone(name, text, comment)
+        else:
+            ctx.flag(name, True, comment)

@@ -34,6 +34,9 @@ INSTRUMENT_RANGE = (3000.0, 12000.0)
 """Wavelengths [Angstrom] of which a line list in the right unit has some."""
 
 
+CONVERGED = "fit of the sky lines converged"
+
+
 @dataclass(frozen=True)
 class FittedSky:
     """Lines with fitted fluxes and positions, and the continuum (wavelength and flux)."""
@@ -84,7 +87,11 @@ def _fit_lines(spectrum: SkySpectrum, lines: SkyLines, average: LsfImage | None,
         fit = fit_image_lines(spectrum, lines, average, restarts=restarts)
     else:
         fit = fit_table_lines(spectrum, lines)
-    (ctx.log.info if fit.result.converged else ctx.log.error)("%s", fit.message())
+    if fit.result.converged:
+        ctx.log.info("%s", fit.message())
+        ctx.flag("SKY CONVERGED", True, CONVERGED)
+    else:
+        ctx.undone("SKY CONVERGED", fit.message(), CONVERGED)
     return fit.lines
 
 

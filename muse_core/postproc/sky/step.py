@@ -41,6 +41,7 @@ def correct(
     does (measured, 2.8.7).
     """
     white = exposure.white_image
+    ctx.flag(*sky_flag(p.skymethod))
     if p.skymethod in ("none", "subtract-model"):
         if white is not None and "skymodel" in p.save:
             _keep_image(exposure, white)
@@ -59,6 +60,11 @@ def correct(
     if "skymodel" in p.save:
         _keep_model(exposure, fitted, calibrations)
     return _model(exposure, fitted.lines, fitted.continuum, calibrations, ctx)
+
+
+def sky_flag(method: str) -> tuple[str, str, str]:
+    """Return the QC flag of the sky subtraction that was made."""
+    return "SKY METHOD", method, "sky subtraction that was made"
 
 
 def _model(

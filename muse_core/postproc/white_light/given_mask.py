@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from muse_core.data.block import Block
+from muse_core.framework.log import UNDONE
 from muse_core.postproc.astrometry.position import apply_position, fit_position
 from muse_core.postproc.astrometry.projection import apply_astrometry
 from muse_core.postproc.astrometry.step import projection_of
@@ -29,9 +30,17 @@ def given_mask(exposure: Reduction, given: MaskCalibrations, ctx: RunContext) ->
         return None
     if mask.kind == "unsupported":
         ctx.log.warning(
-            "Cannot use mask WCS for pixel selection, unsupported celestial WCS (%s / %s)", *mask.ctype
+            "Cannot use mask WCS for pixel selection, unsupported celestial WCS (%s / %s)",
+            *mask.ctype,
+            extra=UNDONE,
         )
         return None
+    if mask.kind == "none":
+        ctx.log.warning(
+            "SKY_MASK has no world coordinates (CTYPE, CRVAL, CD): it cannot be placed on the data and is "
+            "not used, all of the field may count as sky. Copy them from the image it was made of.",
+            extra=UNDONE,
+        )
     if mask.kind != "celestial":
         return lambda block: mask.select(block.xpos, block.ypos)
     solution, offsets = given.astrometry.solution, given.astrometry.offsets
