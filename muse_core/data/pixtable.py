@@ -230,7 +230,7 @@ def _check_columns(path: Path, layout: dict[str, _Column], size: int, problems: 
         problems.add(
             path,
             f"column{'s' if len(missing) > 1 else ''} {', '.join(missing)}",
-            expected="an image extension for each, or a binary table with these columns",
+            expected="an extension (or column of a binary table) for each",
             found=found,
             remedy=remedy,
         )
