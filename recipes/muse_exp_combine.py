@@ -5,6 +5,7 @@ from muse_core.framework import Defects, Input, Param, Product, RecipeSpec
 from muse_core.framework.defects import COMBINE, CUBE, PRODUCTS
 from muse_core.framework.kinds import FloatList, Words
 from muse_core.framework.variables import Variable
+from muse_core.manuals.exp_combine import MANUAL
 
 RECIPE = RecipeSpec(
     name="muse_exp_combine",
@@ -125,6 +126,8 @@ RECIPE = RecipeSpec(
             type="TABLE",
         ),
     ),
+    kernels=True,
+    manual=MANUAL,
     defects=(*Defects.about(COMBINE, CUBE, PRODUCTS), "integer_keywords", "skipped_without_a_word"),
     fixed=(("astrometry", True), ("superflat_pos", None)),
 )

@@ -2,9 +2,6 @@
 """muse_twilight: from raw sky flats to the three-dimensional illumination correction."""
 
 from muse_core.detector.declarations import CALIBRATIONS, OVERSCAN, clipping
-from muse_core.framework import Defects, FloatList, Input, Param, Product, RecipeSpec, Variable
-from muse_core.framework.defects import TWILIGHT
-from muse_core.manuals.twilight import MANUAL
 from muse_core.framework import (
     CALIB_MISMATCH,
     Defects,
@@ -16,6 +13,7 @@ from muse_core.framework import (
     Variable,
 )
 from muse_core.framework.defects import SETUP, TWILIGHT
+from muse_core.manuals.twilight import MANUAL
 
 DESCRIPTION = """\
 Each raw exposure is reduced on its own: known bad and saturated pixels are flagged, the overscan is \
