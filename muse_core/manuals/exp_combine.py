@@ -11,6 +11,13 @@ MANUAL = Manual(
         "PIXTABLE_REDUCED": "Required, of two exposures or more, from muse_scipost with save=individual.",
         **{tag: scipost.INPUTS[tag] for tag in ("OFFSET_LIST", "FILTER_LIST", "OUTPUT_WCS")},
     },
-    {name: scipost.VALUES[name] for name in ("resample", "crtype", "format", "weight")},
+    {
+        **{name: scipost.VALUES[name] for name in ("resample", "crtype", "format")},
+        "weight": (
+            *scipost.VALUES["weight"][:2],
+            ("header", "By the keyword for weights in the headers of the pixel tables."),
+            *scipost.VALUES["weight"][2:],
+        ),
+    },
     scipost.MANUAL.environment,
 )
