@@ -477,6 +477,13 @@ class Defects:
         ),
     )
 
+    source_list_by_exact_mjd: bool = _defect(
+        ALIGN,
+        "SOURCE_LIST whose MJD-OBS has lost digits, or that has none",
+        c="no image has the same MJD-OBS: the run fails",
+        ours="found by MJD-OBS to a second, without it by DATE-OBS",
+    )
+
     no_confidence_keywords: bool = _defect(
         ALIGN,
         "confidence",

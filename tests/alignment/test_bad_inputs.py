@@ -415,9 +415,10 @@ def test_bad_radii_are_read_as_in_c_in_the_compatible_mode_only(align):
 @pytest.mark.parametrize(
     ("change", "item"),
     [
-        (lambda h: h[0].header.remove("MJD-OBS"), "MJD-OBS"),
-        (lambda h: h[0].header.remove("DATE-OBS"), "DATE-OBS"),
+        (lambda h: [h[0].header.remove(key) for key in ("MJD-OBS", "DATE-OBS")], "MJD-OBS"),
+        (lambda h: h[0].header.set("MJD-OBS", "today"), "MJD-OBS"),
         (lambda h: h[0].header.set("MJD-OBS", 51000.0), "MJD-OBS"),
+        (lambda h: h[1].header.set("TUNIT3", "arcsec"), "unit of the column Y"),
         (lambda h: h[1].columns.del_col("Y"), "columns"),
         (lambda h: h[1].columns.del_col("RA"), "columns"),
         (lambda h: h[1].columns.del_col("Id"), "columns"),

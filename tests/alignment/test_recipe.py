@@ -9,6 +9,7 @@ import pytest
 from astropy.io import fits
 
 from muse_core.data.tangent_plane import TanWcs
+from muse_core.framework import InputError
 from muse_core.simulate.fields import FieldPlan, field_hdus, iterate_fields, true_offsets, write_fields
 from tests.alignment.conftest import sky_error_arcsec, small_fields
 
@@ -160,6 +161,32 @@ def test_source_lists_in_place_of_the_detection(align, tmp_path):
     assert header["ESO QC EXPALIGN SRC POSITIONS"] == "catalog"
     assert header["ESO QC EXPALIGN THRESHOLD"] == 0.0
     assert header["ESO PRO REC1 CAL3 CATG"] == "SOURCE_LIST"
+
+
+@pytest.mark.parametrize("kind", ["rounded MJD-OBS", "only DATE-OBS", "only MJD-OBS", "in the extension"])
+def test_source_lists_are_matched_by_what_is_left_of_their_dates(align, tmp_path, kind):
+    images = small_fields(exposures=2)
+    first = align(images)
+    wanted, lists = first.offsets(), []
+    for n, path in enumerate(first.paths["SOURCE_LIST"]):
+        target = tmp_path / f"sources_{n}.fits"
+        with fits.open(path) as hdus:
+            header = hdus[0].header
+            if kind == "rounded MJD-OBS":
+                header["MJD-OBS"] = round(header["MJD-OBS"], 5)
+            elif kind == "only DATE-OBS":
+                del header["MJD-OBS"]
+            elif kind == "only MJD-OBS":
+                del header["DATE-OBS"]
+            else:
+                hdus[1].header["MJD-OBS"] = header.pop("MJD-OBS")
+            hdus.writeto(target)
+        lists.append((target, "SOURCE_LIST"))
+    again = align([*images, *lists[::-1]], override_detection=True)
+    np.testing.assert_allclose(again.offsets(), wanted, atol=1e-13)
+    if kind != "rounded MJD-OBS":
+        with pytest.raises(InputError, match="-OBS"):
+            align([*images, *lists], override_detection=True, compat=True)
 
 
 def test_lists_are_ignored_without_the_flag_and_not_needed_with_it(align, tmp_path):

@@ -167,3 +167,22 @@ def test_an_offset_by_chance_is_written(runs):
     assert c[1].any()
     assert not ours[1].any()
     np.testing.assert_allclose(c[2], ours[2], atol=0.01)
+
+
+@pytest.mark.defect("source_list_by_exact_mjd")
+def test_source_lists_with_rounded_dates_are_not_found(c_pipeline, tmp_path):
+    frames = build(tmp_path / "in", exposures=2)
+    (tmp_path / "first").mkdir()
+    for product in run_recipe("muse_exp_align", frames, workdir=tmp_path / "first"):
+        if product.tag == "SOURCE_LIST":
+            with fits.open(product.path, mode="update") as hdus:
+                hdus[0].header["MJD-OBS"] = round(hdus[0].header["MJD-OBS"], 5) + 1e-6
+            frames.append((product.path, "SOURCE_LIST"))
+    sof = tmp_path / "set.sof"
+    sof.write_text("".join(f"{path} {tag}\n" for path, tag in frames))
+    options = {"override_detection": "true"}
+    args = [f"--{key}={value}" for key, value in options.items()]
+    assert c_pipeline.run("muse_exp_align", sof, tmp_path / "c", *args, check=False).returncode == 255
+    with pytest.raises(InputError, match="one SOURCE_LIST with MJD-OBS"):
+        run_recipe("muse_exp_align", frames, {**options, "compat": True}, workdir=tmp_path)
+    assert run_recipe("muse_exp_align", frames, options, workdir=tmp_path)

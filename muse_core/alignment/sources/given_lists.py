@@ -12,6 +12,7 @@ import numpy as np
 
 from muse_core.alignment.arrays import Floats
 from muse_core.alignment.images.field import FieldInfo
+from muse_core.alignment.images.headers import KeywordReader
 from muse_core.alignment.images.opening import first_line, open_fits
 from muse_core.alignment.sources.source_list import SourceList, sky_positions
 from muse_core.framework.defects import Defects
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from astropy.io.fits import HDUList
 
 REQUIRED = ("Id", "X", "Y", "RA", "DEC")
+PIXELS = ("", "pix", "pixel", "pixels")
+SECONDS = 1.0  # by which the start of an exposure may differ: that much is lost in rounding
 
 
 @dataclass(frozen=True)
@@ -28,15 +31,28 @@ class GivenList:
     """Positions of one list; zero-based pixels, as the recipe writes them."""
 
     path: Path
-    mjd: float
+    mjd: float | None
+    date: str
     x: Floats
     y: Floats
 
+    def belongs_to(self, info: FieldInfo, *, exactly: bool) -> bool:
+        """Tell whether the list is of an image, by MJD-OBS or, where that is not there, DATE-OBS.
 
-def read_source_list(path: Path) -> GivenList:
-    """Read one SOURCE_LIST; `InputError` for anything that is wrong with it."""
+        Lists that went through other software may have lost digits of the date.
+        """
+        if self.mjd is None:
+            return self.date[:19] == info.date[:19]
+        return self.mjd == info.mjd or (not exactly and abs(self.mjd - info.mjd) * 86400.0 <= SECONDS)
+
+
+def read_source_list(path: Path, *, dated_twice: bool = False) -> GivenList:
+    """Read one SOURCE_LIST; `InputError` for anything that is wrong with it.
+
+    With ``dated_twice`` it must have both MJD-OBS and DATE-OBS, in the primary header.
+    """
     with open_fits(path) as hdus:
-        mjd = _date_of(hdus, path)
+        mjd, date = _date_of(hdus, path, dated_twice=dated_twice)
         x, y = _columns(hdus, path)
     if x.size == 0:
         raise InputError(path, "table", expected="one source or more", found="no rows")
@@ -46,22 +62,22 @@ def read_source_list(path: Path) -> GivenList:
     if wrong.size:
         found = f"none in row {wrong[0] + 1} ({wrong.size} rows)"
         raise InputError(path, "columns X, Y", expected="finite positions", found=found)
-    return GivenList(path, mjd, x, y)
+    return GivenList(path, mjd, date, x, y)
 
 
-def _date_of(hdus: HDUList, path: Path) -> float:
+def _date_of(hdus: HDUList, path: Path, *, dated_twice: bool) -> tuple[float | None, str]:
     try:
-        header = hdus[0].header
-        mjd, date = header.get("MJD-OBS"), header.get("DATE-OBS")
+        keys = KeywordReader(path, [hdu.header for hdu in hdus[: 1 if dated_twice else 2]])
     except Exception as error:  # noqa: BLE001  astropy raises many kinds for broken headers
         found = first_line(error)
         raise InputError(path, "file", expected="a readable source list", found=found) from error
+    date = keys.text("DATE-OBS")
     expected = "the start of the exposure the list belongs to"
-    if isinstance(mjd, bool) or not isinstance(mjd, int | float) or not np.isfinite(mjd):
-        raise InputError(path, "keyword MJD-OBS", expected=expected, found=repr(mjd))
-    if not isinstance(date, str):
-        raise InputError(path, "keyword DATE-OBS", expected=expected, found=repr(date))
-    return float(mjd)
+    if dated_twice and not date:
+        raise keys.fault("DATE-OBS", expected, "no such keyword")
+    if "MJD-OBS" in keys or dated_twice or not date:
+        return keys.number("MJD-OBS", expected), date
+    return None, date
 
 
 def _columns(hdus: HDUList, path: Path) -> tuple[Floats, Floats]:
@@ -75,6 +91,11 @@ def _columns(hdus: HDUList, path: Path) -> tuple[Floats, Floats]:
     missing = [name for name in REQUIRED if name not in table.columns.names]
     if missing:
         raise InputError(path, "columns", expected=", ".join(REQUIRED), found=f"no {', '.join(missing)}")
+    for name in ("X", "Y"):
+        unit = str(table.columns[name].unit or "").strip()
+        if unit.lower() not in PIXELS:
+            found = repr(unit)
+            raise InputError(path, f"unit of the column {name}", expected="pix, or none", found=found)
     rows, width = table.header["NAXIS2"], table.header["NAXIS1"]
     if table.fileinfo()["datLoc"] + rows * width > path.stat().st_size:
         remedy = "Fetch or make the file again."
@@ -94,7 +115,7 @@ def load_source_lists(
     given = []
     for path in paths:
         try:
-            given.append(read_source_list(path))
+            given.append(read_source_list(path, dated_twice=defects.source_list_by_exact_mjd))
         except InputError as error:
             problems.extend(error)
     if len(paths) != len(fields):
@@ -108,7 +129,7 @@ def load_source_lists(
         return []
     lists = []
     for info in fields:
-        mine = [g for g in given if g.mjd == info.mjd]
+        mine = [g for g in given if g.belongs_to(info, exactly=defects.source_list_by_exact_mjd)]
         if len(mine) != 1:
             problems.add(
                 info.path,
