@@ -88,11 +88,31 @@ across right ascension 0, the cut preview of a rotated first exposure.""",
             ours=True,
             help="Write the rotations that the headers do not tell into a column ROT_OFFSET.",
         ),
+        Param(
+            "flux_scale",
+            False,
+            ours=True,
+            help="Measure FLUX_SCALE, the factors that bring the exposures to one level, from their sources.",
+        ),
     ),
     inputs=(
-        Input("IMAGE_FOV", "RAW", min=2, max=None, help="Field-of-view images of the exposures"),
+        Input("IMAGE_FOV", "RAW", min=1, max=None, declared_min=2, help="Field-of-view images of exposures"),
         Input(
             "SOURCE_LIST", "CALIB", min=0, max=None, help="Source lists, one per image (override_detection)"
+        ),
+        Input(
+            "REFERENCE_IMAGE",
+            "CALIB",
+            min=0,
+            ours=True,
+            help="Image with right coordinates (a deep MUSE image, one of HST regridded to MUSE)",
+        ),
+        Input(
+            "REFERENCE_CATALOG",
+            "CALIB",
+            min=0,
+            ours=True,
+            help="Table of sky positions (RA, DEC in degrees; of Gaia with its proper motions)",
         ),
     ),
     products=(
@@ -115,6 +135,7 @@ def run(frames, p, ctx):
     from muse_core.alignment.preview.grid import check_memory
     from muse_core.alignment.preview.mosaic import make_mosaic
     from muse_core.alignment.products import AlignedExposures, save_products
+    from muse_core.alignment.references import check_number, load_reference, reference_frames
     from muse_core.alignment.results import collect_results, exposures_to_align
     from muse_core.alignment.sources.find import find_sources
 
@@ -122,15 +143,16 @@ def run(frames, p, ctx):
     images, lists = frames["IMAGE_FOV"], frames["SOURCE_LIST"] if p.override_detection else ()
     fields = inspect_fields([image.path for image in images], p, ctx)
     check_memory(fields, ctx)
-    ctx.problems.raise_if_any()
-    sources = find_sources(fields, [source_list.path for source_list in lists], p, ctx)
-    group = exposures_to_align(fields, sources)
+    reference = load_reference(frames, fields, p, ctx)
+    check_number(images, reference, ctx)
+    sources = find_sources(fields, [source_list.path for source_list in lists], p, ctx, reference)
+    group = exposures_to_align(fields, sources, reference)
     alignment, verdict = align(group, p, ctx.defects)
     results = collect_results(sources, alignment, verdict, ctx)
     log_offsets(fields, results, alignment.solution.empty_radii, ctx)
     mosaic = make_mosaic(fields, results, p, ctx)
     found = AlignedExposures(fields, sources, results, alignment, mosaic)
-    save_products(found, images, lists, ctx)
+    save_products(found, images, (*lists, *reference_frames(frames)), ctx)
     if ctx.report_requested:
         from muse_core.report.exp_align import page
 

@@ -76,6 +76,7 @@ STOREYS = {
         "parameters",
         "images",
         "sources",
+        "references",
         "offsets",
         "results",
         "log",

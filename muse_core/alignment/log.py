@@ -31,10 +31,13 @@ def log_offsets(
             confidence.error_dec[n],
             results.matches[n],
         )
+        if ctx.params.flux_scale:
+            scale, error = results.flux_scale[n], results.flux_scale_error[n]
+            log.info("%s: flux scale %.4f +- %.4f", info.name, scale, error)
         turn, turn_error = confidence.turn_deg[n], confidence.turn_error_deg[n]
         if abs(turn) > max(5.0 * turn_error, 0.02):
             log.warning(
-                "%s: residual rotation of %.3f +- %.3f deg against the first exposure; %s",
+                "%s: residual rotation of %.3f +- %.3f deg against the reference; %s",
                 info.path,
                 turn,
                 turn_error,
@@ -43,7 +46,7 @@ def log_offsets(
         stretch, stretch_error = confidence.stretch[n], confidence.stretch_error[n]
         if abs(stretch) > max(5.0 * stretch_error, 5e-4):
             log.warning(
-                "%s: pixel scale differs by %.5f +- %.5f from the first exposure; it is not corrected",
+                "%s: pixel scale differs by %.5f +- %.5f from the reference; it is not corrected",
                 info.path,
                 stretch,
                 stretch_error,

@@ -22,6 +22,7 @@ from muse_core.alignment.sources.source_list import SourceList
 from muse_core.data.extension_keywords import old_quality_cards, science_card
 from muse_core.framework.context import RunContext
 from muse_core.framework.frames import Frame
+from muse_core.framework.spec import ParamValues
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,11 @@ def save_products(
     plain = read_header(fields[0], merged=False)
     qc = offset_cards([len(s) for s in found.sources], results)
     if not ctx.defects.no_confidence_keywords:
-        qc += confidence_cards(results.confidence)
+        qc += confidence_cards(results)
     with ctx.stream(
         "OFFSET_LIST", base=plain, used=used, extra=[science_card(plain)], qc=qc, keep="standard"
     ) as product:
-        write_product(product, offset_list(fields, results, rotation=ctx.params.rotation), table=True)
+        write_product(product, offset_list(fields, results, ctx.params), table=True)
     for n, (info, own) in enumerate(zip(fields, found.sources, strict=True)):
         if not len(own):
             continue
@@ -83,13 +84,10 @@ def save_products(
             write_product(product, image_extension(times, mosaic.grid, "s"), table=False)
 
 
-def offset_list(fields: Sequence[FieldInfo], results: Results, *, rotation: bool) -> bytes:
+def offset_list(fields: Sequence[FieldInfo], results: Results, p: ParamValues) -> bytes:
     """OFFSET_LIST; the unit of MJD_OBS is the one consumers know, although it is days.
 
-    Parameters
-    ----------
-    rotation : bool
-        Add the column ROT_OFFSET: position angle of the header minus the true one.
+    On request with ROT_OFFSET (position angle of the header minus the true one) and the error of FLUX_SCALE.
     """
     columns: list[Column] = [
         ("DATE_OBS", "23A", None, np.array([info.date for info in fields], dtype="S23")),
@@ -98,7 +96,9 @@ def offset_list(fields: Sequence[FieldInfo], results: Results, *, rotation: bool
         ("DEC_OFFSET", "1D", "deg", results.offsets[:, 1]),
         ("FLUX_SCALE", "1D", None, results.flux_scale),
     ]
-    if rotation:
+    if p.flux_scale:
+        columns.append(("FLUX_SCALE_ERR", "1D", None, results.flux_scale_error))
+    if p.rotation:
         columns.append(("ROT_OFFSET", "1D", "deg", 0.0 - results.turn_deg))
     return table_bytes(columns)
 

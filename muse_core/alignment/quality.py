@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from muse_core.alignment.arrays import Pixels
-from muse_core.alignment.offsets.confidence import Confidence
 from muse_core.alignment.results import Results
 from muse_core.alignment.sources.source_list import SourceList
 
@@ -51,14 +50,15 @@ def offset_cards(counts: Sequence[int], results: Results) -> list[Card]:
             ("MIN", arcsec.min(), "smallest"),
             ("MAX", arcsec.max(), "largest"),
             ("MEAN", arcsec.mean(), "mean"),
-            ("STDEV", arcsec.std(ddof=1), "standard deviation of the"),
+            ("STDEV", arcsec.std(ddof=1) if arcsec.size > 1 else 0.0, "standard deviation of the"),
         ):
             cards.append((f"{PREFIX} OFFSET {axis} {name}", single(value), f"[arcsec] {word} {axis} offset"))
     return cards
 
 
-def confidence_cards(confidence: Confidence) -> list[Card]:
+def confidence_cards(results: Results) -> list[Card]:
     """QC keywords on how far the offsets can be trusted; only ours. What was not measured is left out."""
+    confidence = results.confidence
     cards: list[Card] = [
         (f"{PREFIX} UNTRUSTED", confidence.untrusted, "Images whose offset is not trustworthy")
     ]
@@ -76,6 +76,8 @@ def confidence_cards(confidence: Confidence) -> list[Card]:
             ("ROT ERR", confidence.turn_error_deg, "[deg] its error"),
             ("SCALE", confidence.stretch, "Residual relative pixel scale"),
             ("SCALE ERR", confidence.stretch_error, "Its error"),
+            ("FLUX SCALE", results.flux_scale, "Factor on the flux for one level"),
+            ("FLUX SCALE ERR", results.flux_scale_error, "Its error"),
         ):
             if math.isfinite(values[n]):
                 cards.append((f"{PREFIX} {name}{label}", single(values[n]), comment))

@@ -13,6 +13,8 @@ from muse_core.alignment.arrays import Flags, Floats, Rows
 from muse_core.alignment.images.field import FieldInfo
 from muse_core.alignment.offsets.alignment import EXTERNAL, Alignment, Group
 from muse_core.alignment.offsets.confidence import Confidence
+from muse_core.alignment.offsets.flux_scale import measure_flux_scales
+from muse_core.alignment.references import Reference
 from muse_core.alignment.sources.source_list import SourceList
 from muse_core.framework.context import RunContext
 
@@ -52,14 +54,15 @@ class Results:
 def exposures_to_align(
     fields: Sequence[FieldInfo],
     sources: Sequence[SourceList],
-    reference: tuple[FieldInfo, SourceList] | None = None,
+    reference: Reference | None = None,
 ) -> Group:
     """Join the exposures that have sources, behind the reference if there is one."""
     members = [n for n, own in enumerate(sources) if len(own)]
     group = Group([fields[n] for n in members], [sources[n] for n in members], members)
     if reference is None:
         return group
-    return Group([reference[0], *group.fields], [reference[1], *group.sources], [EXTERNAL, *group.members])
+    sources = [reference.sources, *group.sources]
+    return Group([reference.info, *group.fields], sources, [EXTERNAL, *group.members])
 
 
 def collect_results(
@@ -90,9 +93,13 @@ def collect_results(
         used[np.flatnonzero(row >= 0)[0]] = True
     elif not alignment.group.external:
         used[alignment.group.members[0]] = True
-    unknown = np.full(count, np.nan)
+    scale, scale_error = np.full(count, np.nan), np.full(count, np.nan)
+    if ctx.params.flux_scale:
+        scales = measure_flux_scales(alignment, verdict)
+        inside = row >= 0
+        scale[inside], scale_error[inside] = (values[row[inside]] for values in scales)
     return Results(
-        offsets, turn, used, matches, _for_all(verdict, row, sources), corrected, unknown, unknown.copy()
+        offsets, turn, used, matches, _for_all(verdict, row, sources), corrected, scale, scale_error
     )
 
 

@@ -147,7 +147,8 @@ class Input:
     """One input tag: its group (RAW or CALIB) and how many files it takes.
 
     ``min`` 0 means optional, ``max`` None any number. ``declared_min`` and ``declared_max`` are the numbers
-    shown to hosts where the C recipe's declaration differs from what it takes (-1 = not specified).
+    shown to hosts where the C recipe's declaration differs from what it takes (-1 = not specified). An input
+    of ``ours`` is not in the lists that hosts compare with those of the C recipe.
     """
 
     tag: str
@@ -158,6 +159,7 @@ class Input:
     declared_min: int | None = None
     aliases: tuple[str, ...] = ()
     declared_max: int | None = None
+    ours: bool = False
 
     @property
     def host_min(self) -> int:

@@ -52,7 +52,7 @@ def frame_entries(spec: RecipeSpec) -> list[dict[str, Any]]:
     inputs = [
         {"tag": declared.tag, "min": declared.host_min, "max": declared.host_max}
         for declared in spec.inputs
-        if declared.group != "RAW"
+        if declared.group != "RAW" and not declared.ours
     ]
     return [
         {

@@ -75,7 +75,7 @@ def _default(param: Param) -> str:
 
 def _frame_lines(spec: RecipeSpec) -> list[tuple[object, ...]]:
     lines: list[tuple[object, ...]] = []
-    calibrations = [declared for declared in spec.inputs if declared.group != "RAW"]
+    calibrations = [i for i in spec.inputs if i.group != "RAW" and not i.ours]
     for number, raw in enumerate(raw_inputs(spec)):
         lines.append(("tag", raw.tag, raw.host_min, raw.host_max))
         lines += [("input", raw.tag, c.tag, c.host_min, c.host_max) for c in calibrations]

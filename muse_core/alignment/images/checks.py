@@ -39,7 +39,7 @@ def inspect_fields(paths: Iterable[Path], p: ParamValues, ctx: RunContext) -> li
         return fields
     _warn_about(fields, ctx.log)
     if not ctx.defects.no_match_across_ra_zero:
-        fields = [_same_side(info, fields[0].wcs.crval[0]) for info in fields]
+        fields = [same_side(info, fields[0].wcs.crval[0]) for info in fields]
         _check_distance(fields, ctx.problems)
     return fields
 
@@ -53,7 +53,8 @@ def _usable_exptime(info: FieldInfo, defects: Defects, log: logging.Logger) -> F
     return info
 
 
-def _same_side(info: FieldInfo, ra: float) -> FieldInfo:
+def same_side(info: FieldInfo, ra: float) -> FieldInfo:
+    """Return the field with its right ascension within half a turn of another one."""
     turns = round((ra - info.wcs.crval[0]) / 360.0)
     return replace(info, wcs=info.wcs.moved(360.0 * turns, 0.0)) if turns else info
 
@@ -97,12 +98,14 @@ def _check_distance(fields: Sequence[FieldInfo], problems: Problems) -> None:
             )
 
 
-def inspect_field(path: Path, *, need_exptime: bool, problems: Problems) -> FieldInfo | None:
+def inspect_field(
+    path: Path, *, need_exptime: bool, need_date: bool = True, problems: Problems
+) -> FieldInfo | None:
     """Read and check the headers of one field image; None if anything was wrong (it is in ``problems``)."""
     mine = Problems()
     try:
         with open_fits(path) as hdus:
-            info = _inspect_open(hdus, path, need_exptime, mine)
+            info = _inspect_open(hdus, path, need_exptime, need_date, mine)
         mine.raise_if_any()
     except InputError as error:
         problems.extend(error)
@@ -119,7 +122,9 @@ def _attempt(problems: Problems, step: Callable[..., T], *args: object) -> T | N
         return None
 
 
-def _inspect_open(hdus: HDUList, path: Path, need_exptime: bool, problems: Problems) -> FieldInfo | None:
+def _inspect_open(
+    hdus: HDUList, path: Path, need_exptime: bool, need_date: bool, problems: Problems
+) -> FieldInfo | None:
     headers = _headers(hdus, path)
     number = _image_hdu(headers, path)
     main = headers[number]
@@ -140,9 +145,11 @@ def _inspect_open(hdus: HDUList, path: Path, need_exptime: bool, problems: Probl
                 expected = f"the size of the image {shape}"
                 problems.add(path, "extension DQ", expected=expected, found=f"{dq_shape}")
     wcs = _attempt(problems, read_wcs, both, path)
-    mjd = _attempt(problems, plain.number, "MJD-OBS", "the start of the exposure as a number")
+    mjd: float | None = 0.0
+    if need_date:
+        mjd = _attempt(problems, plain.number, "MJD-OBS", "the start of the exposure as a number")
     date = plain.text("DATE-OBS")
-    if not date:
+    if not date and need_date:
         expected = "the start of the exposure as text"
         problems.add(path, "keyword DATE-OBS", expected=expected, found="no such keyword")
     exptime = (

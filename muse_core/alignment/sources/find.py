@@ -36,14 +36,18 @@ class NothingToAlignError(InputError):
 
 
 def find_sources(
-    fields: Sequence[FieldInfo], lists: Sequence[Path], p: ParamValues, ctx: RunContext, *, needed: int = 2
+    fields: Sequence[FieldInfo],
+    lists: Sequence[Path],
+    p: ParamValues,
+    ctx: RunContext,
+    reference: object | None = None,
 ) -> list[SourceList]:
     """Find the sources of all images, or read the lists that are given in place of that.
 
     Parameters
     ----------
-    needed : int
-        Number of exposures with sources that an alignment takes.
+    reference : object or None
+        With a reference that is no exposure one exposure with sources is enough.
 
     Returns
     -------
@@ -53,7 +57,7 @@ def find_sources(
     Raises
     ------
     InputError
-        About all images without a usable list, if fewer than ``needed`` have one (with the defect, if any has
+        About all images without a usable list, if there are not two others (with the defect, if any has
         none).
     """
     if lists:
@@ -62,6 +66,7 @@ def find_sources(
         return found
     if p.override_detection:
         ctx.log.info("no SOURCE_LIST given, the sources are detected")
+    needed = 2 if reference is None else 1
     kernel = make_kernel(p.fwhm)
     limits = DetectionLimits.from_parameters(p)
     found = []
@@ -117,10 +122,10 @@ def detect_field(
         result.background.median,
         result.background.mad,
     )
-    return _as_source_list(info, kernel, result, keep, data, bad, defects)
+    return as_source_list(info, kernel, result, keep, data, bad, defects)
 
 
-def _as_source_list(
+def as_source_list(
     info: FieldInfo,
     kernel: StarKernel,
     result: SearchResult,
@@ -129,6 +134,7 @@ def _as_source_list(
     bad: Flags,
     defects: Defects,
 ) -> SourceList:
+    """Return the detections that are kept, with sky positions, errors and fluxes."""
     found = result.sources.take(keep)
     ra, dec = sky_positions(
         info.wcs, found.x, found.y, positions_one_pixel_low=defects.positions_one_pixel_low

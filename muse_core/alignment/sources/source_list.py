@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +53,12 @@ class SourceList:
     def __len__(self) -> int:
         return int(self.x.size)
 
+    def take(self, which: npt.NDArray[Any]) -> SourceList:
+        """Return the sources chosen by a mask or an index array."""
+        arrays = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        chosen = {name: value[which] for name, value in arrays.items() if isinstance(value, np.ndarray)}
+        return replace(self, **chosen)
+
     @classmethod
     def of_positions(cls, x: Floats, y: Floats, ra: Floats, dec: Floats, origin: str) -> SourceList:
         """Return a list of which only the positions are known."""
@@ -81,10 +88,10 @@ def sky_positions(
     return ra, dec
 
 
-def field_areas(fields: Sequence[FieldInfo], lists: Sequence[SourceList]) -> Floats:
+def field_areas(infos: Sequence[FieldInfo], lists: Sequence[SourceList]) -> Floats:
     """Solid angle that holds the sources of each exposure, in square degrees."""
     areas = []
-    for info, sources in zip(fields, lists, strict=True):
+    for info, sources in zip(infos, lists, strict=True):
         image = info.shape[0] * info.shape[1]
         box = np.ptp(sources.x) * np.ptp(sources.y) if len(sources) else 0.0
         areas.append(max(image, box) * info.wcs.pixel_area)
