@@ -7,7 +7,7 @@ import pytest
 from muse_core.alignment.sources.photometry import aperture_fluxes
 from muse_core.simulate.fields import render_stars
 
-from .conftest import exposures_of, random_stars
+from tests.alignment.conftest import exposures_of, random_stars
 
 pytestmark = pytest.mark.law
 ERRORS = [(0.0, 0.0), (0.8, -0.5), (-0.6, 0.3)]

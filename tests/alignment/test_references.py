@@ -9,7 +9,7 @@ from astropy.table import Table
 from muse_core.framework import InputError
 from muse_core.simulate.fields import write_fields
 
-from .conftest import exposures_of, random_stars
+from tests.alignment.conftest import exposures_of, random_stars
 
 pytestmark = pytest.mark.law
 CENTRE = (150.1, -27.8)
