@@ -317,9 +317,8 @@ def run(frames, p, ctx):
     check_calibrations(frames, ("PIXTABLE_OBJECT",), ctx, p.calib_mismatch)
     calibrations = CalibrationFrames(frames, ctx)
     tables = open_tables(frames["PIXTABLE_OBJECT"], ctx)
-    corrections, position = (
-        prepare(stages, Inputs(p, calibrations, tables), ctx) for stages in (CORRECTIONS, POSITION)
-    )
+    inputs = Inputs(p, calibrations, tables)
+    corrections, position = (prepare(stages, inputs, ctx) for stages in (CORRECTIONS, POSITION))
     for_cube = load_for_cube(calibrations, p, ctx)
     exposures = sort_exposures(tables, p, ctx)
     check_combination(exposures, p, ctx)
