@@ -2,6 +2,7 @@
 """The chain of examples/raw_to_cube.py: raw frames to the cube, compared with what went in."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ EXAMPLE = Path(__file__).parents[1] / "examples" / "raw_to_cube.py"
 def test_stars_and_wavelengths_come_back(tmp_path):
     spec = importlib.util.spec_from_file_location("raw_to_cube", EXAMPLE)
     chain = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = chain  # dataclasses look their module up
     spec.loader.exec_module(chain)
     shift = 0.12
     science = simulate_raw_science(

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from astropy.io import fits
 from muse_core.basic.adaptive_optics import Strehl
 from muse_core.basic.inputs import Exposure
 from muse_core.basic.table import FlatSpectrum, IfuTable
+from muse_core.data.block import Block
 from muse_core.data.pixtable_writer import PixelTableWriter, column_units
 from muse_core.detector.exposure import CalibratedExposure, Image
 from muse_core.detector.headers import raw_header
@@ -229,7 +231,8 @@ def save_table(
     ) as product:
         units = column_units("pix", "count")
         writer = PixelTableWriter(product.path, product.header, table.rows, units, as_table=as_table)
-        writer.write_all(table.slices())
+        # the rows of a slice have the columns of a block, and that is all the writer looks at
+        writer.write_all(cast(Iterable[Block], table.slices()))
         if table.shared.flat is not None:
             append_flat_spectrum(product.path, table.shared.flat)
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
 
 from muse_core.basic import products
 from muse_core.basic.inputs import IFUS, Exposure
@@ -51,8 +54,8 @@ class ReducedInputs:
 
     exposures: tuple[Exposure, ...]
     images: dict[int, list[tuple[Exposure, MasterImage]]]
-    traces: dict
-    wavecals: dict
+    traces: dict[int, npt.NDArray[Any]]
+    wavecals: dict[int, npt.NDArray[Any]]
     geometry: dict[int, SliceGeometry]
     cubes: tuple[TwilightCube, ...]
     faults: dict[int, list[InputError]] = field(default_factory=dict)
@@ -83,7 +86,8 @@ def open_reduced(frames: Frames, p: ParamValues, ctx: RunContext) -> ReducedInpu
     images: dict[int, list[tuple[Exposure, MasterImage]]] = {}
     exposures: dict[int, Exposure] = {}
     for frame in frames[TAG]:
-        found = attempt(problems, find_masters, [frame.path], faults, default={})
+        nothing: dict[int, MasterImage] = {}
+        found = attempt(problems, find_masters, [frame.path], faults, default=nothing)
         for ifu, image in found.items():
             if p.nifu in (0, -1, ifu):
                 own = images.setdefault(ifu, [])
@@ -92,11 +96,13 @@ def open_reduced(frames: Frames, p: ParamValues, ctx: RunContext) -> ReducedInpu
                 exposures[number] = Exposure(TAG, number, (*dict.fromkeys((*exposure.paths, frame.path)),))
                 own.append((exposures[number], image))
     paths: dict[str, list[Path]] = {tag: [frame.path for frame in frames[tag]] for tag in TABLES}
-    traces = attempt(problems, read_traces, paths["TRACE_TABLE"], faults, default={})
-    wavecals = attempt(problems, read_wavecals, paths["WAVECAL_TABLE"], faults, default={})
+    empty: dict[int, npt.NDArray[Any]] = {}
+    traces = attempt(problems, read_traces, paths["TRACE_TABLE"], faults, default=empty)
+    wavecals = attempt(problems, read_wavecals, paths["WAVECAL_TABLE"], faults, default=empty)
     geometry: dict[int, SliceGeometry] = {}
     if paths["GEOMETRY_TABLE"]:
-        geometry, wrong = attempt(problems, read_geometry, paths["GEOMETRY_TABLE"][0], default=({}, {}))
+        none: tuple[dict[int, SliceGeometry], dict[int, InputError]] = {}, {}
+        geometry, wrong = attempt(problems, read_geometry, paths["GEOMETRY_TABLE"][0], default=none)
         for ifu, error in wrong.items():
             faults.setdefault(ifu, []).append(error)
     cubes = [
@@ -156,8 +162,9 @@ class ReducedWorker:
         ifu, inputs = master.ifu, self.inputs
         if inputs.faults.get(ifu):
             raise inputs.faults[ifu][0]
-        for tag, found in zip(TABLES, (inputs.traces, inputs.wavecals, inputs.geometry), strict=True):
-            if ifu not in found:
+        known = (set(inputs.traces), set(inputs.wavecals), set(inputs.geometry))
+        for tag, ifus in zip(TABLES, known, strict=True):
+            if ifu not in ifus:
                 raise InputError("", f"no {tag} with CHAN{ifu:02d} among the inputs")
         trace, wave = inputs.traces[ifu], inputs.wavecals[ifu]
         check_traces(trace, master.shape, "TRACE_TABLE", ifu)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,9 @@ Floats = npt.NDArray[np.float32]
 
 
 @njit(cache=True, nogil=True)
-def add_linear(lam, data, stat, use, lam_min, step, first, sums):
+def add_linear(
+    lam: Any, data: Any, stat: Any, use: Any, lam_min: float, step: float, first: int, sums: Any
+) -> None:
     """Add rows to the two bins on their sides.
 
     Parameters
@@ -66,7 +69,9 @@ class BinnedSpectrum:
     @property
     def lam(self) -> npt.NDArray[np.float64]:
         """Wavelengths of the bins."""
-        return self.lam_min + (self.first + np.arange(self.data.size)) * self.step
+        numbers = np.arange(self.first, self.first + self.data.size, dtype=np.float64)
+        lam: npt.NDArray[np.float64] = self.lam_min + numbers * self.step
+        return lam
 
     @property
     def filled(self) -> npt.NDArray[np.bool_]:

@@ -109,9 +109,9 @@ def _flat_spectrum(
         gather_slice(data, data, dq, pixels.first[s], pixels.last[s], values, values, flags)
         total.add(lam, values, values, (flags == 0) & np.isfinite(values))
     spectrum = total.spectrum()
-    lam = spectrum.lam
-    keep = spectrum.filled & (lam >= limits[0] - FLAT_MARGIN) & (lam <= limits[1] + FLAT_MARGIN)
-    return FlatSpectrum(lam[keep], spectrum.data[keep])
+    place = spectrum.lam
+    keep = spectrum.filled & (place >= limits[0] - FLAT_MARGIN) & (place <= limits[1] + FLAT_MARGIN)
+    return FlatSpectrum(place[keep], spectrum.data[keep])
 
 
 def find_shift(image: Image, shared: IfuPixels, plan: SkyLinePlan) -> WavelengthShift:

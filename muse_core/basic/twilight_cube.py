@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -80,7 +81,9 @@ def read_twilight_cube(path: Path) -> TwilightCube:
 
 
 @njit(cache=True, nogil=True)
-def divide_rows(xpos, ypos, lam, data, stat, cube, origin, step):
+def divide_rows(
+    xpos: Any, ypos: Any, lam: Any, data: Any, stat: Any, cube: Any, origin: Any, step: Any
+) -> None:
     """Divide data (and variances by the square), in place.
 
     Measured against 2.8.7: nearest spaxel, linear between the planes around the wavelength, constant before

@@ -6,7 +6,6 @@ import pytest
 
 from muse_core.alignment.sources.photometry import aperture_fluxes
 from muse_core.simulate.fields import render_stars
-
 from tests.alignment.conftest import exposures_of, random_stars
 
 pytestmark = pytest.mark.law

@@ -8,7 +8,6 @@ from astropy.table import Table
 
 from muse_core.framework import InputError
 from muse_core.simulate.fields import write_fields
-
 from tests.alignment.conftest import exposures_of, random_stars
 
 pytestmark = pytest.mark.law

@@ -25,7 +25,7 @@ def test_hits_are_found_and_structure_is_left():
     data, stat, dq, outside = scene()
     assert flag_laplacian(data.copy(), stat, dq, outside, LaplacePlan()) <= 3
     dq[:] = 0
-    hits = [(10, 60), (30, 70), (60, 30), (70, 80), (40, 10)]
+    hits = [(10, 60), (30, 70), (60, 50), (70, 80), (40, 10)]
     for where in hits:
         data[where] += 6000
     outside[70, 80] = True
