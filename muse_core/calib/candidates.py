@@ -114,7 +114,8 @@ class Library:
         """Yield everything with a tag, within the widest window of its association around an MJD."""
         before, after = association.reach
         for place, index in enumerate(self.indexes):
-            query, values = "tag = ?", [tag]
+            query = "tag = ?"
+            values: list[str | float] = [tag]
             if around is not None and max(before, after) < 3650:
                 query += " AND (mjd IS NULL OR mjd BETWEEN ? AND ?)"
                 # a little more, so that the nearest one outside the window can be named
@@ -237,7 +238,8 @@ class Library:
                 shown(path), "classification", expected="a MUSE file with ESO DPR or ESO PRO CATG",
                 found="none of them", remedy="Name it in a rules file of yours (--rules).",
             )  # fmt: skip
-        files, mask = (str(Path(path).absolute()),), 0
+        files: tuple[str, ...] = (str(Path(path).absolute()),)
+        mask = 0
         if index is not None and row.kind in ("chain", "master") and row.set_id is not None:
             members = self.set_rows(index, row.set_id)
             files = tuple(index.full(member["path"]) for member in members)

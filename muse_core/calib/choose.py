@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from muse_core.calib.candidates import ALL_IFUS, Candidate, Library, Target, channels, ifu_list
 from muse_core.calib.classify import date_of
@@ -324,7 +325,9 @@ def _pinned(choice: Choice, path: str, target: Target, library: Library, associa
 class _Ranker:
     """The order of preference among candidates that nothing speaks against."""
 
-    def __init__(self, association, target, rules, library, chosen, votes) -> None:
+    def __init__(
+        self, association: Any, target: Any, rules: Any, library: Any, chosen: Any, votes: Any
+    ) -> None:
         self.association, self.target, self.rules = association, target, rules
         self.library, self.chosen, self.votes = library, chosen, votes
         leader = chosen.get(association.follows) if association.follows else None

@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from dataclasses import field as data_field
 from datetime import datetime, timedelta
@@ -340,7 +340,9 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def _getters(values: Mapping[str, Value]):
+def _getters(
+    values: Mapping[str, Value],
+) -> tuple[Callable[[str], str | None], Callable[[str], float | None], Callable[[str], int | None]]:
     def text(key: str) -> str | None:
         value = values.get(key)
         return (str(value).strip() or None) if value is not None else None

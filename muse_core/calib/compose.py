@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
+from typing import Any
 
 from muse_core.calib.candidates import Candidate, Library, Target
 from muse_core.calib.choose import Choice, Message, Options, choose, gap, walked
@@ -84,7 +85,9 @@ def compose(
     return sof
 
 
-def _first_of(entry, target, library, rules, options, chosen, planned) -> tuple[str, Choice]:
+def _first_of(
+    entry: Any, target: Any, library: Any, rules: Any, options: Any, chosen: Any, planned: Any
+) -> tuple[str, Choice]:
     """Choose one of the tags of an entry ``A|B``: the first that is found."""
     choices = []
     for tag in entry.split("|"):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import PurePath
+from typing import Any
 
 from muse_core.calib.candidates import Library, ifu_list
 from muse_core.calib.classify import date_of
@@ -64,7 +65,7 @@ def as_tree(library: Library, tag: str | None = None, night: str | None = None) 
     return sorted(lines)
 
 
-def _advised(f, name: str) -> str:
+def _advised(f: Any, name: str) -> str:
     name = shown(name)
     if f["kind"] == "raw":
         return f"raw/{f['night'] or 'unknown'}/{name}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from muse_core.calib.candidates import ALL_IFUS, Candidate, Library, Target, channels, ifu_list, target_of
 from muse_core.calib.choose import Message, Options
@@ -66,7 +67,7 @@ class Step:
         ends = [*self.options, f"../{self.name}.sof"]
         mask = self.targets[0].ifus
         if not self.by_ifu:
-            runs = [[]]
+            runs: list[list[str]] = [[]]
         elif mask == ALL_IFUS:
             runs = [["--nifu=-1"]]
         else:
@@ -132,10 +133,10 @@ class Planner:
                 if len(group) >= recipe.minimum:
                     self._offer(recipe, group)
         standard, sky = self.rules.recipes.get("muse_standard"), self.rules.recipes.get("muse_create_sky")
-        for recipe, tag in ((standard, "STD"), (sky, "SKY")):
-            if recipe is not None:
+        for maker, tag in ((standard, "STD"), (sky, "SKY")):
+            if maker is not None:
                 for target in self.of(tag):
-                    self._offer(recipe, [target], through=f"PIXTABLE_{tag}")
+                    self._offer(maker, [target], through=f"PIXTABLE_{tag}")
 
     def _raw_of(self, recipe: RecipeRule) -> list[Target]:
         if not recipe.first:
@@ -250,7 +251,7 @@ class Planner:
             combine.sof.messages.append(Message("C001", f"OFFSET_LIST: step @{{{align.key}}}"))
             combine.needs.append(align.key)
 
-    def _product(self, target: Target, step: Step, tag: str, **changes: str) -> Target:
+    def _product(self, target: Target, step: Step, tag: str, **changes: Any) -> Target:
         return replace(target, tag=tag, files=(f"@{{{step.key}}}/{step.products[tag][0]}",), **changes)
 
     def calibrations(self) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path, PurePath
+from typing import Any
 
 from muse_core.calib.candidates import Library
 from muse_core.calib.store import Index, shown
@@ -44,7 +45,7 @@ def _lookup(library: Library, name: str, datamd5: str) -> str:
     return "not here"
 
 
-def _by_name(index: Index, name: str):
+def _by_name(index: Index, name: str) -> Any:
     query = "SELECT path, datamd5 FROM file WHERE state = 'ok'"
     query += " AND (arcfile = ? OR path = ? OR path LIKE ?) ORDER BY path"
     pattern = "%/" + name.replace("%", "").replace("_", "_")

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from muse_core.calib.cards import HeaderError, read_primary
 from muse_core.calib.classify import Classifier, Row
@@ -83,7 +84,7 @@ def scan(
 
 
 class _Scan:
-    def __init__(self, index: Index, rules: Rules, report: ScanReport, renew, progress) -> None:
+    def __init__(self, index: Index, rules: Rules, report: ScanReport, renew: Any, progress: Any) -> None:
         self.index, self.report, self.renew, self.progress = index, report, renew, progress
         self.classifier = Classifier(rules)
         self.threads = 8 if on_network(index.root) else 1
@@ -240,7 +241,8 @@ def _walk(root: Path, report: ScanReport) -> Iterator[_Found]:
 
     A folder is entered once, however many links lead to it; its own name comes before those of links.
     """
-    real, links, entered = [""], [], {_identity(root.stat())}
+    real, entered = [""], {_identity(root.stat())}
+    links: list[str] = []
     while real or links:
         if not real:
             links.sort(reverse=True)

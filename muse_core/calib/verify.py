@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from muse_core.calib.candidates import ALL_IFUS, ifu_list
 from muse_core.calib.cards import HeaderError, Wanted, read_primary, walk_extensions
@@ -55,7 +56,7 @@ def verify(
     yield from _used(index)
 
 
-def _file(index: Index, classifier: Classifier, row, how: str) -> Iterator[Finding]:
+def _file(index: Index, classifier: Classifier, row: Any, how: str) -> Iterator[Finding]:
     path = restored(row["path"])
     full = index.full(row["path"])
     try:
@@ -85,7 +86,7 @@ def _file(index: Index, classifier: Classifier, row, how: str) -> Iterator[Findi
         yield from _sums(path, full, found)
 
 
-def _content(path: str, row, found) -> Iterator[Finding]:
+def _content(path: str, row: Any, found: Any) -> Iterator[Finding]:
     names = [str(values.get("EXTNAME", "")) for _, _, values in found[1:]]
     channels = {int(name[4:6]) for name in names if name.startswith("CHAN") and name[4:6].isdigit()}
     chips = json.loads(row["cards"] or "{}").get("ESO DET CHIPS")
@@ -99,7 +100,7 @@ def _content(path: str, row, found) -> Iterator[Finding]:
         yield Finding(path, f"calls itself {row['tag']} but has no extension DATA")
 
 
-def _sums(path: str, full: str, found) -> Iterator[Finding]:
+def _sums(path: str, full: str, found: Any) -> Iterator[Finding]:
     """Compare CHECKSUM and DATASUM of every HDU, and DATAMD5 of the file, where they are given."""
     md5 = hashlib.md5(usedforsecurity=False)
     with Path(full).open("rb") as stream:

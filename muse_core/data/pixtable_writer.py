@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -133,8 +133,8 @@ class PixelTableWriter:
         if self._next != self._rows:
             raise ValueError(f"{self._next} rows written, {self._rows} announced")
 
-    def write_all(self, blocks: Iterable[Block]) -> None:
-        """Write all blocks and close."""
+    def write_all(self, blocks: Iterable[Any]) -> None:
+        """Write all blocks (`Block`, or rows with the same columns) and close."""
         try:
             for block in blocks:
                 self.write(block)

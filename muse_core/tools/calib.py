@@ -13,7 +13,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from muse_core.tools._calib_options import DAMAGE, MISSING, add_choice_options, options_of, rules_of, say
 
@@ -103,13 +105,13 @@ def _index(args: argparse.Namespace) -> int:
     return status
 
 
-def _progress():
+def _progress() -> Callable[[int], None]:
     if not sys.stderr.isatty():
         return lambda _: None
     return lambda seen: print(f"\r{seen} files", end="\r", file=sys.stderr, flush=True)
 
 
-def _library(args: argparse.Namespace, rules, data: list[Path], *, simulated: bool = False):
+def _library(args: argparse.Namespace, rules: Any, data: list[Path], *, simulated: bool = False) -> Any:
     from muse_core.calib.places import open_library, search_order
 
     folders = search_order(args.calib, data, simulated=simulated)
@@ -130,7 +132,9 @@ def _find(args: argparse.Namespace) -> int:
     if target.simulated and not options.simulated:
         library.close()
         library = _library(args, rules, [args.file], simulated=True)
-    status, answers, chosen = 0, [], {}
+    status = 0
+    answers: list[Any] = []
+    chosen: dict[Any, Any] = {}
     for tag in args.tags:
         leader = rules.association(tag).follows
         if leader and leader not in chosen:  # TRACE_TABLE follows MASTER_FLAT, and so on
@@ -153,7 +157,7 @@ def _find(args: argparse.Namespace) -> int:
     return status
 
 
-def _as_json(choice, explain: bool) -> dict:
+def _as_json(choice: Any, explain: bool) -> dict:
     found = choice.candidate
     answer = {
         "tag": choice.tag,
@@ -169,7 +173,7 @@ def _as_json(choice, explain: bool) -> dict:
     return answer
 
 
-def _print_choice(choice, target, *, explain: bool) -> None:
+def _print_choice(choice: Any, target: Any, *, explain: bool) -> None:
     from muse_core.calib.store import shown
 
     for message in choice.messages:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from muse_core.tools._calib_options import DAMAGE, MISSING, add_choice_options, options_of, rules_of, say
 
@@ -66,7 +67,7 @@ def _recipe(args: argparse.Namespace) -> int:
         raise RecipeError(f"no rule for the recipe {args.recipe}; there are: {', '.join(rules.recipes)}")
     folders = search_order(args.calib, args.files, simulated=options.simulated)
     library = open_library(folders, rules, refresh=args.refresh, say=say)
-    targets = {}
+    targets: dict[Any, Any] = {}
     for path in args.files:
         target = library.target(path)
         targets.setdefault(target.files, target)
