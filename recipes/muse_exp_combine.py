@@ -134,6 +134,8 @@ RECIPE = RecipeSpec(
 
 
 def run(frames, p, ctx):
+    from muse_core.postproc.astrometry.offsets import check_offsets
+    from muse_core.postproc.combination.agreement import check_agreement
     from muse_core.postproc.combination.combine import combine
     from muse_core.postproc.combination.pixel_table import save_combined
     from muse_core.postproc.combination.reduced_tables import check_frames, check_number, check_tables
@@ -153,6 +155,7 @@ def run(frames, p, ctx):
     for_cube = load_for_cube(calibrations, p, ctx)
     exposures = sort_exposures(check_tables(tables, p, ctx), p, ctx)
     check_number(len(exposures))
+    check_offsets(exposures, calibrations, p, ctx)
 
     for exposure in exposures:
         log_exposure(exposure, ctx.log)
@@ -160,6 +163,7 @@ def run(frames, p, ctx):
             correction.correct(exposure, p, ctx)
 
     combination = combine(exposures, frames["PIXTABLE_REDUCED"], calibrations.used, p, ctx)
+    check_agreement(combination, p, ctx)
     if "cube" in p.save:
         make_cube(combination, for_cube, p, ctx, qc_group="ESO QC EXPCOMB")
     if "combined" in p.save:

@@ -302,6 +302,7 @@ RECIPE = RecipeSpec(
 def run(frames, p, ctx):
     from muse_core.calib.check import check_calibrations
     from muse_core.postproc.astrometry.offsets import check_offsets
+    from muse_core.postproc.combination.agreement import check_agreement
     from muse_core.postproc.combination.checks import check_combination
     from muse_core.postproc.combination.combine import combine
     from muse_core.postproc.combination.pixel_table import save_combined
@@ -334,6 +335,7 @@ def run(frames, p, ctx):
         save_positioned(exposure, calibrations.used.all, p, ctx)
 
     combination = combine(exposures, frames["PIXTABLE_OBJECT"], calibrations.used, p, ctx)
+    check_agreement(combination, p, ctx)
     if "cube" in p.save:
         make_cube(combination, for_cube, p, ctx)
     if "combined" in p.save:

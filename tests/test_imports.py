@@ -27,7 +27,7 @@ ALLOWED = {
     "resampling": {"data", "framework"},
     "detector": {"data", "framework"},
     "alignment": {"data", "framework"},
-    "postproc": {"resampling", "data", "framework"},
+    "postproc": {"alignment", "resampling", "data", "framework"},
     "basic": {"detector", "resampling", "data", "framework"},
     "twilight": {"detector", "resampling", "postproc", "data", "framework"},
     "photometry": {"imphot", "data", "framework"},
