@@ -78,6 +78,7 @@ STOREYS = {
         "sources",
         "references",
         "offsets",
+        "disagreement",
         "results",
         "log",
         "preview",
