@@ -8,7 +8,7 @@ find.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -229,8 +229,13 @@ def render_stars(
     return image
 
 
-def field_hdus(image: FieldImage, dq: np.ndarray | None = None) -> Any:
-    """Return an IMAGE_FOV as astropy HDUList: empty primary, DATA, and DQ if given."""
+def field_hdus(image: FieldImage, dq: np.ndarray | None = None, exposures: int = 1) -> Any:
+    """Return an IMAGE_FOV as astropy HDUList: empty primary, DATA, and DQ if given.
+
+    Parameters
+    ----------
+    exposures : number of exposures of the observation template, for clients that ask for it
+    """
     from astropy.io import fits
 
     primary = fits.PrimaryHDU()
@@ -248,6 +253,9 @@ def field_hdus(image: FieldImage, dq: np.ndarray | None = None) -> Any:
         ("MJD-OBS", image.mjd),
         ("DATE-OBS", image.date),
         ("HIERARCH ESO INS MODE", image.mode),
+        ("HIERARCH ESO TPL START", "2017-09-04T02:24:00"),
+        ("HIERARCH ESO TPL NEXP", max(exposures, image.number + 1)),
+        ("HIERARCH ESO TPL EXPNO", image.number + 1),
         ("HIERARCH ESO PRO CATG", "IMAGE_FOV"),
         ("HIERARCH ESO DRS MUSE FILTER NAME", "white"),
     ):
@@ -280,10 +288,11 @@ def field_hdus(image: FieldImage, dq: np.ndarray | None = None) -> Any:
 def write_fields(images: Iterable[FieldImage], folder: Path | str) -> list[Path]:
     """Write images as ``image_0001.fits`` ... and return the paths."""
     folder = Path(folder)
+    exposures = len(images) if isinstance(images, Sized) else 1
     paths = []
     for image in images:
         path = folder / f"image_{image.number + 1:04d}.fits"
-        field_hdus(image).writeto(path, overwrite=True)
+        field_hdus(image, exposures=exposures).writeto(path, overwrite=True)
         paths.append(path)
     return paths
 

@@ -34,6 +34,8 @@ class ExposureInfo:
     weather: Weather
     seeing: float
     object_name: str = "SYNTH"
+    template_start: float | None = None
+    exposures: int = 1
 
     @property
     def date(self) -> str:
@@ -79,6 +81,8 @@ def primary_header(
         ("ADA POSANG", float(info.posang)), ("INS DROT START", 10.0), ("INS DROT END", 10.4),
         ("OBS ID", 12345), ("OBS TARG NAME", info.object_name.lower()), ("OBS PROG ID", "60.A-9100(A)"),
         ("OBS NAME", info.object_name.lower()),
+        ("TPL START", date_of(info.mjd if info.template_start is None else info.template_start)[:19]),
+        ("TPL NEXP", max(info.exposures, info.number)), ("TPL EXPNO", info.number),
         ("TEL GEOLAT", p.latitude), ("TEL GEOLON", -70.404), ("TEL GEOELEV", 2648.0),
         ("TEL PARANG START", p.parallactic_angle_at(0)), ("TEL PARANG END", p.parallactic_angle_at(t)),
         ("TEL AIRM START", p.airmass_at(0)), ("TEL AIRM END", p.airmass_at(t)),

@@ -231,8 +231,9 @@ def simulate_scipost(
         lst = ((pole[0] + 15 * hour_angle + (moment - mjd) * 360.98565) % 360) * 240
         pointing = Pointing(*shown, lst, float(exptimes[k]))
         info = ExposureInfo(
-            k + 1, mode, pointing, moment, posangs[k], drot_mode, weather, seeings[k], object_name
-        )
+            k + 1, mode, pointing, moment, posangs[k], drot_mode, weather, seeings[k], object_name, mjd,
+            n_exposures,
+        )  # fmt: skip
         matrix = _effective_cd(cd, -posangs[k] if drot_mode == "SKY" else posangs[k]) * 3600
         wcs = np.array([sum(frame.xlim) / 2 + crpix[0], sum(frame.ylim) / 2 + crpix[1], *matrix.ravel()])
         factors = {int(g): max(0.2, float(1 + line_error * rng.normal())) for g in np.unique(lines.group)}

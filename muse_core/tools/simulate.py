@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Simulate an observation: all input files of muse_scipost with a scipost.sof, and the truth beside them.
 
-Examples: ``musetools simulate OUT`` (two IFUs, 100 A), ``musetools simulate OUT --ifus 24 --range 4750 9350``
-(a full exposure: 3.2e8 rows, 9 GB), ``musetools simulate OUT --scene hdfs --exposures 2 --posang 0 90``.
+Examples: ``musetools simulate OUT`` (a quarter of the field, 100 A), ``musetools simulate OUT --slices 48
+--range 4750 9350`` (a full exposure: 3.2e8 rows, 9 GB), ``musetools simulate OUT --scene hdfs --exposures 2
+--posang 0 90``. On the default set muse_scipost ends without a warning.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("outdir", type=Path, help="folder for the files")
     size = parser.add_argument_group("size")
-    size.add_argument("--ifus", type=int, default=2, help="number of IFUs, in the middle of the field")
+    size.add_argument("--ifus", type=int, default=24, help="number of IFUs, in the middle of the field")
     size.add_argument("--ifu-list", type=int, nargs="+", metavar="IFU", help="or their numbers")
     size.add_argument("--exposures", type=int, default=1)
-    size.add_argument("--slices", type=int, default=48, help="slices per IFU")
+    size.add_argument("--slices", type=int, default=12, help="slices per IFU (all: 48)")
     size.add_argument("--columns", type=int, help="columns per slice (default: all, about 75)")
     size.add_argument(
-        "--range", type=float, nargs=2, default=(6850.0, 6950.0), metavar=("MIN", "MAX"), help="[A]"
+        "--range", type=float, nargs=2, default=(7240.0, 7340.0), metavar=("MIN", "MAX"), help="[A]"
     )
     size.add_argument("--thinning", type=int, default=1, help="keep every n-th block of 24 CCD rows")
     size.add_argument("--threads", type=int, default=2)
@@ -136,6 +137,6 @@ def main(args: argparse.Namespace) -> int:
     seconds = time.perf_counter() - start
     rows = simulation.truth["rows"] * args.exposures
     print(f"{len(simulation.sof)} files in {simulation.outdir}, {rows} pixel-table rows, {seconds:.1f} s")
-    print(f"set of frames: {simulation.outdir / 'scipost.sof'}")
+    print(f"run it there:  cd {simulation.outdir} && muserun muse_scipost scipost.sof")
     print(f"truth:         {simulation.outdir / 'truth'}")
     return 0
