@@ -15,5 +15,10 @@ MANUAL = Manual(
             "Used with override_detection=true only, one per image in the same order: positions that you "
             "trust more than those the recipe finds."
         ),
+        "REFERENCE_IMAGE": (
+            "Aligns all exposures to right coordinates in place of those of the first exposure. An input of "
+            "ours; the C recipe has none."
+        ),
+        "REFERENCE_CATALOG": "The same, from a catalogue of positions. An input of ours.",
     },
 )
