@@ -23,13 +23,16 @@ histogram of all coordinate differences, each following one the medians of
 what lies within it.
 
 RA_OFFSET and DEC_OFFSET are header coordinates minus those that fit to
-the first exposure; muse_exp_combine subtracts them. Their errors, the
-number of matches, a residual rotation and scale, and whether an offset
-can be trusted at all, are written as QC keywords of the OFFSET_LIST.
+the first exposure, or to a REFERENCE_IMAGE or REFERENCE_CATALOG;
+muse_exp_combine subtracts them. Their errors, the number of matches, the
+rotation and scale that the headers do not tell, and whether an offset can
+be trusted at all, are written as QC keywords of the OFFSET_LIST. An offset
+that cannot be trusted is 0 (keep_untrusted=true: as found), and an
+exposure without a source is left out with a warning.
 
 With MUSE_RECIPES_COMPAT=1 in the environment known faults of MUSE 2.8.7
 are reproduced: positions one pixel off (rotated exposures), no match
-across right ascension 0, the cut preview of a rotated first exposure.""",
+across right ascension 0, the search into the noise, and others.""",
     params=(
         Param(
             "rsearch",
