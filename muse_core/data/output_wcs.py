@@ -9,6 +9,7 @@ one form (CD matrix, degrees, Angstrom in air); a grid that a cube of ours canno
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ _AXES = ("RA---TAN", "DEC--TAN")
 _FLAT = ("PIXEL", "PIXEL"), ("LINEAR", "LINEAR")
 _IN_AIR = ("AWAV", "AWAV-LOG")
 _OWN_UNITS = ("", "deg"), ("", "Angstrom")
+_PC = re.compile(r"PC\d+_\d+")
 _FRAMES = ("", "ICRS", "FK5")
 _REMEDY = "Give a cube of this recipe, or a header with RA---TAN, DEC--TAN and AWAV."
 
@@ -53,7 +55,7 @@ def output_wcs_as_c(frame: Frame) -> Header | None:
     """Return what the C recipe makes of an OUTPUT_WCS (measured, 2.8.7): some forms are passed over."""
     header = find_output_wcs(frame)
     kind = _text(header, "CTYPE3")
-    if kind == "LINEAR" or any(key.startswith("PC") for key in header):
+    if kind == "LINEAR" or any(_PC.fullmatch(key) for key in header):
         return None
     return header if kind.startswith("WAVE") else read_output_wcs(frame)
 

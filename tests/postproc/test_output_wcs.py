@@ -8,7 +8,7 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from muse_core.data.output_wcs import find_output_wcs, read_output_wcs
+from muse_core.data.output_wcs import find_output_wcs, output_wcs_as_c, read_output_wcs
 from muse_core.framework import Frame, InputError
 from muse_core.resampling.grid import celestial_grid, distance_from_data, override_grid
 
@@ -120,6 +120,13 @@ def test_cdelt_alone(tmp_path):
 def test_our_own_form_is_taken_to_the_last_bit(tmp_path):
     given = frame(tmp_path, keywords(CRVAL3=4749.9135742187, CD3_3=1.25))
     assert read_output_wcs(given) == find_output_wcs(given)
+
+
+@pytest.mark.parametrize("extension", [False, True])
+def test_c_passes_over_a_pc_matrix_only(tmp_path, extension):
+    """PCOUNT, which every extension has, is none."""
+    assert output_wcs_as_c(frame(tmp_path, keywords(), extension=extension)) is not None
+    assert output_wcs_as_c(frame(tmp_path, pc_and_cdelt(), extension=extension)) is None
 
 
 def test_logarithmic_wavelengths(tmp_path):
