@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What comes back of the truth: simulated fields reduced by the C recipe and by ours, measured alike.
 
-``python benchmarks/truth.py [stars] [sky] [sky_fields] [autocal] [raman] [darcheck]`` prints tables in
-Markdown for docs/validation.md (all of them without an argument; about three minutes).
+``python benchmarks/truth.py [stars] [sky] [sky_fields] [sky_slices] [autocal] [raman] [darcheck]`` prints
+tables in Markdown for docs/validation.md (all of them without an argument; about ten minutes).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from muse_core.simulate.exposure import Detector
 from muse_core.simulate.physics import Weather
 from muse_core.simulate.scene import Galaxy, Scene, Star, random_scene
 from muse_core.simulate.scipost import RAMAN_LINES, simulate_scipost
+from muse_core.simulate.slice_errors import SliceErrors
 
 
 def reduce_both(sim, params: dict, frames=None, only=None) -> dict[str, Path]:
@@ -166,14 +167,60 @@ def sky_fields(folder: Path) -> None:
             sky_rows, before = (reduce_both(s, plain, only="ours")["ours"] for s in (truth, sim))
             frames = sim.frames(without=["SKY_CONTINUUM"])
             results = reduce_both(sim, model, frames)
-            if lsf == "image":
-                os.environ["MUSE_SKY_CONTINUUM_FROM_ROWS"] = "1"
-                results |= {"ours, from rows": reduce_both(sim, model, frames, only="ours")["ours"]}
-                del os.environ["MUSE_SKY_CONTINUUM_FROM_ROWS"]
             for who, after in results.items():
                 tables = (path / "PIXTABLE_REDUCED_0001.fits" for path in (sky_rows, before, after))
                 lines, between, offset = recovery.sky_errors(*tables)
                 print(f"| {name} | {lsf} | {who} | {lines:.2f} | {between:.2f} | {offset:.2f} |", flush=True)
+
+
+SLICE_FIELDS = {
+    "empty": Scene(),
+    "12 stars, 8 galaxies": (12, 8),
+    "crowded: 150 stars, 40 galaxies": (150, 40),
+    "cluster: 600 stars": (600, 0),
+    "galaxy of 14 arcsec": Scene(
+        (Star(15, 2, 3e4),), (Galaxy(2, 0, 3e5, size=14.0, axis_ratio=0.5, angle=80.0),)
+    ),
+    "galaxy fills the field": Scene((), (Galaxy(2, 0, 6e5, size=30.0, axis_ratio=0.5, angle=80.0),)),
+}
+
+
+def sky_slices(folder: Path) -> None:
+    """Error of the subtracted sky where slices err in throughput and wavelength, in rows and apertures."""
+    errors = SliceErrors(
+        ifu_shift=0.03, slice_shift=0.01, shift_slope=0.005, throughput=0.01, throughput_slope=0.003
+    )
+    common = {
+        "n_ifu": 6, "lambda_range": (6270.0, 6400.0), "line_error": 0.2, "telluric": False, "seed": 31,
+        "lsf": "image", "lsf_skew": 0.08, "slice_errors": errors,
+    }  # fmt: skip
+    plain = {"skymethod": "none", "rvcorr": "none", "save": "individual", "astrometry": False}
+    still = Detector(noise=False, cosmic_rate=0.0, bad_fraction=0.0)
+    print("| field | method | recipe | rows | rows in lines | apertures | in lines | offset [% of sky] |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name, scene in SLICE_FIELDS.items():
+        if not isinstance(scene, Scene):
+            rng = np.random.default_rng(5)
+            scene = random_scene(
+                rng, (29.0, 7.0), n_stars=scene[0], n_galaxies=scene[1], lambda_range=(6270.0, 6400.0)
+            )
+        truth = simulate_scipost(folder / "t", scene=Scene(), detector=still, **common)
+        sim = simulate_scipost(folder / "f", scene=scene, **common)
+        sky_rows, before = (reduce_both(s, plain, only="ours")["ours"] for s in (truth, sim))
+        frames = sim.frames(without=["SKY_CONTINUUM"])
+        for method in ("simple", "model"):
+            options = {**plain, "skymethod": method}
+            results = reduce_both(sim, options, frames)
+            refined = {**options, "sky_refine": True}
+            results |= {"ours, sky_refine": reduce_both(sim, refined, frames, only="ours")["ours"]}
+            for who, after in results.items():
+                tables = (path / "PIXTABLE_REDUCED_0001.fits" for path in (sky_rows, before, after))
+                e = recovery.sky_errors_of_apertures(*tables)
+                print(
+                    f"| {name} | {method} | {who} | {e.rows:.3f} | {e.row_lines:.3f} | {e.apertures:.2f} "
+                    f"| {e.aperture_lines:.2f} | {e.offset:.2f} |",
+                    flush=True,
+                )
 
 
 def autocal(folder: Path) -> None:
@@ -230,7 +277,7 @@ def darcheck(folder: Path) -> None:
 
 def main() -> None:
     """Run the sections named on the command line."""
-    sections = {f.__name__: f for f in (stars, sky, sky_fields, autocal, raman, darcheck)}
+    sections = {f.__name__: f for f in (stars, sky, sky_fields, sky_slices, autocal, raman, darcheck)}
     np.seterr(invalid="ignore")
     with tempfile.TemporaryDirectory() as name:
         for section in sys.argv[1:] or sections:

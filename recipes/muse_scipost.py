@@ -214,11 +214,13 @@ RECIPE = RecipeSpec(
             ),
         ),
         Param(
-            "sky_continuum_from_rows",
+            "sky_refine",
             False,
-            help="Sky continuum from the rows between the lines, for LSF_PROFILE images, too.",
+            help=(
+                "Take out what the sky subtraction leaves in each slice because its throughput, wavelengths "
+                "or line profile are not those of the calibrations (skymethod=simple, model)."
+            ),
             ours=True,
-            variable=Variable.switch("MUSE_SKY_CONTINUUM_FROM_ROWS"),
         ),
         CALIB_MISMATCH,
     ),
@@ -292,6 +294,13 @@ RECIPE = RecipeSpec(
         ),
         Product("SKY_LINES", "Fitted sky lines (save=skymodel)", series=True, type="TABLE"),
         Product("SKY_CONTINUUM", "Sky continuum (save=skymodel)", series=True, type="TABLE"),
+        Product(
+            "SKY_REFINEMENT",
+            "Errors of the slices that were taken out with the sky (sky_refine, save=skymodel)",
+            series=True,
+            level="INTERMEDIATE",
+            type="TABLE",
+        ),
     ),
     kernels=True,
     manual=MANUAL,

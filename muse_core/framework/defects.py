@@ -148,6 +148,21 @@ class Defects:
 
     # --- sky -----------------------------------------------------------------------------------------------
 
+    darkest_spaxels_as_sky: bool = _defect(
+        SKY,
+        "which spaxels are sky",
+        c=(
+            "the darkest part of the image: those that noise has made dark, slices of low throughput, and "
+            "in crowded fields the light of objects, too. The sky is 0.5 to 4 % too low or too high"
+        ),
+        ours=(
+            "all spaxels near the most frequent value, upwards and downwards alike, without objects; the "
+            "light of objects that is left on them is estimated and taken out (`SKY_MASK` shows the "
+            "spaxels). Where most of the field is much brighter than its darkest part: that part, with a "
+            "warning"
+        ),
+    )
+
     sky_rows_by_old_numbers: bool = _defect(
         SKY,
         "continuum with LSF parameter tables",

@@ -100,6 +100,27 @@ def runs(c_pipeline, observation, tmp_path, monkeypatch):
     return make
 
 
+@pytest.mark.defect("darkest_spaxels_as_sky")
+@pytest.mark.parametrize("method", ["simple", "model"])
+def test_the_darkest_spaxels_are_taken_for_sky(method, runs):
+    options = {**MODEL, "skymethod": method}
+    made = runs(lsf="image", scene=Scene())
+    made.leave_out("SKY_CONTINUUM")
+    c, compat = made.assert_rows_as_c(options, rtol=1e-3, sigma=1e-2)
+    ours = made.ours(options)
+    left = [between_lines(rows(folder)) for folder in (c, compat, ours)]
+    assert left[1] == pytest.approx(left[0], abs=0.01)
+    assert left[0] > 3 * abs(left[2])  # noise has chosen the sky: too little was subtracted
+    masks = [fits.getdata(folder / "SKY_MASK_0001.fits") for folder in (c, compat, ours)]
+    np.testing.assert_array_equal(masks[0], masks[1])
+    assert masks[2].sum() > 5 * masks[0].sum()
+
+
+def between_lines(table):
+    dark = np.abs(table["lambda"] - 6300.3) > 5.0
+    return np.mean(table["data"][dark][np.abs(table["data"][dark]) < 5 * np.sqrt(table["stat"][dark])])
+
+
 @pytest.mark.defect("sky_rows_by_old_numbers")
 def test_sky_rows_are_taken_by_their_old_numbers(runs):
     made = runs(lsf="table", n_stars=6, brightness=3.0)

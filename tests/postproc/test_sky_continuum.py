@@ -11,7 +11,8 @@ from astropy.io import fits
 
 from muse_core.framework import run_recipe
 from muse_core.postproc.sky.mean_spectrum import MeanSpectrum
-from muse_core.postproc.sky.sample import fit_sky_sample, half_sample_mode
+from muse_core.postproc.sky.sample import fit_sky_sample
+from muse_core.postproc.sky.sample_statistics import half_sample_mode
 from muse_core.simulate.scene import Galaxy, Scene, Star
 from muse_core.simulate.scipost import simulate_scipost
 
@@ -29,7 +30,7 @@ def test_noise_takes_no_part_in_the_choice_of_spaxels():
     levels, sizes = [], []
     for seed in range(20):
         image = field(seed=seed)
-        sample = fit_sky_sample(image, darkest(image), 0.3) > 0
+        sample = fit_sky_sample(image, darkest(image)).mask > 0
         sizes.append(sample.mean())
         levels.append(image[sample].mean() - 60.0)
         assert image[darkest(image) > 0].mean() < 59.5  # the selection by noise that is avoided
@@ -47,7 +48,7 @@ def test_objects_and_their_wings_are_no_sky():
         light += flux / (1 + ((y - iy) ** 2 + (x - ix) ** 2) / 4.0) ** 2.5
     image = (image + light).astype(np.float32)
     image[:, 30] = np.nan  # a gap
-    sample = fit_sky_sample(image, darkest(image), 0.3) > 0
+    sample = fit_sky_sample(image, darkest(image)).mask > 0
     assert 0.5 < sample.mean() < 0.95
     assert not sample[:, 30].any()
     assert not sample[light > 1.0].any()
@@ -58,7 +59,7 @@ def test_objects_and_their_wings_are_no_sky():
 def test_slices_of_low_throughput_count_as_the_others():
     image = field()
     image *= 1.0 + 0.01 * np.random.default_rng(2).normal(size=(40, 1)).astype(np.float32)
-    sample = fit_sky_sample(image, darkest(image), 0.3) > 0
+    sample = fit_sky_sample(image, darkest(image)).mask > 0
     assert sample.mean() > 0.9
     assert image[sample].mean() == pytest.approx(image.mean(), rel=1e-3)
     assert image[darkest(image) > 0].mean() < 0.985 * image.mean()
@@ -69,18 +70,20 @@ def test_the_mask_is_used_where_most_of_the_field_is_object():
     image = field()
     image[:, 12:] += 6.0  # a nebula over four fifths of the field
     mask = darkest(image)
-    np.testing.assert_array_equal(fit_sky_sample(image, mask, 0.3), mask)
+    sample = fit_sky_sample(image, mask)
+    np.testing.assert_array_equal(sample.mask, mask)
+    assert sample.excess == pytest.approx(0.1, rel=0.1)
 
 
 @pytest.mark.unit
 def test_fields_of_few_or_equal_spaxels():
     equal = np.full((4, 5), 7.0, np.float32)
-    assert fit_sky_sample(equal, np.ones((4, 5), np.uint8), 0.0).all()
+    assert fit_sky_sample(equal, np.ones((4, 5), np.uint8)).mask.all()
     mask = np.zeros((4, 5), np.uint8)
     mask[0, 0] = 1
     few = np.full((4, 5), np.nan, np.float32)
     few[0, :2] = 3.0, 3.5
-    assert fit_sky_sample(few, mask, 1.0)[0, 0] == 1
+    assert fit_sky_sample(few, mask).mask[0, 0] == 1
     assert half_sample_mode(np.array([5.0])) == 5.0
 
 
@@ -158,18 +161,17 @@ def empty_fields(tmp_path_factory):
 
 
 @pytest.mark.law
-def test_no_sky_is_left_in_an_empty_field_with_profile_tables(empty_fields, tmp_path, monkeypatch):
-    ours = residual(empty_fields["table"], tmp_path / "ours")
+@pytest.mark.parametrize(
+    ("lsf", "method"), [("table", "model"), ("image", "model"), ("image", "simple")], ids=str
+)
+def test_no_sky_is_left_in_an_empty_field(lsf, method, empty_fields, tmp_path, monkeypatch):
+    ours = residual(empty_fields[lsf], tmp_path / "ours", skymethod=method)
     monkeypatch.setenv("MUSE_RECIPES_COMPAT", "1")
-    as_c = residual(empty_fields["table"], tmp_path / "c")
-    assert max(ours) < 1.0 < 1.5 * max(ours) < max(as_c)
-
-
-@pytest.mark.law
-def test_continuum_from_rows_with_profile_images(empty_fields, tmp_path):
-    default = residual(empty_fields["image"], tmp_path / "default")
-    from_rows = residual(empty_fields["image"], tmp_path / "rows", sky_continuum_from_rows=True)
-    assert max(from_rows) < 1.0 < 2 * max(from_rows) < max(default)
+    as_c = residual(empty_fields[lsf], tmp_path / "c", skymethod=method)
+    assert 1.5 * ours[1] < as_c[1]
+    if method == "model":  # one spectrum for all slices leaves the differences of their profiles
+        assert max(ours) < 1.0 < max(as_c)
+        assert 1.5 * max(ours) < max(as_c)
 
 
 @pytest.mark.law

@@ -12,9 +12,7 @@ import numpy.typing as npt
 from muse_core.postproc.sky.line_subtraction import line_model, subtract_lines
 from muse_core.postproc.sky.line_windows import LineWindows
 from muse_core.postproc.sky.mean_spectrum import MeanSpectrum
-from muse_core.postproc.sky.sample import fit_sky_sample
 from muse_core.postproc.sky.spectrum import SkySpectrumSum
-from muse_core.postproc.white_light.sky_mask import SkyMask
 
 if TYPE_CHECKING:
     from muse_core.data.block import Block
@@ -34,16 +32,15 @@ def fit_rows_continuum(
     lsf: LsfImage | LsfTable,
     sampling: float,
 ) -> tuple[Vector, Vector]:
-    """Return wavelength and flux of the mean of all spaxels that look like sky, lines subtracted before.
+    """Return wavelength and flux of the mean of the sky spaxels, lines subtracted before, objects after.
 
     The lower ends of the line windows, which the C recipe lets depend on the rows, do not matter here.
     """
     model = line_model(lines, lsf, LineWindows(lines.lam, lsf.reach))
     total = MeanSpectrum(*chain.limits().lam, sampling)
-    sample = sky_sample(region)
 
     def like_sky(block: Block) -> npt.NDArray[np.bool_]:
-        return region.white.good(block) & sample.select(block.xpos, block.ypos)
+        return region.white.good(block) & region.mask.select(block.xpos, block.ypos)
 
     def add(block: Block) -> None:
         subtract_lines(block.lam, block.data, block.origin, block.row, model)
@@ -51,16 +48,8 @@ def fit_rows_continuum(
 
     for _ in chain.map_selected(like_sky, add):
         pass
-    return total.spectrum()
-
-
-def sky_sample(region: SkyRegion) -> SkyMask:
-    """Return the spaxels that look like sky (see `sample.fit_sky_sample`)."""
-    mask, spectrum = region.mask, region.spectrum
-    rows_of_spaxel = spectrum.n_rows / max(mask.n_sky, 1)
-    noise = float(np.sqrt(spectrum.stat.mean() / rows_of_spaxel))
-    pixels = fit_sky_sample(region.white.image, mask.mask, noise)
-    return SkyMask(pixels, mask.kind, mask.crpix, mask.crval, mask.cd)
+    lam, flux = total.spectrum()
+    return lam, flux - region.objects(lam)
 
 
 def fit_sorted_rows_continuum(

@@ -54,9 +54,8 @@ def fit_sky(
 ) -> FittedSky:
     """Fit the sky lines to the sky spectrum and return them with the continuum.
 
-    With LSF images the lines are fitted with the average profile and the continuum is what is left of the
-    spectrum; with LSF parameter tables a profile is fitted along, and the continuum is the spectrum of
-    rows without their lines.
+    With LSF images the lines are fitted with the average profile, with LSF parameter tables a profile is
+    fitted along. The continuum is the mean spectrum of rows without their lines; it takes up what is left.
     """
     lines = _lines_in_range(calibrations.lines, region.spectrum, ctx.defects, ctx.log)
     lsf = calibrations.lsf
@@ -68,10 +67,10 @@ def fit_sky(
     fitted = _fit_lines(region.spectrum, lines, average, ctx)
     if calibrations.continuum is not None:
         return FittedSky(fitted, calibrations.continuum)
-    from_rows = p.sky_continuum_from_rows and not ctx.defects.sky_rows_by_old_numbers
-    if average is not None and not from_rows:
+    defects = ctx.defects
+    if average is not None and defects.darkest_spaxels_as_sky:
         continuum = fit_continuum(region.spectrum, fitted, average, p.skymodel_csampling)
-    elif ctx.defects.sky_rows_by_old_numbers:
+    elif average is None and defects.sky_rows_by_old_numbers:
         continuum = fit_sorted_rows_continuum(exposure.chain, region, fitted, lsf, p.skymodel_csampling)
     else:
         continuum = fit_rows_continuum(exposure.chain, region, fitted, lsf, p.skymodel_csampling)

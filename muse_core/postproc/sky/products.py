@@ -20,6 +20,7 @@ from muse_core.postproc.white_light.image import pixel_wcs_cards
 
 if TYPE_CHECKING:
     from muse_core.postproc.sky.line_list import SkyLines
+    from muse_core.postproc.sky.refinement import SliceRefinement
     from muse_core.postproc.sky.spectrum import SkySpectrum
     from muse_core.postproc.white_light.sky_mask import SkyMask
 
@@ -148,3 +149,13 @@ def sky_continuum(
         ),
     ]
     return fits.HDUList([fits.PrimaryHDU(), table]), qc
+
+
+def sky_refinement(refinement: SliceRefinement) -> fits.HDUList:
+    """Build SKY_REFINEMENT: errors of throughput, wavelength and squared profile width of each slice."""
+    units = {"shift": "Angstrom", "shift_slope": "Angstrom", "width2": "Angstrom**2"}
+    columns = [
+        fits.Column(name, "1J" if values.dtype.kind == "i" else "1D", unit=units.get(name), array=values)
+        for name, values in refinement.columns_of_table().items()
+    ]
+    return fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns(columns, name="SLICES")])

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +13,8 @@ from muse_core.data.block import Block
 from muse_core.framework import RecipeError
 from muse_core.postproc.exposure.chain import Chain
 from muse_core.postproc.exposure.row_limits import RowLimits
+from muse_core.postproc.sky.object_spectrum import NO_OBJECTS, ObjectSpectrum, ObjectSums
+from muse_core.postproc.sky.sample import SkySample, fit_sky_sample
 from muse_core.postproc.sky.spectrum import SkySpectrum, SkySpectrumSum
 from muse_core.postproc.white_light.given_mask import given_mask
 from muse_core.postproc.white_light.image import WhiteImage, make_white_image
@@ -20,8 +22,13 @@ from muse_core.postproc.white_light.sky_mask import SkyMask, fit_sky_mask
 
 if TYPE_CHECKING:
     from muse_core.framework import ParamValues, RunContext
+    from muse_core.postproc.exposure.correction import Card
     from muse_core.postproc.exposure.reduction import Reduction
     from muse_core.postproc.white_light.calibrations import MaskCalibrations
+
+
+MOSTLY_SKY = 0.1
+"""Light of objects over that of the sky, up to which a spaxel counts as faint."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +39,39 @@ class SkyRegion:
     ----------
     white : WhiteImage
     mask : SkyMask
-        made from the white image
+        spaxels that are taken for the sky
     spectrum : SkySpectrum
+        mean of the rows on them, without the light of objects
+    sample : SkySample or None
+        how the spaxels were chosen; None: they are the darkest ones
+    objects : ObjectSpectrum
+        light of objects that was in the mean
     """
 
     white: WhiteImage
     mask: SkyMask
     spectrum: SkySpectrum
+    sample: SkySample | None = None
+    objects: ObjectSpectrum = NO_OBJECTS
+
+    def faint_mask(self) -> SkyMask:
+        """Return all spaxels in which the sky is by far the most."""
+        image = self.white.image
+        level = float(np.nanmedian(image[self.mask.mask != 0]))
+        with np.errstate(invalid="ignore"):
+            faint = image < level + MOSTLY_SKY * abs(level)
+        return replace(self.mask, mask=faint.astype(np.uint8))
+
+    def qc(self) -> list[Card]:
+        """Return what the product SKY_MASK tells of the choice."""
+        if self.sample is None:
+            return []
+        level = float(np.median(self.spectrum.data))
+        light = 100.0 * float(np.median(self.objects.flux)) / level if level else 0.0
+        return [
+            ("ESO QC SCIPOST SKY OBJECTS", light, "[%] Object light in mean of sky, taken out"),
+            ("ESO QC SCIPOST SKY EXCESS", 100.0 * self.sample.excess, "[%] Field above its darkest part"),
+        ]
 
 
 def find_sky(
@@ -73,17 +106,41 @@ def find_sky(
         x_low=white.corner[0],
         y_low=white.corner[1],
     )
+    sample = None
+    if not ctx.defects.darkest_spaxels_as_sky:
+        sample = fit_sky_sample(white.image, mask.mask)
+        mask = _mask_of_sample(sample, mask, white.image)
+        if sample.excess > 0.0:
+            ctx.log.warning(
+                "exposure %d: most of the field is %.1f %% brighter than its darkest part, which is taken as "
+                "sky and may hold light of objects, too. Give a SKY_MASK, or the model of a sky exposure "
+                "(skymethod=subtract-model)",
+                exposure.number,
+                100.0 * sample.excess,
+            )
     ctx.log.info(
         "Creating sky mask for pixels between minimum (%g) and threshold (%g)", mask.low, mask.threshold
     )
-    spectrum = sky_spectrum(chain, limits, mask, white, p.skymodel_sampling, sigma_spectrum)
+    sums = None if sample is None else ObjectSums(sample, mask, limits.lam, p.skymodel_sampling)
+    spectrum = sky_spectrum(chain, limits, mask, white, p.skymodel_sampling, sigma_spectrum, sums)
     if spectrum.lam.size == 0:
         raise RecipeError(
             f"exposure {exposure.number}: no good pixel-table row lies on sky, so no sky spectrum can be "
             "made; check SKY_MASK, skymodel_fraction and skymodel_ignore"
         )
     ctx.log.info("sky spectrum of %d rows, %d rejected", spectrum.n_rows, spectrum.n_clipped)
-    return SkyRegion(white, mask, spectrum)
+    objects = NO_OBJECTS if sums is None else sums.spectrum(ctx.log)
+    if objects is not NO_OBJECTS:
+        spectrum = replace(spectrum, data=spectrum.data - objects(spectrum.lam))
+    return SkyRegion(white, mask, spectrum, sample, objects)
+
+
+def _mask_of_sample(sample: SkySample, dark: SkyMask, image: npt.NDArray[np.float32]) -> SkyMask:
+    """Return the spaxels of a sample as a mask, with the limits between which they lie."""
+    if sample.mask is dark.mask:
+        return dark
+    values = image[sample.mask != 0]
+    return replace(dark, mask=sample.mask, low=float(values.min()), threshold=float(values.max()))
 
 
 def sky_spectrum(
@@ -93,11 +150,19 @@ def sky_spectrum(
     white: WhiteImage,
     sampling: float,
     sigma: float,
+    objects: ObjectSums | None = None,
 ) -> SkySpectrum:
-    """Return the mean spectrum of the good rows on the mask, high outliers left out."""
-    empty = SkySpectrumSum(*limits.lam, sampling)
+    """Return the mean spectrum of the good rows on the mask, high outliers left out.
 
-    def collect(limits_: npt.NDArray[np.float64] | None) -> SkySpectrumSum:
+    Parameters
+    ----------
+    objects : ObjectSums or None
+        takes the rows, too, if it wants them
+    """
+    empty = SkySpectrumSum(*limits.lam, sampling)
+    wanted = objects if objects is not None and objects.wanted else None
+
+    def collect(limits_: npt.NDArray[np.float64] | None, also: ObjectSums | None = None) -> SkySpectrumSum:
         total = empty.emptied(limits_)
 
         def on_sky(block: Block) -> npt.NDArray[np.bool_]:
@@ -105,11 +170,13 @@ def sky_spectrum(
 
         def add(block: Block) -> None:
             total.add(block.lam, block.data, block.stat, block.dq == 0)
+            if also is not None:
+                also.add(block.xpos, block.ypos, block.lam, block.data, block.dq == 0)
 
         for _ in chain.map_selected(on_sky, add):
             pass
         return total
 
-    total = collect(None)
+    total = collect(None, wanted)
     above = total.clip_limits(sigma)
     return total.clipped(above) if total.can_clip(above) else collect(above).spectrum()

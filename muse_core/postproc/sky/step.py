@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from muse_core.data.header_values import seven_digits
@@ -22,6 +23,7 @@ from muse_core.postproc.sky.model_fit import (
     fit_sky,
     place_lines_in_rows,
 )
+from muse_core.postproc.sky.refinement import fit_refinement
 from muse_core.postproc.sky.region import SkyRegion, find_sky
 
 if TYPE_CHECKING:
@@ -55,11 +57,29 @@ def correct(
         curve = region.spectrum.curve()
         cut_to_curve(exposure, curve)
         exposure.chain.sorted_slices = True  # the C recipe leaves the rows of a slice in order of wavelength
-        return SkyModel(curve)
+        return _refined(SkyModel(curve), exposure, region, p, ctx)
     fitted = fit_sky(exposure, region, calibrations, p, ctx)
     if "skymodel" in p.save:
         _keep_model(exposure, fitted, calibrations)
-    return _model(exposure, fitted.lines, fitted.continuum, calibrations, ctx)
+    model = _model(exposure, fitted.lines, fitted.continuum, calibrations, ctx)
+    return _refined(model, exposure, region, p, ctx)
+
+
+def _refined(
+    model: SkyModel, exposure: Reduction, region: SkyRegion, p: ParamValues, ctx: RunContext
+) -> SkyModel:
+    """Return the model with what it leaves in each slice, if that is asked for."""
+    if not p.sky_refine:
+        return model
+    refinement = fit_refinement(exposure.chain, region, model.apply)
+    for _, value, comment in refinement.qc():
+        ctx.log.info("sky refinement: %g (%s)", value, comment)
+    if "skymodel" in p.save:
+        hdus = sky_products.sky_refinement(refinement)
+        product = exposure.product
+        header = header_without(product.header, lambda key: key.startswith(PIXTABLE))
+        product.pending.append(PendingProduct("SKY_REFINEMENT", hdus, refinement.qc(), base=header))
+    return replace(model, refinement=refinement)
 
 
 def sky_flag(method: str) -> tuple[str, str, str]:
@@ -97,7 +117,8 @@ def _keep_region(exposure: Reduction, region: SkyRegion) -> None:
     product = exposure.product
     _keep_image(exposure, region.white)
     header = header_without(product.header, lambda key: key.startswith(PIXTABLE))
-    product.pending.append(PendingProduct("SKY_MASK", *sky_products.sky_mask(region.mask), base=header))
+    hdus, qc = sky_products.sky_mask(region.mask)
+    product.pending.append(PendingProduct("SKY_MASK", hdus, [*qc, *region.qc()], base=header))
     unit = product.data_unit
     spectrum = sky_products.sky_spectrum(region.spectrum, unit, column_units("pix", unit)["stat"])
     product.pending.append(PendingProduct("SKY_SPECTRUM", *spectrum))

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How much light of objects lies on each spaxel, and how bright the sky is without it.
+
+The wings of stars and galaxies reach over the whole field: in a crowded one no spaxel is free of them, and
+the mean of the darkest is too bright by percents. What lies on faint spaxels is described here as the bright
+parts of the image, smeared out with kernels of several widths; the amounts and the sky under them are fitted
+to the faint spaxels. Sky and objects are told apart by their shapes, not by a limit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from muse_core.postproc.sky.sample_statistics import mode_and_width, smoothed
+
+Image = npt.NDArray[np.float64]
+
+GAUSSIANS = (2.0, 4.0, 8.0, 16.0, 32.0)
+"""Widths of the kernels [spaxels]: from the core of a star to a galaxy of a fifth of the field."""
+POWER_LAWS = ((3.0, 1.5), (3.0, 2.5))
+"""Core radius [spaxels] and exponent of the kernels that fall off like the wings of stars."""
+BRIGHT = 4.0
+BRIGHT_SMOOTHED = 3.0
+"""Widths of the distribution of the spaxels above the sky from which they count as object, as they are and as
+means of 3 x 3."""
+FEWEST = 0.1
+"""Part of the spaxels that is taken as faint in any case."""
+SAME_EVERYWHERE = 0.3
+"""Light that varies less than this part of its mean over the faint spaxels cannot be told from the sky."""
+EXPLAINED = 0.03
+"""Part of the variance of the faint spaxels that objects must explain to be believed."""
+SPAXELS_TOGETHER = 4.0
+"""Spaxels of a slice err together; that many count as one where chance is judged."""
+ROUNDS = 4
+_CLIP = 3.0
+_CLIP_ROUNDS = 4
+
+
+@dataclass(frozen=True)
+class ObjectLight:
+    """What objects add to the sky of a white-light image.
+
+    Parameters
+    ----------
+    sky : level of the sky
+    light : float64[ny, nx]   light of the objects on faint spaxels (on bright ones it is not meant)
+    faint : bool[ny, nx]   spaxels that are not objects themselves
+    """
+
+    sky: float
+    light: Image
+    faint: npt.NDArray[np.bool_]
+
+
+def fit_object_light(image: npt.NDArray[np.float32]) -> ObjectLight:
+    """Tell sky and objects apart.
+
+    Parameters
+    ----------
+    image : float32[ny, nx]
+        white-light image, NaN where empty
+
+    Examples
+    --------
+    >>> y, x = np.mgrid[:60, :60]
+    >>> star = 3000.0 / (1.0 + ((x - 20) ** 2 + (y - 25) ** 2) / 4.0) ** 2
+    >>> noise = np.random.default_rng(1).normal(0.0, 1.0, star.shape)
+    >>> found = fit_object_light((100.0 + star + noise).astype(np.float32))
+    >>> abs(found.sky - 100.0) < 0.2, bool(found.faint[25, 20])
+    (True, False)
+    """
+    values = image.astype(np.float64)
+    finite = np.isfinite(values)
+    soft = smoothed(image)
+    sky, width = mode_and_width(image[finite])
+    _, soft_width = mode_and_width(soft[finite])
+    spread = _Smearing(values.shape)
+    light = np.zeros(values.shape)
+    faint = finite
+    for round_ in range(ROUNDS):
+        if round_:  # without the light of objects the distributions are narrower
+            rest = (values - light)[finite]
+            width = min(width, mode_and_width(rest)[1])
+            soft_width = min(soft_width, mode_and_width(smoothed(values - light)[finite])[1])
+        with np.errstate(invalid="ignore"):
+            bright = (values > sky + BRIGHT * width) | (soft > sky + BRIGHT_SMOOTHED * soft_width)
+        faint = finite & ~bright
+        if np.count_nonzero(faint) < FEWEST * np.count_nonzero(finite):
+            faint = finite & (soft <= np.quantile(soft[finite], FEWEST))
+        if not bright.any():
+            return ObjectLight(sky, np.zeros(values.shape), faint)
+        shapes = spread.images(np.where(bright & finite, values - sky, 0.0))
+        sky, amounts, explained = _fit_amounts(values[faint], [shape[faint] for shape in shapes])
+        if explained < EXPLAINED + len(shapes) * SPAXELS_TOGETHER / np.count_nonzero(faint):
+            return ObjectLight(float(np.median(values[faint])), np.zeros(values.shape), faint)
+        light = np.einsum("k,kyx->yx", amounts, np.stack(shapes))
+    return ObjectLight(sky, light, faint)
+
+
+def _fit_amounts(values: Image, shapes: list[Image]) -> tuple[float, Image, float]:
+    """Fit a constant plus positive amounts of some shapes, without outliers.
+
+    Returns
+    -------
+    constant, amounts, part of the variance that the shapes explain
+    """
+    terms = np.stack([np.ones(values.size), *shapes], axis=1)
+    keep = np.ones(values.size, np.bool_)
+    solution, residual = np.zeros(terms.shape[1]), values
+    for _ in range(_CLIP_ROUNDS):
+        solution = _positive_solution(terms[keep], values[keep])
+        residual = values - np.einsum("ni,i->n", terms, solution)
+        sigma = 1.4826 * float(np.median(np.abs(residual[keep])))
+        keep = np.abs(residual) < _CLIP * sigma
+        if sigma == 0.0 or np.count_nonzero(keep) < 10 * terms.shape[1]:
+            break
+    variance = float(values[keep].var())
+    explained = 1.0 - float(residual[keep].var()) / variance if variance > 0.0 else 0.0
+    return float(solution[0]), solution[1:], explained
+
+
+def _positive_solution(terms: Image, values: Image) -> Image:
+    """Solve a least-squares problem whose unknowns, but for the first, are not negative.
+
+    Terms with a negative amount are left out, the most negative first. (einsum adds in a fixed order, which
+    products of matrices do not.)
+    """
+    scale = np.abs(terms).max(axis=0)
+    spread = terms.std(axis=0)
+    used = [0, *(k for k in range(1, scale.size) if spread[k] > SAME_EVERYWHERE * abs(terms[:, k].mean()))]
+    solution = np.zeros(scale.size)
+    while True:
+        part = terms[:, used] / scale[used]
+        matrix, right = np.einsum("ni,nj->ij", part, part), np.einsum("ni,n->i", part, values)
+        found = np.linalg.lstsq(matrix, right, rcond=1e-12)[0]
+        if len(used) == 1 or found[1:].min() >= 0.0:
+            solution[used] = found / scale[used]
+            return solution
+        del used[1 + int(np.argmin(found[1:]))]
+
+
+class _Smearing:
+    """Images folded with all kernels, by Fourier transforms of twice the size."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        from scipy.fft import next_fast_len, rfft2
+
+        ny, nx = self._shape = shape
+        self._size = (next_fast_len(2 * ny), next_fast_len(2 * nx))
+        y, x = (np.minimum(np.arange(n), n - np.arange(n)) for n in self._size)
+        r2 = (y[:, np.newaxis] ** 2 + x**2).astype(np.float64)
+        kernels = [np.exp(-0.5 * r2 / s**2) for s in GAUSSIANS]
+        kernels += [(1.0 + r2 / a**2) ** -b for a, b in POWER_LAWS]
+        self._transforms = [rfft2(kernel / kernel.sum()) for kernel in kernels]
+
+    def images(self, image: Image) -> list[Image]:
+        """Return the image folded with each kernel."""
+        from scipy.fft import irfft2, rfft2
+
+        transform = rfft2(image, s=self._size)
+        ny, nx = self._shape
+        return [irfft2(transform * kernel, s=self._size)[:ny, :nx] for kernel in self._transforms]

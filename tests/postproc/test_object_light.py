@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Sky and objects of a white-light image told apart, and the spectrum of what lies on the sky sample."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+
+from muse_core.postproc.sky.object_light import fit_object_light
+from muse_core.postproc.sky.object_spectrum import NO_OBJECTS, ObjectSums
+from muse_core.postproc.sky.sample import SkySample, fit_sky_sample
+from muse_core.postproc.white_light.sky_mask import SkyMask
+
+LEVEL = 190.0
+
+
+def crowded(n_stars, seed=3, shape=(70, 150), noise=1.5):
+    """Stars with wings; return the image and the light of the stars."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    light = np.zeros(shape)
+    for _ in range(n_stars):
+        dy, dx = y - rng.uniform(0, shape[0]), x - rng.uniform(0, shape[1])
+        light += 10 ** rng.uniform(1.5, 3.5) / (1.0 + (dx**2 + dy**2) / 4.0) ** 2.8
+    return (LEVEL + light + rng.normal(0, noise, shape)).astype(np.float32), light
+
+
+@pytest.mark.unit
+def test_an_empty_field_has_no_objects():
+    levels = [fit_object_light(crowded(0, seed)[0]).sky for seed in range(5)]
+    np.testing.assert_allclose(levels, LEVEL, rtol=1.5e-3)
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("n_stars", [5, 40, 150])
+def test_sky_under_stars(n_stars):
+    image, light = crowded(n_stars)
+    found = fit_object_light(image)
+    assert abs(found.sky / LEVEL - 1.0) < 0.006
+    assert light[found.faint].mean() == pytest.approx(found.light[found.faint].mean(), abs=0.006 * LEVEL)
+
+
+@pytest.mark.unit
+def test_the_light_on_the_sample_is_known():
+    image, light = crowded(120)
+    sample = fit_sky_sample(image, (image < np.quantile(image, 0.1)).astype(np.uint8))
+    on_sky = sample.mask > 0
+    assert (image[on_sky] - sample.light[on_sky]).mean() == pytest.approx(LEVEL, rel=6e-3)
+    assert light[on_sky].mean() < 0.004 * LEVEL
+
+
+@pytest.mark.unit
+def test_the_same_bits_again():
+    image, _ = crowded(40)
+    one, two = fit_object_light(image), fit_object_light(image)
+    assert one.sky == two.sky
+    assert one.light.tobytes() == two.light.tobytes()
+
+
+@pytest.mark.unit
+def test_spectrum_of_the_light_on_the_sample():
+    rng = np.random.default_rng(1)
+    light = rng.uniform(0.0, 4.0, (20, 30))
+    sample = SkySample(np.ones((20, 30), np.uint8), light)
+    sums = ObjectSums(sample, SkyMask(sample.mask, "linear"), (5000.0, 5400.0), 1.25)
+    n = 200_000
+    x, y = rng.integers(0, 30, n).astype(np.float32), rng.integers(0, 20, n).astype(np.float32)
+    lam = rng.uniform(5000.0, 5400.0, n).astype(np.float32)
+    colour = 1.0 + (lam - 5200.0) / 1000.0
+    data = 50.0 + light[y.astype(int), x.astype(int)] * colour + rng.normal(0, 1, n)
+    sums.add(x, y, lam, data.astype(np.float32), np.ones(n, np.bool_))
+    found = sums.spectrum(logging.getLogger("test"))
+    expected = light.mean() * (1.0 + (found.lam - 5200.0) / 1000.0)
+    np.testing.assert_allclose(found.flux, expected, rtol=0.05)
+    nothing = SkySample(sample.mask, np.zeros((20, 30)))
+    sums = ObjectSums(nothing, SkyMask(nothing.mask, "linear"), (5000.0, 5400.0), 1.25)
+    assert sums.spectrum(logging.getLogger("test")) is NO_OBJECTS
