@@ -69,6 +69,7 @@ def fit_image_photometry(
     method: str | None = None,
     hst_psf: Any = None,
     mask_points: Number = None,
+    psf: str | None = None,
 ) -> FittedImagePhotometry:
     """Fit the PSF, the offset, the flux scale and the background of a MUSE image against an HST image.
 
@@ -115,6 +116,9 @@ def fit_image_photometry(
         image of the HST PSF with the pixel size of the HST frame, instead of a Moffat (``image`` engine)
     mask_points : float, optional
         leave out circles of this radius [arcsec] around unresolved HST sources (``image`` engine)
+    psf : {"auto", "moffat"}, optional
+        "moffat" keeps to a Moffat function whatever the residuals say; otherwise a wing (and a core, where
+        the index is held) are added to it when the residuals ask for them (``image`` engine)
 
     Returns
     -------

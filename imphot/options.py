@@ -15,6 +15,7 @@ from imphot.errors import UserError
 __all__ = ["ENGINES", "PARAMETERS", "FitOptions", "Number", "OutputOptions", "Regions", "Star", "check_star"]
 
 ENGINES = ("fourier", "image")
+PSF_MODELS = ("auto", "moffat")
 PARAMETERS = ("scale", "bg", "dx", "dy", "fwhm", "beta")
 
 # a number, also as text; None or the word none where it may be left open
@@ -58,12 +59,15 @@ class FitOptions:
     hst_fwhm: float = 0.085
     hst_beta: float = 1.6
     hst_psf: Any = None
+    psf: str = "auto"
     margin: float = 2.0
     taper: float = 9.0
 
     def __post_init__(self) -> None:
         if self.method not in ENGINES:
             raise UserError(f"Unknown method ({self.method}): choose fourier or image")
+        if self.psf not in PSF_MODELS:
+            raise UserError(f"Unknown PSF model ({self.psf}): choose auto or moffat")
         if not (self.margin >= 0 and self.hst_fwhm > 0 and self.hst_beta > 1):
             raise UserError(
                 "margin must not be negative, hst_fwhm must be positive and hst_beta larger than one"
@@ -81,6 +85,8 @@ class FitOptions:
         values = _own(cls, given)
         if values.get("method") is None:
             values["method"] = "fourier"
+        if values.get("psf") is None:
+            values["psf"] = "auto"
         for name in (*(f"fix_{name}" for name in PARAMETERS), "init_dx", "init_dy", "mask_points"):
             values[name] = _optional_number(values.get(name), name)
         if "min_scale" in values:

@@ -190,7 +190,8 @@ class FittedImagePhotometry(FittedPhotometry):
     flag : int
         sum of the warnings of the fit, zero when all is well: 1 not converged, 2 no significant signal, 4
         beta at a limit, 8 fwhm at a limit, 16 offset beyond the searched area, 32 residuals far above the
-        noise, 64 scale at its lower limit
+        noise, 64 scale at its lower limit, 128 the PSF is not the assumed Moffat function, 256 the images are
+        distorted against each other, 512 sources differ in flux scale, 1024 sources differ in position
     npix, niter : int
         pixels used and model evaluations
     snr : float

@@ -28,6 +28,12 @@ The method "image" fits on the MUSE pixels, weighted by their variances, a model
 made from the HST image as distributed; "fourier" reproduces the existing imphot
 package; "star" compares one star; "both" is "image" and "star".
 
+FLAG of the IMPHOT_TABLE says what the fit has noticed: a PSF that is not the
+assumed Moffat function (128; wings are then added to it), images distorted
+against each other (256; solved for), sources that differ in flux scale, by
+their colours or by variation (512), or in position (1024); the differences
+are in the errors. 1 to 64 tell of fits without a sound result.
+
 The OFFSET_LIST can be given to muse_scipost and muse_exp_combine as it is: they
 reduce the coordinates of each exposure by its offsets and multiply its fluxes
 by FLUX_SCALE. An exposure whose fit cannot be trusted gets no row. The offset
@@ -84,6 +90,12 @@ the one whose filter fits is taken.""",
             "",
             kind=Words(("model", "residual", "fft", "hst", "plot"), nothing=("none",)),
             help="Comma list of what to write besides: model, residual, fft, hst, plot.",
+        ),
+        Param(
+            "psf",
+            "auto",
+            choices=("auto", "moffat"),
+            help="Add wings to the Moffat function where the residuals ask for them (method image); or not.",
         ),
         Param(
             "nproc",

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["MoffatOtf", "core_radius", "moffat_profile", "otf_closed", "sampled_otf"]
+__all__ = ["MoffatOtf", "core_radius", "moffat_profile", "otf_closed", "sampled_otf", "turbulence_otf"]
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -92,6 +92,14 @@ def _otf_by_fwhm(frequency: npt.ArrayLike, fwhm: float, beta: float) -> Array:
     return np.where(np.isfinite(out), out, 0.0)
 
 
+def turbulence_otf(frequency: npt.ArrayLike, fwhm: float) -> Array:
+    """Transfer function of long exposures through turbulence, by the width of its profile.
+
+    exp(-3.44 (lambda f / r0)^(5/3)) of Fried (1966), JOSA 56, 1372, with a width of 0.976 lambda / r0.
+    """
+    return np.asarray(np.exp(-3.44 * (np.asarray(frequency, float) * fwhm / 0.976) ** (5.0 / 3.0)))
+
+
 def _bessel_form(z: Array, b: float, order: float) -> Array:
     """2 / Gamma(b) (z/2)^b K_order(z); not finite where it overflows."""
     from scipy.special import gammaln, kve
@@ -152,6 +160,15 @@ class MoffatOtf:
     def by_fwhm(self, fwhm: float, beta: float) -> Array:
         """Its derivative by fwhm."""
         return self._spread(_otf_by_fwhm(self.knots, fwhm, beta))
+
+    def turbulence(self, fwhm: float) -> Array:
+        """The transfer function of turbulence in place of that of a Moffat."""
+        return self._spread(turbulence_otf(self.knots, fwhm))
+
+    def turbulence_by_fwhm(self, fwhm: float) -> Array:
+        """Its derivative by fwhm."""
+        exponent = 3.44 * (self.knots * fwhm / 0.976) ** (5.0 / 3.0)
+        return self._spread(-5.0 / 3.0 * exponent / fwhm * np.exp(-exponent))
 
     def by_beta(self, fwhm: float, beta: float) -> Array:
         """Its derivative by beta."""

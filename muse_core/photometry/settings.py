@@ -71,7 +71,7 @@ def read_settings(frames: Frames, p: ParamValues, ctx: RunContext) -> Settings:
 
 _PARAMETERS = (
     *(f"fix_{name}" for name in PARAMETERS),
-    *("min_scale", "init_dx", "init_dy", "hst_fwhm", "hst_beta", "margin", "taper", "segment"),
+    *("min_scale", "init_dx", "init_dy", "hst_fwhm", "hst_beta", "margin", "taper", "segment", "psf"),
 )
 
 

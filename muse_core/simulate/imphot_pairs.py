@@ -7,7 +7,7 @@ Stars are drawn in the image plane, exponential discs in the Fourier plane where
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,13 @@ class Sky:
 
 @dataclass(frozen=True)
 class PairTruth:
-    """What the fit is to find, and how the images are taken."""
+    """What the fit is to find, and how the images are taken.
+
+    ``seeing`` "kolmogorov" gives MUSE the profile of turbulence of this width in place of the Moffat;
+    ``colours`` is the scatter from source to source of the logarithm of the flux ratio of MUSE and HST;
+    ``turn`` [degrees] and ``stretch`` are errors of the coordinates about the middle of the MUSE image that
+    its header does not tell; ``exptime`` [s] is written into the header of the HST image.
+    """
 
     fwhm: float = 0.65
     beta: float = 2.5
@@ -63,6 +69,11 @@ class PairTruth:
     moved_stars: float = 0.0
     star_scale: float = 1.0
     shape: tuple[int, int] | None = None
+    seeing: str = "moffat"
+    colours: float = 0.0
+    turn: float = 0.0
+    stretch: float = 0.0
+    exptime: float = 0.0
     extra: dict = field(default_factory=dict)
 
 
@@ -115,6 +126,14 @@ def _header(shape: tuple[int, int], step: float, rotation: float, ra: float, dec
     return header
 
 
+def kolmogorov_otf(frequency: np.ndarray, fwhm: float) -> np.ndarray:
+    """Transfer function of long exposures through turbulence of a seeing of this width.
+
+    Fried (1966), JOSA 56, 1372, for a large telescope; the width is 0.976 lambda / r0.
+    """
+    return np.exp(-3.44 * (np.asarray(frequency) * fwhm / 0.976) ** (5.0 / 3.0))
+
+
 def _render(
     sky: Sky,
     shape: tuple[int, int],
@@ -125,8 +144,14 @@ def _render(
     shift: tuple[float, float] = (0.0, 0.0),
     star_move: float = 0.0,
     star_scale: float = 1.0,
+    warp: tuple[tuple[float, float], tuple[float, float]] = ((0.0, 0.0), (0.0, 0.0)),
+    kolmogorov: bool = False,
 ) -> np.ndarray:
-    """Image of the sky through a Moffat, in flux per pixel; shift moves it along x and y [arcsec]."""
+    """Image of the sky through a Moffat or a turbulent atmosphere, in flux per pixel.
+
+    shift moves it along x and y [arcsec]; warp is the matrix of further moves that grow with the distance
+    from the middle.
+    """
     from scipy import fft
 
     from imphot.engines.moffat import moffat_profile, otf_closed
@@ -141,13 +166,18 @@ def _render(
     cy, cx = 0.5 * (shape[0] - 1), 0.5 * (shape[1] - 1)
 
     def place(xi: np.ndarray, eta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return (-c * xi + s * eta) / step + cx + shift[0] / step, (s * xi + c * eta) / step + cy + shift[
-            1
-        ] / step
+        x, y = (-c * xi + s * eta) / step + cx, (s * xi + c * eta) / step + cy
+        moved_x = shift[0] / step + warp[0][0] * (x - cx) + warp[0][1] * (y - cy)
+        moved_y = shift[1] / step + warp[1][0] * (x - cx) + warp[1][1] * (y - cy)
+        return x + moved_x, y + moved_y
 
     v = fft.fftfreq(big[0], step / fine)[:, None]
     u = fft.rfftfreq(big[1], step / fine)[None, :]
     spectrum = np.zeros((big[0], big[1] // 2 + 1), complex)
+    xs, ys = place(sky.star_xi + star_move, sky.star_eta)
+    for x0, y0, flux in zip(xs, ys, sky.star_flux * star_scale, strict=True) if kolmogorov else ():
+        turn = np.exp(-2j * np.pi * (y0 + pad) * step * v) * np.exp(-2j * np.pi * (x0 + pad) * step * u)
+        spectrum += flux * turn
     x, y = place(sky.disc_xi, sky.disc_eta)
     for i in range(sky.disc_flux.size):
         turn = np.exp(-2j * np.pi * (y[i] + pad) * step * v) * np.exp(-2j * np.pi * (x[i] + pad) * step * u)
@@ -157,14 +187,24 @@ def _render(
         spectrum += sky.disc_flux[i] * profile * turn
     radius = np.hypot(v, u)
     table = np.linspace(0.0, float(radius.max()) * 1.001, 16384)
-    spectrum *= np.interp(radius, table, otf_closed(table, fwhm, beta))
+    profile = kolmogorov_otf(table, fwhm) if kolmogorov else otf_closed(table, fwhm, beta)
+    spectrum *= np.interp(radius, table, profile)
     image = fft.irfft2(spectrum, big)[::fine, ::fine][pad : pad + shape[0], pad : pad + shape[1]] * fine**2
-    xs, ys = place(sky.star_xi + star_move, sky.star_eta)
     iy, ix = np.arange(shape[0])[:, None], np.arange(shape[1])[None, :]
-    for x0, y0, flux in zip(xs, ys, sky.star_flux, strict=True):
+    for x0, y0, flux in () if kolmogorov else zip(xs, ys, sky.star_flux, strict=True):
         r2 = ((iy - y0) ** 2 + (ix - x0) ** 2) * step**2
         image += flux * star_scale * moffat_profile(r2, fwhm, beta) * step**2
     return image
+
+
+def coloured(sky: Sky, scatter: float, seed: int = 5) -> Sky:
+    """The sky in another band: fluxes with factors of mean one that differ from source to source."""
+    if not scatter:
+        return sky
+    rng = np.random.default_rng(seed)
+    sizes = sky.star_flux.size, sky.disc_flux.size
+    stars, discs = (np.exp(scatter * rng.standard_normal(n) - 0.5 * scatter**2) for n in sizes)
+    return replace(sky, star_flux=sky.star_flux * stars, disc_flux=sky.disc_flux * discs)
 
 
 def make_pair(sky: Sky, truth: PairTruth) -> Pair:
@@ -181,8 +221,10 @@ def make_pair(sky: Sky, truth: PairTruth) -> Pair:
     )
     hst = _render(sky, (side, side), truth.hst_step, truth.hst_rotation, *HST_PSF)
     hst /= PHOTFLAM_F775W / MUSE_UNIT
+    turn = np.radians(truth.turn)
+    warp = ((truth.stretch, -turn), (turn, truth.stretch))
     muse = _render(
-        sky,
+        coloured(sky, truth.colours),
         shape,
         truth.muse_step,
         truth.rotation,
@@ -191,10 +233,14 @@ def make_pair(sky: Sky, truth: PairTruth) -> Pair:
         (truth.dx, truth.dy),
         truth.moved_stars,
         truth.star_scale,
+        warp,
+        truth.seeing == "kolmogorov",
     )
     muse = truth.scale * muse + truth.bg
     hst_header = _header(hst.shape, truth.hst_step, truth.hst_rotation, truth.ra, truth.dec)
     hst_header["FILTER"], hst_header["TELESCOP"], hst_header["BUNIT"] = "F775W", "HST", "ELECTRONS/S"
+    if truth.exptime:
+        hst_header["EXPTIME"] = truth.exptime
     muse_header = _header(shape, truth.muse_step, truth.rotation, truth.ra, truth.dec)
     muse_header["BUNIT"] = "10**(-20)*erg/s/cm**2/Angstrom"
     if truth.border:

@@ -95,7 +95,8 @@ def test_hubble_deep_field_south(tmp_path):
     assert 9000 < (~grid.mask).sum() < 10100  # 20 x 20 arcsec
     fourier = imphot.fit_image_photometry(grid, muse, fix_beta=2.5)
     image = imphot.fit_image_photometry(hst, muse, method="image", fix_beta=2.5)
-    assert image.flag == 0
+    # the index is not 2.5, and WFPC2 and MUSE do not agree on the coordinates; nothing else is wrong
+    assert image.flag == 128 | 256
     assert image.rms_error < fourier.rms_error
     for fit in (fourier, image):
         assert (

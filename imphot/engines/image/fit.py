@@ -16,7 +16,7 @@ import numpy.typing as npt
 from imphot.engines.image.field import Field, check_enough, read_field
 from imphot.engines.image.scene import Scene, point_sources, prepare_scene
 from imphot.engines.image.search import SEARCH, SEEING, scale_and_background, search_offset
-from imphot.engines.image.verdict import FREE_ORDER, finish
+from imphot.engines.image.verdict import FREE_ORDER, Judgement, finish, judge
 from imphot.engines.least_squares import hold_parameters, run_lmfit
 from imphot.images.masks import segmentation_mask
 from imphot.images.sky_image import SkyImage
@@ -30,6 +30,7 @@ Mask: TypeAlias = npt.NDArray[np.bool_]
 
 BETA_LIMITS = (1.05, 50.0)
 FWHM_LIMITS = (0.05, 10.0)
+SHAPE_LIMITS = (0.0, 1.0)  # of the parts of wing and core
 WIDTHS = (0.45, 0.65, 0.9, 1.3)  # first guesses of the width that are tried [arcsec]
 MISSING = 0.02  # a MUSE pixel is dropped when more of its light than this comes from where HST has no data
 ROUNDS = 3  # one fit, and two more when the offset leads out of the area that was searched
@@ -80,11 +81,30 @@ def fit_image_plane(
         if max(abs(f - s) for f, s in zip(found, scene.shift_arcsec, strict=True)) < SEARCH:
             break
         begin = found
-    return finish(result, jacobian, scene, field, usable)
+    judgement = judge(result, jacobian, scene, field, usable)
+    if judgement.shape and options.psf == "auto":
+        result, judgement = _with_shape(result, judgement, scene, field, usable, options)
+    return finish(judgement, scene, field, usable)
+
+
+def _with_shape(
+    result: Any, judgement: Judgement, scene: Scene, field: Field, usable: Mask, options: FitOptions
+) -> tuple[Any, Judgement]:
+    """The fit once more with parts of a wing and a core in the PSF, if that converges."""
+    local = [result.params[n].value - s for n, s in zip(("dx", "dy"), scene.shift_arcsec, strict=True)]
+    again, jacobian = _solve(scene, field, usable, local, options, judgement.shape)
+    if not again.success or not again.chisqr < result.chisqr:
+        return result, judgement
+    return again, judge(again, jacobian, scene, field, usable)
 
 
 def _solve(
-    scene: Scene, field: Field, usable: Mask, local: list[float], options: FitOptions
+    scene: Scene,
+    field: Field,
+    usable: Mask,
+    local: list[float],
+    options: FitOptions,
+    shape: tuple[str, ...] = (),
 ) -> tuple[Any, Array]:
     """Least squares by lmfit with analytic derivatives: its result, and the Jacobian at the solution."""
     from lmfit import Model
@@ -112,11 +132,24 @@ def _solve(
     ) -> Array:
         return scale * model.image(dx - x, dy - y, fwhm, beta)[usable] + bg
 
+    def sum_seen_hst(
+        plane: Array,  # noqa: ARG001
+        dx: float,
+        dy: float,
+        bg: float,
+        scale: float,
+        fwhm: float,
+        beta: float,
+        wing: float,
+        turbulence: float,
+    ) -> Array:
+        return scale * model.image(dx - x, dy - y, fwhm, beta, wing, turbulence)[usable] + bg
+
     def derivatives(params: Any, *_args: Any, **_kwargs: Any) -> Array:
-        p = {name: params[name].value for name in FREE_ORDER}
-        point = (p["dx"] - x, p["dy"] - y, p["fwhm"], p["beta"])
+        p = {name: params[name].value for name in FREE_ORDER if name in params}
+        point = (p["dx"] - x, p["dy"] - y, p["fwhm"], p["beta"], p.get("wing", 0.0), p.get("turbulence", 0.0))
         columns = []
-        for name in FREE_ORDER:
+        for name in p:
             if not params[name].vary:
                 continue
             if name == "bg":
@@ -128,12 +161,15 @@ def _solve(
             columns.append(-column * weights)
         return np.array(columns).T
 
-    lm = Model(
-        moffat_seen_hst, independent_vars=["plane"], name="HST image seen through a Moffat PSF, MUSE pixels"
+    function, what = (sum_seen_hst, "sum of Moffats as PSF") if shape else (moffat_seen_hst, "Moffat PSF")
+    lm = Model(function, independent_vars=["plane"], name=f"HST image seen through a {what}, MUSE pixels")
+    starts_of_all = {"dx": local[0] + x, "dy": local[1] + y, "bg": bg, "fwhm": fwhm, "beta": beta}
+    starts_of_all |= {"scale": max(scale, options.min_scale)} | (
+        {"wing": 0.05, "turbulence": 0.05} if shape else {}
     )
-    params = lm.make_params(
-        dx=local[0] + x, dy=local[1] + y, bg=bg, scale=max(scale, options.min_scale), fwhm=fwhm, beta=beta
-    )
+    params = lm.make_params(**starts_of_all)
+    for name in ("wing", "turbulence") if shape else ():
+        params[name].set(min=SHAPE_LIMITS[0], max=SHAPE_LIMITS[1], vary=name in shape)
     params["scale"].set(min=options.min_scale)
     params["fwhm"].set(min=FWHM_LIMITS[0], max=FWHM_LIMITS[1])
     params["beta"].set(min=BETA_LIMITS[0], max=BETA_LIMITS[1])

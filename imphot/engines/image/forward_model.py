@@ -4,6 +4,10 @@
 Everything is computed on a grid twice as fine as the MUSE pixels that reaches 4 arcsec beyond them; the
 spectrum is folded to the MUSE pixels, so the values are those of the continuous model at the pixel centres.
 
+The PSF of MUSE is a Moffat function, to which parts of two others of the same width can be added: the profile
+of long exposures through turbulence, and a wing, which is a Moffat function of the index 11/6 (its light
+falls with r^(-11/3), as does that of turbulence). All have the same width at half maximum, so has their sum.
+
 Spectra are kept as four planes ``[a, b]``: the frequencies that fall together on the MUSE pixels lie on top
 of each other, so that folding is a sum, and a plane is small enough for the cache of a processor core.
 """
@@ -27,6 +31,7 @@ HstTransfer: TypeAlias = Callable[[Array, Array], npt.NDArray[np.complex128]]
 FRAME = 4.0  # arcsec of sky kept around the MUSE pixels
 OVERSAMPLE = 2
 PLANES = ((0, 0), (0, 1), (1, 0), (1, 1))
+WING_BETA = 11.0 / 6.0
 OTF_FLOOR = 0.01  # the HST transfer function is taken to be at least this large when divided by
 
 
@@ -123,19 +128,37 @@ class ForwardModel:
         table = np.linspace(0.0, float(radius.max()) * 1.0001, 8192)
         return np.maximum(np.interp(radius, table, otf_closed(table, *hst_moffat)), OTF_FLOOR)
 
-    def psf(self, what: str, fwhm: float, beta: float) -> list[list[Array]]:
-        """Planes of the transfer function of the MUSE PSF: its "value", or its derivative "by_fwhm" or
-        "by_beta" (remembered for one point).
+    def psf(
+        self, what: str, fwhm: float, beta: float, wing: float = 0.0, turbulence: float = 0.0
+    ) -> list[list[Array]]:
+        """Planes of the transfer function of the MUSE PSF: its "value", or its derivative "by_fwhm",
+        "by_beta", "by_wing" or "by_turbulence" (remembered for one point).
         """
-        if self._memory.get("psf_at") != (fwhm, beta):
-            self._memory = {"psf_at": (fwhm, beta)}
+        if self._memory.get("psf_at") != (fwhm, beta, wing, turbulence):
+            self._memory = {"psf_at": (fwhm, beta, wing, turbulence)}
         if what not in self._memory:
             ny, nx = self.shape
-            quarter = getattr(self.otf, what)(fwhm, beta)
+            quarter = self._quarter(what, fwhm, beta, wing, turbulence)
             rows = quarter[:ny], quarter[ny:0:-1]
             self._memory[what] = [[half[:, : nx // 2 + 1], half[:, nx : nx // 2 - 1 : -1]] for half in rows]
         planes: list[list[Array]] = self._memory[what]
         return planes
+
+    def _quarter(self, what: str, fwhm: float, beta: float, wing: float, turbulence: float) -> Array:
+        """The transfer function, or a derivative, at the radii of one quarter of the frequency plane."""
+        if what == "by_wing":
+            return self.otf.value(fwhm, WING_BETA) - self.otf.value(fwhm, beta)
+        if what == "by_turbulence":
+            return self.otf.turbulence(fwhm) - self.otf.value(fwhm, beta)
+        part: Array = getattr(self.otf, what)(fwhm, beta)
+        if wing or turbulence:
+            part = (1.0 - wing - turbulence) * part
+            if what == "value":
+                part += wing * self.otf.value(fwhm, WING_BETA) + turbulence * self.otf.turbulence(fwhm)
+            elif what == "by_fwhm":
+                part += wing * self.otf.by_fwhm(fwhm, WING_BETA)
+                part += turbulence * self.otf.turbulence_by_fwhm(fwhm)
+        return part
 
     def forget(self) -> None:
         """Drop what is remembered."""
@@ -150,15 +173,17 @@ class ForwardModel:
             out[a, b] *= turn_x[b]
         return out
 
-    def _parts(self, dx: float, dy: float, fwhm: float, beta: float) -> tuple[list[Planes], list[Planes]]:
+    def _parts(
+        self, dx: float, dy: float, fwhm: float, beta: float, wing: float, turbulence: float
+    ) -> tuple[list[Planes], list[Planes]]:
         """Sums of the planes of the model of scale one over a, for b = 0 and 1, and over b, for a = 0 and 1
         (remembered for one point).
         """
-        psf = self.psf("value", fwhm, beta)
-        if self._memory.get("at") != (dx, dy, fwhm, beta):
+        psf = self.psf("value", fwhm, beta, wing, turbulence)
+        if self._memory.get("at") != (dx, dy):
             moved = self.moved(self.spectrum, dx, dy)
             products = [[moved[a, b] * psf[a][b] for b in (0, 1)] for a in (0, 1)]
-            self._memory["at"] = (dx, dy, fwhm, beta)
+            self._memory["at"] = (dx, dy)  # of the PSF that is remembered
             self._memory["moved"] = moved
             self._memory["by_column"] = [products[0][b] + products[1][b] for b in (0, 1)]
             self._memory["by_row"] = [products[a][0] + products[a][1] for a in (0, 1)]
@@ -171,27 +196,40 @@ class ForwardModel:
 
         return np.asarray(fft.irfft2(folded, self.shape, overwrite_x=True) / OVERSAMPLE**2)
 
-    def plane(self, dx: float, dy: float, fwhm: float, beta: float) -> Array:
+    def plane(
+        self, dx: float, dy: float, fwhm: float, beta: float, wing: float = 0.0, turbulence: float = 0.0
+    ) -> Array:
         """Model for scale one on the whole coarse grid, without the level of the HST image."""
-        by_column, _ = self._parts(dx, dy, fwhm, beta)
+        by_column, _ = self._parts(dx, dy, fwhm, beta, wing, turbulence)
         if "plane" not in self._memory:
             self._memory["plane"] = self._on_pixels(by_column[0] + by_column[1])
         plane: Array = self._memory["plane"]
         return plane
 
-    def image(self, dx: float, dy: float, fwhm: float, beta: float) -> Array:
+    def image(
+        self, dx: float, dy: float, fwhm: float, beta: float, wing: float = 0.0, turbulence: float = 0.0
+    ) -> Array:
         """Model for scale one on the MUSE pixels."""
-        return np.asarray(self.plane(dx, dy, fwhm, beta)[self.window] + self.level)
+        return np.asarray(self.plane(dx, dy, fwhm, beta, wing, turbulence)[self.window] + self.level)
 
-    def derivative(self, name: str, dx: float, dy: float, fwhm: float, beta: float) -> Array:
-        """Derivative of the model for scale one by dx, dy, fwhm or beta."""
-        by_column, by_row = self._parts(dx, dy, fwhm, beta)
+    def derivative(
+        self,
+        name: str,
+        dx: float,
+        dy: float,
+        fwhm: float,
+        beta: float,
+        wing: float = 0.0,
+        turbulence: float = 0.0,
+    ) -> Array:
+        """Derivative of the model for scale one by dx, dy, fwhm, beta, wing or turbulence."""
+        by_column, by_row = self._parts(dx, dy, fwhm, beta, wing, turbulence)
         if name == "dx":
             folded = (by_column[0] * self.u[0] + by_column[1] * self.u[1]) * -2j * np.pi
         elif name == "dy":
             folded = (by_row[0] * self.v[0] + by_row[1] * self.v[1]) * -2j * np.pi
         else:
-            moved, psf = self._memory["moved"], self.psf(f"by_{name}", fwhm, beta)
+            moved, psf = self._memory["moved"], self.psf(f"by_{name}", fwhm, beta, wing, turbulence)
             folded = sum(moved[a, b] * psf[a][b] for a, b in PLANES)
         return self._on_pixels(folded)[self.window]
 
@@ -204,10 +242,19 @@ class ForwardModel:
 
     # noise of the HST image: white noise passes the filter below before it reaches the model
 
-    def noise_filter(self, dx: float, dy: float, fwhm: float, beta: float, psf: str = "value") -> Planes:
+    def noise_filter(
+        self,
+        dx: float,
+        dy: float,
+        fwhm: float,
+        beta: float,
+        wing: float = 0.0,
+        turbulence: float = 0.0,
+        psf: str = "value",
+    ) -> Planes:
         """Planes of the transfer function from the HST image to the model, or of its derivative."""
         out = self.moved(self.inverse, dx, dy)
-        factors = self.psf(psf, fwhm, beta)
+        factors = self.psf(psf, fwhm, beta, wing, turbulence)
         for a, b in PLANES:
             out[a, b] *= factors[a][b]
         return out

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
@@ -13,18 +13,26 @@ import numpy.typing as npt
 
 from imphot.engines.image.forward_model import ForwardModel
 
-__all__ = ["NoiseBudget", "hst_noise_level", "parameter_covariance", "residual_autocovariance"]
+__all__ = [
+    "NoiseBudget",
+    "NoiseMatrices",
+    "Point",
+    "hst_noise_level",
+    "noise_matrices",
+    "residual_autocovariance",
+]
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 Planes: TypeAlias = npt.NDArray[np.complex128]
+Point: TypeAlias = tuple[float, float, float, float, float, float]  # dx, dy, fwhm, beta, wing, turbulence
 
 LAGS = 3  # correlations of the MUSE noise are looked for up to this many pixels
 
 
 @dataclass
 class NoiseBudget:
-    """Covariance of the free parameters, its parts and the shift that HST noise causes."""
+    """Covariance of parameters, its parts and the shift that HST noise causes."""
 
     covariance: Array
     muse_part: Array
@@ -79,10 +87,10 @@ def _white_reference(step: float) -> float:
     return float(np.percentile(_block_variances(noise, step, np.ones(noise.shape, bool)), QUIET))
 
 
-def residual_autocovariance(residual: Array, used: Mask, lags: int = LAGS) -> Array:
+def residual_autocovariance(residual: Array, used: Mask, lags: int = LAGS, significant: float = 3.0) -> Array:
     """Autocovariance of an image of residuals at small lags, over the used pixels.
 
-    Lags at which the correlation is not significant (3 sigma) are set to zero.
+    Lags at which the correlation is not significant (so many sigma) are set to zero.
 
     Returns
     -------
@@ -99,14 +107,57 @@ def residual_autocovariance(residual: Array, used: Mask, lags: int = LAGS) -> Ar
     product, pairs = product[np.ix_(index, index)], np.maximum(pairs[np.ix_(index, index)], 1.0)
     out = product / pairs
     zero = out[lags, lags]
-    out[np.abs(out) < 3.0 * zero / np.sqrt(pairs)] = 0.0
+    out[np.abs(out) < significant * zero / np.sqrt(pairs)] = 0.0
     out[lags, lags] = zero
     return np.asarray(out)
 
 
-def parameter_covariance(
+@dataclass
+class NoiseMatrices:
+    """What noise does to a set of linear parameters, of which any part can be solved for.
+
+    Parameters
+    ----------
+    names : of the parameters
+    normal : float64[n, n]
+        J^T J of the derivatives J of model / sigma
+    muse_part, hst_part : float64[n, n]
+        covariance of the gradient J^T (data - model) / sigma that the noise of each image causes
+    gradient : float64[n]
+        its mean that HST noise causes
+    inflation : float
+        MUSE noise in the residuals over that of the variances
+    hst_sigma : float
+        HST noise per pixel of the fine grid
+    """
+
+    names: list[str]
+    normal: Array
+    muse_part: Array
+    hst_part: Array
+    gradient: Array
+    inflation: float
+    hst_sigma: float
+
+    def budget(self, names: Sequence[str]) -> NoiseBudget:
+        """Covariance of some of the parameters, the others held."""
+        where = [self.names.index(name) for name in names]
+        square = np.ix_(where, where)
+        inverse = np.linalg.pinv(self.normal[square], hermitian=True)
+        parts = [inverse @ part[square] @ inverse for part in (self.muse_part, self.hst_part)]
+        bias = -inverse @ self.gradient[where]
+        return NoiseBudget(parts[0] + parts[1], parts[0], parts[1], bias, self.inflation, self.hst_sigma)
+
+    def step(self, names: Sequence[str], product: Array) -> Array:
+        """Change of some of the parameters, the others held; product is J^T (data - model) / sigma of all."""
+        where = [self.names.index(name) for name in names]
+        inverse = np.linalg.pinv(self.normal[np.ix_(where, where)], hermitian=True)
+        return np.asarray(inverse @ product[where])
+
+
+def noise_matrices(
     model: ForwardModel,
-    point: tuple[float, float, float, float],
+    point: Point,
     scale: float,
     jacobian: Array,
     names: Sequence[str],
@@ -114,20 +165,21 @@ def parameter_covariance(
     used: Mask,
     sigma: Array,
     hst_variance: Array | float,
-) -> NoiseBudget:
-    """Covariance of the fitted parameters from the noise that the residuals show and from that of HST.
+    like: Mapping[str, str] | None = None,
+) -> NoiseMatrices:
+    """What the noise that the residuals show, and that of HST, do to parameters.
 
     Parameters
     ----------
     model : ForwardModel
-    point : (dx, dy, fwhm, beta)
+    point : (dx, dy, fwhm, beta, wing, turbulence)
         solution
     scale : float
         fitted scale
-    jacobian : float64[npix, nfree]
-        derivatives of (data - model) / sigma on the used pixels
+    jacobian : float64[npix, n]
+        derivatives of model / sigma on the used pixels
     names : list of str
-        free parameters, columns of jacobian
+        parameters, columns of jacobian
     residual : float64[ny, nx]
         (data - model) / sigma, anything where not used
     used : bool[ny, nx]
@@ -135,33 +187,63 @@ def parameter_covariance(
         standard deviations of the MUSE pixels
     hst_variance : float64[2 ny', 2 nx'] or float
         variance of white noise of the HST image per fine pixel
-
-    Returns
-    -------
-    NoiseBudget
+    like : mapping, optional
+        parameters, the last ones of names, to which HST noise is taken to do in proportion what it does to
+        another one (a transform for each is saved)
     """
     normal = jacobian.T @ jacobian
-    inverse = np.linalg.pinv(normal, hermitian=True)
     planes: Array = np.zeros((len(names), *used.shape))
     planes[:, used] = jacobian.T
     weights = np.where(used, 1.0 / sigma, 0.0)
     kernel = residual_autocovariance(residual, used)
+    own = len(names) - len(like or {})
     hst_part, gradient = np.zeros_like(normal), np.zeros(len(names))
     mean_variance = float(np.mean(hst_variance))
     if mean_variance > 0:
         noise_filter = model.noise_filter(*point)
         power = model.noise_power(noise_filter, noise_filter)
-        hst_part = scale**2 * _hst_part(model, planes * weights, noise_filter, power, hst_variance)
-        gradient = mean_variance * _attenuation(model, point, scale, names, noise_filter, power)
         hst_kernel = model.noise_covariance(power)[np.ix_(*[range(-LAGS, LAGS + 1)] * 2)]
         seen = mean_variance * scale**2 * np.mean(weights[used] ** 2) * hst_kernel
-        kernel = _without(kernel, seen)
+        share = _share_seen(residual, used, seen)
+        mean_variance *= share
+        exact = _hst_part(model, planes[:own] * weights, noise_filter, power, hst_variance)
+        hst_part[:own, :own] = share * scale**2 * exact
+        gradient = mean_variance * _attenuation(model, point, scale, names, noise_filter, power)
+        kernel = _without(kernel, seen * share)
     muse_part = _muse_part(jacobian, planes, used, kernel, normal)
+    if like:
+        ratio = np.diag(hst_part) / np.diag(muse_part)
+        factor = np.sqrt([ratio[names.index(like[name])] for name in names[own:]])
+        hst_part[own:, own:] = np.outer(factor, factor) * muse_part[own:, own:]
     freedom = used.sum() / max(used.sum() - len(names), 1)
-    covariance = inverse @ (muse_part * freedom + hst_part) @ inverse
     inflation = float(np.sqrt(np.mean(np.diag(muse_part) / np.diag(normal))))
-    bias = -inverse @ gradient * float(np.sum(weights**2))
-    return NoiseBudget(covariance, muse_part, hst_part, bias, inflation, float(np.sqrt(mean_variance)))
+    return NoiseMatrices(
+        list(names),
+        normal,
+        muse_part * freedom,
+        hst_part,
+        gradient * float(np.sum(weights**2)),
+        inflation,
+        float(np.sqrt(mean_variance)),
+    )
+
+
+def _share_seen(residual: Array, used: Mask, seen: Array) -> float:
+    """How much of the HST noise that is expected the residuals can hold, between 0 and 1.
+
+    HST noise comes through the wide PSF of MUSE, so it must show as a correlation of neighbouring pixels:
+    where less of it is seen, the noise of the HST image was overestimated (by faint sources in its sky, or by
+    an exposure time in its header that is not that of the image).
+    """
+    found = residual_autocovariance(residual, used, significant=0.0)
+    away = np.ones(found.shape, bool)
+    away[LAGS, LAGS] = False
+    expected = seen[away]
+    error = found[LAGS, LAGS] / np.sqrt(max(used.sum(), 1))  # of the covariance at one lag
+    square = float(expected @ expected)
+    if square <= (3.0 * error) ** 2:  # too little to be measured; then it hardly matters, too
+        return 1.0
+    return float(np.clip(found[away] @ expected / square + error / np.sqrt(square), 0.0, 1.0))
 
 
 def _without(kernel: Array, hst_kernel: Array) -> Array:
@@ -176,6 +258,8 @@ def _muse_part(jacobian: Array, planes: Array, used: Mask, kernel: Array, normal
     """Scatter of the gradient of chi squared that noise with a given autocovariance causes."""
     from scipy import ndimage
 
+    if np.count_nonzero(kernel) == 1:  # neighbours share no noise
+        return kernel[LAGS, LAGS] * normal
     smoothed = [ndimage.correlate(plane, kernel, mode="constant")[used] for plane in planes]
     out = jacobian.T @ np.array(smoothed).T
     out = 0.5 * (out + out.T)
@@ -203,7 +287,7 @@ def _hst_part(
 
 def _attenuation(
     model: ForwardModel,
-    point: tuple[float, float, float, float],
+    point: Point,
     scale: float,
     names: Sequence[str],
     noise_filter: Planes,
@@ -216,7 +300,7 @@ def _attenuation(
     for i, name in enumerate(names):
         if name == "scale":
             out[i] = scale * model.noise_covariance(power)[0, 0]
-        elif name in ("fwhm", "beta"):
+        elif name in ("fwhm", "beta", "wing", "turbulence"):
             other = model.noise_filter(*point, psf=f"by_{name}")
             cross = model.noise_power(other, noise_filter)
             out[i] = scale**2 * model.noise_covariance(cross)[0, 0]
