@@ -268,7 +268,7 @@ def _move(params: Any, names: list[str], step: Array) -> None:
     """Change parameters within their limits."""
     for name, change in zip(names, step, strict=True):
         low, high = params[name].min, params[name].max
-        params[name].value = min(max(params[name].value + float(change), low), high)
+        params[name].value = min(max(params[name].value + change, low), high)
 
 
 def _store_errors(result: Any, names: list[str], covariance: Array, bias: Array) -> None:
