@@ -359,6 +359,10 @@ def _recipe_files() -> dict[str, Path]:
             text = file.read_text(encoding="utf-8", errors="replace")
             if file.stem.isidentifier() and "RECIPE = " in text and "RecipeSpec" in text:
                 found.setdefault(file.stem, file.resolve())
+        for library in sorted(place.rglob("muse_*.so")) if place.is_dir() else []:
+            # a plugin library of ours, compiled for esorex, stands for the recipe that it starts
+            if b"MUSE_RECIPES_PYTHON" in library.read_bytes():
+                found.setdefault(library.stem, recipe_folder() / f"{library.stem}.py")
     return found
 
 

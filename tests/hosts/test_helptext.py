@@ -97,7 +97,7 @@ def test_reflow_keeps_what_is_indented():
         (
             "muse_scipost",
             {"PIXTABLE_REDUCED", "PIXTABLE_POSITIONED", "PIXTABLE_COMBINED", "AUTOCAL_FACTORS",
-             "SKY_SPECTRUM", "SKY_LINES", "SKY_CONTINUUM"},
+             "SKY_SPECTRUM", "SKY_LINES", "SKY_CONTINUUM", "SKY_REFINEMENT"},
         ),
     ],
 )  # fmt: skip

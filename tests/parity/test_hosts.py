@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from astropy.io import fits
 
+from muse_core.framework import registry
 from muse_core.framework.registry import load
 from tests.hosts.conftest import esorex_command, missing, plugins, python_cpl  # noqa: F401
 from tests.parity.conftest import need_c_recipe
@@ -35,6 +36,11 @@ def create_config(command: list[str], folder: Path, recipe: str) -> list[dict]:
     return json.loads(target.read_text())
 
 
+def own_parameters(recipe: str) -> list[str]:
+    """Names of the parameters that the C recipe does not have."""
+    return [param.name for param in registry.load(recipe).spec.params if param.ours]
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_parameters_equal_the_c_recipe(tmp_path, recipe, esorex_command, plugins):  # noqa: F811
     need_c_recipe(recipe)
@@ -45,7 +51,10 @@ def test_parameters_equal_the_c_recipe(tmp_path, recipe, esorex_command, plugins
         [sys.executable, "-m", "muse_core.hosts.muserun"],
     ):
         ours = create_config(command, tmp_path, recipe)
-        assert [{k: e.get(k) for k in keys} for e in ours] == [{k: e.get(k) for k in keys} for e in theirs]
+        shown = [{k: e.get(k) for k in keys} for e in ours]
+        # those of ours come behind those of C
+        assert shown[: len(theirs)] == [{k: e.get(k) for k in keys} for e in theirs]
+        assert [e["display_name"] for e in shown[len(theirs) :]] == own_parameters(recipe)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -56,10 +65,12 @@ def test_hidden_parameters_equal_the_c_recipe(tmp_path, recipe, esorex_command, 
         run = subprocess.run([*command, "--help", recipe], capture_output=True, text=True, cwd=tmp_path)
         words = [line.split()[0] for line in run.stdout.splitlines() if line.startswith("  --")]
         shown.append(words)
-    assert shown[0] == shown[1]
+    assert shown[1] == [*shown[0], *(f"--{name}" for name in own_parameters(recipe))]
     assert len(shown[0]) > 10
 
 
+OWN_INPUTS = ("REFERENCE_IMAGE", "REFERENCE_CATALOG")
+OWN_PRODUCTS = ("SKY_REFINEMENT",)
 FRAMES = """
 import cpl, json, sys
 cpl.Recipe.path = sys.argv[1].split(":")
@@ -87,6 +98,12 @@ def test_frames_equal_the_c_recipe(tmp_path, python_cpl, plugins):  # noqa: F811
             cwd=tmp_path,
         )
         answers.append(json.loads(run.stdout))
+    for ours in answers[1].values():
+        # inputs of ours come besides those of C
+        ours["calib"] = [entry for entry in ours["calib"] if entry[0] not in OWN_INPUTS]
+        ours["output"] = {
+            tag: [p for p in made if p not in OWN_PRODUCTS] for tag, made in ours["output"].items()
+        }
     assert answers[0] == answers[1]
 
 

@@ -26,7 +26,6 @@ SPEC = registry.load("muse_scipost").spec
         ("MUSE_COLLAPSE_PIXTABLE", "yes", "collapse_pixtable", False),
         ("MUSE_AUTOCAL_EXCLUDE_RAMAN", "2.5", "autocal_exclude_raman", 2.5),
         ("MUSE_AUTOCAL_EXCLUDE_RAMAN", "yes", "autocal_exclude_raman", 0.0),
-        ("MUSE_SKY_CONTINUUM_FROM_ROWS", "1", "sky_continuum_from_rows", True),
     ],
 )
 def test_variables_set_parameters(variable, text, name, value):

@@ -174,7 +174,7 @@ def test_weights():
     assert fit_weights(all_keywords(times), "none") is None
     assert fit_weights(all_keywords(times[:1]), "exptime") is None
     with pytest.raises(ValueError, match="scheme"):
-        fit_weights(all_keywords(times), "header")
+        fit_weights(all_keywords(times), "seeing")
 
 
 @pytest.mark.unit
