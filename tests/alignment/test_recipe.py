@@ -326,6 +326,7 @@ def test_truth_of_the_simulator_is_relative_to_the_first_exposure():
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc for the peak of one process")
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_exposures(tmp_path):
     import subprocess
     import sys

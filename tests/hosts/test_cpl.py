@@ -40,6 +40,7 @@ def session(python: str, module: str, folder: Path, place: Path, images) -> subp
     )
 
 
+@pytest.mark.slow
 def test_same_answers_as_python_cpl(work, images, plugins, python_cpl):
     sessions = (
         session(python_cpl, "cpl", plugins, work / "theirs", images),

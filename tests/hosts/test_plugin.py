@@ -345,6 +345,7 @@ def test_runs_under_the_sanitizers(work, images, sanitized, fault, text):
     assert text in result.stdout
 
 
+@pytest.mark.slow
 def test_start_up_costs(work, sof, plugins, esorex_command):
     """Listing costs at most 25 ms more than an empty folder, a run at most 0.3 s more than muserun.
 
