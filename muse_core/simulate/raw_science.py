@@ -223,6 +223,7 @@ def simulate_raw_science(
             for i, s in enumerate(scene.stars)
         ],
         "exptime": exptime,
+        "seeing": seeing,
         "wcs": wcs.tolist(),
     }
     (folder / "science_truth.json").write_text(json.dumps(truth, indent=1, default=float))
