@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from muse_core.framework.errors import RecipeError
@@ -111,9 +111,29 @@ def description_text(recipe: LoadedRecipe, python: str, worker: Path) -> str:
 
 
 def install_plugins(
-    folder: Path, *, extra: Iterable[Path] = (), compiler: str | None = None, flags: Iterable[str] = ()
+    folder: Path,
+    *,
+    extra: Iterable[Path] = (),
+    compiler: str | None = None,
+    flags: Iterable[str] = (),
+    leave: Collection[str] = (),
 ) -> list[Path]:
-    """Compile the plugin, put a copy with its description per recipe into `folder`, return the libraries."""
+    """Compile the plugin, put a copy with its description per recipe into `folder`, return the libraries.
+
+    Parameters
+    ----------
+    leave : names of recipes that are not installed; what an earlier call installed of them is removed
+
+    Raises
+    ------
+    RecipeError
+        when the folder cannot be made, a name is that of no recipe, or compiler or CPL are missing
+    """
+    recipes = available([Path(place).resolve() for place in extra])
+    unknown = sorted(set(leave) - {recipe.spec.name for recipe in recipes})
+    if unknown:
+        names = ", ".join(recipe.spec.name for recipe in recipes)
+        raise RecipeError(f"expected one of our recipes to leave out ({names}), found {', '.join(unknown)}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -123,13 +143,23 @@ def install_plugins(
     with tempfile.TemporaryDirectory(dir=folder, prefix=".build-") as scratch:
         library = Path(scratch) / "shim.so"
         compile_plugin(library, compiler=compiler, flags=flags)
-        for recipe in available([Path(place).resolve() for place in extra]):
+        for recipe in recipes:
             name = recipe.spec.name
+            if name in leave:
+                _remove(folder, name)
+                continue
             text = description_text(recipe, sys.executable, worker)
             _put(folder / f"{name}.meta", text.encode("utf-8", "surrogateescape"), scratch)
             _put(folder / f"{name}.so", library.read_bytes(), scratch)
             installed.append(folder / f"{name}.so")
     return installed
+
+
+def _remove(folder: Path, name: str) -> None:
+    """Remove a recipe of ours; a link to another library of its name stays."""
+    if not (folder / f"{name}.so").is_symlink():
+        (folder / f"{name}.so").unlink(missing_ok=True)
+    (folder / f"{name}.meta").unlink(missing_ok=True)
 
 
 def _put(target: Path, data: bytes, scratch: str) -> None:
