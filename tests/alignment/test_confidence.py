@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Errors of the offsets, chance alignments, residual rotation and scale."""
 
+import shutil
 from dataclasses import replace
 from math import exp
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from muse_core.alignment.offsets.probability import poisson_tail
+from muse_core.alignment.sources import threshold_search
 from muse_core.framework import InputError
 from muse_core.simulate.fields import FieldPlan, render_stars, simulate_fields
 from tests.alignment.conftest import sky_error_arcsec, small_fields
@@ -53,16 +55,60 @@ def test_offset_errors_are_honest(align):
     assert np.abs(pulls).max() < 5.0
 
 
-def test_star_free_noise_never_gives_a_trusted_offset(align):
+NOISE = {"stars": 0, "noise": (1.5,)}
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_star_free_noise_is_refused(align, seed):
+    with pytest.raises(InputError) as error:
+        align(small_fields(seed=seed, **NOISE))
+    for number in (1, 2, 3):
+        assert f"image_{number:04d}.fits: sources:" in str(error.value)
+    assert str(error.value).count("none above the noise") == 3
+
+
+def check_nothing_is_trusted(aligned, caplog):
+    assert trust(aligned, 3) == [False] * 3
+    assert aligned.qc("UNTRUSTED") == 3
+    assert not aligned.offsets().any()
+    assert sum("not trustworthy" in record.getMessage() for record in caplog.records) == 3
+
+
+@pytest.mark.parametrize("params", [{}, {"srcmin": 1}, {"srcmin": 20}], ids=str)
+@pytest.mark.parametrize("floor", [3.0, 2.0])
+def test_star_free_noise_never_gives_a_trusted_offset(align, caplog, monkeypatch, floor, params):
+    """Peaks of the noise, where the search goes down to them: one to thirty in each image."""
+    monkeypatch.setattr(threshold_search, "NOISE_FLOOR", floor)
+    runs = 0
     for seed in range(12):
-        images = small_fields(seed=seed, stars=0, noise=(1.5,))
+        images = small_fields(seed=seed, **NOISE)
+        caplog.clear()
         try:
-            aligned = align(images)
+            aligned = align(images, params)
         except InputError as error:
-            assert "none above the noise" in str(error)
+            assert "image_0" in str(error)
             continue
-        assert aligned.qc("UNTRUSTED") == 3
-        assert not aligned.offsets().any()
+        runs += 1
+        check_nothing_is_trusted(aligned, caplog)
+    assert runs >= 10
+
+
+def test_lists_of_noise_peaks_never_give_a_trusted_offset(align, caplog, tmp_path):
+    """The peaks that the C recipe takes for sources, given as source lists."""
+    runs = 0
+    for seed in range(12):
+        images = small_fields(seed=seed, **NOISE)
+        try:
+            found = align(images, compat=True)
+        except InputError as error:
+            assert "image_0" in str(error)
+            continue
+        lists = [shutil.copy(path, tmp_path / path.name) for path in found.paths["SOURCE_LIST"]]
+        caplog.clear()
+        aligned = align([*images, *((path, "SOURCE_LIST") for path in lists)], override_detection=True)
+        runs += 1
+        check_nothing_is_trusted(aligned, caplog)
+    assert runs >= 3
 
 
 def test_one_noise_image_does_not_spoil_the_others(align):
