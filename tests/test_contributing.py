@@ -14,13 +14,23 @@ from muse_core.framework import InputError, registry, run_recipe
 
 pytestmark = pytest.mark.unit
 ROOT = Path(__file__).resolve().parents[1]
-BLOCKS = re.findall(r"```python\n# (\S+)\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
+TEXT = (ROOT / "CONTRIBUTING.md").read_text()
+BLOCKS = re.findall(r"```python\n# (\S+)\n(.*?)```", TEXT, re.DOTALL)
 RECIPE = "recipes/muse_image_level.py"  # exists on the page only
 
 
 @pytest.mark.parametrize(("path", "code"), [block for block in BLOCKS if block[0] != RECIPE])
 def test_examples_stand_in_their_files(path, code):
     assert code in (ROOT / path).read_text()
+
+
+def test_the_parameter_of_ours_is_a_living_one():
+    section = TEXT.split("## Add a parameter of ours")[1].split("\n## ")[0]
+    (name,) = re.findall(r'Param\(\s*"(\w+)"', section)
+    (variable,) = re.findall(r'Variable\.\w+\("(\w+)"', section)
+    param = registry.load("muse_scipost").spec.param(name)
+    assert param.ours
+    assert param.variable.name == variable
 
 
 @pytest.fixture
