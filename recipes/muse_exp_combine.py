@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """muse_exp_combine: several reduced exposures in one cube."""
 
+from dataclasses import replace
+
 from muse_core.framework import Defects, Input, Param, Product, RecipeSpec
 from muse_core.framework.defects import COMBINE, CUBE, PRODUCTS
-from muse_core.framework.kinds import FloatList, Words
-from muse_core.framework.variables import Variable
+from muse_core.framework.kinds import Words
 from muse_core.manuals.exp_combine import MANUAL
+from muse_core.postproc import declarations as shared
 
 RECIPE = RecipeSpec(
     name="muse_exp_combine",
@@ -24,96 +26,37 @@ RECIPE = RecipeSpec(
             help="Products to write, comma separated: cube (with its images), combined (all in one table).",
             kind=Words(("cube", "combined"), strict=True),
         ),
-        Param(
-            "resample",
-            "drizzle",
-            choices=("nearest", "linear", "quadratic", "renka", "drizzle", "lanczos"),
-            help="Resampling method of the cube.",
-        ),
-        Param("dx", 0.0, help="Step in x [arcsec]; 0: 0.2 (WFM), 0.025 (NFM).", low=0.0),
-        Param("dy", 0.0, help="Step in y [arcsec]; 0: 0.2 (WFM), 0.025 (NFM).", low=0.0),
-        Param("dlambda", 0.0, help="Step in wavelength [Angstrom]; 0: 1.25 Angstrom.", low=0.0),
-        Param(
-            "crtype",
-            "median",
-            choices=("iraf", "mean", "median"),
-            help="Statistics of the cosmic-ray rejection: iraf (variances), mean and median (of the values).",
-        ),
-        Param(
-            "crsigma", 10.0, help="Limit of the cosmic-ray rejection [sigma]; 0 or negative switches it off."
-        ),
-        Param("rc", 1.25, help="Critical radius of the renka method [voxel diagonals]."),
-        Param(
-            "pixfrac",
-            "0.6,0.6",
-            help=(
-                "Size of the dropped pixel of the drizzle method: one value, two (spatial, spectral), or "
-                "three (x, y, spectral)."
-            ),
-            kind=FloatList(1, 3, fallback=(0.6, 0.6, 0.6)),
-            above=0.0,
-        ),
-        Param("ld", 1, help="Distance in voxels over which rows contribute (all methods but nearest)."),
-        Param(
-            "format",
-            "Cube",
-            choices=("Cube", "Euro3D", "xCube", "xEuro3D", "sdpCube"),
-            help=(
-                "Format of the cube; x: with the images in the same file, sdpCube: with the keywords of "
-                "ESO's Phase 3."
-            ),
-        ),
-        Param(
-            "weight",
-            "exptime",
-            choices=("exptime", "fwhm", "header", "none"),
+        shared.RESAMPLE,
+        shared.DX,
+        shared.DY,
+        shared.DLAMBDA,
+        shared.CRTYPE,
+        replace(shared.CRSIGMA, default=10.0),
+        shared.RC,
+        replace(shared.PIXFRAC, default="0.6,0.6"),
+        shared.LD,
+        shared.FORMAT,
+        replace(
+            shared.WEIGHT,
             help=(
                 "Weights of exposures: by exposure time, by that and the seeing in the headers, by that and "
                 "ESO DRS MUSE WEIGHT, or none (but a column of weights in the tables)."
             ),
+            choices=("exptime", "fwhm", "header", "none"),
         ),
-        Param(
-            "filter",
-            "white",
-            help="Filters of the images, comma separated; names are extensions of FILTER_LIST.",
-            kind=Words(),
-        ),
-        Param("lambdamin", 4000.0, help="Leave out rows below this wavelength [Angstrom]."),
-        Param("lambdamax", 10000.0, help="Leave out rows above this wavelength [Angstrom]."),
-        Param(
-            "rot_offset",
-            False,
-            help="Correct the position angles by the column ROT_OFFSET of the OFFSET_LIST.",
-            ours=True,
-        ),
-        Param(
-            "table_layout",
-            "image",
-            choices=("image", "table"),
-            help="Pixel tables as one image extension per column, or as one binary table.",
-            ours=True,
-            variable=Variable("MUSE_PIXTABLE_SAVE_AS_TABLE", lambda _: "table"),
-        ),
-        Param(
-            "collapse_use_variance",
-            False,
-            help="Weight the planes of an image with the inverse variance.",
-            ours=True,
-            variable=Variable.whole_number("MUSE_COLLAPSE_USE_VARIANCE"),
-        ),
-        Param(
-            "collapse_pixtable",
-            False,
-            help="Make the images from the pixel tables instead of the cube.",
-            ours=True,
-            variable=Variable.whole_number("MUSE_COLLAPSE_PIXTABLE"),
-        ),
+        shared.FILTER,
+        shared.LAMBDAMIN,
+        shared.LAMBDAMAX,
+        shared.ROT_OFFSET,
+        shared.TABLE_LAYOUT,
+        shared.COLLAPSE_USE_VARIANCE,
+        shared.COLLAPSE_PIXTABLE,
     ),
     inputs=(
         Input("PIXTABLE_REDUCED", "RAW", min=1, max=None, declared_min=2, help="Reduced exposures"),
-        Input("OFFSET_LIST", min=0, max=None, declared_max=1, help="Offsets and flux scales of exposures"),
-        Input("FILTER_LIST", min=0, help="Filter curves for the images"),
-        Input("OUTPUT_WCS", min=0, help="World coordinates the cube is to have"),
+        replace(shared.OFFSET_LIST, max=None, declared_min=None, declared_max=1),
+        replace(shared.FILTER_LIST, declared_min=None),
+        replace(shared.OUTPUT_WCS, declared_min=None),
     ),
     products=(
         Product("DATACUBE_FINAL", "Cube of all exposures", save="cube"),

@@ -12,10 +12,10 @@ from muse_core.framework import (
     Param,
     Product,
     RecipeSpec,
-    Variable,
 )
 from muse_core.framework.defects import BASIC, SETUP
 from muse_core.manuals.scibasic import MANUAL
+from muse_core.postproc.declarations import TABLE_LAYOUT
 
 DESCRIPTION = """\
 Each raw exposure is reduced on its own, IFU by IFU: known bad and saturated pixels are flagged, the \
@@ -93,14 +93,7 @@ RECIPE = RecipeSpec(
             ours=True,
             help="Its least contrast of a hit to real structure.",
         ),
-        Param(
-            "table_layout",
-            "image",
-            choices=("image", "table"),
-            help="Pixel tables as one image extension per column, or as one binary table.",
-            ours=True,
-            variable=Variable("MUSE_PIXTABLE_SAVE_AS_TABLE", lambda _: "table"),
-        ),
+        TABLE_LAYOUT,
         CALIB_MISMATCH,
     ),
     inputs=(

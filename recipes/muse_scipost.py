@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """muse_scipost: from pixel tables to a sky-subtracted, flux-calibrated cube and its images."""
 
+from dataclasses import replace
+
 from muse_core.framework import CALIB_MISMATCH, Defects, Input, Param, Product, RecipeSpec
 from muse_core.framework.defects import CUBE, PRODUCTS, ROWS, SETUP, SKY
-from muse_core.framework.kinds import FloatList, Words
+from muse_core.framework.kinds import Words
 from muse_core.framework.variables import Variable
 from muse_core.manuals.scipost import MANUAL
+from muse_core.postproc import declarations as shared
 
 SAVE = ("cube", "autocal", "raman", "skymodel", "individual", "positioned", "combined", "stacked")
-REFRACTIVE_INDICES = ("Filippenko", "Owens", "Edlen", "Ciddor")
-
+STEP = "[arcsec, or pixel without astrometry]; 0: 0.2 (WFM), 0.025 (NFM), 1 pixel."
 
 RECIPE = RecipeSpec(
     name="muse_scipost",
@@ -35,67 +37,18 @@ RECIPE = RecipeSpec(
             ),
             kind=Words(SAVE),
         ),
-        Param(
-            "resample",
-            "drizzle",
-            choices=("nearest", "linear", "quadratic", "renka", "drizzle", "lanczos"),
-            help="Resampling method of the final cube.",
-        ),
-        Param(
-            "dx",
-            0.0,
-            help="Step in x [arcsec, or pixel without astrometry]; 0: 0.2 (WFM), 0.025 (NFM), 1 pixel.",
-            low=0.0,
-        ),
-        Param(
-            "dy",
-            0.0,
-            help="Step in y [arcsec, or pixel without astrometry]; 0: 0.2 (WFM), 0.025 (NFM), 1 pixel.",
-            low=0.0,
-        ),
-        Param("dlambda", 0.0, help="Step in wavelength [Angstrom]; 0: 1.25 Angstrom.", low=0.0),
-        Param(
-            "crtype",
-            "median",
-            choices=("iraf", "mean", "median"),
-            help="Statistics of the cosmic-ray rejection: iraf (variances), mean and median (of the values).",
-        ),
-        Param(
-            "crsigma", 15.0, help="Limit of the cosmic-ray rejection [sigma]; 0 or negative switches it off."
-        ),
-        Param("rc", 1.25, help="Critical radius of the renka method [voxel diagonals]."),
-        Param(
-            "pixfrac",
-            "0.8,0.8",
-            help=(
-                "Size of the dropped pixel of the drizzle method: one value, two (spatial, spectral), or "
-                "three (x, y, spectral)."
-            ),
-            kind=FloatList(1, 3, fallback=(0.6, 0.6, 0.6)),
-            above=0.0,
-        ),
-        Param("ld", 1, help="Distance in voxels over which rows contribute (all methods but nearest)."),
-        Param(
-            "format",
-            "Cube",
-            choices=("Cube", "Euro3D", "xCube", "xEuro3D", "sdpCube"),
-            help=(
-                "Format of the cube; x: with the images in the same file, sdpCube: with the keywords of "
-                "ESO's Phase 3."
-            ),
-        ),
-        Param(
-            "weight",
-            "exptime",
-            choices=("exptime", "fwhm", "none"),
-            help=("Weights of exposures: by exposure time, by that and the seeing in the headers, or none."),
-        ),
-        Param(
-            "filter",
-            "white",
-            help="Filters of the images, comma separated; names are extensions of FILTER_LIST.",
-            kind=Words(),
-        ),
+        replace(shared.RESAMPLE, help="Resampling method of the final cube."),
+        replace(shared.DX, help=f"Step in x {STEP}"),
+        replace(shared.DY, help=f"Step in y {STEP}"),
+        shared.DLAMBDA,
+        shared.CRTYPE,
+        shared.CRSIGMA,
+        shared.RC,
+        shared.PIXFRAC,
+        shared.LD,
+        shared.FORMAT,
+        shared.WEIGHT,
+        shared.FILTER,
         Param(
             "autocalib",
             "none",
@@ -105,12 +58,7 @@ RECIPE = RecipeSpec(
                 "AUTOCAL_FACTORS."
             ),
         ),
-        Param(
-            "raman_width",
-            20.0,
-            hidden=True,
-            help="Width of the bands in which Raman lines are fitted [Angstrom].",
-        ),
+        shared.RAMAN_WIDTH,
         Param(
             "skymethod",
             "model",
@@ -121,87 +69,23 @@ RECIPE = RecipeSpec(
                 "spectrum)."
             ),
         ),
-        Param("lambdamin", 4000.0, help="Leave out rows below this wavelength [Angstrom]."),
-        Param("lambdamax", 10000.0, help="Leave out rows above this wavelength [Angstrom]."),
-        Param(
-            "lambdaref",
-            7000.0,
-            help="Reference wavelength of the refraction correction [Angstrom]; negative: off.",
-        ),
-        Param(
-            "darcheck",
-            "none",
-            choices=("none", "check", "correct"),
-            help="Check the refraction correction by source positions, and correct what is left.",
-        ),
-        Param(
-            "skymodel_fraction",
-            0.1,
-            help="Fraction of the image (after skymodel_ignore) that is taken as sky.",
-        ),
-        Param("skymodel_ignore", 0.05, help="Fraction of the image, the darkest part, that is not used."),
-        Param("skymodel_sampling", 0.3125, hidden=True, help="Sampling of the sky spectrum [Angstrom]."),
-        Param("skymodel_csampling", 0.3125, hidden=True, help="Sampling of the sky continuum [Angstrom]."),
-        Param(
-            "sky_crsigma",
-            "15.,15.",
-            hidden=True,
-            help="Cosmic-ray limits of the sky step: for the cube and for the spectrum [sigma].",
-            kind=FloatList(2, fallback=(15.0, 0.0)),
-            low=0.0,
-        ),
-        Param(
-            "rvcorr",
-            "bary",
-            choices=("bary", "helio", "geo", "none"),
-            help="Velocity frame of the wavelengths: barycentre, Sun, centre of the Earth, or as observed.",
-        ),
+        shared.LAMBDAMIN,
+        shared.LAMBDAMAX,
+        shared.LAMBDAREF,
+        shared.DARCHECK,
+        shared.SKYMODEL_FRACTION,
+        shared.SKYMODEL_IGNORE,
+        shared.SKYMODEL_SAMPLING,
+        shared.SKYMODEL_CSAMPLING,
+        shared.SKY_CRSIGMA,
+        shared.RVCORR,
         Param("astrometry", True, help="Put the data on the sky; false leaves a cube in pixel coordinates."),
-        Param(
-            "dar_method",
-            "Filippenko",
-            choices=REFRACTIVE_INDICES,
-            help="Formula of the refractive index of air.",
-            ours=True,
-            variable=Variable.choice("MUSE_DAR_CORRECT_METHOD", REFRACTIVE_INDICES),
-        ),
-        Param(
-            "superflat_pos",
-            "none",
-            help="RA, DEC and derotator angle [deg] in place of those in the headers, for superflats.",
-            kind=FloatList(3, 3, nothing=("none",)),
-            finite=True,
-            ours=True,
-            variable=Variable.text("MUSE_SUPERFLAT_POS"),
-        ),
-        Param(
-            "rot_offset",
-            False,
-            help="Correct the position angles by the column ROT_OFFSET of the OFFSET_LIST.",
-            ours=True,
-        ),
-        Param(
-            "table_layout",
-            "image",
-            choices=("image", "table"),
-            help="Pixel tables as one image extension per column, or as one binary table.",
-            ours=True,
-            variable=Variable("MUSE_PIXTABLE_SAVE_AS_TABLE", lambda _: "table"),
-        ),
-        Param(
-            "collapse_use_variance",
-            False,
-            help="Weight the planes of an image with the inverse variance.",
-            ours=True,
-            variable=Variable.whole_number("MUSE_COLLAPSE_USE_VARIANCE"),
-        ),
-        Param(
-            "collapse_pixtable",
-            False,
-            help="Make the images from the pixel tables instead of the cube.",
-            ours=True,
-            variable=Variable.whole_number("MUSE_COLLAPSE_PIXTABLE"),
-        ),
+        shared.DAR_METHOD,
+        shared.SUPERFLAT_POS,
+        shared.ROT_OFFSET,
+        shared.TABLE_LAYOUT,
+        shared.COLLAPSE_USE_VARIANCE,
+        shared.COLLAPSE_PIXTABLE,
         Param(
             "autocal_exclude_raman",
             0.0,
@@ -226,19 +110,19 @@ RECIPE = RecipeSpec(
     ),
     inputs=(
         Input("PIXTABLE_OBJECT", "RAW", min=1, max=None, help="Pixel tables of the science object"),
-        Input("EXTINCT_TABLE", min=0, declared_min=1, help="Atmospheric extinction"),
-        Input("STD_RESPONSE", min=0, declared_min=1, help="Response curve from standard stars"),
-        Input("STD_TELLURIC", min=0, declared_min=-1, help="Telluric absorption from standard stars"),
-        Input("ASTROMETRY_WCS", min=0, declared_min=-1, help="Astrometric solution"),
-        Input("OFFSET_LIST", min=0, declared_min=-1, help="Offsets and flux scales of exposures"),
-        Input("FILTER_LIST", min=0, declared_min=-1, help="Filter curves for the images"),
-        Input("OUTPUT_WCS", min=0, declared_min=-1, help="World coordinates the cube is to have"),
+        shared.EXTINCT_TABLE,
+        shared.STD_RESPONSE,
+        shared.STD_TELLURIC,
+        shared.ASTROMETRY_WCS,
+        shared.OFFSET_LIST,
+        shared.FILTER_LIST,
+        shared.OUTPUT_WCS,
         Input("AUTOCAL_FACTORS", min=0, help="Factors of slices (autocalib=user)"),
-        Input("RAMAN_LINES", min=0, help="Raman lines of O2 and N2"),
-        Input("SKY_LINES", min=0, help="Sky emission lines"),
-        Input("SKY_CONTINUUM", min=0, help="Sky continuum"),
-        Input("LSF_PROFILE", min=0, max=None, help="Line spread function of each slice"),
-        Input("SKY_MASK", min=0, help="Where the sky is; with world coordinates it is aligned to the data"),
+        shared.RAMAN_LINES,
+        shared.SKY_LINES,
+        shared.SKY_CONTINUUM,
+        shared.LSF_PROFILE,
+        shared.SKY_MASK,
     ),
     products=(
         Product("DATACUBE_FINAL", "Cube of all exposures"),

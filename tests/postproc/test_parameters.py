@@ -45,6 +45,13 @@ def test_a_variable_without_effect_is_told():
     assert notes == ("MUSE_AUTOCAL_EXCLUDE_RAMAN is no positive number of Angstrom and has no effect",)
 
 
+@pytest.mark.parametrize("name", ["skymodel_sampling", "skymodel_csampling"])
+@pytest.mark.parametrize("step", [0.0, -1.0, float("inf"), float("nan")])
+def test_samplings_are_positive(name, step):
+    with pytest.raises(ParameterError, match=name):
+        SPEC.values({name: step})
+
+
 def test_ours_come_after_those_of_the_c_recipe():
     ours = [param.ours for param in SPEC.params]
     assert ours == sorted(ours)

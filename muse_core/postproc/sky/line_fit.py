@@ -275,8 +275,6 @@ def fit_continuum(
     lsf : the averaged, folded profile with which the lines were fitted
     sampling : ``skymodel_csampling``
     """
-    if not sampling > 0:
-        raise RecipeError(f"skymodel_csampling must be positive, not {sampling}.")
     rest = spectrum.data - line_spectrum(spectrum.lam, fitted.lam, fitted.flux, lsf, 0.0)
     n = int((spectrum.lam[-1] - spectrum.lam[0]) / sampling)
     lam = spectrum.lam[0] + np.arange(n) * sampling

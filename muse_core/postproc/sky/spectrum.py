@@ -144,8 +144,6 @@ class SkySpectrumSum:
         step: float = DEFAULT_SAMPLING,
         limits: npt.NDArray[np.float64] | None = None,
     ) -> None:
-        if not (step > 0 and math.isfinite(step)):
-            raise RecipeError(f"skymodel_sampling must be positive, not {step}.")
         if not lam_max >= lam_min:
             raise RecipeError(f"The wavelength limits {lam_min} .. {lam_max} of the exposure contain no row.")
         self.lam_min, self.lam_max, self.step = float(lam_min), float(lam_max), float(step)
