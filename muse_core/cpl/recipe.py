@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import textwrap
@@ -19,6 +18,7 @@ from muse_core.cpl.param import ParameterList
 from muse_core.cpl.result import CplError, RecipeCrash, Result, Stat
 from muse_core.framework.errors import RecipeError, did_you_mean
 from muse_core.framework.registry import LoadedRecipe, load, recipe_folder
+from muse_core.framework.settings import child_environment
 from muse_core.framework.spec import RecipeSpec
 from muse_core.hosts.client import run_in_worker
 
@@ -212,11 +212,7 @@ class Recipe:
         frames = expand({**raw, **_without(self._calib.chosen(options.get("calib")), raw)})
         only = next(iter(raw.values())) if len(raw) == 1 else None
         as_list = isinstance(only, builtin_list) and not is_hdulist(only) and len(only) == 1
-        environment = {**os.environ}
-        for name, value in {**self.env, **(options.get("env") or {})}.items():
-            environment.pop(name, None)
-            if value is not None:
-                environment[name] = str(value)
+        environment = child_environment({**self.env, **(options.get("env") or {})})
         server = LogServer(options.get("logname") or f"cpl.{self.__name__}", options.get("loglevel"))
         folder, temporary = self._folder(output_dir)
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 TEXT = (
-    "compiling the kernels (first run only: it can take a minute; 'musetools warm' compiles all of them "
-    "beforehand)"
+    "compiling the kernels (first run only: it can take a minute; 'musetools warm' compiles those of "
+    "muse_scipost beforehand)"
 )
 
 

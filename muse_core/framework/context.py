@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sized
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from muse_core.framework.products import Card, DataSums
 
 T = TypeVar("T")
+_FAULTS_OF_WRITING = (
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR
+)  # fmt: skip
 
 
 @dataclass
@@ -55,6 +59,7 @@ class RunContext:
     sign_products: bool = True
     problems: Problems = field(default_factory=Problems)
     products: list[ProductFrame] = field(default_factory=list)
+    _part: dict[str, Card] | None = None
 
     def progress(
         self,
@@ -82,8 +87,9 @@ class RunContext:
     def flag(self, name: str, value: bool | str, comment: str) -> None:
         """Note what was done, or not, as a QC keyword of all products that follow.
 
-        What several exposures say is joined: of claims one "no" counts, of different texts "mixed". In
-        compatible mode nothing is written, the C recipes have no such keywords.
+        Within `part` it concerns the products of that part alone, and afterwards those of the whole: what the
+        parts say is joined, of claims one "no" counts, of different texts "mixed". In compatible mode nothing
+        is written, the C recipes have no such keywords.
 
         Parameters
         ----------
@@ -91,14 +97,19 @@ class RunContext:
         """
         if self.defects:
             return
-        key = f"ESO QC {self.spec.name.removeprefix('muse_').replace('_', '').upper()} {name}"
-        if key in self.flags:
-            before = self.flags[key][1]
-            if isinstance(value, bool):
-                value = value and bool(before)
-            elif value != before:
-                value = "mixed"
-        self.flags[key] = (key, value, comment)
+        key = f"{self.spec.qc_prefix} {name}"
+        _join_flag(self.flags if self._part is None else self._part, (key, value, comment))
+
+    @contextlib.contextmanager
+    def part(self) -> Iterator[None]:
+        """Keep the flags of one exposure to its own products; they count for the whole when it is done."""
+        self._part = {}
+        try:
+            yield
+        finally:
+            flags, self._part = self._part, None
+            for card in flags.values():
+                _join_flag(self.flags, card)
 
     def undone(self, flag: str, text: str, comment: str) -> None:
         """Warn that something is missing and therefore not done; an error in a strict run.
@@ -191,7 +202,7 @@ class RunContext:
             filename=name,
             extra=extra,
             own=own,
-            qc=[*qc, *self.flags.values()],
+            qc=[*qc, *(self.flags if self._part is None else self._part).values()],
             keep=keep,
         )
         add_checksum_placeholders(header)
@@ -204,10 +215,7 @@ class RunContext:
                 sign(temporary, product.sums)
             temporary.replace(target)
         except OSError as error:
-            reason = error.strerror or str(error)
-            raise RecipeError(
-                f"product {target} could not be written: {reason}; check free space and permissions"
-            ) from error
+            raise RecipeError(_why_not_written(target, error)) from error
         finally:
             temporary.unlink(missing_ok=True)
         self.products.append(self._frame(target, tag))
@@ -224,6 +232,30 @@ class RunContext:
         temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(target)
+
+
+def _why_not_written(target: Path, error: OSError) -> str:
+    """Say what went wrong while a product was made: the disk it goes to, or an input that was lost."""
+    reason = error.strerror or str(error)
+    if error.errno in _FAULTS_OF_WRITING:
+        return f"product {target} could not be written: {reason}; check free space and permissions"
+    named = f" ({error.filename})" if error.filename else ""
+    return (
+        f"product {target} could not be made: {reason}{named}; check that the inputs are still there, and "
+        "the disks that they and the product are on"
+    )
+
+
+def _join_flag(flags: dict[str, Card], card: Card) -> None:
+    """Add a flag to others: of claims one "no" counts, of different texts "mixed"."""
+    key, value, comment = card
+    if key in flags:
+        before = flags[key][1]
+        if isinstance(value, bool):
+            value = value and bool(before)
+        elif value != before:
+            value = "mixed"
+    flags[key] = (key, value, comment)
 
 
 def _primary_with(primary: PrimaryHDU, header: Header) -> PrimaryHDU:

@@ -22,7 +22,7 @@ from muse_core.framework.admission import (
 from muse_core.framework.cleanup import release_all
 from muse_core.framework.compiling import announced
 from muse_core.framework.context import RunContext, StreamedProduct
-from muse_core.framework.errors import InputError, RecipeError
+from muse_core.framework.errors import RecipeError
 from muse_core.framework.frames import Frame, ProductFrame
 from muse_core.framework.input_files import GivenNames, InputFiles
 from muse_core.framework.log import RepeatCounter, Strict, run_logger
@@ -98,17 +98,16 @@ def run_recipe(
         with files:
             known = assign_groups(spec, given, log)
             check_counts(spec, known, given, context.problems, log)
-            check_targets(spec, values, known, Path(deliver_to or workdir), product_prefix, context.problems)
+            check_targets(spec, values, given, Path(deliver_to or workdir), product_prefix, context.problems)
             known = told(spec, files.admit(known, context.problems), log)
             log.addFilter(GivenNames(files))
-            _log_start(values, log)
+            _log_start(values, environment, log)
             with announced(log) if spec.kernels else contextlib.nullcontext():
                 loaded.run(known, values, context)
-            if strict:
-                context.problems.raise_if_any()
+            context.problems.raise_if_any()  # those that the recipe has not asked for
             tell_unused(known, log)
             counter.report(log)
-    except InputError as error:
+    except RecipeError as error:
         if not files:
             raise
         raise files.renamed(error) from None
@@ -122,11 +121,11 @@ def run_recipe(
     return context.products
 
 
-def _log_start(values: ParamValues, log: logging.Logger) -> None:
+def _log_start(values: ParamValues, environment: Environment, log: logging.Logger) -> None:
     changed = {p.name: value_text(v) for p, v in values.items() if not values.is_default(p.name)}
     if changed:
         log.info("parameters: %s", ", ".join(f"{name}={value}" for name, value in changed.items()))
-    for note in values.notes:
+    for note in (*environment.notes, *values.notes):
         log.warning("%s", note)
 
 

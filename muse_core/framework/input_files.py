@@ -12,6 +12,7 @@ import bz2
 import errno
 import gzip
 import logging
+import math
 import os
 import shutil
 import stat
@@ -22,7 +23,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from muse_core.framework.errors import Fault, InputError, Problems
+from muse_core.framework.errors import Fault, InputError, Problems, RecipeError
+from muse_core.framework.fits_layout import Unit
 from muse_core.framework.frames import Frame
 
 LARGEST_UNPACKED = 1 << 36
@@ -31,6 +33,7 @@ LARGEST_RATIO = 250
 """Unpacked over packed size at most, for files above `SMALL`: real exposures reach 10."""
 SMALL = 1 << 26
 _PIECE = 1 << 22
+_REMEDY = "Unpack it yourself, or get the file again."
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe (fifo)"),
@@ -99,22 +102,53 @@ def _pieces(path: Path, kind: str) -> Iterator[bytes]:
             yield piece
 
 
+def _tiled_size(source: Path) -> int:
+    """Return the bytes that the images of a tile-compressed file will take, from its headers alone."""
+    from muse_core.framework import fits_layout
+
+    total = 0
+    for number, unit in enumerate(fits_layout.units(source)):
+        if unit.get("ZTABLE") is True:
+            raise ValueError(f"extension {number} is a compressed table; unpack it with funpack")
+        if unit.get("ZIMAGE") is not True:
+            total += unit.end - unit.data_start
+            continue
+        numbers = [unit.get("ZBITPIX"), *(unit.get(f"ZNAXIS{i}") for i in range(1, _axes(unit, number) + 1))]
+        if not all(type(value) is int and value != 0 for value in numbers):
+            raise ValueError(f"extension {number} has no size (ZBITPIX, ZNAXISn)")
+        total += abs(math.prod(int(value or 0) for value in numbers)) // 8
+    return total
+
+
+def _axes(unit: Unit, number: int) -> int:
+    axes = unit.get("ZNAXIS")
+    if type(axes) is not int or not 1 <= axes <= 9:
+        raise ValueError(f"extension {number} has {axes!r} axes (ZNAXIS)")
+    return axes
+
+
 def _unpack_tiles(source: Path, target: Path) -> None:
-    """Write a tile-compressed file as plain images, one unit at a time."""
+    """Write a tile-compressed file as plain images, one unit at a time.
+
+    What astropy warns of (spare bytes at the end, odd cards) is no damage of the data and passes.
+    """
     import warnings
 
     from astropy.io import fits
+    from astropy.utils.exceptions import AstropyWarning
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        with fits.open(source, memmap=True, lazy_load_hdus=True) as hdus, target.open("wb") as stream:
-            for number, hdu in enumerate(hdus):
-                if hdu.header.get("ZTABLE") is True:
-                    raise ValueError(f"extension {number} is a compressed table; unpack it with funpack")
-                plain = (
-                    fits.ImageHDU(hdu.data, hdu.header) if isinstance(hdu, fits.CompImageHDU) else hdu.copy()
-                )
-                plain.writeto(stream) if number == 0 else _append_extension(plain, stream)
+    with (
+        warnings.catch_warnings(action="ignore", category=AstropyWarning),
+        fits.open(source, memmap=True, lazy_load_hdus=True) as hdus,
+        target.open("wb") as stream,
+    ):
+        for number, hdu in enumerate(hdus):
+            tiled = isinstance(hdu, fits.CompImageHDU)
+            plain = fits.ImageHDU(hdu.data, hdu.header) if tiled else hdu.copy()
+            if number == 0:
+                plain.writeto(stream, output_verify="silentfix+ignore")
+            else:
+                _append_extension(plain, stream)
 
 
 def _append_extension(hdu: object, stream: BinaryIO) -> None:
@@ -123,7 +157,7 @@ def _append_extension(hdu: object, stream: BinaryIO) -> None:
     from astropy.io import fits
 
     buffer = BytesIO()
-    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(buffer, output_verify="exception")
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(buffer, output_verify="silentfix+ignore")
     stream.write(buffer.getbuffer()[2880:])
 
 
@@ -141,32 +175,40 @@ def plain_copy(source: Path, target: Path, kind: str) -> None:
 
     packed_size = source.stat().st_size
     limit = min(LARGEST_UNPACKED, max(SMALL, LARGEST_RATIO * packed_size))
-    remedy = "Unpack it yourself, or get the file again."
     try:
         if kind == "tiles":
+            _check_size(source, _tiled_size(source), limit)
             _unpack_tiles(source, target)
             return
         total = 0
         with target.open("wb") as stream:
             for piece in _pieces(source, kind):
                 total += len(piece)
-                if total > limit:
-                    raise InputError(
-                        source, "file", expected=f"at most {limit >> 20} MB when unpacked", found="more",
-                        remedy=remedy,
-                    )  # fmt: skip
+                _check_size(source, total, limit)
                 stream.write(piece)
-    except (EOFError, zlib.error, DamagedError, gzip.BadGzipFile, ValueError, TypeError, KeyError) as error:
-        raise InputError(
-            source, "file", expected=f"intact packed data ({kind})", found=str(error) or "an early end",
-            remedy=remedy,
-        ) from None  # fmt: skip
+    except (EOFError, zlib.error, DamagedError, gzip.BadGzipFile) as error:
+        raise _damaged(source, kind, error) from None
     except OSError as error:
         if error.errno is None:  # bz2 tells damage so
-            raise InputError(
-                source, "file", expected=f"intact packed data ({kind})", found=error, remedy=remedy
-            ) from None
+            raise _damaged(source, kind, error) from None
         raise
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # each compression of tiles has faults of its own
+        if kind != "tiles":
+            raise
+        raise _damaged(source, kind, error) from None
+
+
+def _damaged(source: Path, kind: str, error: Exception) -> InputError:
+    found = str(error).split("\n")[0] or "an early end"
+    return InputError(source, "file", expected=f"intact packed data ({kind})", found=found, remedy=_REMEDY)
+
+
+def _check_size(source: Path, size: int, limit: int) -> None:
+    if size > limit:
+        expected = f"at most {limit >> 20} MB when unpacked"
+        raise InputError(source, "file", expected=expected, found="more", remedy=_REMEDY)
 
 
 class InputFiles:
@@ -215,7 +257,15 @@ class InputFiles:
         folder.mkdir()
         target = folder / name
         self._names[str(target)] = str(frame.path)
-        plain_copy(frame.path, target, kind)
+        try:
+            plain_copy(frame.path, target, kind)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+            raise RecipeError(
+                f"{frame.path} cannot be unpacked into {self._workdir}: {error.strerror}; free space there, "
+                "or choose another output folder"
+            ) from error
         return replace(frame, path=target, given=frame.path)
 
     def named(self, text: str) -> str:
@@ -224,8 +274,11 @@ class InputFiles:
             text = text.replace(copy, given)
         return text
 
-    def renamed(self, error: InputError) -> InputError:
-        """Return an error whose faults name the files that the user gave."""
+    def renamed(self, error: RecipeError) -> RecipeError:
+        """Return an error that names the files that the user gave."""
+        if not isinstance(error, InputError):
+            error.args = tuple(self.named(arg) if isinstance(arg, str) else arg for arg in error.args)
+            return error
         words = ("file", "item", "expected", "found", "remedy")
         return InputError(
             faults=tuple(Fault(*(self.named(getattr(fault, w)) for w in words)) for fault in error.faults)

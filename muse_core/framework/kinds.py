@@ -7,11 +7,12 @@ declaration of the parameter and hold for every number of a list.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+from muse_core.framework.errors import did_you_mean
 
 _LEADING_NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)")
 
@@ -84,17 +85,16 @@ class FloatList:
         >>> FloatList().parse_leniently(" 30. , 4x,, .8,-2")[0]
         (30.0, 4.0, 0.8, -2.0)
         """
+        if text.strip() in self.nothing:
+            return (), ""
         for word in text.split(","):
             if self.needs_digits and word.strip() and leading_number(word) is None:
                 raise ValueError(f"{word.strip()!r} in {text!r} is not a number")
         values = tuple(leading_number(word) or 0.0 for word in text.split(",") if word.strip())
         if len(values) < self.least or (self.most is not None and len(values) > self.most):
-            shown = ", ".join(f"{value:g}" for value in self.fallback)
-            if self.fallback:
-                return (
-                    self.fallback,
-                    f"{text!r} has {len(values)} values instead of {self._wanted()}: {shown} used",
-                )
+            taken = self.fallback or values
+            shown = ", ".join(f"{value:g}" for value in taken)
+            return taken, f"{text!r} has {len(values)} values instead of {self._wanted()}: {shown} used"
         return values, ""
 
     def numbers(self, value: tuple[float, ...]) -> Iterable[float]:
@@ -132,8 +132,7 @@ class Words:
         words = tuple(word for word in words if word not in self.nothing)
         for word in words:
             if self.choices and word not in self.choices:
-                close = difflib.get_close_matches(word, self.choices, n=1)
-                hint = f"; did you mean {close[0]!r}?" if close else ""
+                hint = did_you_mean(word, self.choices)
                 raise ValueError(f"{word!r} is not one of {', '.join(self.choices)}{hint}")
         if not words and not self.nothing and self.choices:
             raise ValueError(f"{text!r} holds none of {', '.join(self.choices)}")

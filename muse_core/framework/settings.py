@@ -45,6 +45,7 @@ class Environment:
     cluster : the Dask scheduler that is to do the work (MUSE_RECIPES_CLUSTER: address or file), else ""
     report : quality pages are wanted (MUSE_RECIPES_REPORT=1)
     variables : those whose name begins with MUSE_, for the parameters that they set
+    notes : warnings about variables that could not be read
     """
 
     threads: int = 1
@@ -52,6 +53,7 @@ class Environment:
     cluster: str = ""
     report: bool = False
     variables: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, source: Mapping[str, str] | None = None) -> Environment:
@@ -61,15 +63,43 @@ class Environment:
         500000000
         """
         values = os.environ if source is None else source
-        threads = values.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-        memory = values.get("MUSE_RECIPES_MEMORY", "").strip()
+        notes: list[str] = []
+        threads = _whole(values, "OMP_NUM_THREADS", usable_cores(), notes)
+        memory = _whole(values, "MUSE_RECIPES_MEMORY", DEFAULT_MEMORY_MB, notes)
         return cls(
-            threads=int(threads) if threads.isdigit() and int(threads) > 0 else usable_cores(),
-            memory_bytes=1_000_000 * (int(memory) if memory.isdigit() and int(memory) else DEFAULT_MEMORY_MB),
+            threads=threads,
+            memory_bytes=1_000_000 * memory,
             cluster=values.get(CLUSTER_VARIABLE, "").strip(),
             report=switched_on(values.get("MUSE_RECIPES_REPORT", "")),
             variables={name: text for name, text in values.items() if name.startswith("MUSE_")},
+            notes=tuple(notes),
         )
+
+
+def _whole(values: Mapping[str, str], name: str, default: int, notes: list[str]) -> int:
+    """Return a whole number above 0; for any other text the default, with a note."""
+    text = values.get(name, "").split(",")[0].strip()  # OMP_NUM_THREADS may be a list, one for each level
+    if not text:
+        return default
+    if text.isascii() and text.isdigit() and int(text) > 0:
+        return int(text)
+    notes.append(f"{name}={text!r} is not a whole number above 0, {default} is used")
+    return default
+
+
+def process_variables() -> Mapping[str, str]:
+    """Return the environment of this process, for those above the recipes (hosts, sets of frames)."""
+    return os.environ
+
+
+def child_environment(changes: Mapping[str, object | None]) -> dict[str, str]:
+    """Return the environment for a child process: that of this one with changes; None takes a variable away.
+
+    >>> "MUSE_X" in child_environment({"MUSE_X": 1}), "MUSE_X" in child_environment({"MUSE_X": None})
+    (True, False)
+    """
+    merged = {**os.environ, **changes}
+    return {name: str(value) for name, value in merged.items() if value is not None}
 
 
 def own_process() -> None:

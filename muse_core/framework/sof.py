@@ -9,12 +9,12 @@ pretends to do.
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from muse_core.framework.frames import Frame
+from muse_core.framework.settings import process_variables
 
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _GROUPS = ("RAW", "CALIB", "PRODUCT")
@@ -24,26 +24,37 @@ class MissingFileError(FileNotFoundError):
     """A SOF, or files named in one, do not exist; hosts end with exit code 9."""
 
 
-def expand_name(name: str) -> str:
-    """Expand environment variables and a leading ``~`` of a file name."""
-    expanded = _VARIABLE.sub(lambda match: os.environ.get(match.group(1) or match.group(2), ""), name)
+def expand_name(name: str, variables: Mapping[str, str] | None = None) -> str:
+    """Expand variables and a leading ``~`` of a file name.
+
+    Parameters
+    ----------
+    variables : besides those of the environment, and before them
+    """
+    known = _known(variables)
+    expanded = _VARIABLE.sub(lambda match: known.get(match.group(1) or match.group(2), ""), name)
     if expanded == "~" or expanded.startswith("~/"):
         return str(Path.home()) + expanded[1:]
     return expanded
 
 
-def unset_variables(name: str) -> tuple[str, ...]:
+def _known(variables: Mapping[str, str] | None) -> Mapping[str, str]:
+    return {**process_variables(), **(variables or {})}
+
+
+def unset_variables(name: str, variables: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """Return the variables in a file name that are not set (they expand to nothing, as in esorex).
 
     >>> unset_variables("$MUSE_NO_SUCH_VARIABLE/a.fits")
     ('MUSE_NO_SUCH_VARIABLE',)
     """
     names = (match.group(1) or match.group(2) for match in _VARIABLE.finditer(name))
-    return tuple(dict.fromkeys(found for found in names if found not in os.environ))
+    known = _known(variables)
+    return tuple(dict.fromkeys(found for found in names if found not in known))
 
 
-def parse_sof(text: str) -> list[Frame]:
-    r"""Return the frames of a SOF text, in order.
+def parse_sof(text: str, variables: Mapping[str, str] | None = None) -> list[Frame]:
+    r"""Return the frames of a SOF text, in order; for `variables` see `expand_name`.
 
     >>> [(str(f.path), f.tag, f.group) for f in parse_sof("# note\n a.fits  OBJECT RAW x\nb.fits\n")]
     [('a.fits', 'OBJECT', 'RAW'), ('b.fits', '', None)]
@@ -55,7 +66,8 @@ def parse_sof(text: str) -> list[Frame]:
             continue
         group = words[2] if len(words) > 2 and words[2] in _GROUPS else None
         tag = words[1] if len(words) > 1 else ""
-        frames.append(Frame(Path(expand_name(words[0])), tag, group, unset=unset_variables(words[0])))
+        path, unset = Path(expand_name(words[0], variables)), unset_variables(words[0], variables)
+        frames.append(Frame(path, tag, group, unset=unset))
     return frames
 
 
@@ -65,20 +77,22 @@ def is_fits(path: Path) -> bool:
         return stream.read(9) == b"SIMPLE  ="
 
 
-def load_sof(path: str | Path) -> list[Frame]:
+def load_sof(path: str | Path, variables: Mapping[str, str] | None = None) -> list[Frame]:
     """Read one SOF; a FITS file in its place becomes a frame with tag COMMAND_LINE.
+
+    For `variables` see `expand_name`.
 
     Raises
     ------
     MissingFileError
         if the SOF does not exist or is no file
     """
-    source = Path(expand_name(str(path)))
+    source = Path(expand_name(str(path), variables))
     if not source.is_file():
         raise MissingFileError(f"set-of-frames file {source} does not exist; check its name and folder")
     if is_fits(source):
         return [Frame(source, "COMMAND_LINE")]
-    return parse_sof(source.read_text(encoding="utf-8", errors="surrogateescape"))
+    return parse_sof(source.read_text(encoding="utf-8", errors="surrogateescape"), variables)
 
 
 def check_files(frames: Iterable[Frame]) -> None:

@@ -66,16 +66,17 @@ class Param:
         return _TYPE_NAMES[type(self.default)]
 
     def coerce(self, value: object) -> Value:
-        """Return `value` as this parameter's type, or raise `ParameterError` with the reason."""
+        """Return `value` as this parameter's type, or raise `ParameterError` with the reason.
+
+        Lists in a string are left to `RecipeSpec.values`, which knows whether the run is as lenient as C.
+        """
         number = _coerce_type(self, value)
         if self.choices is not None and number not in self.choices:
             raise ParameterError(
                 f"parameter {self.name}: {value!r} is not one of {', '.join(self.choices)} (case counts)"
             )
         if isinstance(number, int | float):
-            self._check_range(number)
-        elif self.kind is not None:
-            self.parsed(number)
+            self.check_range(number)
         return number
 
     def parsed(self, value: Value) -> Any:
@@ -93,10 +94,32 @@ class Param:
         except ValueError as error:
             raise ParameterError(f"parameter {self.name}: {error}") from None
         for number in self.kind.numbers(result):
-            self._check_range(number)
+            self.check_range(number)
         return result
 
-    def _check_range(self, number: float) -> None:
+    def parsed_leniently(self, text: str) -> tuple[Any, str]:
+        """Return what the C recipe makes of a list, and a warning about what is odd in it ("" for none).
+
+        C knows no limits; numbers outside of ours are kept and told, but for those that are not finite.
+        """
+        if self.kind is None:
+            return text, ""
+        try:
+            value, note = self.kind.parse_leniently(text)
+        except ValueError as error:
+            raise ParameterError(f"parameter {self.name}: {error}") from None
+        notes = [f"parameter {self.name}: {note}"] if note else []
+        for number in self.kind.numbers(value):
+            if not math.isfinite(number):
+                raise ParameterError(f"parameter {self.name}: {number} is not a usable number")
+            try:
+                self.check_range(number)
+            except ParameterError as error:
+                notes.append(f"{error}; used all the same, as in C")
+        return value, "; ".join(notes)
+
+    def check_range(self, number: float) -> None:
+        """Raise `ParameterError` for a number that the declaration does not allow."""
         if number != number:
             raise ParameterError(f"parameter {self.name}: NaN is not a usable number")
         if self.finite and math.isinf(number):
@@ -210,7 +233,8 @@ class Manual:
 class RecipeSpec:
     """All a recipe says of itself.
 
-    ``fixed`` holds values that shared steps ask for and this recipe does not leave to the user.
+    ``qc_group`` is the third word of its QC keywords (``ESO QC EXPCOMB ...``; "" derives it from the name),
+    and ``fixed`` holds values that shared steps ask for and this recipe does not leave to the user.
     """
 
     name: str
@@ -227,6 +251,7 @@ class RecipeSpec:
     manual: Manual = field(default_factory=Manual)
     defects: tuple[str, ...] = ()
     fixed: tuple[tuple[str, Any], ...] = ()
+    qc_group: str = ""
 
     def __post_init__(self) -> None:
         strange = set(self.manual.inputs) - {declared.tag for declared in self.inputs}
@@ -238,6 +263,11 @@ class RecipeSpec:
             raise TypeError(f"{self.name} declares unknown defects: {', '.join(sorted(unknown))}")
         if self.defects and all(param.name != COMPAT.name for param in self.params):
             object.__setattr__(self, "params", (*self.params, COMPAT))
+
+    @property
+    def qc_prefix(self) -> str:
+        """What the QC keywords of the recipe begin with."""
+        return f"ESO QC {self.qc_group or self.name.removeprefix('muse_').replace('_', '').upper()}"
 
     @property
     def c_params(self) -> tuple[Param, ...]:
@@ -351,11 +381,7 @@ CALIB_MISMATCH = Param(
 def _read(param: Param, given: object, lenient: bool) -> tuple[Value, Any, str]:
     """Return the text of a parameter, its value, and a warning."""
     if lenient and param.kind is not None and isinstance(given, str) and not param.ours:
-        try:
-            value, note = param.kind.parse_leniently(given)
-        except ValueError as error:
-            raise ParameterError(f"parameter {param.name}: {error}") from None
-        return given, value, f"parameter {param.name}: {note}" if note else ""
+        return given, *param.parsed_leniently(given)
     value = param.coerce(given)
     return value, param.parsed(value), ""
 

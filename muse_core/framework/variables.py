@@ -7,6 +7,9 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from muse_core.framework.kinds import leading_number
+from muse_core.framework.settings import switched_on
+
 Reader = Callable[[str], object | None]
 
 
@@ -37,7 +40,7 @@ class Variable:
     @classmethod
     def switch(cls, name: str) -> Variable:
         """Return a variable that is on with 1, true, yes or on."""
-        return cls(name, lambda text: text.strip().lower() in ("1", "true", "yes", "on") or None)
+        return cls(name, lambda text: switched_on(text) or None)
 
     @classmethod
     def presence(cls, name: str) -> Variable:
@@ -59,8 +62,8 @@ class Variable:
         """Return a variable that begins with a number above 0 (the rest of the text does not count)."""
 
         def read(text: str) -> float | None:
-            match = re.match(r"\s*\+?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text)
-            return (float(match.group()) or None) if match else None
+            number = leading_number(text)
+            return number if number is not None and number > 0 else None
 
         return cls(name, read, hint)
 

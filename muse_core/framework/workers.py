@@ -18,12 +18,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, TypeAlias
 
 from muse_core.framework.errors import RecipeError
+from muse_core.framework.settings import child_environment
 
 __all__ = [
     "IDLE_SECONDS",
@@ -142,7 +143,8 @@ class Worker:
         self._start()
 
     def _start(self) -> None:
-        env = {"MPLBACKEND": "Agg", **os.environ, **ENVIRONMENT}
+        env = child_environment(ENVIRONMENT)
+        env.setdefault("MPLBACKEND", "Agg")
         command = isolated_python("muse_core.framework.worker_process")
         self.fresh, self.broken = True, False
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
@@ -287,7 +289,9 @@ class CallIterator:
         self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(max_workers=number_of_workers(nworker, len(calls)))
         self._closed = False
-        self._jobs = [self._threads.submit(self._work, call) for call in calls]
+        self._jobs: list[Future[tuple[str, Any, str, list[tuple[str, int, str]]]] | None] = [
+            self._threads.submit(self._work, call) for call in calls
+        ]
         self._next = 0
 
     def _work(self, call: Call) -> tuple[str, Any, str, list[tuple[str, int, str]]]:
@@ -309,7 +313,7 @@ class CallIterator:
         if self._closed or self._next >= len(self._jobs):
             self.close()
             raise StopIteration
-        kind, value, traceback, notes = self._jobs[self._next].result()
+        kind, value, traceback, notes = self._take().result()
         self._next += 1
         for name, level, text in notes:
             logging.getLogger(name).log(level, "%s", text)
@@ -318,6 +322,13 @@ class CallIterator:
         if kind == "error":
             raise WorkerError(value, traceback)
         return value
+
+    def _take(self) -> Future[tuple[str, Any, str, list[tuple[str, int, str]]]]:
+        """Return the next job and let go of it: results of a large batch are not to pile up."""
+        job, self._jobs[self._next] = self._jobs[self._next], None
+        if job is None:
+            raise RuntimeError("a result was taken twice")
+        return job
 
     def __enter__(self) -> Self:
         return self
@@ -336,9 +347,10 @@ class CallIterator:
         if self._closed:
             return
         self._closed = True
-        for job in self._jobs:
+        jobs = [job for job in self._jobs if job is not None]
+        for job in jobs:
             job.cancel()
-        unfinished = any(not job.done() for job in self._jobs)
+        unfinished = any(not job.done() for job in jobs)
         if unfinished:
             for worker in self._workers:
                 worker.fresh = True  # it is not to be replaced

@@ -9,7 +9,6 @@ Hubble Deep Field South, seen through 12 IFUs in a ten-minute exposure. The reci
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -66,11 +65,10 @@ def main(args: argparse.Namespace) -> int:
         raise RecipeError(str(error)) from error
     clock.append(time.perf_counter())
     print(f"simulated {simulation.truth['rows']} rows of {len(IFUS)} IFUs: {clock[1] - clock[0]:.1f} s")
-    os.environ["MUSE_DEMO"] = str(inputs)
-    os.environ["MUSE_CALIB_DB"] = str(calibration_folder())
+    places = {"MUSE_DEMO": str(inputs), "MUSE_CALIB_DB": str(calibration_folder())}
     products = run_recipe(
         "muse_scipost",
-        load_sof(demo_sof()),
+        load_sof(demo_sof(), places),
         {"skymethod": args.skymethod, "skymodel_fraction": 0.3, "filter": ",".join(FILTERS)},
         workdir=outdir,
         threads=args.threads,

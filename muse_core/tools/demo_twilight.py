@@ -8,7 +8,6 @@ vignetting correction and the residual; the truth that went in is compared with 
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from pathlib import Path
 
@@ -40,11 +39,10 @@ def main(args: argparse.Namespace) -> int:
     setup = RawSetup(ifus=IFUS, vignetting=0.2)
     simulate_raw(inputs, setup)
     print(f"simulated {len(IFUS)} IFUs: {time.perf_counter() - started:.1f} s")
-    os.environ["MUSE_DEMO_TWILIGHT"] = str(inputs)
     started = time.perf_counter()
     products = run_recipe(
         "muse_twilight",
-        load_sof(shipped_folder("sof_examples") / "twilight.sof"),
+        load_sof(shipped_folder("sof_examples") / "twilight.sof", {"MUSE_DEMO_TWILIGHT": str(inputs)}),
         workdir=outdir,
         threads=args.threads,
         report=True,

@@ -33,8 +33,8 @@ def main(args: argparse.Namespace) -> int:
     from muse_core.framework import RecipeError
     from muse_core.simulate.imphot_pairs import PairTruth, make_pair, make_sky, write_pair
 
-    if args.exposures < 1 or args.size < 6:
-        raise RecipeError("use one exposure or more, and a size of at least 6 arcsec")
+    if not 1 <= args.exposures <= 700 or args.size < 6:
+        raise RecipeError("use 1 to 700 exposures, and a size of at least 6 arcsec")
     started = time.perf_counter()
     args.outdir.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(args.seed)
@@ -47,7 +47,7 @@ def main(args: argparse.Namespace) -> int:
             scale=float(rng.normal(1.0, 0.05)), bg=float(rng.normal(0.0, 0.5)), noise=args.noise,
             size=args.size,
         )  # fmt: skip
-        date = f"2026-01-01T0{number % 10}:00:00"
+        date = f"2026-01-{1 + number // 24:02d}T{number % 24:02d}:00:00"
         hst, muse = write_pair(
             args.outdir, f"exposure{number}", make_pair(sky, truth), truth, args.seed + number, date=date
         )

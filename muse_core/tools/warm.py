@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Compile all kernels once, so that the first run of a recipe does not have to."""
+"""Compile the kernels of muse_scipost once, so that its first run does not have to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-SUMMARY = "compile the kernels of all recipes"
+SUMMARY = "compile the kernels of muse_scipost"
 
 VARIANTS: tuple[dict[str, object], ...] = (
     {"skymethod": "simple", "save": "cube,combined,stacked,skymodel"},
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Run ``musetools warm``: tiny runs that touch every kernel of `muse_scipost`."""
+    """Run ``musetools warm``: tiny runs of `muse_scipost` with its most used options."""
     import warnings
 
     from muse_core.framework import run_recipe

@@ -149,3 +149,21 @@ def test_all_recipes_declare_what_the_c_recipes_declare():
             for p in expected["params"]
         ]
         assert ours == theirs
+
+
+@pytest.mark.parametrize(
+    ("variables", "notes"),
+    [
+        ({"OMP_NUM_THREADS": "3,2"}, 0),
+        ({"MUSE_RECIPES_MEMORY": "2G"}, 1),
+        ({"OMP_NUM_THREADS": "all", "MUSE_RECIPES_MEMORY": "0"}, 2),
+        ({"OMP_NUM_THREADS": "\u00b2"}, 1),
+    ],
+)
+def test_variables_that_cannot_be_read_are_told(variables, notes):
+    from muse_core.framework import Environment
+
+    environment = Environment.read(variables)
+    assert len(environment.notes) == notes
+    assert environment.threads >= 1
+    assert environment.memory_bytes >= 1_000_000

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import bz2
+import dataclasses
 import gzip
 import logging
 import os
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from muse_core.framework import Input, InputError, Param, Product, RecipeSpec, Words, run_recipe
+from muse_core.framework import Input, InputError, Param, Product, RecipeError, RecipeSpec, Words, run_recipe
 from muse_core.framework.frames import Frame
 from muse_core.framework.registry import LoadedRecipe
 from tests.framework.test_lzw import packed as lzw_packed
@@ -94,6 +95,83 @@ def test_a_bomb_is_refused(tmp_path):
     bomb.write_bytes(gzip.compress(bytes(80_000_000)))
     with pytest.raises(InputError, match="when unpacked, found more"):
         run_recipe(recipe([]), [Frame(bomb, "PICTURE")], workdir=tmp_path)
+
+
+@pytest.mark.parametrize("fault", ["stream", "axis", "kind"])
+def test_damaged_tiles_are_one_message(picture, tmp_path, fault):
+    source = pack(picture, ".fz")
+    data = bytearray(source.read_bytes())
+    if fault == "stream":
+        data[-2000:-200] = b"\x00\xff" * 900
+    else:
+        old = b"ZNAXIS2 =                  100" if fault == "axis" else b"ZCMPTYPE= 'GZIP_2  '"
+        new = b"ZNAXIS2 =                  900" if fault == "axis" else b"ZCMPTYPE= 'SQUASH_9'"
+        assert old in data
+        data = bytearray(bytes(data).replace(old, new))
+    source.write_bytes(data)
+    with pytest.raises(InputError, match=rf"{source.name}: file: expected intact packed data \(tiles\)"):
+        run_recipe(recipe([]), [Frame(source, "PICTURE")], workdir=tmp_path)
+
+
+def test_spare_bytes_behind_tiles_are_no_damage(picture, tmp_path):
+    source = pack(picture, ".fz")
+    source.write_bytes(source.read_bytes() + b"\x00" * 2880)
+    seen = []
+    run_recipe(recipe(seen), [Frame(source, "PICTURE")], workdir=tmp_path)
+    assert seen[0][2] == np.arange(12000.0, dtype="f4").sum()
+
+
+def test_tiles_that_promise_too_much_are_refused(picture, tmp_path):
+    source = pack(picture, ".fz")
+    data = source.read_bytes().replace(b"ZNAXIS1 =                  120", b"ZNAXIS1 =           2000000000")
+    source.write_bytes(data)
+    with pytest.raises(InputError, match="when unpacked, found more"):
+        run_recipe(recipe([]), [Frame(source, "PICTURE")], workdir=tmp_path)
+
+
+def test_all_errors_name_the_file_given(picture, tmp_path):
+    source = pack(picture, ".gz")
+
+    def run(frames, p, ctx):
+        raise RecipeError(f"{frames['PICTURE'][0].path}: bad")
+
+    with pytest.raises(RecipeError) as caught:
+        run_recipe(LoadedRecipe(SPEC, run, Path(__file__)), [Frame(source, "PICTURE")], workdir=tmp_path)
+    assert str(caught.value) == f"{source}: bad"
+
+
+def test_faults_that_a_recipe_does_not_ask_for_are_raised(tmp_path):
+    silent = LoadedRecipe(SPEC, lambda frames, p, ctx: None, Path(__file__))
+    with pytest.raises(InputError, match="an existing file"):
+        run_recipe(silent, [Frame(tmp_path / "no.fits", "PICTURE")], workdir=tmp_path)
+
+
+def test_flags_of_one_part_are_not_those_of_the_next(picture, tmp_path):
+    spec = dataclasses.replace(
+        SPEC, products=(Product("MORE", series=True), Product("COPY")), qc_group="DOOR"
+    )
+
+    def run(frames, p, ctx):
+        def save(tag, index=None):
+            hdus = fits.HDUList([fits.PrimaryHDU()])
+            ctx.save(tag, hdus, base=fits.Header(), used=frames["PICTURE"], index=index)
+
+        for number, good in ((1, False), (2, True)):
+            with ctx.part():
+                ctx.flag("GOOD", good, "")
+                save("MORE", number)
+        save("COPY")
+
+    run_recipe(LoadedRecipe(spec, run, Path(__file__)), [Frame(picture, "PICTURE")], workdir=tmp_path)
+    names = ("MORE_0001", "MORE_0002", "COPY")
+    flags = [fits.getheader(tmp_path / f"{name}.fits")["ESO QC DOOR GOOD"] for name in names]
+    assert flags == [False, True, False]
+
+
+def test_frames_that_are_not_used_are_not_replaced_either(picture, tmp_path):
+    source = picture.rename(tmp_path / "COPY.fits")
+    with pytest.raises(InputError, match="would replace it"):
+        run_recipe(recipe([]), [Frame(source, "UNKNOWN_TAG")], workdir=tmp_path)
 
 
 def test_messages_name_the_file_given(picture, tmp_path, caplog):
