@@ -72,6 +72,7 @@ RECIPE = RecipeSpec(
     kernels=True,
     manual=MANUAL,
     defects=(*Defects.about(COMBINE, CUBE, PRODUCTS), "integer_keywords", "skipped_without_a_word"),
+    qc_group="EXPCOMB",
     fixed=(("astrometry", True), ("superflat_pos", None)),
 )
 
@@ -80,15 +81,14 @@ def run(frames, p, ctx):
     from muse_core.postproc.astrometry.offsets import check_offsets
     from muse_core.postproc.combination.agreement import check_agreement
     from muse_core.postproc.combination.combine import combine
-    from muse_core.postproc.combination.pixel_table import save_combined
     from muse_core.postproc.combination.reduced_tables import check_frames, check_number, check_tables
     from muse_core.postproc.cube.calibrations import load as load_for_cube
-    from muse_core.postproc.cube.make_cube import make_cube
+    from muse_core.postproc.cube.products import save_combination
     from muse_core.postproc.exposure.pixel_tables import log_exposure
     from muse_core.postproc.inputs.calibration_frames import CalibrationFrames
     from muse_core.postproc.inputs.exposures import open_tables, sort_exposures
     from muse_core.postproc.settings import check_settings
-    from muse_core.postproc.stages import POSITION, Inputs, prepare
+    from muse_core.postproc.stages import POSITION, Inputs, correct, prepare
 
     check_settings(p, ctx)
     check_frames(frames, ctx)
@@ -101,13 +101,10 @@ def run(frames, p, ctx):
     check_offsets(exposures, calibrations, p, ctx)
 
     for exposure in exposures:
-        log_exposure(exposure, ctx.log)
-        for correction in position:
-            correction.correct(exposure, p, ctx)
+        with ctx.part():
+            log_exposure(exposure, ctx.log)
+            correct(exposure, position, p, ctx)
 
     combination = combine(exposures, frames["PIXTABLE_REDUCED"], calibrations.used, p, ctx)
     check_agreement(combination, p, ctx)
-    if "cube" in p.save:
-        make_cube(combination, for_cube, p, ctx, qc_group="ESO QC EXPCOMB")
-    if "combined" in p.save:
-        save_combined(combination, p, ctx)
+    save_combination(combination, for_cube, p, ctx)

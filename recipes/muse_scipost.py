@@ -198,14 +198,13 @@ def run(frames, p, ctx):
     from muse_core.postproc.combination.agreement import check_agreement
     from muse_core.postproc.combination.checks import check_combination
     from muse_core.postproc.combination.combine import combine
-    from muse_core.postproc.combination.pixel_table import save_combined
     from muse_core.postproc.cube.calibrations import load as load_for_cube
-    from muse_core.postproc.cube.make_cube import make_cube
+    from muse_core.postproc.cube.products import save_combination
     from muse_core.postproc.exposure.pixel_tables import log_exposure, save_positioned, save_reduced
     from muse_core.postproc.inputs.calibration_frames import CalibrationFrames
     from muse_core.postproc.inputs.exposures import open_tables, sort_exposures
     from muse_core.postproc.settings import check_settings
-    from muse_core.postproc.stages import CORRECTIONS, POSITION, Inputs, prepare
+    from muse_core.postproc.stages import CORRECTIONS, POSITION, Inputs, correct, prepare
 
     check_settings(p, ctx)
     check_calibrations(frames, ("PIXTABLE_OBJECT",), ctx, p.calib_mismatch)
@@ -219,21 +218,13 @@ def run(frames, p, ctx):
     check_offsets(exposures, calibrations, p, ctx)
 
     for exposure in exposures:
-        log_exposure(exposure, ctx.log)
-        for correction in corrections:
-            correction.correct(exposure, p, ctx)
-        save_reduced(exposure, calibrations.used.all, p, ctx)
-        for correction in position:
-            correction.correct(exposure, p, ctx)
-        save_positioned(exposure, calibrations.used.all, p, ctx)
+        with ctx.part():
+            log_exposure(exposure, ctx.log)
+            correct(exposure, corrections, p, ctx)
+            save_reduced(exposure, calibrations.used.all, p, ctx)
+            correct(exposure, position, p, ctx)
+            save_positioned(exposure, calibrations.used.all, p, ctx)
 
     combination = combine(exposures, frames["PIXTABLE_OBJECT"], calibrations.used, p, ctx)
     check_agreement(combination, p, ctx)
-    if "cube" in p.save:
-        make_cube(combination, for_cube, p, ctx)
-    if "combined" in p.save:
-        save_combined(combination, p, ctx)
-    if "stacked" in p.save:
-        from muse_core.postproc.cube.stacked_slices import save_stacked
-
-        save_stacked(combination, p, ctx)
+    save_combination(combination, for_cube, p, ctx)

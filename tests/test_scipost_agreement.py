@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Exposures that are combined without an OFFSET_LIST: a warning if their stars do not lie on each other."""
+"""Exposures that are combined: a warning if their stars do not lie on each other, by whatever offsets."""
 
-import logging
 import shutil
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
-from muse_core.alignment.disagreement import measure_disagreement, warn_about_disagreement
+from muse_core.alignment.disagreement import disagreements, measure_disagreement
 from muse_core.framework import run_recipe
 from muse_core.simulate.fields import render_stars
 from muse_core.simulate.scene import Scene, Star
@@ -40,7 +39,7 @@ def observation(tmp_path_factory):
 def warnings_of(observation, tmp_path, caplog):
     """Return a function that combines the exposures, the second one with an error of its header in arcsec."""
 
-    def run(error, *, listed=False, **options):
+    def run(error, *, listed=None, **options):
         frames = []
         for path, tag in observation.frames(without=("OFFSET_LIST",)):
             if "_0002-" in path.name:
@@ -48,15 +47,18 @@ def warnings_of(observation, tmp_path, caplog):
                 with fits.open(path, mode="update") as hdus:
                     hdus[0].header["RA"] += error / 3600.0 / np.cos(np.radians(30.2))
             frames.append((path, tag))
-        if listed:
+        if listed is not None:
             headers = [fits.getheader(path) for path, tag in frames if tag == "PIXTABLE_OBJECT"]
             dates = sorted({header["DATE-OBS"] for header in headers})
-            offsets = Table({"DATE_OBS": dates, "RA_OFFSET": [0.0, 0.0], "DEC_OFFSET": [0.0, 0.0]})
+            offsets = Table(
+                {"DATE_OBS": dates, "RA_OFFSET": [0.0, listed / 3600.0], "DEC_OFFSET": [0.0, 0.0]}
+            )
             offsets.write(tmp_path / "offsets.fits")
             frames.append((tmp_path / "offsets.fits", "OFFSET_LIST"))
         folder = tmp_path / "out"
         folder.mkdir()
         run_recipe("muse_scipost", frames, {**OPTIONS, **options}, workdir=folder)
+        run.header = fits.getheader(next(folder.glob("*.fits")))
         return [r.getMessage() for r in caplog.records if "not aligned" in r.getMessage()]
 
     return run
@@ -73,10 +75,17 @@ def test_exposures_beside_each_other_are_a_warning_with_the_distance(warnings_of
 
 def test_exposures_on_each_other_are_not(warnings_of):
     assert warnings_of(0.0) == []
+    assert warnings_of.header["ESO QC SCIPOST EXPOSURES ALIGNED"] is True
 
 
-def test_nor_are_those_of_an_offset_list(warnings_of):
-    assert warnings_of(0.6, listed=True) == []
+def test_nor_are_those_of_a_right_offset_list(warnings_of):
+    assert warnings_of(0.6, listed=0.6 / np.cos(np.radians(30.2))) == []
+
+
+def test_an_offset_list_that_the_stars_contradict_is_a_warning(warnings_of):
+    (text,) = warnings_of(0.0, listed=0.8)
+    assert "the OFFSET_LIST contradicts the data" in text
+    assert warnings_of.header["ESO QC SCIPOST EXPOSURES ALIGNED"] is False
 
 
 def test_nor_those_that_are_only_saved_one_by_one(warnings_of):
@@ -113,7 +122,7 @@ def test_fields_that_tell_nothing():
     assert measure_disagreement(field(MANY[:1]), field([(33.0, 41.0, 5000.0)], 1), 0.2, "WFM") is None
 
 
-def test_unrelated_fields_are_no_warning(caplog):
+def test_unrelated_fields_are_no_warning():
     rng = np.random.default_rng(4)
     images = [
         field(
@@ -121,14 +130,12 @@ def test_unrelated_fields_are_no_warning(caplog):
         )
         for n in range(6)
     ]
-    with caplog.at_level(logging.WARNING):
-        warn_about_disagreement(images, range(1, 7), 0.2, "WFM", logging.getLogger("muse"))
-    assert caplog.records == []
+    assert disagreements(images, range(1, 7), 0.2, "WFM")[0] == []
 
 
-def test_each_exposure_is_compared_with_the_first_that_shows_its_stars(caplog):
+def test_each_exposure_is_compared_with_the_first_that_shows_its_stars():
     images = [field([], 1), field(MANY, 2), field(moved(MANY, 3.0, 0.0), 3)]
-    with caplog.at_level(logging.WARNING):
-        warn_about_disagreement(images, (1, 2, 3), 0.2, "WFM", logging.getLogger("muse"))
-    (record,) = caplog.records
-    assert "exposures 2 and 3 are not aligned" in record.getMessage()
+    texts, compared = disagreements(images, (1, 2, 3), 0.2, "WFM")
+    assert compared == 1
+    assert len(texts) == 1
+    assert "exposures 2 and 3 are not aligned" in texts[0]

@@ -116,3 +116,31 @@ def test_rotations_are_applied_on_request(observation, run, tmp_path):
     assert not np.allclose(np.nan_to_num(wrong)[:, :20, :20], np.nan_to_num(true)[:, :20, :20], rtol=1e-2)
     with pytest.raises(InputError, match="column ROT_OFFSET"):
         run(frames, offsets(observation), rot_offset=True)
+
+
+def test_rotations_are_applied_in_compatible_mode_too(observation, run, caplog):
+    table = offsets(observation, ROT_OFFSET=[0.0, 3.0])
+    plain, header = run(table=table, compat=True)
+    assert "ESO DRS MUSE OFFSET2 DROT" not in header
+    turned, header = run(table=table, compat=True, rot_offset=True)
+    assert header["ESO DRS MUSE OFFSET2 DROT"] == 3.0
+    assert "ROT_OFFSET" in " ".join(r.getMessage() for r in caplog.records)
+    assert turned.shape != plain.shape or not np.allclose(turned, plain, equal_nan=True)
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_offsets_that_cannot_be_trusted_are_told(observation, tmp_path, caplog, trusted):
+    hdus = fits.HDUList([fits.PrimaryHDU(), fits.table_to_hdu(offsets(observation))])
+    for n, value in enumerate((True, trusted), 1):
+        hdus[0].header[f"HIERARCH ESO QC EXPALIGN TRUST{n}"] = value
+    hdus.writeto(tmp_path / "o.fits")
+    frames = [*observation.frames(without=("OFFSET_LIST",)), (tmp_path / "o.fits", "OFFSET_LIST")]
+    run_recipe("muse_scipost", frames, {**OPTIONS, "save": "individual,cube"}, workdir=tmp_path)
+    header = fits.getheader(tmp_path / "DATACUBE_FINAL.fits")
+    assert header["ESO QC SCIPOST OFFSETS TRUSTED"] is trusted
+    reduced = [(path, "PIXTABLE_REDUCED") for path in sorted(tmp_path.glob("PIXTABLE_REDUCED*"))]
+    run_recipe("muse_exp_combine", [*reduced, frames[-1]], {}, workdir=tmp_path)
+    header = fits.getheader(tmp_path / "DATACUBE_FINAL.fits")
+    assert header["ESO QC EXPCOMB OFFSETS TRUSTED"] is trusted
+    texts = [r.getMessage() for r in caplog.records if "exposure 2: its offset in" in r.getMessage()]
+    assert len(texts) == (0 if trusted else 2)

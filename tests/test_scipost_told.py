@@ -153,3 +153,21 @@ def test_raw_exposure_given_to_muserun(simulation, tmp_path):
     assert result.returncode == 255
     assert "muse_scibasic makes PIXTABLE_OBJECT of it" in result.stdout
     assert "whose tags are: OBJECT (1)" in result.stderr
+
+
+def test_corrections_that_some_exposures_lack_are_told_of_all():
+    from muse_core.postproc.combination.combine import told_of_all
+
+    key, refined = "ESO DRS MUSE SKIPPED FLUX", "ESO DRS MUSE SKY REFINE"
+    headers = [fits.Header({refined: 3}), fits.Header({key: "no curve", refined: 2}), fits.Header()]
+    assert told_of_all(headers) == [
+        (key, "no curve (exposure 2)", ""), (refined, 5, "Slices with a refined sky"),
+    ]  # fmt: skip
+    assert told_of_all([fits.Header({key: "no curve"})] * 2) == [(key, "no curve", "")]
+    both = told_of_all([fits.Header({key: "no curve"}), fits.Header({key: "counts"})])
+    assert both == [(key, "no curve (exposure 1); counts (exposure 2)", "")]
+
+
+def test_a_refinement_without_a_sky_of_its_own_is_told(simulation, tmp_path):
+    _, kept = reduced(simulation, tmp_path / "o", sky_refine=True)
+    assert any("sky_refine has no effect" in text for text in kept.texts(logging.WARNING))

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -67,10 +66,10 @@ def measure_disagreement(one: Pixels, other: Pixels, step_arcsec: float, mode: s
     return Disagreement(float(np.hypot(match.dx, match.dy)) * step_arcsec, seeing * step_arcsec, int(a.size))
 
 
-def warn_about_disagreement(
-    images: Sequence[Pixels], numbers: Sequence[int], step_arcsec: float, mode: str, log: logging.Logger
-) -> None:
-    """Warn about exposures whose stars lie more than a third of the seeing beside those of the first one.
+def disagreements(
+    images: Sequence[Pixels], numbers: Sequence[int], step_arcsec: float, mode: str
+) -> tuple[list[str], int]:
+    """Tell of exposures whose stars lie more than a third of the seeing beside those of the first one.
 
     Parameters
     ----------
@@ -78,23 +77,27 @@ def warn_about_disagreement(
         Of the exposures, on one grid.
     numbers : sequence of int
         Their numbers, for the message.
+
+    Returns
+    -------
+    A text for each pair that disagrees, and the number of pairs that could be compared.
     """
+    texts: list[str] = []
+    compared = 0
     for n, image in enumerate(images[1:], 1):
         for k in range(n):  # the first one that shows the same stars
             found = measure_disagreement(images[k], image, step_arcsec, mode)
             if found is None:
                 continue
+            compared += 1
             if found.distance > SEEING_PART * found.seeing:
-                log.warning(
-                    "exposures %d and %d are not aligned: the stars that they share (%d) disagree by %.2f "
-                    "arcsec, with a seeing of %.2f arcsec; give an OFFSET_LIST made by muse_exp_align",
-                    numbers[k],
-                    numbers[n],
-                    found.stars,
-                    found.distance,
-                    found.seeing,
+                texts.append(
+                    f"exposures {numbers[k]} and {numbers[n]} are not aligned: the stars that they share "
+                    f"({found.stars}) disagree by {found.distance:.2f} arcsec, with a seeing of "
+                    f"{found.seeing:.2f} arcsec"
                 )
             break
+    return texts, compared
 
 
 def _bright_stars(image: Pixels) -> Detections:

@@ -36,6 +36,7 @@ TO_DEGREES = {
     "radians": 180.0 / np.pi,
 }
 DAYS = ("", "s", "d", "day", "days", "mjd")  # "s" is what the C recipe writes
+TRUST = "ESO QC EXPALIGN TRUST"
 PURE = ("", "1", "-", "none", "dimensionless")
 
 
@@ -50,6 +51,7 @@ class OffsetRow:
     flux_scale : factor on the data, or None
     mjd_obs : start of the exposure, or None
     rotation : ROT_OFFSET, position angle of the header minus the true one in degrees, or None
+    trusted : what muse_exp_align says of it (keywords ESO QC EXPALIGN TRUSTi), or None
     """
 
     date_obs: str
@@ -58,6 +60,7 @@ class OffsetRow:
     flux_scale: float | None = None
     mjd_obs: float | None = None
     rotation: float | None = None
+    trusted: bool | None = None
 
     def gives_the_same(self, other: OffsetRow) -> bool:
         """Tell whether both rows say the same of an exposure."""
@@ -167,6 +170,7 @@ def _read(frame: Frame, *, as_c: bool) -> OffsetList:
                 found=", ".join(tables[0].columns.names),
                 remedy="Give an OFFSET_LIST made by muse_exp_align.",
             )
+        trust = [hdus[0].header.get(f"{TRUST}{n + 1}") for n in range(len(offsets[0]))]
         scales, rotations = columns.numbers("FLUX_SCALE", PURE), columns.angles("ROT_OFFSET")
         rows = [
             OffsetRow(
@@ -176,6 +180,7 @@ def _read(frame: Frame, *, as_c: bool) -> OffsetList:
                 _finite(scales, n),
                 _finite(mjds, n),
                 _finite(rotations, n),
+                trust[n] if isinstance(trust[n], bool) else None,
             )
             for n in range(len(offsets[0]))
         ]

@@ -20,3 +20,7 @@ def check_settings(p: ParamValues, ctx: RunContext) -> None:
         ctx.log.warning("Overriding loop distance ld=1 (%d was given)", p.ld)
     if p.superflat_pos:
         ctx.log.warning("Overriding RA=%f, DEC=%f, DROT=%f", *p.superflat_pos)
+    if getattr(p, "sky_refine", False) and p.skymethod not in ("simple", "model"):
+        ctx.log.warning(
+            "sky_refine has no effect with skymethod=%s: there is no sky of the exposure itself", p.skymethod
+        )

@@ -131,3 +131,9 @@ def prepare(stages: Iterable[Stage], run: Inputs, ctx: RunContext) -> list[Ready
         elif stage.absent:
             ctx.flag(*stage.absent)
     return ready
+
+
+def correct(exposure: Reduction, corrections: Iterable[ReadyStage], p: ParamValues, ctx: RunContext) -> None:
+    """Make corrections of one exposure, one after the other."""
+    for correction in corrections:
+        correction.correct(exposure, p, ctx)

@@ -77,3 +77,19 @@ def test_spectrum_of_the_light_on_the_sample():
     nothing = SkySample(sample.mask, np.zeros((20, 30)))
     sums = ObjectSums(nothing, SkyMask(nothing.mask, "linear"), (5000.0, 5400.0), 1.25)
     assert sums.spectrum(logging.getLogger("test")) is NO_OBJECTS
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("level", [0.0, -5.0, LEVEL])
+def test_a_sample_of_any_level_and_without_a_mask(level):
+    image = np.random.default_rng(2).normal(level, 1.0, (40, 60)).astype(np.float32)
+    darkest = (image < np.quantile(image, 0.1)).astype(np.uint8)
+    for mask in (darkest, np.zeros_like(darkest)):
+        sample = fit_sky_sample(image, mask)
+        assert sample.excess == 0.0
+        assert sample.mask.mean() > 0.9
+    nothing = np.full(image.shape, np.nan, np.float32)
+    assert not fit_sky_sample(nothing, np.zeros_like(darkest)).mask.any()
+    image[:, 6:] += 40.0  # most of the field is object
+    sample = fit_sky_sample(image, (image < level + 3.0).astype(np.uint8))
+    assert 0.0 < sample.excess < 1.5

@@ -53,7 +53,9 @@ def fit(t, rows, noise):
     stat = np.full(lam.size, noise**2, np.float32)
     good = np.ones(lam.size, np.bool_)
     sum_products(lam, data, stat, origin, good, *t.numbers(), 6.0, coarse, fine, count, columns)
-    return fit_amounts(t, coarse + fine, count, columns.sum(axis=1))
+    present = np.zeros(1152, np.bool_)
+    present[2 * 48 : 3 * 48] = True
+    return fit_amounts(t, coarse + fine, count, columns.sum(axis=1), present)
 
 
 @pytest.mark.unit
@@ -78,6 +80,16 @@ def test_a_slice_with_few_columns_follows_its_ifu():
     key = 2 * 48 + 6
     assert found.from_ifu[key]
     np.testing.assert_allclose(found.amount[key, [0, 2]], wanted[0][:2], atol=0.006)
+
+
+@pytest.mark.unit
+def test_slices_without_sky_are_counted_and_told_if_they_are_corrected():
+    found = fit(*rows_of([5, 6], [(0.02, 0.05, 0.0)] * 2))
+    assert found.n_changed == 48  # the whole IFU: 2 by themselves, the others with it
+    assert found.qc()[1][1] == 46
+    table = found.columns_of_table()
+    assert table["slice"].tolist() == list(range(1, 49))
+    assert table["columns"].tolist() == [0] * 4 + [40, 40] + [0] * 42
 
 
 @pytest.mark.unit

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from muse_core.postproc.exposure.reduction import Reduction
     from muse_core.postproc.inputs.calibration_frames import CalibrationFrames
 
+TRUSTED = "muse_exp_align trusts the offsets used"
 POSANG, MODE = "ESO INS DROT POSANG", "ESO INS DROT MODE"
 
 
@@ -31,14 +32,27 @@ def check_offsets(
 ) -> None:
     """Refuse a list that belongs to no exposure, or says two things of one; turn exposures where asked for.
 
+    A list that is read as the C recipe does is not checked.
+
     Raises
     ------
     InputError
         before the first row is read
     """
     offsets = load_offsets(frames, p, ctx)
-    if not p.astrometry or offsets is None or offsets.by_date_only:
+    if not p.astrometry or offsets is None:
         return
+    found = _checked_rows(exposures, offsets, p, ctx)
+    for exposure in exposures:
+        row = found.get(exposure.number)
+        if row is not None and row.rotation:
+            turn(exposure, row.rotation, ctx)
+
+
+def _checked_rows(
+    exposures: Sequence[Reduction], offsets: OffsetList, p: ParamValues, ctx: RunContext
+) -> dict[int, OffsetRow | None]:
+    """Return the rows of the exposures, by their numbers."""
     found = {}
     for exposure in exposures:
         state = get_str(exposure.product.header, WCS_STATE) or ""
@@ -57,7 +71,7 @@ def check_offsets(
                 found=state,
                 remedy="Apply rotations where the pixel tables are reduced first.",
             )
-    if found and not any(found.values()) and not ctx.problems:
+    if found and not any(found.values()) and not ctx.problems and not offsets.by_date_only:
         dates = [get_str(exposure.product.header, "DATE-OBS") for exposure in exposures]
         listed = [row.date_obs or f"MJD {row.mjd_obs}" for row in offsets.rows[:3]]
         ctx.problems.add(
@@ -76,10 +90,24 @@ def check_offsets(
             remedy="Make the list by muse_exp_align with rotation=true.",
         )
     ctx.problems.raise_if_any()
-    for exposure in exposures:
-        row = found.get(exposure.number)
-        if row is not None and row.rotation:
-            turn(exposure, row.rotation, ctx)
+    _tell_trust(found, offsets, ctx)
+    return found
+
+
+def _tell_trust(found: dict[int, OffsetRow | None], offsets: OffsetList, ctx: RunContext) -> None:
+    """Warn about offsets of which muse_exp_align says that they cannot be trusted."""
+    rows = {number: row for number, row in found.items() if row is not None and row.trusted is not None}
+    for number, row in rows.items():
+        if not row.trusted:
+            ra, dec = row.ra_offset * 3600.0, row.dec_offset * 3600.0
+            text = (
+                f"exposure {number}: its offset in {offsets.path} is not trustworthy (muse_exp_align found "
+                f"too few sources that fit), {ra:.2f}, {dec:.2f} arcsec are used. Compare the images of the "
+                "exposures, align with other parameters or a REFERENCE_IMAGE, or leave the exposure out"
+            )
+            ctx.undone("OFFSETS TRUSTED", text, TRUSTED)
+    if rows and all(row.trusted for row in rows.values()):
+        ctx.flag("OFFSETS TRUSTED", True, TRUSTED)
 
 
 def row_of(exposure: Reduction, offsets: OffsetList) -> OffsetRow | None:

@@ -15,8 +15,9 @@ from muse_core.postproc.astrometry.position import fit_common_reference
 from muse_core.postproc.combination.checks import warn_about_mixtures
 from muse_core.postproc.combination.reduced_tables import stored_weights
 from muse_core.postproc.combination.weights import fit_weights, mean_strehl
+from muse_core.postproc.exposure.correction import Card
 from muse_core.postproc.exposure.pixel_tables import table_limits
-from muse_core.postproc.exposure.reduction import PIXTABLE, WCS_KEYS, Reduction
+from muse_core.postproc.exposure.reduction import PIXTABLE, REFINED, SKIPPED, WCS_KEYS, Reduction
 from muse_core.postproc.exposure.row_limits import RowLimits, join_limits
 
 if TYPE_CHECKING:
@@ -130,6 +131,8 @@ def _combined_header(members: list[Reduction], tables: Sequence[Frame], ctx: Run
             set_card(header, "ESO DRS MUSE RTC STREHL", strehl[0])
             set_card(header, "ESO DRS MUSE RTC STREHERR", strehl[1])
     _take_standard_keywords(header, members, tables[0])
+    for card in told_of_all([member.product.header for member in members]):
+        set_card(header, *card)
     for number, member in enumerate(members, 1):
         for card in member.position.offset_cards(number) if member.position else ():
             set_card(header, *card)
@@ -145,3 +148,25 @@ def _take_standard_keywords(header: Header, members: list[Reduction], first: Fra
                 kept = key in _OF_THE_FIRST or key.startswith(("ESO DRS", *WCS_KEYS))
                 if not kept and key in own:
                     header[key] = own[key]
+
+
+def told_of_all(headers: Sequence[Header]) -> list[Card]:
+    """Return what all exposures together say of corrections not made, and of slices with a refined sky.
+
+    >>> from astropy.io.fits import Header
+    >>> told_of_all([Header(), Header({"ESO DRS MUSE SKIPPED FLUX": "no curve"})])
+    [('ESO DRS MUSE SKIPPED FLUX', 'no curve (exposure 2)', '')]
+    """
+    cards: list[Card] = []
+    for key in dict.fromkeys(key for header in headers for key in header if key.startswith(SKIPPED)):
+        reasons: dict[str, list[int]] = {}
+        for number, header in enumerate(headers, 1):
+            if key in header:
+                reasons.setdefault(str(header[key]), []).append(number)
+        texts = [
+            reason if len(of) == len(headers) else f"{reason} (exposure {','.join(map(str, of))})"
+            for reason, of in reasons.items()
+        ]
+        cards.append((key, "; ".join(texts), ""))
+    refined = [int(header[REFINED]) for header in headers if REFINED in header]
+    return [*cards, (REFINED, sum(refined), "Slices with a refined sky")] if refined else cards

@@ -49,15 +49,8 @@ def make_cube(
     calibrations: CubeCalibrations,
     p: ParamValues,
     ctx: RunContext,
-    *,
-    qc_group: str = "ESO QC SCIPOST",
 ) -> None:
-    """Resample to the final cube, collapse it to images, measure its quality, and save all that.
-
-    Parameters
-    ----------
-    qc_group : what the QC keywords of the sources begin with
-    """
+    """Resample to the final cube, collapse it to images, measure its quality, and save all that."""
     grid = output_grid(combination, calibrations.output_wcs, p, ctx)
     plan = cube_plan(combination, grid, p, ctx)
     base = product_base(combination)
@@ -93,9 +86,7 @@ def make_cube(
                 for rows, found in zip(flagged, slab.flagged):
                     rows.add(found)
                 if slab.first <= quality_plane(grid.nz) < end:
-                    qc = measure_quality(
-                        slab.data[quality_plane(grid.nz) - slab.first], grid, nominal, qc_group, ctx
-                    )
+                    qc = measure_quality(slab.data[quality_plane(grid.nz) - slab.first], grid, nominal, ctx)
             if is_empty:
                 tell_empty(calibrations, ctx)
             if plan.cosmics:
@@ -163,7 +154,6 @@ def measure_quality(
     plane: npt.NDArray[np.float32],
     grid: OutputGrid,
     nominal: tuple[float, float],
-    qc_group: str,
     ctx: RunContext,
 ) -> list[Card]:
     """Return the QC keywords of the cube, from the sources in its central plane.
@@ -180,7 +170,7 @@ def measure_quality(
         else pixel_steps_arcsec(grid, nominal)
     )
     number = quality_plane(grid.nz)
-    cards = qc_from_plane(plane, float(grid.wavelength(number)), steps, qc_group)
+    cards = qc_from_plane(plane, float(grid.wavelength(number)), steps, ctx.spec.qc_prefix)
     detected = next((value for key, value, _ in cards if key.endswith("NDET")), 0)
     if not detected:
         ctx.log.warning("No sources found for FWHM measurement on plane %d", number + 1)

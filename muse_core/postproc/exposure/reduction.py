@@ -28,6 +28,8 @@ PIXTABLE = "ESO DRS MUSE PIXTABLE"
 PREDAR = f"{PIXTABLE} PREDAR LIMITS"
 """Limits of the positions before the refraction correction, to which the astrometry refers."""
 SKIPPED = "ESO DRS MUSE SKIPPED"
+REFINED = "ESO DRS MUSE SKY REFINE"
+"""Number of slices in which more than the mean sky was taken out."""
 WCS_KEYS = ("CRPIX", "CRVAL", "CTYPE", "CUNIT", "CD1_", "CD2_", "CD3_")
 FLAT_CORRECTED = ("ESO DRS MUSE FLUX FFCORR", True, "Data was flat-field spectrum corrected")
 """Keyword of cubes and images made from tables with the shape of the flat-field lamp."""

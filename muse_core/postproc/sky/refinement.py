@@ -23,7 +23,8 @@ import numpy as np
 import numpy.typing as npt
 
 from muse_core.data.per_thread import PerThread
-from muse_core.data.slices import N_IFU, N_KEY, N_SLICE
+from muse_core.data.slices import N_IFU, N_KEY, N_SLICE, rows_by_slice
+from muse_core.postproc.exposure.reduction import REFINED
 from muse_core.postproc.sky.refinement_kernels import N_TERM, subtract_terms, sum_products
 
 if TYPE_CHECKING:
@@ -95,12 +96,14 @@ class SliceRefinement:
     amount : float64[1152, 7]   of each term; 0 for those of the objects
     columns : int64[1152]   detector columns on sky
     from_ifu : bool[1152]   the amounts are those of the IFU
+    present : bool[1152]   slices with rows, on sky or not
     """
 
     templates: SkyTemplates
     amount: Vector
     columns: npt.NDArray[np.int64]
     from_ifu: npt.NDArray[np.bool_]
+    present: npt.NDArray[np.bool_]
 
     def apply(self, block: Block) -> None:
         """Correct the rows of a block."""
@@ -120,16 +123,16 @@ class SliceRefinement:
 
     def cards(self) -> list[Card]:
         """Return the card of a table whose sky was refined."""
-        return [("ESO DRS MUSE SKY REFINE", self.n_changed, "Slices with a refined sky")]
+        return [(REFINED, self.n_changed, "Slices with a refined sky")]
 
     @property
     def n_changed(self) -> int:
         """Number of slices in which something is subtracted."""
-        return int(((self.amount != 0.0).any(axis=1) & (self.columns > 0)).sum())
+        return int(((self.amount != 0.0).any(axis=1) & self.present).sum())
 
     def qc(self) -> list[Card]:
         """Return what the product SKY_REFINEMENT tells."""
-        present = self.columns > 0
+        present = self.present
         prefix = "ESO QC SCIPOST REFINE"
 
         def rms(values: Vector) -> float:
@@ -144,8 +147,8 @@ class SliceRefinement:
         ]
 
     def columns_of_table(self) -> dict[str, npt.NDArray[np.generic]]:
-        """Return the columns of the product SKY_REFINEMENT, one row for each slice with rows on sky."""
-        keys = np.flatnonzero(self.columns > 0)
+        """Return the columns of the product SKY_REFINEMENT, one row for each slice of the data."""
+        keys = np.flatnonzero(self.present)
         names = ("throughput", "throughput_slope", "shift", "shift_slope", "width2")
         factors = (1.0, 1.0, 1.0, 1.0, 2.0)
         return {
@@ -201,7 +204,8 @@ def fit_refinement(chain: Chain, region: SkyRegion, subtract: Callable[[Block], 
     for _ in chain.map_selected(on_sky, add):
         pass
     total = sums.joined(_Sums.merge)
-    return fit_amounts(templates, total.coarse + total.fine, total.count, total.columns.sum(axis=1))
+    present = rows_by_slice(chain.files.rows_of_slices()) > 0
+    return fit_amounts(templates, total.coarse + total.fine, total.count, total.columns.sum(axis=1), present)
 
 
 def fit_amounts(
@@ -209,6 +213,7 @@ def fit_amounts(
     products: Vector,
     rows: npt.NDArray[np.int64],
     columns: npt.NDArray[np.int64],
+    present: npt.NDArray[np.bool_],
 ) -> SliceRefinement:
     """Solve for the amounts of all slices.
 
@@ -216,6 +221,7 @@ def fit_amounts(
     ----------
     products : float64[1152, 8, 8]   see `sum_products`
     rows, columns : int64[1152]
+    present : bool[1152]   slices with rows, on sky or not
     """
     by_ifu = products.reshape(N_IFU, N_SLICE, *products.shape[1:]).sum(axis=1)
     rows_by_ifu = rows.reshape(N_IFU, N_SLICE).sum(axis=1)
@@ -224,7 +230,7 @@ def fit_amounts(
         own[:, np.newaxis], solve(products, rows), np.repeat(solve(by_ifu, rows_by_ifu), N_SLICE, axis=0)
     )
     amount[:, OBJECTS] = 0.0
-    return SliceRefinement(templates, amount, columns, ~own)
+    return SliceRefinement(templates, amount, columns, ~own, present)
 
 
 def solve(products: Vector, rows: npt.NDArray[np.int64]) -> Vector:

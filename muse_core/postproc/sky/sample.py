@@ -75,13 +75,11 @@ def fit_sky_sample(image: npt.NDArray[np.float32], dark: npt.NDArray[np.uint8]) 
     wide = objects.faint & near_mode(rest, NEAR_MODE) & near_mode(smoothed(rest), NEAR_MODE_SMOOTHED)
     on_mask = dark != 0
     nothing = np.zeros(image.shape)
-    if np.count_nonzero(wide) < MIN_PART_OF_MASK * np.count_nonzero(on_mask):
+    if not wide.any() or np.count_nonzero(wide) < MIN_PART_OF_MASK * np.count_nonzero(on_mask):
         return SkySample(dark, nothing)
-    level, darkest = (float(image[part].mean(dtype=np.float64)) for part in (wide, on_mask))
-    level -= float(objects.light[wide].mean())
-    _, width = mode_and_width(rest[np.isfinite(rest)])
-    if level - darkest > THROUGHPUT_ERROR * abs(darkest) + CHANCE * width:
-        return SkySample(dark, nothing, level / darkest - 1.0)
+    excess = _excess(image, wide, on_mask, objects.light)
+    if excess > 0.0:
+        return SkySample(dark, nothing, excess)
     limit = FREE_OF_LIGHT * abs(objects.sky)
     free = wide & (objects.light <= limit)
     enough = ENOUGH * np.count_nonzero(np.isfinite(image))
@@ -89,3 +87,24 @@ def fit_sky_sample(image: npt.NDArray[np.float32], dark: npt.NDArray[np.uint8]) 
         share = min(enough / np.count_nonzero(wide), 1.0)
         free = wide & (objects.light <= np.quantile(objects.light[wide], share))
     return SkySample(free.astype(np.uint8), np.where(free, objects.light, 0.0))
+
+
+def _excess(
+    image: npt.NDArray[np.float32],
+    wide: npt.NDArray[np.bool_],
+    on_mask: npt.NDArray[np.bool_],
+    light: npt.NDArray[np.float64],
+) -> float:
+    """Say how much brighter than the darkest part most of the field is, 0 where that is no more than usual.
+
+    In parts of the larger of both levels: those of data without sky may be 0 or negative.
+    """
+    if not on_mask.any():
+        return 0.0
+    level, darkest = (float(image[part].mean(dtype=np.float64)) for part in (wide, on_mask))
+    level -= float(light[wide].mean())
+    rest = image - light
+    _, width = mode_and_width(rest[np.isfinite(rest)])
+    if level - darkest <= THROUGHPUT_ERROR * abs(darkest) + CHANCE * width:
+        return 0.0
+    return (level - darkest) / max(abs(level), abs(darkest))
