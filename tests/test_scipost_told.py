@@ -159,12 +159,16 @@ def test_corrections_that_some_exposures_lack_are_told_of_all():
     from muse_core.postproc.combination.combine import told_of_all
 
     key, refined = "ESO DRS MUSE SKIPPED FLUX", "ESO DRS MUSE SKY REFINE"
-    headers = [fits.Header({refined: 3}), fits.Header({key: "no curve", refined: 2}), fits.Header()]
-    assert told_of_all(headers) == [
+
+    def told(*headers):
+        cards = [{f"HIERARCH {name}": value for name, value in header.items()} for header in headers]
+        return told_of_all([fits.Header(card) for card in cards])
+
+    assert told({refined: 3}, {key: "no curve", refined: 2}, {}) == [
         (key, "no curve (exposure 2)", ""), (refined, 5, "Slices with a refined sky"),
     ]  # fmt: skip
-    assert told_of_all([fits.Header({key: "no curve"})] * 2) == [(key, "no curve", "")]
-    both = told_of_all([fits.Header({key: "no curve"}), fits.Header({key: "counts"})])
+    assert told({key: "no curve"}, {key: "no curve"}) == [(key, "no curve", "")]
+    both = told({key: "no curve"}, {key: "counts"})
     assert both == [(key, "no curve (exposure 1); counts (exposure 2)", "")]
 
 

@@ -154,7 +154,7 @@ def told_of_all(headers: Sequence[Header]) -> list[Card]:
     """Return what all exposures together say of corrections not made, and of slices with a refined sky.
 
     >>> from astropy.io.fits import Header
-    >>> told_of_all([Header(), Header({"ESO DRS MUSE SKIPPED FLUX": "no curve"})])
+    >>> told_of_all([Header(), Header({"HIERARCH ESO DRS MUSE SKIPPED FLUX": "no curve"})])
     [('ESO DRS MUSE SKIPPED FLUX', 'no curve (exposure 2)', '')]
     """
     cards: list[Card] = []
