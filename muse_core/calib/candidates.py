@@ -1,56 +1,23 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What is to be calibrated (targets), what could do it (candidates), and where both are found."""
+"""What could calibrate an exposure (candidates), and where it and the exposure are found (library)."""
 
 from __future__ import annotations
 
-import json
+import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePath
 
-from muse_core.calib.cards import HeaderError, Wanted, read_primary, walk_extensions
+from muse_core.calib.cards import HeaderError, read_primary
 from muse_core.calib.classify import Classifier, Row, date_of
+from muse_core.calib.messages import Message
 from muse_core.calib.rules import Association, Rules
-from muse_core.calib.store import Index, restored, shown, stored
+from muse_core.calib.store import Index, restored, shown
+from muse_core.calib.targets import Target, detectors, target_of
 from muse_core.calib.votes import normal_name
 from muse_core.framework.errors import InputError
-
-ALL_IFUS = (1 << 24) - 1
-
-
-@dataclass(frozen=True)
-class Target:
-    """An exposure, or a set of raw frames, that needs calibrations.
-
-    Parameters
-    ----------
-    name : short name for messages
-    files : absolute paths
-    ifus : the IFUs it has, bit n for IFU n + 1
-    """
-
-    name: str
-    tag: str
-    files: tuple[str, ...]
-    mjd: float | None
-    mode: str | None = None
-    field: str | None = None
-    ao: str | None = None
-    range: str | None = None
-    readout: str | None = None
-    night: str | None = None
-    temp: float | None = None
-    obs_id: int | None = None
-    object: str | None = None
-    filter: str | None = None
-    lamp: str | None = None
-    tpl_start: str | None = None
-    tpl_nexp: int | None = None
-    ifus: int = ALL_IFUS
-    simulated: bool = False
-    set_id: int | None = None
 
 
 @dataclass(frozen=True)
@@ -126,18 +93,15 @@ class Library:
     def _expand(
         self, place: int, index: Index, row: sqlite3.Row, association: Association
     ) -> Iterator[Candidate]:
-        if not association.is_set and row["n"] > 1 or (row["merged"] and row["ifus"] and association.is_set):
-            files = self.set_rows(index, row["id"])
-            parts = (
-                [[f for f in files if f["ifu"] is None], [f for f in files if f["ifu"] is not None]]
-                if association.is_set
-                else [[f] for f in files]
-            )
-            for part in parts:
-                if part:
-                    yield self._candidate(place, index, row, part)
+        if row["n"] < 2 or (association.is_set and not row["merged"]):
+            yield self._candidate(place, index, row, None)
             return
-        yield self._candidate(place, index, row, None)
+        files = self.set_rows(index, row["id"])
+        per_ifu = [f for f in files if association.is_set and f["ifu"]]
+        # a file with all IFUs in it is a candidate of its own, and never joined to another one
+        for part in [*([f] for f in files if f not in per_ifu), per_ifu]:
+            if part:
+                yield self._candidate(place, index, row, part)
 
     def _candidate(
         self, place: int, index: Index, row: sqlite3.Row, files: list[sqlite3.Row] | None
@@ -171,6 +135,72 @@ class Library:
         for row in rows:
             chosen.setdefault(row["ifu"] if row["ifu"] else row["ident"], row)
         return list(chosen.values())
+
+    def siblings(self, index: Index, path: Path, row: Row, named: Collection[str] = ()) -> list[sqlite3.Row]:
+        """Return the files with the other IFUs of the set of a file, one per IFU.
+
+        Where an IFU has several, one that was named comes first, then one whose name differs from that of the
+        file in the number only, then as in `set_rows`. A file without an IFU has no siblings.
+
+        Parameters
+        ----------
+        named : absolute paths that the user gave together with this one
+        """
+        if not row.ifu or row.set_id is None or row.kind not in ("chain", "master"):
+            return []
+        query = "SELECT * FROM file WHERE set_id = ? AND state = 'ok' AND ifu > 0 AND ifu <> ?"
+        rows = index.db.execute(query, (row.set_id, row.ifu)).fetchall()
+
+        def order(other: sqlite3.Row) -> tuple:
+            full = restored(other["path"])
+            alike = _named_alike(path.name, row.ifu or 0, PurePath(full).name, other["ifu"])
+            return other["ifu"], index.full(full) not in named, not alike, _packed(full), full
+
+        chosen: dict[int, sqlite3.Row] = {}
+        for other in sorted(rows, key=order):
+            chosen.setdefault(other["ifu"], other)
+        return list(chosen.values())
+
+    def mixed(
+        self, tag: str, index: Index, set_id: int | None, taken: Collection[str]
+    ) -> tuple[Message, ...]:
+        """Say for which IFUs a set has several files with different data, and which one is taken (C013).
+
+        Parameters
+        ----------
+        taken : absolute paths of the files of the set that are used
+        """
+        query = "SELECT path, ifu, ident FROM file WHERE set_id = ? AND state = 'ok' AND ifu > 0 ORDER BY ifu"
+        by_ifu: dict[int, dict[str, list[str]]] = {}
+        for row in index.db.execute(query, (set_id,)):
+            path = index.full(row["path"])
+            by_ifu.setdefault(row["ifu"], {}).setdefault(_data_of(row["ident"]), []).append(path)
+        used = {PurePath(path).name for path in taken}
+        parts = []
+        for ifu, versions in by_ifu.items():
+            names = sorted(PurePath(path).name for paths in versions.values() for path in paths)
+            if len(versions) > 1 and used.intersection(names):
+                here = ", ".join(shown(name) for name in names if name in used)
+                others = ", ".join(shown(name) for name in names if name not in used)
+                parts.append(f"IFU {ifu} ({here} taken, not {others})")
+        if not parts:
+            return ()
+        more = f" and {len(parts) - 3} more" if len(parts) > 3 else ""
+        text = f"mixed: {tag} has different files for {', '.join(parts[:3])}{more}"
+        return (Message("C013", f"{text}. Remedy: give each version a folder of its own, or --exclude one."),)
+
+    def mixed_candidate(self, candidate: Candidate) -> tuple[Message, ...]:
+        """Return `mixed` of what was chosen."""
+        if candidate.set_id is None or candidate.step or len(candidate.files) < 2:
+            return ()
+        index = self.indexes[candidate.place]
+        return self.mixed(candidate.tag, index, candidate.set_id, candidate.files)
+
+    def has_name(self, pattern: str) -> bool:
+        """Tell whether a file here has a name that fits a pattern."""
+        query = "SELECT 1 FROM file WHERE state = 'ok' AND (path GLOB ? OR path GLOB ?) LIMIT 1"
+        names = (pattern, f"*/{pattern}")
+        return any(index.db.execute(query, names).fetchone() for index in self.indexes)
 
     def with_files(self, candidate: Candidate) -> Candidate:
         """Return the candidate with its files and their identities."""
@@ -210,18 +240,14 @@ class Library:
             where it does not exist or has no readable header
         """
         full = Path(path).absolute()
-        for index in self.indexes:
-            with_root = index.root
-            for name in (full, full.resolve() if full.exists() else full):
-                if name.is_relative_to(with_root):
-                    key = stored(name.relative_to(with_root).as_posix())
-                    row = index.db.execute("SELECT * FROM file WHERE path = ?", (key,)).fetchone()
-                    if row is not None and row["state"] == "ok":
-                        return _row(row), index
         if not full.is_file():
             raise InputError(
                 shown(path), "file", expected="an existing file", found="none", remedy="Check its name."
             )
+        for index in self.indexes:
+            row = index.entry(full)
+            if row is not None and row["state"] == "ok":
+                return _row(row), index
         try:
             header = read_primary(full, self.classifier.wanted)
         except HeaderError as error:
@@ -230,82 +256,63 @@ class Library:
             ) from None
         return self.classifier.row(full.name, header, full.stat().st_size), None
 
-    def target(self, path: Path) -> Target:
-        """Return a file (with the other IFUs of its exposure) as a target."""
+    def target(self, path: Path, named: Iterable[Path] = (), *, anything: bool = False) -> Target:
+        """Return a file as a target: the file itself, then those with the other IFUs of its exposure.
+
+        Parameters
+        ----------
+        named : other files that the user gave; they are taken before their doubles
+        anything : also take a file that no rule can classify
+        """
         row, index = self.row_of(path)
-        if row.state == "foreign" or not row.tag:
+        if not anything and (row.state == "foreign" or not row.tag):
             raise InputError(
                 shown(path), "classification", expected="a MUSE file with ESO DPR or ESO PRO CATG",
                 found="none of them", remedy="Name it in a rules file of yours (--rules).",
             )  # fmt: skip
         files: tuple[str, ...] = (str(Path(path).absolute()),)
-        mask = 0
-        if index is not None and row.kind in ("chain", "master") and row.set_id is not None:
-            members = self.set_rows(index, row.set_id)
-            files = tuple(index.full(member["path"]) for member in members)
-            mask = sum(1 << (m["ifu"] - 1) for m in members if m["ifu"])
-        elif row.ifu:
-            mask = 1 << (row.ifu - 1)
+        mask = 1 << (row.ifu - 1) if row.ifu else 0
+        notes: tuple[Message, ...] = ()
+        if index is not None:
+            texts = {str(where) for name in named for where in (name.absolute(), name.resolve())}
+            others = self.siblings(index, Path(path), row, texts)
+            files += tuple(index.full(other["path"]) for other in others)
+            mask |= sum(1 << (other["ifu"] - 1) for other in others)
+            notes = self.mixed(row.tag, index, row.set_id, files) if others or row.ifu else ()
         if not mask and row.kind == "raw":
-            mask = channels(files[0]) or 0 if json.loads(row.cards or "{}").get("ESO DET CHIPS") != 24 else 0
-        return target_of(row, files, mask)
+            mask, notes = detectors(row, files[0])
+        return target_of(row, files, mask, notes)
+
+    def targets(self, paths: Iterable[Path]) -> list[Target]:
+        """Return files as targets; files of one exposure that were named together are one target."""
+        given = list(paths)
+        found: dict[frozenset[str], Target] = {}
+        for path in given:
+            target = self.target(path, given)
+            found.setdefault(frozenset(target.files), target)
+        return list(found.values())
 
 
 _SAME = (
     "mode", "field", "ao", "range", "readout", "night", "obs_id", "tpl_start", "pipe",
 )  # fmt: skip
-_CHANNELS = Wanted(["EXTNAME"])
 
 
-def target_of(row: Row, files: tuple[str, ...], mask: int = 0) -> Target:
-    """Return a row of the index as a target."""
-    name = normal_name_shown(row, files)
-    return Target(
-        name=name,
-        tag=row.tag,
-        files=files,
-        mjd=row.mjd_mid,
-        ifus=mask or ALL_IFUS,
-        simulated=bool(row.simulated),
-        **{key: getattr(row, key) for key in _TARGET_SAME},
-    )
+def _named_alike(name: str, ifu: int, other: str, number: int) -> bool:
+    """Tell whether two names differ in the number of the IFU only.
 
-
-_TARGET_SAME = (
-    "mode", "field", "ao", "range", "readout", "night", "temp", "obs_id", "object", "filter", "lamp",
-    "tpl_start", "tpl_nexp", "set_id",
-)  # fmt: skip
-
-
-def normal_name_shown(row: Row, files: tuple[str, ...]) -> str:
-    """Name of a target in messages: the archive's name where it has one, else the file's."""
-    if row.kind == "raw" and row.arcfile:
-        return row.arcfile.removesuffix(".fits")
-    return shown(PurePath(files[0] if files else row.path).name)
-
-
-def channels(path: str) -> int | None:
-    """Return the IFUs (bits) that the extensions of a plain file have, or None where it does not tell."""
-    if path.endswith((".gz", ".Z")):
-        return None
-    mask = 0
-    try:
-        for _, _, values in walk_extensions(path, _CHANNELS):
-            name = str(values.get("EXTNAME", ""))
-            if name.startswith("CHAN") and name[4:6].isdigit():
-                mask |= 1 << (int(name[4:6]) - 1)
-    except (HeaderError, OSError, OverflowError):
-        return mask or None
-    return mask or None
-
-
-def ifu_list(mask: int) -> list[int]:
-    """Return the IFU numbers of a bit mask.
-
-    >>> ifu_list(0b1011)
-    [1, 2, 4]
+    >>> _named_alike("FLAT-01_v2.fits", 1, "FLAT-03_v2.fits", 3)
+    True
+    >>> _named_alike("a-01.fits", 1, "a-03_v2.fits", 3)
+    False
     """
-    return [n + 1 for n in range(24) if mask >> n & 1]
+    places = re.finditer(f"{ifu:02d}", name)
+    return any(f"{name[: m.start()]}{number:02d}{name[m.end() :]}" == other for m in places)
+
+
+def _data_of(ident: str) -> str:
+    """Identity without the size, which differs for a packed copy of the same file."""
+    return ident.rpartition(":")[2] if ident.startswith("sha:") else ident
 
 
 def _packed(path: str | bytes) -> int:
@@ -321,6 +328,3 @@ def _row(row: sqlite3.Row) -> Row:
 
 def _replaced(candidate: Candidate, files: tuple[str, ...], idents: tuple[str, ...]) -> Candidate:
     return replace(candidate, files=files, idents=idents, path=files[0] if files else candidate.path)
-
-
-__all__ = ["ALL_IFUS", "Candidate", "Library", "Target", "channels", "ifu_list", "target_of"]

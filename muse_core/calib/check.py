@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from muse_core.calib.cards import HeaderError, Wanted, read_primary, walk_extensions
-from muse_core.calib.classify import Classifier, Row
+from muse_core.calib.classify import Classifier, Row, alike
 from muse_core.calib.rules import Association, Rules, load_rules
 from muse_core.framework.execution import RunContext
 from muse_core.framework.frames import Frames
@@ -127,7 +127,7 @@ def _mismatch(data: Row, calibration: Row, key: str, *, grave: bool) -> Mismatch
 def _differs(data: Row, calibration: Row, key: str) -> bool:
     """Tell whether a value is there in both and differs; an absent one is no proof of anything."""
     have, want = getattr(calibration, key), getattr(data, key)
-    return have is not None and want is not None and have != want
+    return have is not None and want is not None and not alike(have, want)
 
 
 class _Chips:

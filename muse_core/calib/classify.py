@@ -289,6 +289,19 @@ def set_number(row: Row) -> int | None:
     return int.from_bytes(digest, "big")
 
 
+def alike(have: str, want: str) -> bool:
+    """Tell whether two derived values agree; a part that a header lacks is no proof of a difference.
+
+    >>> alike("SCI1.0/1/1", "SCI1.0/-/-"), alike("SCI1.0/1/1", "SCI1.0/2/2")
+    (True, False)
+    """
+    if have == want:
+        return True
+    parts, others = have.split("/"), want.split("/")
+    pairs = zip(parts, others, strict=False)
+    return len(parts) == len(others) and all(a == b or "-" in (a, b) for a, b in pairs)
+
+
 def mjd_of(date: str) -> float | None:
     """MJD of an ISO date, or None where it is none.
 

@@ -10,10 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
-from muse_core.calib.candidates import Candidate, Library, Target
-from muse_core.calib.choose import Choice, Message, Options, choose, gap, walked
+from muse_core.calib.candidates import Candidate, Library
+from muse_core.calib.choose import choose, gap, walked
+from muse_core.calib.judging import Choice, Options
+from muse_core.calib.messages import Message
 from muse_core.calib.rules import RecipeRule, Rules
 from muse_core.calib.store import shown
+from muse_core.calib.targets import Target
 from muse_core.framework.errors import InputError, RecipeError
 
 _AMBIGUOUS = re.compile(r"[\s#]")
@@ -57,7 +60,8 @@ def compose(
     for target in targets:
         sof.lines += [(path, target.tag) for path in target.files]
     chosen: dict[str, Candidate] = {}
-    for entry in recipe.cal:
+    sof.messages += [note for target in targets for note in target.notes]
+    for entry in (*recipe.cal, *(tag for tag in recipe.also if tag in options.pins)):
         tag, choice = _first_of(entry, first, library, rules, options, chosen, planned or {})
         sof.choices[tag] = choice
         required = entry in recipe.required

@@ -6,9 +6,10 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import Any
 
-from muse_core.calib.candidates import Library, ifu_list
+from muse_core.calib.candidates import Library
 from muse_core.calib.classify import date_of
 from muse_core.calib.store import restored, shown
+from muse_core.calib.targets import ifu_list
 
 Table = tuple[list[str], list[list]]
 SET_TITLES = ["tag", "kind", "date", "night", "mode", "read-out", "files", "IFUs", "pipeline", "first file"]

@@ -46,6 +46,13 @@ def search_order(given: Iterable[Path], data: Iterable[Path] = (), *, simulated:
     return list(unique)
 
 
+def add_simulated(library: Library, rules: Rules) -> None:
+    """Search the calibrations of the simulated instrument, too (for data of the simulator)."""
+    folder = (shipped_folder("calib_db") / "simulated").resolve()
+    if all(index.root != folder for index in library.indexes):
+        library.indexes.append(scan(folder, rules, in_memory=True)[0])
+
+
 def packaged_filters() -> Path | None:
     """Return the folder of measured filter curves that an installed mpdaf (BSD licence) brings, or None.
 

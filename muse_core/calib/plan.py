@@ -12,12 +12,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from muse_core.calib.candidates import ALL_IFUS, Candidate, Library, Target, channels, ifu_list, target_of
-from muse_core.calib.choose import Message, Options
+from muse_core.calib.candidates import Candidate, Library
 from muse_core.calib.classify import Row
 from muse_core.calib.compose import SetOfFrames, compose, groups_of
+from muse_core.calib.judging import Options, excluded
+from muse_core.calib.messages import Message
 from muse_core.calib.rules import RecipeRule, Rules
 from muse_core.calib.store import Index, restored
+from muse_core.calib.targets import ALL_IFUS, Target, detectors, ifu_list, target_of
 from muse_core.framework import registry
 from muse_core.framework.errors import RecipeError
 
@@ -94,7 +96,7 @@ class Planner:
 
     def _raw_targets(self) -> list[Target]:
         targets: dict[str, Target] = {}
-        masks: dict[object, int] = {}
+        masks: dict[object, int] = {}  # of the frames of a set, which have the same detectors
         rows = self.data.rows("state = 'ok' AND kind = 'raw' ORDER BY mjd, path")
         for raw in sorted(
             rows, key=lambda r: (not str(restored(r["path"])).endswith(".fits"), restored(r["path"]))
@@ -104,25 +106,18 @@ class Planner:
             if row.ident in targets:
                 continue  # the same exposure once more, or packed
             path = self.data.full(raw["path"])
-            key = row.set_id
-            if key not in masks:  # frames of a set have the same detectors
-                masks[key] = 0 if '"ESO DET CHIPS":24' in row.cards else channels(path) or 0
-            targets[row.ident] = target_of(row, (path,), masks[key])
-        return sorted(targets.values(), key=lambda t: (t.mjd or 0.0, t.name))
+            mask, notes = detectors(row, path)
+            masks[row.set_id] = masks.get(row.set_id, 0) | mask
+            targets[row.ident] = target_of(row, (path,), mask, notes)
+        whole = [replace(t, ifus=masks[t.set_id] or t.ifus) for t in targets.values()]
+        return sorted(whole, key=lambda t: (t.mjd or 0.0, t.name))
 
     def of(self, *tags: str) -> list[Target]:
         """Return the raw exposures with one of these tags, in order of time."""
         return [target for target in self.raw if target.tag in tags and not self._left_out(target)]
 
     def _left_out(self, target: Target) -> bool:
-        from fnmatch import fnmatchcase
-
-        path = target.files[0]
-        name = path.rpartition("/")[2]
-        return any(
-            path == p or fnmatchcase(name, p) or path.startswith(p.rstrip("/") + "/")
-            for p in self.options.exclude
-        )
+        return excluded(target.files, self.options.exclude)
 
     def _offer_masters(self) -> None:
         """Offer what every raw set could become."""
@@ -193,7 +188,11 @@ class Planner:
             raw = [replace(t, tag=t.tag.removeprefix("PIXTABLE_")) for t in step.targets]
             step.targets = [self.pixel_table(target) for target in raw]
         planned = {tag: self._without_circle(step, found) for tag, found in self.planned.items()}
-        step.sof = compose(step.recipe, step.targets, self.library, self.rules, self.options, planned)
+        options = self.options
+        if step.recipe.name == "muse_scipost" and "OFFSET_LIST" in options.pins:
+            # it moves the exposures when they are combined; moved here, too, they would be moved twice
+            options = replace(options, pins={t: f for t, f in options.pins.items() if t != "OFFSET_LIST"})
+        step.sof = compose(step.recipe, step.targets, self.library, self.rules, options, planned)
         for path, _ in step.sof.lines:
             if (match := _PLACE.match(path)) and match.group(1) not in step.needs:
                 step.needs.append(match.group(1))
@@ -217,11 +216,11 @@ class Planner:
     def science(self, exposures: list[Target]) -> None:
         """Plan everything for science exposures: cubes, and where a target has several, their combination."""
         recipes = self.rules.recipes
-        by_object: dict[str, list[tuple[Target, Step]]] = {}
+        scenes: dict[tuple[str | None, ...], list[tuple[Target, Step]]] = {}
         for target in exposures:
             step = self.need(self._step(recipes["muse_scipost"], [self.pixel_table(target)]))
-            by_object.setdefault(target.object or "", []).append((target, step))
-        for members in by_object.values():
+            scenes.setdefault((target.object, target.field, target.range), []).append((target, step))
+        for members in scenes.values():
             for _, step in members:
                 self._scipost_options(step, combined=len(members) > 1)
             if len(members) > 1:
@@ -246,7 +245,9 @@ class Planner:
         align = self.need(self._step(recipes["muse_exp_align"], images))
         tables = [self._product(target, step, "PIXTABLE_REDUCED") for target, step in members]
         combine = self.need(self._step(recipes["muse_exp_combine"], tables))
-        if combine.sof is not None:
+        if combine.sof is not None and (modes := sorted({t.mode for t, _ in members if t.mode}))[1:]:
+            combine.sof.messages.append(Message("C015", f"mixed modes in one cube: {', '.join(modes)}"))
+        if combine.sof is not None and "OFFSET_LIST" not in self.options.pins:
             combine.sof.lines.append((f"@{{{align.key}}}/OFFSET_LIST.fits", "OFFSET_LIST"))
             combine.sof.messages.append(Message("C001", f"OFFSET_LIST: step @{{{align.key}}}"))
             combine.needs.append(align.key)
@@ -317,48 +318,3 @@ def plan_night(
             f"{data.root}: no raw frames that a cascade could begin with; index the right folder?"
         )
     return planner.numbered(folder)
-
-
-def plan_text(steps: list[Step], rules: Rules, folder: str) -> str:
-    """Return the plan as TOML: the same for the same files, whatever the order they were found in."""
-    from json import dumps
-
-    text = [f"# cascade planned by the rules {rules.hash}", "version = 1", f"folder = {dumps(folder)}", ""]
-    numbers = {step.key: step.number for step in steps}
-    for step in steps:
-        sof = step.sof
-        missing = list(sof.missing) if sof else []
-        text += [
-            "[[step]]",
-            f"number = {step.number}",
-            f'recipe = "{step.recipe.name}"',
-            f'sof = "{step.name}.sof{".incomplete" if missing else ""}"',
-            f"for = {dumps([t.name for t in step.targets])}",
-            f"commands = {dumps(step.commands)}",
-            f"needs = {sorted(numbers[key] for key in set(step.needs) if key in numbers)}",
-            f"products = {dumps([name for names in step.products.values() for name in names])}",
-            f"missing = {dumps(missing)}",
-            "",
-        ]
-    return "\n".join(text)
-
-
-def script_text(steps: list[Step]) -> str:
-    """Return a shell script that runs the steps one after the other and stops at the first that fails."""
-    text = [
-        "#!/bin/sh",
-        "# runs the plan of this folder, step by step; finished steps are left out",
-        "set -eu",
-    ]
-    text.append('cd "$(dirname "$0")"')
-    for step in steps:
-        commands = " && ".join(step.commands)
-        text += [
-            f"if [ ! -e {step.name}/done ]; then",
-            f'  echo "{step.name}: {len(step.targets)} x {step.targets[0].tag}"; mkdir -p {step.name}',
-            f"  (cd {step.name} && {commands}) > {step.name}/log.txt 2>&1 ||",
-            f'    {{ echo "{step.name} failed, see {step.name}/log.txt"; exit 1; }}',
-            f"  touch {step.name}/done",
-            "fi",
-        ]
-    return "\n".join(text) + "\n"

@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from muse_core.calib.candidates import Library
-from muse_core.calib.store import Index, shown
+from muse_core.calib.store import Index, shown, stored
 from muse_core.framework.errors import InputError
 
 
@@ -21,7 +21,7 @@ def used_by(library: Library, path: Path) -> list[str]:
     else:
         query = "SELECT rec, role, n, name, catg, datamd5 FROM used"
         query += " WHERE file_id = (SELECT id FROM file WHERE path = ?)"
-        entries = [tuple(e) for e in index.db.execute(f"{query} ORDER BY role DESC, n", (row.path,))]
+        entries = [tuple(e) for e in index.db.execute(f"{query} ORDER BY role DESC, n", (stored(row.path),))]
     lines = []
     for _, role, _, name, catg, datamd5 in entries:
         found = _lookup(library, name, datamd5)
@@ -46,16 +46,18 @@ def _lookup(library: Library, name: str, datamd5: str) -> str:
 
 
 def _by_name(index: Index, name: str) -> Any:
+    if not name:
+        return None
     query = "SELECT path, datamd5 FROM file WHERE state = 'ok'"
-    query += " AND (arcfile = ? OR path = ? OR path LIKE ?) ORDER BY path"
-    pattern = "%/" + name.replace("%", "").replace("_", "_")
-    return index.db.execute(query, (name, name, pattern)).fetchone()
+    query += " AND (arcfile = ? OR path = ? OR substr(path, ?) = ?) ORDER BY path"
+    end = f"/{name}"
+    return index.db.execute(query, (name, stored(name), -len(end), end)).fetchone()
 
 
 def users_of(library: Library, path: Path) -> list[str]:
     """Return the products that name a file, by the sum of its data, else by its name."""
     row, _ = library.row_of(path)
-    names = {PurePath(path).name, row.arcfile or ""} - {""}
+    names = {shown(PurePath(path).name), row.arcfile or ""} - {""}
     marks = ",".join("?" * len(names))
     lines = set()
     for index in library.indexes:

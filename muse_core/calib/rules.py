@@ -79,6 +79,12 @@ class RecipeRule:
     first: bool = False
     each_lamp: int = 0
     series: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """All tags beside the raw ones: those that are looked for, and those only the user can name."""
+        return (*(tag for entry in self.cal for tag in entry.split("|")), *self.also)
 
 
 class Rules:
@@ -162,6 +168,7 @@ def _recipe(name: str, body: Mapping[str, Any]) -> RecipeRule:
         first=bool(body.get("first", False)),
         each_lamp=int(body.get("each_lamp", 0)),
         series=tuple(body.get("series", ())),
+        also=tuple(body.get("also", ())),
     )
 
 

@@ -126,7 +126,6 @@ class _Scan:
             db.execute("BEGIN IMMEDIATE")
             db.executemany("DELETE FROM used WHERE file_id = ?", [(e[1][0],) for e in chunk if e[1]])
             self.index.write_rows(numbered)
-            self.renew()
             self._votes(numbered)
             db.execute("COMMIT")
             self.progress(self.report.seen)
@@ -136,6 +135,7 @@ class _Scan:
         """Yield files to read with what is known of them; leaves in `known` those that were not met."""
         for found in _walk(self.index.root, self.report):
             self.report.seen += 1
+            self.renew()
             old = known.pop(found.path, None)
             if old is None or not same_rules or old[1] != found.size or old[2] != found.mtime_ns:
                 yield found, old

@@ -40,10 +40,11 @@ def find_calibration(tag: str, mode: str = "WFM-NOAO-N", *, simulated: bool = Fa
     >>> find_calibration("EXTINCT_TABLE").suffix
     '.fits'
     """
-    from muse_core.calib.candidates import Target
-    from muse_core.calib.choose import Options, choose
+    from muse_core.calib.choose import choose
+    from muse_core.calib.judging import Options
     from muse_core.calib.places import open_library, search_order
     from muse_core.calib.rules import load_rules
+    from muse_core.calib.targets import Target
 
     parts = [*mode.split("-"), "", ""]
     target = Target(

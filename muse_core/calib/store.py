@@ -59,6 +59,20 @@ class IndexDamagedError(RecipeError):
     """The index file cannot be used as it is; hosts end with exit code 3."""
 
 
+class IndexBusyError(RecipeError):
+    """Another process is at the index."""
+
+
+def index_trouble(error: sqlite3.Error) -> str:
+    """Say in plain words what an error of SQLite means for the user."""
+    text = str(error)
+    if "locked" in text or "busy" in text:
+        return f"the index is in use by another program ({text}); wait for it, and run again"
+    if "full" in text or "readonly" in text or "I/O" in text:
+        return f"the index cannot be written ({text}); check free space and rights"
+    return f"the index is damaged ({text}); remove {NAME} of the folder and run 'musetools calib index' again"
+
+
 def stored(path: str) -> str | bytes:
     """Return a path as SQLite takes it; names that are no UTF-8 become bytes."""
     try:
@@ -148,6 +162,18 @@ class Index:
     def full(self, path: str | bytes) -> str:
         """Return the absolute path of a stored one."""
         return f"{self.root}/{restored(path)}"
+
+    def entry(self, path: Path) -> sqlite3.Row | None:
+        """Return the row of a file by its name here, or None; links in its path are followed."""
+        full = path.absolute()
+        real = Path(os.path.realpath(full))  # unlike Path.resolve it takes links that lead in a circle
+        for name in dict.fromkeys((full, Path(os.path.realpath(full.parent)) / full.name, real)):
+            if name.is_relative_to(self.root):
+                key = stored(name.relative_to(self.root).as_posix())
+                row = self.db.execute("SELECT * FROM file WHERE path = ?", (key,)).fetchone()
+                if row is not None and row["state"] != "gone":
+                    return row
+        return None
 
     def rows(self, where: str = "1", values: Sequence[object] = ()) -> Iterator[sqlite3.Row]:
         """Yield rows of the table file."""

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from muse_core.calib.candidates import ALL_IFUS, ifu_list
 from muse_core.calib.cards import HeaderError, Wanted, read_primary, walk_extensions
 from muse_core.calib.classify import Classifier
 from muse_core.calib.rules import Rules
 from muse_core.calib.store import Index, restored, shown
+from muse_core.calib.targets import ALL_IFUS, ifu_list
 
 LEVELS = ("quick", "sizes", "full")
 _PER_IFU_TABLES = ("TRACE_TABLE", "WAVECAL_TABLE")

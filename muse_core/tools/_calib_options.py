@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from muse_core.calib.choose import Options
+from muse_core.calib.judging import Options
 from muse_core.calib.rules import Rules, load_rules
 from muse_core.framework.errors import RecipeError
 
@@ -58,12 +58,12 @@ def options_of(args: argparse.Namespace) -> Options:
     RecipeError
         for a pin that is not TAG=FILE
     """
-    pins = {}
+    pins: dict[str, tuple[str, ...]] = {}
     for text in args.pin:
         tag, equals, name = text.partition("=")
         if not equals or not tag or not name:
             raise RecipeError(f"--pin {text}: expected TAG=FILE, for example --pin MASTER_FLAT=flat.fits")
-        pins[tag.upper()] = str(Path(name).absolute())
+        pins[tag.upper()] = (*pins.get(tag.upper(), ()), str(Path(name).absolute()))
     exclude = tuple(
         text if "*" in text or "/" not in text else str(Path(text).absolute()) for text in args.exclude
     )

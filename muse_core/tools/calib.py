@@ -13,10 +13,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from muse_core.calib.messages import DOUBTFUL
 from muse_core.tools._calib_options import DAMAGE, MISSING, add_choice_options, options_of, rules_of, say
 
 SUMMARY = "index calibration files, find the right one, verify"
@@ -62,13 +64,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run ``musetools calib``."""
-    from muse_core.calib.store import IndexDamagedError
+    import sqlite3
+
+    from muse_core.calib.store import IndexDamagedError, index_trouble
 
     actions = {"index": _index, "list": _list, "find": _find, "verify": _verify, "mark": _mark}
     try:
         return actions[args.action](args)
     except IndexDamagedError as error:
         say(f"musetools calib: {error}")
+        return DAMAGE
+    except sqlite3.Error as error:
+        say(f"musetools calib: {index_trouble(error)}")
         return DAMAGE
     except KeyboardInterrupt:
         say("stopped; what was read so far is kept, the next run goes on from there")
@@ -111,11 +118,15 @@ def _progress() -> Callable[[int], None]:
     return lambda seen: print(f"\r{seen} files", end="\r", file=sys.stderr, flush=True)
 
 
-def _library(args: argparse.Namespace, rules: Any, data: list[Path], *, simulated: bool = False) -> Any:
+@contextmanager
+def _library(
+    args: argparse.Namespace, rules: Any, data: list[Path], simulated: bool = False
+) -> Iterator[Any]:
     from muse_core.calib.places import open_library, search_order
 
     folders = search_order(args.calib, data, simulated=simulated)
-    return open_library(folders, rules, refresh=args.refresh, say=say)
+    with closing(open_library(folders, rules, refresh=args.refresh, say=say)) as library:
+        yield library
 
 
 def _find(args: argparse.Namespace) -> int:
@@ -124,37 +135,61 @@ def _find(args: argparse.Namespace) -> int:
     if not args.file or not args.tags:
         say("musetools calib find: give --for FILE and at least one TAG (or --used-by FILE, --uses FILE)")
         return 2
-    from muse_core.calib.choose import choose, gap, walked
+    from muse_core.calib.pins import check_wishes, idle_exclusions
+    from muse_core.calib.places import add_simulated
 
     rules, options = rules_of(args), options_of(args)
-    library = _library(args, rules, [args.file], simulated=options.simulated)
-    target = library.target(args.file)
-    if target.simulated and not options.simulated:
-        library.close()
-        library = _library(args, rules, [args.file], simulated=True)
-    status = 0
-    answers: list[Any] = []
-    chosen: dict[Any, Any] = {}
-    for tag in args.tags:
-        leader = rules.association(tag).follows
-        if leader and leader not in chosen:  # TRACE_TABLE follows MASTER_FLAT, and so on
-            first = choose(leader, target, library, rules, options)
-            chosen |= {leader: first.candidate} if first.candidate else {}
-        choice = choose(tag, target, library, rules, options, chosen=chosen)
-        if choice.candidate is None and not choice.messages:
-            choice.messages.append(gap(choice, target, rules))
-            status = MISSING
-        elif choice.candidate is not None:
-            chosen[tag] = choice.candidate
-            walked(choice, target)
-        answers.append(choice)
+    check_wishes(options, rules, rules.recipes.values())
+    _known(args.tags, rules)
+    with _library(args, rules, [args.file], options.simulated) as library:
+        target = library.target(args.file)
+        if target.simulated:
+            add_simulated(library, rules)
+        for message in (*target.notes, *idle_exclusions(options, library)):
+            say(message)
+        answers = _answers(args.tags, target, library, rules, options)
     if args.json:
         print(json.dumps([_as_json(choice, args.explain) for choice in answers], indent=1))
     else:
         for choice in answers:
             _print_choice(choice, target, explain=args.explain)
-    library.close()
-    return status
+    codes = {message.code for choice in answers for message in choice.messages}
+    doubtful = args.strict and codes & DOUBTFUL
+    return MISSING if "C030" in codes or doubtful else 0
+
+
+def _known(tags: list[str], rules: Any) -> None:
+    from muse_core.framework.errors import RecipeError, did_you_mean
+
+    known = {
+        *rules.kinds,
+        *rules.associations,
+        *(t for r in rules.recipes.values() for t in (*r.raw, *r.takes)),
+    }
+    known |= {entry["tag"] for entry in rules.data["classify"]["raw"]}
+    for tag in tags:
+        if tag not in known:
+            raise RecipeError(f"{tag}: no tag of the rules{did_you_mean(tag, known)}")
+
+
+def _answers(tags: list[str], target: Any, library: Any, rules: Any, options: Any) -> list[Any]:
+    from muse_core.calib.choose import choose, gap, walked
+
+    answers: list[Any] = []
+    chosen: dict[Any, Any] = {}
+    for tag in tags:
+        leader = rules.association(tag).follows
+        if leader and leader not in chosen:  # TRACE_TABLE follows MASTER_FLAT, and so on
+            first = choose(leader, target, library, rules, options)
+            chosen |= {leader: first.candidate} if first.candidate else {}
+        choice = choose(tag, target, library, rules, options, chosen=chosen)
+        if choice.candidate is not None:
+            chosen[tag] = choice.candidate
+            walked(choice, target)
+        elif not choice.messages:
+            choice.messages.append(gap(choice, target, rules))
+        answers.append(choice)
+    return answers
 
 
 def _as_json(choice: Any, explain: bool) -> dict:
@@ -202,13 +237,11 @@ def _print_choice(choice: Any, target: Any, *, explain: bool) -> None:
 def _provenance(args: argparse.Namespace) -> int:
     from muse_core.calib.provenance import used_by, users_of
 
-    rules = rules_of(args)
     path = args.used_by or args.uses
-    library = _library(args, rules, [path])
-    lines = used_by(library, path) if args.used_by else users_of(library, path)
+    with _library(args, rules_of(args), [path]) as library:
+        lines = used_by(library, path) if args.used_by else users_of(library, path)
     for line in lines:
         print(line)
-    library.close()
     return 0 if lines else MISSING
 
 
@@ -217,14 +250,12 @@ def _list(args: argparse.Namespace) -> int:
     from muse_core.calib.places import open_library, tree_of
 
     rules = rules_of(args)
-    library = open_library(
-        dict.fromkeys(tree_of(folder).resolve() for folder in args.folders), rules, say=say
-    )
-    if args.tree:
-        print("\n".join(as_tree(library, args.tag, args.night)))
-        return 0
-    titles, rows = (list_files if args.files else list_sets)(library, args.tag, args.night)
-    library.close()
+    trees = dict.fromkeys(tree_of(folder).resolve() for folder in args.folders)
+    with closing(open_library(trees, rules, say=say)) as library:
+        if args.tree:
+            print("\n".join(as_tree(library, args.tag, args.night)))
+            return 0
+        titles, rows = (list_files if args.files else list_sets)(library, args.tag, args.night)
     if args.json:
         print(json.dumps([dict(zip(titles, row, strict=True)) for row in rows], indent=1))
     elif sys.stdout.isatty():

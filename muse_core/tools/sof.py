@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run ``musetools sof``."""
-    from muse_core.calib.store import IndexDamagedError
+    import sqlite3
+
+    from muse_core.calib.store import IndexDamagedError, index_trouble
 
     if bool(args.night) == bool(args.recipe) or (args.recipe and not args.files):
         say("musetools sof: give a recipe and --for FILE..., or --night FOLDER")
@@ -54,49 +57,59 @@ def main(args: argparse.Namespace) -> int:
     except IndexDamagedError as error:
         say(f"musetools sof: {error}")
         return DAMAGE
+    except sqlite3.Error as error:
+        say(f"musetools sof: {index_trouble(error)}")
+        return DAMAGE
 
 
 def _recipe(args: argparse.Namespace) -> int:
     from muse_core.calib.compose import compose, groups_of, write_sof
-    from muse_core.calib.places import open_library, search_order
+    from muse_core.calib.pins import check_wishes, idle_exclusions
+    from muse_core.calib.places import add_simulated, open_library, search_order
     from muse_core.framework.errors import RecipeError
 
     rules, options = rules_of(args), options_of(args)
     recipe = rules.recipes.get(args.recipe)
     if recipe is None:
         raise RecipeError(f"no rule for the recipe {args.recipe}; there are: {', '.join(rules.recipes)}")
+    check_wishes(options, rules, [recipe])
     folders = search_order(args.calib, args.files, simulated=options.simulated)
-    library = open_library(folders, rules, refresh=args.refresh, say=say)
-    targets: dict[Any, Any] = {}
-    for path in args.files:
-        target = library.target(path)
-        targets.setdefault(target.files, target)
-    if any(target.simulated for target in targets.values()) and not options.simulated:
-        library.close()  # data of the simulator may use its calibrations without being asked
-        library = open_library(search_order(args.calib, args.files, simulated=True), rules, say=say)
-    groups = [list(targets.values())] if args.together else groups_of(recipe, targets.values())
-    status, told = 0, []
-    for number, group in enumerate(groups, 1):
-        sof = compose(recipe, group, library, rules, options)
-        path = _name(args, number, len(groups))
-        written = write_sof(sof, path, rules)
-        told.append(
-            {
-                "sof": str(written),
-                "missing": sof.missing,
-                "messages": [[m.code, m.text] for m in sof.messages],
-            }
-        )
-        if not args.json:
-            for message in sof.messages:
-                say(message)
-            print(written)
-        doubtful = args.strict and any(m.code in ("C040", "C041", "C042", "C080") for m in sof.messages)
-        status = MISSING if sof.missing or doubtful else status
-    library.close()
+    told = []
+    with closing(open_library(folders, rules, refresh=args.refresh, say=say)) as library:
+        targets = library.targets(args.files)
+        if any(target.simulated for target in targets):
+            add_simulated(library, rules)
+        for message in idle_exclusions(options, library):
+            say(message)
+        groups = [targets] if args.together else groups_of(recipe, targets)
+        for number, group in enumerate(groups, 1):
+            sof = compose(recipe, group, library, rules, options)
+            written = write_sof(sof, _name(args, number, len(groups)), rules)
+            told.append({"sof": str(written), **_told(sof)})
+            if not args.json:
+                for message in sof.messages:
+                    say(message)
+                print(written)
     if args.json:
         print(json.dumps(told, indent=1))
-    return status
+    return _status(args, told)
+
+
+def _told(sof: Any) -> dict[str, Any]:
+    return {"missing": sof.missing, "messages": [[m.code, m.text] for m in sof.messages]}
+
+
+def _status(args: argparse.Namespace, told: list[dict[str, Any]]) -> int:
+    """Exit code: something required is missing, or with --strict something is doubtful."""
+    from muse_core.calib.messages import DOUBTFUL
+
+    codes = {code for entry in told for code, _ in entry["messages"]}
+    if any(entry["missing"] for entry in told):
+        return MISSING
+    if args.strict and (doubtful := sorted(codes & DOUBTFUL)):
+        say(f"musetools sof: --strict: doubtful, see {', '.join(doubtful)} above")
+        return MISSING
+    return 0
 
 
 def _name(args: argparse.Namespace, number: int, count: int) -> Path:
@@ -105,48 +118,38 @@ def _name(args: argparse.Namespace, number: int, count: int) -> Path:
 
 
 def _night(args: argparse.Namespace) -> int:
-    from muse_core.calib.compose import write_sof
-    from muse_core.calib.places import open_library, search_order, tree_of
-    from muse_core.calib.plan import plan_night, plan_text, script_text
+    from muse_core.calib.pins import check_wishes, idle_exclusions
+    from muse_core.calib.places import add_simulated, open_library, search_order, tree_of
+    from muse_core.calib.plan import plan_night
+    from muse_core.calib.plan_files import write_plan
     from muse_core.framework.errors import RecipeError
 
     rules, options = rules_of(args), options_of(args)
     if not args.night.is_dir():
         raise RecipeError(f"{args.night}: is no folder; give the folder with the raw frames")
+    check_wishes(options, rules, rules.recipes.values())
     tree = tree_of(args.night)
     folders = [tree, *search_order(args.calib or [tree], simulated=options.simulated)]
-    library = open_library(
-        dict.fromkeys(folder.resolve() for folder in folders), rules, refresh=True, say=say
-    )
-    data = library.indexes[0]
-    simulated = data.db.execute("SELECT 1 FROM file WHERE simulated = 1 AND kind = 'raw' LIMIT 1").fetchone()
-    if simulated and not options.simulated:
-        library.close()
-        folders = [tree, *search_order(args.calib or [tree], simulated=True)]
-        library = open_library(dict.fromkeys(folder.resolve() for folder in folders), rules, say=say)
-        data = library.indexes[0]
     folder = (args.output or args.night / "sof").absolute()
-    steps = plan_night(library, rules, options, data, str(folder), args.date)
-    folder.mkdir(parents=True, exist_ok=True)
-    status, told = 0, []
-    for step in steps:
-        if step.sof is None:
-            continue
-        write_sof(step.sof, folder / f"{step.name}.sof", rules)
-        status = MISSING if step.sof.missing else status
-        told.append({"step": step.name, "missing": step.sof.missing, "needs": step.needs})
-        if not args.json:
-            gaps = "".join(
-                f"\n   {m}" for m in step.sof.messages if m.code not in ("C001", "C050", "C051", "C052")
-            )
-            print(
-                f"{step.name:<22} {len(step.targets):3d} x {step.targets[0].tag:<18} "
-                f"{step.targets[0].name}{gaps}"
-            )
-    (folder / "plan.toml").write_text(plan_text(steps, rules, str(folder)), encoding="utf-8")
-    script = folder / "run.sh"
-    script.write_text(script_text(steps), encoding="utf-8")
-    script.chmod(0o755)
-    library.close()
-    print(json.dumps(told, indent=1) if args.json else f"{folder / 'plan.toml'}\n{script}")
-    return status
+    unique = dict.fromkeys(place.resolve() for place in folders)
+    with closing(open_library(unique, rules, refresh=True, say=say)) as library:
+        data = library.indexes[0]
+        query = "SELECT 1 FROM file WHERE simulated = 1 AND kind = 'raw' LIMIT 1"
+        if data.db.execute(query).fetchone():
+            add_simulated(library, rules)
+        for message in idle_exclusions(options, library):
+            say(message)
+        steps = plan_night(library, rules, options, data, str(folder), args.date)
+    for text in write_plan(steps, folder, rules):
+        say(text)
+    told = [{"step": step.name, "needs": step.needs, **_told(step.sof)} for step in steps if step.sof]
+    if args.json:
+        print(json.dumps(told, indent=1))
+    else:
+        for step in steps:
+            quiet = ("C001", "C050", "C051", "C052")
+            gaps = "".join(f"\n   {m}" for m in step.sof.messages if m.code not in quiet) if step.sof else ""
+            first = step.targets[0]
+            print(f"{step.name:<22} {len(step.targets):3d} x {first.tag:<18} {first.name}{gaps}")
+        print(f"{folder / 'plan.toml'}\n{folder / 'run.sh'}")
+    return _status(args, told)

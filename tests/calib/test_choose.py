@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from muse_core.calib.candidates import Candidate, Target
-from muse_core.calib.choose import Options, choose, gap, judge
+from muse_core.calib.candidates import Candidate
+from muse_core.calib.choose import choose, gap
+from muse_core.calib.judging import Options, judge
 from muse_core.calib.places import open_library
 from muse_core.calib.rules import load_rules
+from muse_core.calib.targets import Target
 from tests.calib.archive import master, raw, real_night, write
 
 pytestmark = pytest.mark.unit
@@ -266,7 +268,7 @@ def test_marks_pins_votes(tmp_path):
     library, exposure = one(tmp_path, make)
     assert "/b/" in found(library, exposure, "MASTER_FLAT")[0].candidate.path
     pinned = str(tmp_path / "a" / "MASTER_FLAT-01.fits")
-    choice, _ = found(library, exposure, "MASTER_FLAT", Options(pins={"MASTER_FLAT": pinned}))
+    choice, _ = found(library, exposure, "MASTER_FLAT", Options(pins={"MASTER_FLAT": (pinned,)}))
     assert len(choice.candidate.files) == 24 and "/a/" in choice.candidate.path
     (tmp_path / "v.xml").write_text(
         '<association certified="true"><mainFiles>'

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from astropy.io import fits
@@ -132,3 +133,40 @@ def test_mark_by_command(tmp_path, capsys):
     assert "marked bad: cloud" in capsys.readouterr().err
     assert main(["calib", "mark", str(path), "--as", "none"]) == 0
     assert main(["calib", "find", "--for", str(exposure), "TWILIGHT_CUBE"]) == 0
+
+
+def test_provenance_of_odd_names(tmp_path, capsys):
+    odd = os.fsdecode(b"fl\xe4t_1%.fits")
+    product = {"INSTRUME": "MUSE", "ESO PRO CATG": "MASTER_FLAT", "MJD-OBS": 57920.0}
+    used = {"ESO PRO REC1 RAW1 NAME": "a_c%.fits", "ESO PRO REC1 RAW1 CATG": "FLAT"}
+    write(tmp_path / "x" / odd, product | used)
+    write(tmp_path / "x" / "abc.fits", {"INSTRUME": "MUSE", "ESO PRO CATG": "MASTER_BIAS"})
+    write(tmp_path / "x" / "a_cd.fits", {"INSTRUME": "MUSE", "ESO PRO CATG": "MASTER_BIAS"})
+    assert main(["calib", "index", str(tmp_path)]) == 0
+    capsys.readouterr()
+    assert main(["calib", "find", "--used-by", str(tmp_path / "x" / odd)]) == 0
+    assert capsys.readouterr().out.endswith("a_c%.fits: not here\n")  # neither % nor _ stand for letters
+    write(
+        tmp_path / "x" / "a_c%.fits",
+        {"INSTRUME": "MUSE", "ESO DPR CATG": "CALIB", "ESO DPR TYPE": "FLAT,LAMP"},
+    )
+    main(["calib", "index", str(tmp_path)])
+    capsys.readouterr()
+    assert main(["calib", "find", "--used-by", str(tmp_path / "x" / odd)]) == 0
+    assert capsys.readouterr().out.rstrip().endswith("x/a_c%.fits")
+    assert main(["calib", "find", "--uses", str(tmp_path / "x" / odd)]) == 1
+
+
+def test_an_index_damaged_inside_is_told(tmp_path, capsys):
+    for n in range(300):
+        raw(tmp_path, "BIAS", f"2017-06-16T10:{n // 60:02d}:{n % 60:02d}.111")
+    assert main(["calib", "index", str(tmp_path)]) == 0
+    place = tmp_path / ".muse-index.sqlite"
+    data = bytearray(place.read_bytes())
+    half = len(data) // 2 // 4096 * 4096
+    data[half:] = b"\xa5" * (len(data) - half)
+    place.write_bytes(data)
+    capsys.readouterr()
+    assert main(["calib", "list", "--files", str(tmp_path)]) == 3
+    told = capsys.readouterr().err
+    assert "damaged" in told and "calib index" in told and "Traceback" not in told

@@ -316,6 +316,41 @@ def test_a_dead_owner_of_the_lock_is_not_waited_for(night):
     assert rescan(night).seen > 0
 
 
+def test_an_owner_that_lives_is_waited_for_however_slow_it_is(night):
+    import json
+    import os
+    import platform
+
+    from muse_core.calib.locking import _alive, _born
+
+    me = {"pid": os.getpid(), "host": platform.node(), "born": _born(os.getpid()), "beat": 0.0}
+    assert _alive(me)  # no beat for years: a slow disk, not a death
+    assert not _alive(me | {"born": -1})  # the number was given to another process
+    assert not _alive(me | {"host": "elsewhere"}) and _alive(me | {"host": "elsewhere", "beat": time.time()})
+    index, _ = scan(night, RULES)
+    for text in ("no json", "[1]", json.dumps({"pid": "x", "host": platform.node()})):
+        index.set_meta("lock", text)
+        assert rescan(night).seen > 0
+    index.close()
+
+
+def test_a_lock_that_was_taken_over_stops_the_loser(night, monkeypatch):
+    import json
+
+    from muse_core.calib import locking
+    from muse_core.calib.store import IndexBusyError
+
+    index, _ = scan(night, RULES)
+    monkeypatch.setattr(locking, "BEAT_SECONDS", 0.0)
+    other = json.dumps({"pid": 1, "host": "elsewhere", "id": 1, "beat": time.time()})
+    with pytest.raises(IndexBusyError, match="took over"), locking.scan_lock(index, print) as renew:
+        renew()
+        index.set_meta("lock", other)
+        renew()
+    assert index.meta("lock") == other  # the winner's lock stays
+    index.close()
+
+
 def test_a_growing_file_is_read_again(tmp_path):
     path = raw(tmp_path, "BIAS", "2017-06-16T10:40:27.111")
     whole = path.read_bytes()
