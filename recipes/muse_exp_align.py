@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from muse_core.framework import Defects, Input, Param, Product, RecipeSpec
-from muse_core.framework.defects import ALIGN
+from muse_core.framework.defects import ALIGN, HEADERS
 from muse_core.framework.kinds import FloatList
 from muse_core.manuals.exp_align import MANUAL
 
@@ -125,7 +125,7 @@ across right ascension 0, the search into the noise, and others.""",
         Product("OFFSET_LIST", help="Coordinate offset of each exposure", type="TABLE"),
     ),
     manual=MANUAL,
-    defects=Defects.about(ALIGN),
+    defects=Defects.about(ALIGN, HEADERS),
 )
 
 

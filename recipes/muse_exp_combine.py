@@ -4,7 +4,7 @@
 from dataclasses import replace
 
 from muse_core.framework import Defects, Input, Param, Product, RecipeSpec
-from muse_core.framework.defects import COMBINE, CUBE, PRODUCTS
+from muse_core.framework.defects import COMBINE, CUBE, HEADERS, PRODUCTS
 from muse_core.framework.kinds import Words
 from muse_core.manuals.exp_combine import MANUAL
 from muse_core.postproc import declarations as shared
@@ -67,11 +67,12 @@ RECIPE = RecipeSpec(
             level="INTERMEDIATE",
             save="combined",
             type="TABLE",
+            c_units=True,
         ),
     ),
     kernels=True,
     manual=MANUAL,
-    defects=(*Defects.about(COMBINE, CUBE, PRODUCTS), "integer_keywords", "skipped_without_a_word"),
+    defects=(*Defects.about(COMBINE, CUBE, PRODUCTS, HEADERS), "integer_keywords", "skipped_without_a_word"),
     qc_group="EXPCOMB",
     fixed=(("astrometry", True), ("superflat_pos", None)),
 )

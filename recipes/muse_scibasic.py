@@ -13,7 +13,7 @@ from muse_core.framework import (
     Product,
     RecipeSpec,
 )
-from muse_core.framework.defects import BASIC, SETUP
+from muse_core.framework.defects import BASIC, HEADERS, SETUP
 from muse_core.manuals.scibasic import MANUAL
 from muse_core.postproc.declarations import TABLE_LAYOUT
 
@@ -133,7 +133,7 @@ RECIPE = RecipeSpec(
     ),
     kernels=True,
     manual=MANUAL,
-    defects=Defects.about(BASIC, SETUP),
+    defects=Defects.about(BASIC, SETUP, HEADERS),
 )
 
 

@@ -4,7 +4,7 @@
 from dataclasses import replace
 
 from muse_core.framework import CALIB_MISMATCH, Defects, Input, Param, Product, RecipeSpec
-from muse_core.framework.defects import CUBE, PRODUCTS, ROWS, SETUP, SKY
+from muse_core.framework.defects import CUBE, HEADERS, PRODUCTS, ROWS, SETUP, SKY
 from muse_core.framework.kinds import Words
 from muse_core.framework.variables import Variable
 from muse_core.manuals.scipost import MANUAL
@@ -134,6 +134,7 @@ RECIPE = RecipeSpec(
             series=True,
             level="INTERMEDIATE",
             type="TABLE",
+            c_units=True,
         ),
         Product(
             "PIXTABLE_POSITIONED",
@@ -141,12 +142,14 @@ RECIPE = RecipeSpec(
             series=True,
             level="INTERMEDIATE",
             type="TABLE",
+            c_units=True,
         ),
         Product(
             "PIXTABLE_COMBINED",
             "All exposures in one table (save=combined)",
             level="INTERMEDIATE",
             type="TABLE",
+            c_units=True,
         ),
         Product(
             "AUTOCAL_MASK",
@@ -188,7 +191,7 @@ RECIPE = RecipeSpec(
     ),
     kernels=True,
     manual=MANUAL,
-    defects=Defects.about(ROWS, SKY, CUBE, PRODUCTS, SETUP),
+    defects=Defects.about(ROWS, SKY, CUBE, PRODUCTS, SETUP, HEADERS),
 )
 
 

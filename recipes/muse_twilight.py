@@ -12,7 +12,7 @@ from muse_core.framework import (
     RecipeSpec,
     Variable,
 )
-from muse_core.framework.defects import SETUP, TWILIGHT
+from muse_core.framework.defects import HEADERS, SETUP, TWILIGHT
 from muse_core.manuals.twilight import MANUAL
 
 DESCRIPTION = """\
@@ -123,7 +123,7 @@ RECIPE = RecipeSpec(
     science=False,
     kernels=True,
     manual=MANUAL,
-    defects=Defects.about(TWILIGHT, SETUP),
+    defects=Defects.about(TWILIGHT, SETUP, HEADERS),
 )
 
 

@@ -40,7 +40,7 @@ def flux_factor(hst: SkyImage, muse: SkyImage) -> float:
 
 def muse_unit_of(muse: SkyImage) -> Any:
     """Unit of a MUSE image; the usual one where it has none."""
-    return muse.unit if flux_unit_factor(muse.unit) is not None else "10**(-20)*erg/s/cm**2/Angstrom"
+    return muse.unit if flux_unit_factor(muse.unit) is not None else "10**(-20)*erg/(s*cm**2*Angstrom)"
 
 
 def rescale_hst_like_muse(hst: ImageLike, muse: ImageLike, inplace: bool = True) -> ImageLike:

@@ -171,6 +171,8 @@ class RunContext:
     ) -> Iterator[StreamedProduct]:
         """Give a temporary file and a primary header; on exit the file is verified, signed and renamed.
 
+        Its units are brought to a spelling that readers of FITS files understand (`Product.c_units` are not).
+
         Every HDU written must hold the placeholders of
         `muse_core.framework.products.add_checksum_placeholders`.
 
@@ -191,6 +193,7 @@ class RunContext:
             if the folder cannot be written or the disk is full
         """
         from muse_core.framework.products import add_checksum_placeholders, product_header, sign
+        from muse_core.framework.unit_spelling import respell_file
 
         name = self.file_name(tag, index)
         header = product_header(
@@ -211,6 +214,8 @@ class RunContext:
         try:
             product = StreamedProduct(temporary, header)
             yield product
+            if not (self.defects.unreadable_units or self.spec.product(tag).c_units):
+                respell_file(temporary)
             if self.sign_products:
                 sign(temporary, product.sums)
             temporary.replace(target)

@@ -43,6 +43,7 @@ BASIC = "muse_scibasic"
 SETUP = "Calibrations of another setup"
 IMPHOT = "imphot"
 COMBINE = "muse_exp_combine"
+HEADERS = "Headers of products"
 
 
 def _defect(topic: str, subject: str, *, c: str, ours: str, since: str = "0.1") -> Any:
@@ -599,6 +600,24 @@ class Defects:
         "bias, trace, wavelength or telluric table, twilight cube, astrometry, line profile of another mode",
         c="used without a word (a response of another mode: warning, cube in counts)",
         ours="an error that names file, keyword, expected and found; `calib_mismatch` allows it",
+    )
+
+    # --- all recipes ----------------------------------------------------------------------------------------
+
+    unreadable_units: bool = _defect(
+        HEADERS,
+        "`BUNIT` and `TUNITn` of all products but pixel tables",
+        c=(
+            "`10**(-20)*erg/s/cm**2/Angstrom` and `(10**(-20)*erg/s/cm**2/Angstrom)**2`, `(count)**2`: "
+            "several divisions and powers of brackets, which the FITS standard does not have; "
+            "`astropy.units.Unit` warns of the first and refuses the others"
+        ),
+        ours=(
+            "the same units as `10**(-20)*erg/(s*cm**2*Angstrom)`, "
+            "`10**(-40)*erg**2/(s**2*cm**4*Angstrom**2)` and `count**2`; both spellings are read. "
+            "`format=sdpCube` keeps the spelling of the Phase 3 standard, pixel tables that of C, whose "
+            "muse_exp_combine leaves out tables of another spelling than the first without a word"
+        ),
     )
 
     # --- muse_scibasic -------------------------------------------------------------------------------------

@@ -202,7 +202,8 @@ class Product:
     """One product tag; a series is numbered (TAG_0001.fits ...).
 
     ``save`` is the word of the parameter ``save`` that asks for it ("" if it is always made), ``type`` what a
-    host is told: IMAGE or TABLE.
+    host is told: IMAGE or TABLE. With ``c_units`` units keep the spelling of C, for a product that C recipes
+    read beside those of their own.
     """
 
     tag: str
@@ -211,6 +212,7 @@ class Product:
     level: str = "FINAL"
     save: str = ""
     type: str = "IMAGE"
+    c_units: bool = False
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from muse_core.framework.unit_spelling import FLUX_UNIT, same_unit
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -14,7 +16,6 @@ if TYPE_CHECKING:
 
 Card = tuple[str, object, str]
 
-FLUX_UNIT = "10**(-20)*erg/s/cm**2/Angstrom"
 #: units of the Phase 3 flavour (sdpCube) for calibrated data
 SDP_FLUX_UNIT = "10**(-20)erg.s**(-1).cm**(-2).angstrom**(-1)"
 SDP_VARIANCE_UNIT = "10**(-40)erg**2.s**(-2).cm**(-4).angstrom**(-2)"
@@ -46,12 +47,12 @@ def wavelength_of_plane(grid: OutputGrid, plane: npt.ArrayLike) -> npt.NDArray[n
 
 def data_unit_text(unit: str, sdp: bool = False) -> str:
     """BUNIT of data; the Phase 3 flavour spells calibrated fluxes differently."""
-    return SDP_FLUX_UNIT if sdp and unit == FLUX_UNIT else unit
+    return SDP_FLUX_UNIT if sdp and same_unit(unit, FLUX_UNIT) else unit
 
 
 def variance_unit_text(unit: str, sdp: bool = False) -> str:
     """BUNIT of variances."""
-    return SDP_VARIANCE_UNIT if sdp and unit == FLUX_UNIT else f"({unit})**2"
+    return SDP_VARIANCE_UNIT if sdp and same_unit(unit, FLUX_UNIT) else f"({unit})**2"
 
 
 def spatial_cards(grid: OutputGrid) -> list[Card]:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from astropy.io import fits
 
-from muse_core.resampling.cube_cards import FLUX_UNIT, Card, plane_wavelengths
+from muse_core.framework.unit_spelling import FLUX_UNIT, same_unit
+from muse_core.resampling.cube_cards import Card, plane_wavelengths
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -315,7 +316,7 @@ def sdp_cards(
     wavelengths = plane_wavelengths(grid)
     first, last = float(wavelengths[0]), float(wavelengths[-1])
     resolution = sky_resolution(headers, narrow_field)
-    calibrated = data_unit == FLUX_UNIT
+    calibrated = same_unit(data_unit, FLUX_UNIT)
     ra, dec = centre_position(grid)
     magnitude = NO_LIMIT
     celestial = not str(grid.ctype[0]).startswith("PIXEL")

@@ -10,6 +10,7 @@ from muse_core.alignment.offsets.alignment import Alignment
 from muse_core.alignment.offsets.confidence import CLOSE_PIX, Confidence
 from muse_core.alignment.offsets.matching import matched_pairs
 from muse_core.alignment.offsets.network import connected_groups, solve_network
+from muse_core.framework.unit_spelling import same_unit
 
 LEAST_SIGNIFICANCE = 5.0  # of a flux
 MEDIAN_EFFICIENCY = 1.2533
@@ -29,7 +30,7 @@ def measure_flux_scales(alignment: Alignment, verdict: Confidence) -> tuple[Floa
     count = len(alignment.fields)
     scale, error = np.full(count, np.nan), np.full(count, np.nan)
     first = 0
-    if alignment.group.external and alignment.fields[0].unit != alignment.first_image.unit:
+    if alignment.group.external and not same_unit(alignment.fields[0].unit, alignment.first_image.unit):
         first = 1
     rows = _pairs(alignment, verdict)
     if rows.size:
@@ -56,7 +57,7 @@ def _pairs(alignment: Alignment, verdict: Confidence) -> Floats:
     rows = []
     for i, j, a, b in matched_pairs(table, alignment.solution.shifts, close):
         for other in np.unique(j):
-            known = all(verdict.trusted[n] and alignment.fields[n].unit == unit for n in (i, other))
+            known = all(verdict.trusted[n] and same_unit(alignment.fields[n].unit, unit) for n in (i, other))
             mine, theirs = a[j == other] - table.first[i], b[j == other] - table.first[other]
             flux, partner = sources[i].brightness[mine], sources[other].brightness[theirs]
             noise = sources[i].brightness_error[mine], sources[other].brightness_error[theirs]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from muse_core.data.header_values import get_str
 from muse_core.framework import RecipeError
+from muse_core.framework.unit_spelling import c_spelling
 from muse_core.postproc.exposure.reduction import PIXTABLE, Reduction
 from muse_core.postproc.exposure.row_limits import RowLimits
 
@@ -22,7 +23,7 @@ def warn_about_mixtures(members: list[Reduction], limits: list[RowLimits], ctx: 
     limits : list of RowLimits
         of each exposure, in common coordinates
     """
-    units = {member.product.data_unit for member in members}
+    units = {c_spelling(member.product.data_unit) for member in members}
     if len(units) > 1:
         ctx.log.warning("the exposures have data in different units (%s)", ", ".join(sorted(units)))
     modes = {get_str(t.header, "ESO INS MODE") or "" for member in members for t in member.chain.files.files}

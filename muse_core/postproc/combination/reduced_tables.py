@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from muse_core.data.header_values import Keywords
 from muse_core.data.row_weights import RowWeights
 from muse_core.framework import RecipeError
+from muse_core.framework.unit_spelling import same_unit
 
 if TYPE_CHECKING:
     from muse_core.data.pixtable import PixelTableFile
@@ -44,7 +45,7 @@ def check_tables(tables: Sequence[Table], p: ParamValues, ctx: RunContext) -> li
                 found=unit or "none",
                 remedy="Give PIXTABLE_REDUCED as muse_scipost saves it (save=individual).",
             )  # fmt: skip
-        if table.units["data"] != first_unit:
+        if not same_unit(table.units["data"], first_unit):
             ctx.problems.add(
                 frame.path, "unit of data", expected=f"{first_unit!r} as in the earliest exposure",
                 found=repr(table.units["data"]),

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from muse_core.data.calibration import read_curve
+from muse_core.framework.unit_spelling import FLUX_UNIT
 from muse_core.postproc.exposure.correction import Skipped
 from muse_core.postproc.exposure.pointing import airmass
 from muse_core.postproc.flux.calibration import FLUX_KEY, FluxModel, fit_flux
-from muse_core.resampling.cube_cards import FLUX_UNIT
 
 if TYPE_CHECKING:
     from muse_core.data.curves import Floats

@@ -11,6 +11,7 @@ from astropy.io import fits
 
 from muse_core.data.block import Block
 from muse_core.data.header_values import uses_laser_guide_stars
+from muse_core.framework.unit_spelling import FLUX_UNIT
 from muse_core.postproc.exposure.correction import Skipped
 from muse_core.postproc.exposure.reduction import PendingProduct, without_pixtable_keys
 from muse_core.postproc.exposure.row_limits import RowLimits
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from muse_core.postproc.exposure.reduction import Reduction
 
 __all__ = ["correct", "load"]
-
-FLUX_UNIT = "10**(-20)*erg/s/cm**2/Angstrom"
 
 
 def correct(
