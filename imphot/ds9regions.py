@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imphot.errors import UserError
+from muse_core.framework.errors import InputError
+from muse_core.framework.input_files import check_regular
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
@@ -264,8 +266,9 @@ def _lines_of(regions: Any) -> list[Any]:
         return regions.splitlines()
     if isinstance(regions, (str, os.PathLike)):
         try:
+            check_regular(Path(regions))
             return Path(regions).read_text(encoding="utf-8", errors="replace").splitlines()
-        except OSError as err:
+        except (InputError, OSError) as err:
             raise UserError(f"Region file error, {err}") from err
     return list(regions)
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from astropy import units
 
 from imphot.errors import UserError
+from imphot.images.opening import open_file
 
 if TYPE_CHECKING:
     from astropy.io.fits import HDUList, Header
@@ -49,14 +50,8 @@ class CubeSource:
 @contextmanager
 def open_cube(cube: CubeLike) -> Iterator[CubeSource]:
     """Give a `CubeSource` for whatever was given; a file is closed at the end."""
-    from astropy.io import fits
-
     if isinstance(cube, (str, os.PathLike)):
-        try:
-            hdus = fits.open(cube)
-        except OSError as err:
-            raise UserError(f"Error reading cube: {os.fspath(cube)} ({err})") from err
-        with hdus:
+        with open_file(cube, "cube") as hdus:
             yield _from_hdus(hdus, os.fspath(cube))
     elif hasattr(cube, "wave") and hasattr(cube, "wcs"):
         yield _from_mpdaf(cube)

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -16,12 +19,14 @@ import numpy.typing as npt
 
 from imphot.errors import UserError
 from imphot.images.sky_image import SkyImage, pixel_steps
+from muse_core.framework.errors import InputError
+from muse_core.framework.fits_file import open_fits
 
 if TYPE_CHECKING:
     from astropy.io.fits import HDUList
     from astropy.wcs import WCS
 
-__all__ = ["ImageLike", "as_sky_image", "load_pair", "read_plane"]
+__all__ = ["ImageLike", "as_sky_image", "load_pair", "open_file", "read_plane"]
 
 ImageLike: TypeAlias = Any  # mpdaf Image, file name, HDUList, (data, var, mask, wcs) or SkyImage
 
@@ -98,13 +103,20 @@ def _from_mpdaf(image: Any, what: str, cube_ok: bool) -> SkyImage:
 def _read_file(
     name: str | os.PathLike[str], what: str, cube_ok: bool, around: SkyImage | None = None
 ) -> SkyImage:
-    from astropy.io import fits
+    with open_file(name, f"{what} file") as hdus:
+        return _from_hdus(hdus, what, cube_ok, name, around)
 
+
+@contextmanager
+def open_file(name: str | os.PathLike[str], what: str) -> Iterator[HDUList]:
+    """Open a FITS file by the one door; what is wrong with it becomes a `UserError` that says what it is."""
     try:
-        with fits.open(name) as hdus:
-            return _from_hdus(hdus, what, cube_ok, name, around)
-    except OSError as err:
-        raise UserError(f"Error reading {what} file: {os.fspath(name)} ({err})") from err
+        with open_fits(Path(name), memmap=True) as hdus:
+            yield hdus
+    except UserError:
+        raise
+    except InputError as err:
+        raise UserError(f"Error reading {what}: {err}") from err
 
 
 def _from_hdus(
@@ -199,13 +211,8 @@ def load_pair(hst: ImageLike, muse: ImageLike) -> tuple[SkyImage, SkyImage]:
 
 def read_plane(name: str | os.PathLike[str], what: str) -> npt.NDArray[Any]:
     """Pixels of the first image of two dimensions in a file; what says in messages what the file is."""
-    from astropy.io import fits
-
-    try:
-        with fits.open(name) as hdus:
-            for hdu in hdus:
-                if getattr(hdu, "is_image", False) and hdu.header.get("NAXIS", 0) == 2:
-                    return np.array(hdu.data)
-    except (OSError, TypeError) as err:
-        raise UserError(f"Error reading {what} file: {os.fspath(name)} ({err})") from err
+    with open_file(name, f"{what} file") as hdus:
+        for hdu in hdus:
+            if getattr(hdu, "is_image", False) and hdu.header.get("NAXIS", 0) == 2:
+                return np.array(hdu.data)
     raise UserError(f"The {what} file {os.fspath(name)} holds no image of two dimensions")

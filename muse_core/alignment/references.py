@@ -13,7 +13,7 @@ import numpy as np
 from muse_core.alignment.arrays import Flags, Floats
 from muse_core.alignment.images.checks import inspect_field, same_side
 from muse_core.alignment.images.field import FieldInfo
-from muse_core.alignment.images.opening import first_line, open_fits, read_pixels
+from muse_core.alignment.images.opening import first_line, read_pixels
 from muse_core.alignment.sources.detection import make_kernel
 from muse_core.alignment.sources.find import as_source_list
 from muse_core.alignment.sources.source_list import SourceList
@@ -21,6 +21,7 @@ from muse_core.alignment.sources.threshold_search import DetectionLimits, detect
 from muse_core.framework.context import RunContext
 from muse_core.framework.defects import Defects
 from muse_core.framework.errors import InputError
+from muse_core.framework.fits_file import open_fits
 from muse_core.framework.frames import Frame, Frames
 from muse_core.framework.spec import ParamValues
 

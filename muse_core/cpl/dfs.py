@@ -123,8 +123,10 @@ class ProcessingInfo:
 def _header(source: Any) -> Any:
     from astropy.io import fits
 
+    from muse_core.framework.fits_file import read_header
+
     if isinstance(source, str | Path):
-        return fits.getheader(source, 0)
+        return read_header(Path(source))
     if isinstance(source, fits.Header):
         return source
     return source[0].header if isinstance(source, list) else source.header

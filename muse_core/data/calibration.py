@@ -3,38 +3,20 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from muse_core.framework import Frame, InputError
+from muse_core.framework.fits_file import open_fits
 
 if TYPE_CHECKING:
-    from astropy.io.fits import HDUList, Header
+    from astropy.io.fits import Header
 
 Floats = npt.NDArray[np.float64]
 _ANGSTROM = ("", "angstrom", "a")
-
-
-@contextlib.contextmanager
-def open_fits(path: Path) -> Iterator[HDUList]:
-    """Open a FITS file for reading; anything unreadable becomes an `InputError` that names the file."""
-    from astropy.io import fits
-
-    try:
-        with fits.open(path, memmap=False, lazy_load_hdus=False, ignore_missing_simple=False) as hdus:
-            yield hdus
-    except InputError:
-        raise
-    except (OSError, ValueError, TypeError, KeyError, IndexError, EOFError) as error:
-        text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            path, "file", expected="a readable FITS file", found=text, remedy="Copy or make the file again."
-        ) from error
 
 
 def read_columns(

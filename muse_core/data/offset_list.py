@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from muse_core.framework import Frame, InputError
+from muse_core.framework.fits_file import open_fits
 
 if TYPE_CHECKING:
     from astropy.io.fits import BinTableHDU
@@ -148,8 +149,6 @@ def read_offsets_as_c(frame: Frame) -> OffsetList:
 
 def _read(frame: Frame, *, as_c: bool) -> OffsetList:
     from astropy.io import fits
-
-    from muse_core.data.calibration import open_fits
 
     with open_fits(frame.path) as hdus:
         tables = [hdu for hdu in hdus[1:] if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)]

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from muse_core.data.calibration import open_fits
 from muse_core.framework import Frame, InputError
+from muse_core.framework.fits_file import open_fits
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header

@@ -5,31 +5,21 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from astropy.io import fits
-from astropy.utils.exceptions import AstropyUserWarning
 
-from muse_core.framework.errors import InputError
+from muse_core.framework.fits_file import open_fits
 
 
 @contextlib.contextmanager
 def opened(path: Path, memmap: bool = True) -> Iterator[fits.HDUList]:
-    """Open a file; a truncated one gives the extensions it has, without a warning (one thread only)."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", AstropyUserWarning)
-        try:
-            hdus = fits.open(path, memmap=memmap)
-        except FileNotFoundError:
-            raise InputError(path, "file", expected="an existing file", found="none") from None
-        except (OSError, ValueError) as error:
-            raise InputError(path, "file", expected="a FITS file", found=error) from None
-        with hdus:
-            yield hdus
+    """Open a file by the one door; a truncated one gives the extensions it has, without a warning."""
+    with open_fits(path, memmap=memmap, whole=False) as hdus:
+        yield hdus
 
 
 def extensions(hdus: fits.HDUList) -> Iterator[tuple[int, Any]]:

@@ -44,7 +44,7 @@ class Plane:
             if not same:
                 out[...] = target
             return
-        with fits.open(self.path, memmap=False) as hdus:
+        with opened(self.path, memmap=False) as hdus:
             out[...] = hdus[self.number].data[first:last]
 
 

@@ -71,7 +71,7 @@ class RawFile:
             pixels ^= UNSIGNED
             return pixels
         try:
-            with fits.open(self.path, memmap=False) as hdus:
+            with opened(self.path, memmap=False) as hdus:
                 data = hdus[self.index[ifu]].data
         except (OSError, TypeError, ValueError, IndexError) as error:
             raise InputError(self.path, f"CHAN{ifu:02d}", expected="readable pixels", found=error) from None

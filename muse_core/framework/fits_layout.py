@@ -15,6 +15,8 @@ from typing import BinaryIO
 BLOCK = 2880
 CARD = 80
 LARGEST_NAXIS = 999
+LARGEST_HEADER = 1 << 23
+"""Bytes of one header at most, about 100000 cards (that of a merged pixel table has 2500)."""
 
 Value = bool | int | float | str
 
@@ -29,12 +31,15 @@ class Unit:
         byte positions: first byte of the header, first byte of the data, first byte after the (padded) data
     header : str
         the cards, without END
+    size : int
+        bytes of the data without the padding
     """
 
     start: int
     data_start: int
     end: int
     header: str
+    size: int = 0
 
     def get(self, key: str, default: Value | None = None) -> Value | None:
         """Return the value of a keyword of at most eight letters."""
@@ -50,7 +55,11 @@ def card_value(header: str, key: str, default: Value | None = None) -> Value | N
     wanted = f"{key:<8}="
     for position in range(0, len(header), CARD):
         if header.startswith(wanted, position):
-            return _parsed(header[position + len(wanted) : position + CARD].strip())
+            card = header[position : position + CARD]
+            try:
+                return _parsed(card[len(wanted) :].strip())
+            except ValueError:
+                raise ValueError(f"card {position // CARD + 1} cannot be read: {card.rstrip()!r}") from None
     return default
 
 
@@ -87,25 +96,26 @@ def primary(path: Path) -> Unit:
 
 
 def _walk(stream: BinaryIO) -> Iterator[Unit]:
-    start = 0
-    while True:
+    start, length = 0, stream.seek(0, 2)
+    while start <= length:  # a size may promise more than any file has
         stream.seek(start)
         block = stream.read(BLOCK)
         if start == 0 and not block.startswith(b"SIMPLE  ="):
             raise ValueError("no SIMPLE keyword at its start")
         if start > 0 and not block.startswith(b"XTENSION="):
             return
-        text = ""
+        blocks: list[str] = []
         while (end := _end_card(block)) is None:
-            text += _decoded(block)
+            blocks.append(_decoded(block))
             block = stream.read(BLOCK)
-            if len(block) < BLOCK:
+            if len(block) < BLOCK or len(blocks) * BLOCK > LARGEST_HEADER:
                 if start == 0:
                     raise ValueError("no END keyword in its header")
                 return
-        header = text + _decoded(block[:end])
-        data_start = start + len(text) + BLOCK
-        unit = Unit(start, data_start, data_start + _data_size(header), header)
+        header = "".join(blocks) + _decoded(block[:end])
+        data_start = start + (len(blocks) + 1) * BLOCK
+        size = _data_size(header)
+        unit = Unit(start, data_start, data_start - (-size // BLOCK) * BLOCK, header, size)
         yield unit
         start = unit.end
 
@@ -121,12 +131,12 @@ def _decoded(block: bytes) -> str:
 
 
 def _data_size(header: str) -> int:
-    """Size of the padded data in bytes (FITS standard 4.0, equation 2)."""
+    """Size of the data in bytes (FITS standard 4.0, equation 2)."""
 
     def number(key: str, default: int) -> int:
         value = card_value(header, key, default)
         if type(value) is not int or (value < 0 and key != "BITPIX"):
-            raise ValueError(f"{key} is {value!r}")
+            raise ValueError(f"{key} is {value!r}, no whole number of at least 0")
         return value
 
     axes = number("NAXIS", 0)
@@ -137,5 +147,4 @@ def _data_size(header: str) -> int:
     elements = 1
     for axis in range(1, axes + 1):
         elements *= number(f"NAXIS{axis}", 0)
-    size = abs(number("BITPIX", 8)) // 8 * number("GCOUNT", 1) * (number("PCOUNT", 0) + elements)
-    return -(-size // BLOCK) * BLOCK
+    return abs(number("BITPIX", 8)) // 8 * number("GCOUNT", 1) * (number("PCOUNT", 0) + elements)

@@ -15,7 +15,8 @@ from imphot.images.grids import image_grids_aligned
 from imphot.images.opening import as_sky_image
 from imphot.images.sky_image import SkyImage
 from imphot.results import FitPictures, FittedImagePhotometry, FittedStarPhotometry
-from muse_core.framework import Frame, Frames, RunContext
+from muse_core.framework import Frame, Frames, InputError, RunContext
+from muse_core.framework.fits_file import open_fits
 from muse_core.photometry.settings import Curve
 
 __all__ = ["Exposure", "Fit", "give_references", "load_exposures"]
@@ -119,16 +120,14 @@ def give_references(frames: Frames, exposures: list[Exposure], filter_name: str,
 
 def _filters(frames: tuple[Frame, ...], ctx: RunContext) -> list[tuple[Frame, str]]:
     """Filter of each HST image, "" where its header does not say."""
-    from astropy.io import fits
-
     out = []
     for frame in frames:
         try:
-            with fits.open(frame.path) as hdus:
+            with open_fits(frame.path, item=frame.tag, expected="a FITS image", memmap=True) as hdus:
                 headers = [hdu.header for hdu in hdus[:2]]
                 found = SkyImage(np.zeros((1, 1)), primary_header=headers[0], data_header=headers[-1])
-        except OSError as err:
-            ctx.problems.add(frame.path, frame.tag, expected="a FITS image", found=str(err))
+        except InputError as error:
+            ctx.problems.extend(error)
             continue
         try:
             out.append((frame, filter_of(found)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +14,7 @@ from imphot.errors import UserError
 from imphot.images.opening import read_plane
 from imphot.options import PARAMETERS, FitOptions, Star
 from muse_core.framework import Frames, ParameterError, ParamValues, RunContext
+from muse_core.framework.fits_file import column_numbers, open_fits
 
 __all__ = ["Curve", "Settings", "read_filter", "read_settings"]
 
@@ -122,19 +122,24 @@ def _curve(frames: Frames, p: ParamValues, ctx: RunContext) -> Curve | None:
 
 
 def read_filter(path: Path, name: str) -> Curve:
-    """Wavelengths [Angstrom] and throughputs of one filter of a FILTER_LIST."""
+    """Wavelengths [Angstrom] and throughputs of one filter of a FILTER_LIST.
+
+    The name counts as it is written; else a single one that differs in the size of letters is taken.
+    """
     from astropy.io import fits
 
-    try:
-        with fits.open(path) as hdus:
-            tables = {hdu.name.upper(): hdu.data for hdu in hdus if isinstance(hdu, fits.BinTableHDU)}
-    except OSError as err:
-        raise UserError(f"Error reading FILTER_LIST: {path} ({err})") from err
-    known = ", ".join(sorted(tables)) or "none"
-    if name.upper() not in tables:
-        raise UserError(f"The filter {name!r} is not in {path}: choose one of {known}")
-    table: Any = tables[name.upper()]
-    columns = {column.lower(): column for column in table.names}
-    if not {"lambda", "throughput"} <= set(columns):
-        raise UserError(f"The filter {name} of {path} lacks the columns lambda and throughput")
-    return np.array(table[columns["lambda"]], float), np.array(table[columns["throughput"]], float)
+    with open_fits(path, item="FILTER_LIST") as hdus:
+        tables = {
+            str(hdu.header.get("EXTNAME", "")).strip(): hdu
+            for hdu in reversed(hdus[1:])
+            if isinstance(hdu, fits.BinTableHDU)
+        }
+        similar = [known for known in tables if known.upper() == name.upper()]
+        if name not in tables and len(similar) != 1:
+            known = ", ".join(sorted(tables)) or "none"
+            raise UserError(f"The filter {name!r} is not in {path}: choose one of {known}")
+        table = tables[name if name in tables else similar[0]]
+        columns = {column.lower(): column for column in table.columns.names}
+        if not {"lambda", "throughput"} <= set(columns):
+            raise UserError(f"The filter {name} of {path} lacks the columns lambda and throughput")
+        return column_numbers(table, columns["lambda"]), column_numbers(table, columns["throughput"])

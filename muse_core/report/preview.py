@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
+from muse_core.framework.fits_file import open_fits, read_header
+
 INK, PAPER, ACCENT, SKY = "#e8e6e1", "#12141a", "#ffb454", "#7fb4d6"
 
 
@@ -28,7 +30,7 @@ class FieldImage:
 
 def read_field_image(path: Path | str) -> FieldImage:
     """Read an IMAGE_FOV product."""
-    with fits.open(path) as hdus:
+    with open_fits(Path(path)) as hdus:
         hdu = hdus["DATA"] if "DATA" in hdus else next(h for h in hdus if h.data is not None)
         values = np.array(hdu.data, float)
         step = abs(hdu.header.get("CD2_2", 0.2 / 3600)) * 3600
@@ -133,7 +135,7 @@ def aperture_spectrum(
 
     Only the planes of the aperture's box are read.
     """
-    with fits.open(cube, memmap=True) as hdus:
+    with open_fits(Path(cube), memmap=True) as hdus:
         header = hdus["DATA"].header
         nz, ny, nx = hdus["DATA"].shape
         x0, x1 = max(0, int(centre[0] - radius)), min(nx, int(centre[0] + radius) + 2)
@@ -239,7 +241,7 @@ def make_preview(
 
 
 def _object_name(path: Path | str) -> str:
-    header = fits.getheader(path)
+    header = read_header(Path(path))
     parts = (header.get("OBJECT", ""), header.get("ESO INS MODE", ""), str(header.get("DATE-OBS", ""))[:10])
     return "   ".join(str(p) for p in parts)
 
@@ -300,7 +302,7 @@ def _draw_object(axes: Any, cube: Any, centre: tuple[int, int], radius: float, s
 
 def _draw_sky(axes: Any, path: Path | str) -> None:
     _paper(axes)
-    with fits.open(path) as hdus:
+    with open_fits(Path(path)) as hdus:
         table = next(h for h in hdus if isinstance(h, fits.BinTableHDU)).data
         wave, data = np.array(table["lambda"], float), np.array(table["data"], float)
     axes.plot(wave, data, color=SKY, lw=1.0)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from muse_core.framework.fits_file import open_fits
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -85,9 +87,7 @@ def twilight_figure(
 
 def figure_from_products(datacube: Path, twilight_cube: Path) -> Figure:
     """`twilight_figure` of the two products of the recipe."""
-    from astropy.io import fits
-
-    with fits.open(datacube, memmap=False) as sky, fits.open(twilight_cube, memmap=False) as model:
+    with open_fits(Path(datacube)) as sky, open_fits(Path(twilight_cube)) as model:
         head = sky[0].header
         fluxes = {
             i: head[f"ESO DRS MUSE FLAT FLUX SKY{i}"]

@@ -19,6 +19,8 @@ from astropy.io import fits
 from numba import njit
 
 from muse_core.data.header_values import seven_digits
+from muse_core.framework import InputError
+from muse_core.framework.fits_file import open_fits
 from muse_core.resampling.cube_cards import image_cards, plane_wavelengths, wavelength_of_plane
 
 if TYPE_CHECKING:
@@ -93,21 +95,23 @@ def load_filters(names: Iterable[str], path: Path | str | None = None) -> tuple[
 
     Raises
     ------
-    ValueError
-        When a filter's table lacks a column, is empty or is not sorted by wavelength.
+    InputError
+        When the file cannot be read, or a filter's table lacks a column, is empty or is not sorted by
+        wavelength.
     """
     filters: list[Filter] = []
     missing: list[str] = []
     tables: dict[str, Filter] = {}
     names = list(names)
     if path is not None and any(name != WHITE for name in names):
-        with fits.open(path, memmap=False) as hdus:
+        path = Path(path)
+        with open_fits(path, item="FILTER_LIST") as hdus:
             for hdu in hdus[1:]:
                 if hdu.name and isinstance(hdu, fits.BinTableHDU):
                     # hdu.name is upper case in astropy: names differ by case in FILTER_LIST files
                     extname = str(hdu.header["EXTNAME"]).strip()
                     if extname in names:
-                        tables.setdefault(extname, _read_filter(hdu, extname))
+                        tables.setdefault(extname, _read_filter(path, hdu, extname))
     for name in names:
         if name == WHITE and name not in tables:
             filters.append(white_filter())
@@ -118,17 +122,27 @@ def load_filters(names: Iterable[str], path: Path | str | None = None) -> tuple[
     return filters, missing
 
 
-def _read_filter(hdu: fits.BinTableHDU, name: str) -> Filter:
+def _read_filter(path: Path, hdu: fits.BinTableHDU, name: str) -> Filter:
     columns = {column.lower(): column for column in hdu.columns.names}
     for needed in ("lambda", "throughput"):
         if needed not in columns:
-            raise ValueError(f"filter {name} has no column {needed!r}")
+            raise InputError(
+                path, f"filter {name}", expected="tables lambda, throughput",
+                found=f"no column {needed!r}", remedy="Repair this table of the FILTER_LIST.",
+            )  # fmt: skip
     wavelength = np.array(hdu.data[columns["lambda"]], dtype=np.float64)
     throughput = np.array(hdu.data[columns["throughput"]], dtype=np.float64)
     if wavelength.size < 2 or not np.all(np.isfinite(wavelength)) or not np.all(np.isfinite(throughput)):
-        raise ValueError(f"filter {name} has fewer than two rows or values that are not numbers")
+        raise InputError(
+            path, f"filter {name}", expected="at least two rows of finite numbers",
+            found=f"{wavelength.size} rows, some not finite" if wavelength.size > 1 else wavelength.size,
+            remedy="Repair this table of the FILTER_LIST.",
+        )  # fmt: skip
     if np.any(np.diff(wavelength) < 0.0):
-        raise ValueError(f"filter {name} is not sorted by wavelength")
+        raise InputError(
+            path, f"filter {name}", expected="increasing wavelengths", found="a table that is not sorted",
+            remedy="Sort this table of the FILTER_LIST.",
+        )  # fmt: skip
     return Filter(name, wavelength, throughput, hdu.header.get("ZP_VEGA"), hdu.header.get("ZP_AB"))
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from astropy.io import fits
 
+from muse_core.framework.fits_file import open_fits
 from muse_core.framework.products import DataSums, ones_complement
 from muse_core.resampling.cube_cards import Card, cube_cards
 
@@ -322,7 +323,7 @@ class CubeReader:
     """Memory-mapped view of a finished cube: ``data`` and ``stat`` as big-endian float32[nz, ny, nx]."""
 
     def __init__(self, path: Path | str) -> None:
-        with fits.open(path, memmap=True, lazy_load_hdus=False) as hdus:
+        with open_fits(Path(path), memmap=True) as hdus:
             self.primary_header = hdus[0].header.copy()
             self.header = hdus["DATA"].header.copy()
             self.stat_header = hdus["STAT"].header.copy()

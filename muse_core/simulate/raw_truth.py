@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from astropy.io import fits
 
+from muse_core.framework.fits_file import open_fits
 from muse_core.simulate.raw_instrument import IFU_STEP, RawSetup, ifu_throughput, sky_illumination
 
 EDGE = 4  # spaxels next to the border of the field that are told apart
@@ -38,7 +38,7 @@ def check_truth(twilight_cube: Path | str, setup: RawSetup) -> TruthCheck:
         Product of the recipe.
     setup : RawSetup
     """
-    with fits.open(twilight_cube, memmap=False) as hdus:
+    with open_fits(Path(twilight_cube)) as hdus:
         header, primary = hdus["DATA"].header, hdus[0].header
         cube = hdus["DATA"].data.astype(float)
         bad = hdus["white_div_global_DQ"].data != 0

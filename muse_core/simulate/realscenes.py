@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
+from muse_core.framework.fits_file import open_fits
 from muse_core.simulate.scene import Scene, SceneCube
 
 ABELL478 = "sdetect/minicube.fits"
@@ -72,7 +73,7 @@ def load_scene_cube(
     scale : factor for the light
     blank_edge : soft margin [pix] over which the light fades towards the border
     """
-    with fits.open(path, memmap=True) as hdus:
+    with open_fits(Path(path), memmap=True) as hdus:
         hdu = hdus[extension]
         header, data = hdu.header, hdu.data
         matrix = _pixel_matrix(header)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from astropy.io import fits
 
+from muse_core.framework.fits_file import open_fits
 from muse_core.simulate.scene import GRID_SIZE, GRID_START, GRID_STEP, Star
 
 
@@ -31,7 +31,7 @@ class StarRecovery:
 def _open_cube(path: Path | str) -> Any:
     from astropy.wcs import WCS
 
-    with fits.open(path) as hdus:
+    with open_fits(Path(path)) as hdus:
         data = np.array(hdus["DATA"].data, float)
         header = hdus["DATA"].header
     wave = header["CRVAL3"] + (np.arange(data.shape[0]) + 1 - header["CRPIX3"]) * header["CD3_3"]
@@ -128,7 +128,7 @@ def sky_residual(table: Path | str, peak: float = 1.0, bright: Sequence[float] =
         `lines`, `between`: rms over the planes of the mean residual [1e-20 per A] without the part that noise
         makes; `*_percent`: that in per cent of the peak; `*_scatter`: rms of (data / error) of the rows
     """
-    with fits.open(table) as hdus:
+    with open_fits(Path(table)) as hdus:
         columns = {n: np.array(hdus[n].data).ravel().astype(float) for n in ("lambda", "data", "stat")}
         good = np.array(hdus["dq"].data).ravel() == 0
     lam, data, stat = (columns[n][good] for n in ("lambda", "data", "stat"))
@@ -154,7 +154,7 @@ def sky_residual(table: Path | str, peak: float = 1.0, bright: Sequence[float] =
 
 def slice_pattern(table: Path | str) -> float:
     """Relative scatter of the mean level of the slices (robust), from a PIXTABLE of a field of pure sky."""
-    with fits.open(table) as hdus:
+    with open_fits(Path(table)) as hdus:
         origin, data, dq = (np.array(hdus[n].data).ravel() for n in ("origin", "data", "dq"))
     key = (origin.astype(np.int64) & 0x7FF)[dq == 0]  # IFU and slice
     labels, index = np.unique(key, return_inverse=True)
@@ -246,7 +246,7 @@ def _row_errors(
     names = ("xpos", "ypos", "lambda", "data", "stat", "dq", "origin")
     tables = []
     for path in (truth, before, after):
-        with fits.open(path) as hdus:
+        with open_fits(Path(path)) as hdus:
             tables.append({name: np.array(hdus[name].data).ravel() for name in names})
     origins = [table["origin"].view(np.uint32) for table in tables]
     common = np.intersect1d(origins[0], origins[2])

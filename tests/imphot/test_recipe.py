@@ -202,7 +202,7 @@ def test_every_fault_names_its_file(two, tmp_path):
         (
             [(images[0][0], "DATACUBE_FINAL"), good[1], (text, "FILTER_LIST")],
             {"filter": "F775W"},
-            "FILTER_LIST.*text.fits",
+            "text.fits: FILTER_LIST",
         ),
     ):
         with pytest.raises(RecipeError, match=words):

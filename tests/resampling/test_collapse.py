@@ -4,6 +4,7 @@ import pytest
 from astropy.io import fits
 from product_helpers import FLUX, Grid, assert_same_cards, grid_of, open_golden, random_cube
 
+from muse_core.framework import InputError
 from muse_core.resampling.collapse import Filter, FilterSet, load_filters, split_filter_names, white_filter
 from muse_core.resampling.cube_cards import plane_wavelengths
 from tests.golden import golden_set
@@ -120,7 +121,7 @@ def test_filter_names_and_broken_tables(tmp_path, filter_list):
     with fits.open(filter_list) as hdus:
         hdus[1].columns.change_name("throughput", "other")
         hdus.writeto(tmp_path / "broken.fits")
-    with pytest.raises(ValueError, match="no column 'throughput'"):
+    with pytest.raises(InputError, match=r"broken\.fits: filter .* no column 'throughput'"):
         load_filters(["Narrow_a"], tmp_path / "broken.fits")
     assert load_filters(["white"], tmp_path / "absent.fits")[1] == []
 

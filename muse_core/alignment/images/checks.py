@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from muse_core.alignment.images.field import FAR_DEG, FieldInfo
 from muse_core.alignment.images.headers import KeywordReader, keyword_value, read_wcs
-from muse_core.alignment.images.opening import first_line, open_fits
+from muse_core.alignment.images.opening import first_line
 from muse_core.alignment.sphere import separation
 from muse_core.framework.context import RunContext
 from muse_core.framework.defects import Defects
 from muse_core.framework.errors import InputError, Problems
+from muse_core.framework.fits_file import open_fits
 from muse_core.framework.spec import ParamValues
 
 if TYPE_CHECKING:

@@ -13,10 +13,11 @@ import numpy as np
 from muse_core.alignment.arrays import Floats
 from muse_core.alignment.images.field import FieldInfo
 from muse_core.alignment.images.headers import KeywordReader
-from muse_core.alignment.images.opening import first_line, open_fits
+from muse_core.alignment.images.opening import first_line
 from muse_core.alignment.sources.source_list import SourceList, sky_positions
 from muse_core.framework.defects import Defects
 from muse_core.framework.errors import InputError, Problems
+from muse_core.framework.fits_file import open_fits
 
 if TYPE_CHECKING:
     from astropy.io.fits import HDUList

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from muse_core.data.output_wcs import output_wcs_as_c, read_output_wcs
+from muse_core.framework import InputError
 from muse_core.framework.log import UNDONE
 from muse_core.resampling.collapse import WHITE, Filter, load_filters
 
@@ -39,10 +40,8 @@ def _filters(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> tupl
     frame = frames.first("FILTER_LIST")
     try:
         found, missing = load_filters(names, None if frame is None else frame.path)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        ctx.problems.add(
-            frame.path if frame else "", "FILTER_LIST", expected="tables lambda, throughput", found=str(error)
-        )
+    except InputError as error:
+        ctx.problems.extend(error)
         return ()
     for name in dict.fromkeys(missing):
         place = f"in {frame.name}" if frame else "(no FILTER_LIST was given)"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from muse_core.framework import Frame, Frames, InputError
+from muse_core.framework import Frame, Frames, InputError, fits_file
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
@@ -118,6 +118,4 @@ class CalibrationFrames:
 
 def read_header(frame: Frame) -> Header:
     """Return the primary header of a frame."""
-    from astropy.io import fits
-
-    return fits.getheader(frame.path, 0)
+    return fits_file.read_header(frame.path)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from muse_core.data.slices import N_IFU, N_SLICE, slice_key
 from muse_core.framework import InputError
+from muse_core.framework.fits_file import open_fits
 from muse_core.postproc.lsf.images import LsfImage, pad_samples
 from muse_core.postproc.lsf.tables import LsfTable
 
@@ -45,27 +46,22 @@ def load_lsf(paths: Sequence[str | Path]) -> LsfImage | LsfTable:
     if not paths:
         raise InputError("", "LSF_PROFILE", expected="one or more files", found="none", remedy=REMEDY)
     for path in map(Path, paths):
-        try:
-            with fits.open(path) as hdus:
-                channel = _channel(hdus[0].name)[0]
-                for hdu in hdus:
-                    seen.append(f"{path.name}[{hdu.name}]")
-                    ifu, kind = _channel(hdu.name)
-                    kind = kind or hdu.name
-                    if kind == "LSF_PROFILE" and getattr(hdu, "is_image", False):
-                        number = ifu or channel
-                        if number is None:
-                            raise InputError(
-                                path, "EXTNAME of the primary header", expected="CHAN01 .. CHAN24",
-                                found=hdus[0].name, remedy=REMEDY,
-                            )  # fmt: skip
-                        cubes[number] = (path, *_cube(path, hdu))
-                    elif kind == "SLICE_PARAM" and isinstance(hdu, fits.BinTableHDU):
-                        tables.append((path, ifu, hdu.data.copy()))
-        except (OSError, TypeError, ValueError) as error:
-            raise InputError(
-                path, "LSF_PROFILE", expected="a readable FITS file", found=str(error), remedy=REMEDY
-            ) from error
+        with open_fits(path, item="LSF_PROFILE") as hdus:
+            channel = _channel(hdus[0].name)[0]
+            for hdu in hdus:
+                seen.append(f"{path.name}[{hdu.name}]")
+                ifu, kind = _channel(hdu.name)
+                kind = kind or hdu.name
+                if kind == "LSF_PROFILE" and getattr(hdu, "is_image", False):
+                    number = ifu or channel
+                    if number is None:
+                        raise InputError(
+                            path, "EXTNAME of the primary header", expected="CHAN01 .. CHAN24",
+                            found=hdus[0].name, remedy=REMEDY,
+                        )  # fmt: skip
+                    cubes[number] = (path, *_cube(path, hdu))
+                elif kind == "SLICE_PARAM" and isinstance(hdu, fits.BinTableHDU):
+                    tables.append((path, ifu, hdu.data.copy()))
     if cubes:
         return _image_flavour(cubes)
     if tables:

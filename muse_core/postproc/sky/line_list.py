@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from muse_core.framework import InputError
+from muse_core.framework.fits_file import open_fits
 
 if TYPE_CHECKING:
     from astropy.io import fits
@@ -90,25 +91,18 @@ def oh_fluxes(
 
 def load_sky_lines(path: str | Path) -> SkyLines:
     """Read SKY_LINES: the extension LINES, OH_TRANSITIONS, or both."""
-    from astropy.io import fits
-
     path = Path(path)
     remedy = (
         "Give a SKY_LINES file, e.g. the one of the MUSE calibration set or a product of muse_create_sky."
     )
     parts: list[SkyLines] = []
-    try:
-        with fits.open(path) as hdus:
-            names = [hdu.name for hdu in hdus]
-            if "LINES" in names:
-                parts.append(_read_lines(path, hdus["LINES"]))
-            if "OH_TRANSITIONS" in names:
-                last_group = int(parts[0].group.max(initial=-1)) if parts else -1
-                parts.append(_read_transitions(path, hdus["OH_TRANSITIONS"], last_group + 1))
-    except (OSError, TypeError, ValueError) as error:
-        raise InputError(
-            path, "SKY_LINES", expected="a FITS table", found=str(error), remedy=remedy
-        ) from error
+    with open_fits(path, item="SKY_LINES", expected="a FITS table") as hdus:
+        names = [hdu.name for hdu in hdus]
+        if "LINES" in names:
+            parts.append(_read_lines(path, hdus["LINES"]))
+        if "OH_TRANSITIONS" in names:
+            last_group = int(parts[0].group.max(initial=-1)) if parts else -1
+            parts.append(_read_transitions(path, hdus["OH_TRANSITIONS"], last_group + 1))
     if not parts:
         raise InputError(
             path, "SKY_LINES", expected="an extension LINES or OH_TRANSITIONS",
@@ -200,18 +194,11 @@ def load_sky_continuum(path: str | Path) -> tuple[npt.NDArray[np.float64], npt.N
     Returns None if the file has no extension CONTINUUM; the C pipeline then warns ("Could not load sky
     continuum") and goes on without subtracting a continuum.
     """
-    from astropy.io import fits
-
     path = Path(path)
-    try:
-        with fits.open(path) as hdus:
-            if "CONTINUUM" not in [hdu.name for hdu in hdus]:
-                return None
-            table = _columns(path, hdus["CONTINUUM"], ("lambda", "flux"))
-    except (OSError, TypeError, ValueError) as error:
-        raise InputError(
-            path, "SKY_CONTINUUM", expected="a FITS table", found=str(error), remedy="Give a readable file."
-        ) from error
+    with open_fits(path, item="SKY_CONTINUUM", expected="a FITS table") as hdus:
+        if "CONTINUUM" not in [hdu.name for hdu in hdus]:
+            return None
+        table = _columns(path, hdus["CONTINUUM"], ("lambda", "flux"))
     lam = _checked(path, "CONTINUUM", "lambda", table["lambda"], 0.0)
     flux = _checked(path, "CONTINUUM", "flux", table["flux"], -np.inf)
     if lam.size < 2 or (np.diff(lam) <= 0).any():

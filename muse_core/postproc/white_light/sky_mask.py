@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from muse_core.framework import InputError, RecipeError
+from muse_core.framework.fits_file import open_fits
 from muse_core.postproc.white_light.mask_kernels import select_celestial, select_linear
 
 if TYPE_CHECKING:
@@ -175,18 +176,11 @@ def _ranked(values: npt.NDArray[np.float32], part: float) -> np.float32:
 
 def load_sky_mask(path: str | Path) -> SkyMask:
     """Read a SKY_MASK: the first image of the file and its world coordinates."""
-    from astropy.io import fits
-
     path = Path(path)
-    try:
-        with fits.open(path) as hdus:
-            for hdu in hdus:
-                if getattr(hdu, "is_image", False) and hdu.header.get("NAXIS", 0) >= 2:
-                    return _mask_from_image(path, np.asarray(hdu.data), hdu.header)
-    except (OSError, TypeError, ValueError) as error:
-        raise InputError(
-            path, "SKY_MASK", expected="a FITS image", found=str(error), remedy="Give a readable file."
-        ) from error
+    with open_fits(path, item="SKY_MASK", expected="a FITS image") as hdus:
+        for hdu in hdus:
+            if getattr(hdu, "is_image", False) and hdu.header.get("NAXIS", 0) >= 2:
+                return _mask_from_image(path, np.asarray(hdu.data), hdu.header)
     raise InputError(
         path,
         "SKY_MASK",

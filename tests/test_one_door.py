@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""FITS files are read through one door (`muse_core.framework.fits_file.open_fits`), found in the sources.
+
+What is opened elsewhere by astropy is listed here with the reason; the list may only become shorter.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+from pathlib import Path
+
+import pytest
+from astropy.io import fits
+
+from muse_core.framework import InputError, ParameterError
+from muse_core.framework.fits_file import open_fits, read_header
+
+pytestmark = pytest.mark.unit
+
+ROOT = Path(__file__).resolve().parents[1]
+READERS = {"open", "getheader", "getdata", "getval", "info"}
+
+# with the reason
+LISTED = {
+    "muse_core/framework/fits_file.py": "the door",
+    "muse_core/framework/input_files.py": "unpacks tile-compressed files before anything else sees them",
+    "muse_core/hosts/delivery.py": "own products, on their way to where the host wants them",
+    "muse_core/cpl/result.py": "own products, which the user of the Python interface changes",
+    "muse_core/simulate/night.py": "changes the files that it has just made",
+}
+
+
+def readings(source: str) -> list[int]:
+    """Lines in which a source opens FITS files by astropy."""
+    lines = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and node.attr in READERS:
+            if ast.unparse(node.value) in ("fits", "io.fits", "astropy.io.fits", "pyfits"):
+                lines.append(node.lineno)
+        elif isinstance(node, ast.ImportFrom) and node.module == "astropy.io.fits":
+            lines += [node.lineno for alias in node.names if alias.name in READERS]
+    return lines
+
+
+def test_readings_are_found():
+    source = (
+        "from astropy.io import fits\nfits.open(x)\nfrom astropy.io.fits import getdata, Header\nopen(y)\n"
+    )
+    assert readings(source) == [3, 2]
+    assert readings("def f():\n    return astropy.io.fits.getheader(x)['A']") == [2]
+
+
+def opening_files() -> dict[str, list[int]]:
+    found = {}
+    for top in ("muse_core", "imphot", "recipes"):
+        for path in sorted((ROOT / top).rglob("*.py")):
+            if lines := readings(path.read_text(encoding="utf-8")):
+                found[path.relative_to(ROOT).as_posix()] = lines
+    return found
+
+
+def test_files_are_opened_at_the_door():
+    found = opening_files()
+    strange = {name: lines for name, lines in found.items() if name not in LISTED}
+    assert not strange, f"use open_fits of muse_core/framework/fits_file.py: {strange}"
+    assert set(LISTED) <= set(found), f"no longer needed: {sorted(set(LISTED) - set(found))}"
+
+
+@pytest.fixture
+def image(tmp_path):
+    path = tmp_path / "image.fits"
+    fits.PrimaryHDU([[1.0, 2.0]]).writeto(path)
+    return path
+
+
+def test_what_is_no_file_is_refused_before_it_is_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.fits")
+    for name, found in (("pipe.fits", "a pipe"), (".", "a folder"), ("absent.fits", "none")):
+        with (
+            pytest.raises(InputError, match=f"regular file|existing file.*{found}"),
+            open_fits(tmp_path / name),
+        ):
+            pass
+
+
+@pytest.mark.parametrize(
+    "error", [IndexError, EOFError, TypeError("x"), KeyError("x"), ValueError("a\nb"), OSError("x")]
+)
+def test_what_fails_while_reading_names_the_file(image, error):
+    with (
+        pytest.raises(InputError, match=r"image\.fits: MASK: expected an image, found \w+\b|'x'"),
+        open_fits(image, item="MASK", expected="an image"),
+    ):
+        raise error
+
+
+def test_errors_of_recipes_pass_through(image):
+    with pytest.raises(ParameterError, match="^as it is$"), open_fits(image):
+        raise ParameterError("as it is")
+
+
+def test_damage_inside_is_told(image):
+    image.write_bytes(image.read_bytes()[:2890])
+    with pytest.raises(InputError, match=r"image\.fits: primary header: .*NAXIS1=2.* truncated"):
+        with open_fits(image) as hdus:
+            assert hdus[0].data is not None
+    with pytest.raises(InputError, match=r"image\.fits: file: expected a readable FITS file"):
+        with open_fits(image, whole=False) as hdus:
+            assert hdus[0].data is not None
+    image.write_bytes(b"no header at all")
+    with pytest.raises(InputError, match=r"image\.fits"):
+        read_header(image)
+
+
+def test_header_of_an_extension(image):
+    fits.append(image, fits.getdata(image), fits.Header([("EXTNAME", "TWO")]))
+    assert read_header(image, 1)["EXTNAME"] == "TWO"
+    with pytest.raises(InputError, match=r"image\.fits"):
+        read_header(image, 2)
