@@ -176,12 +176,12 @@ def test_tiles_that_are_too_large(tmp_path):
     fits.HDUList([fits.PrimaryHDU(), image]).writeto(path)
     with open_fits(path) as hdus:
         assert hdus[1].data.shape == (40, 50)
-    for value in (1 << 40, -5):
+    for value in (1 << 40, 0):
         content = bytearray(path.read_bytes())
         at = content.index(b"ZNAXIS1 =")
         content[at : at + 80] = f"ZNAXIS1 = {value:>20}".ljust(80).encode()
         path.write_bytes(content)
-        with pytest.raises(InputError, match="ZNAXIS"), open_fits(path):
+        with pytest.raises(InputError, match="tiles.fits.*(when unpacked|size)"), open_fits(path):
             pass
 
 
