@@ -49,14 +49,14 @@ def check_structure(path: Path, *, whole: bool = True) -> list[Unit]:
         size = path.stat().st_size
         if size == 0:
             found = "an empty file of 0 bytes"
-            raise InputError(path, "file", expected="a FITS file", found=found, remedy=_REMEDY)
+            raise InputError(path, "file", expected="a readable FITS file", found=found, remedy=_REMEDY)
         layout = units(path)
         for number, unit in enumerate(layout):
             _check_unit(path, number, unit, size if whole else None)
         _check_next(path, layout[-1].end, len(layout), size)
     except (OSError, ValueError) as error:
         text = getattr(error, "strerror", None) or str(error)
-        expected = "a FITS file" if "SIMPLE" in text else "a readable FITS file"
+        expected = "a readable FITS file"
         raise InputError(path, "file", expected=expected, found=text, remedy=_REMEDY) from None
     return layout
 
