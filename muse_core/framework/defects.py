@@ -610,12 +610,14 @@ class Defects:
         c=(
             "`10**(-20)*erg/s/cm**2/Angstrom` and `(10**(-20)*erg/s/cm**2/Angstrom)**2`, `(count)**2`: "
             "several divisions and powers of brackets, which the FITS standard does not have; "
-            "`astropy.units.Unit` warns of the first and refuses the others"
+            "`astropy.units.Unit` warns of the first and refuses the others. SKY_CONTINUUM made with LSF "
+            "images says `erg/(s cm^2 arcsec^2)`, whatever the unit of the data it is subtracted from"
         ),
         ours=(
             "the same units as `10**(-20)*erg/(s*cm**2*Angstrom)`, "
             "`10**(-40)*erg**2/(s**2*cm**4*Angstrom**2)` and `count**2`; both spellings are read. "
-            "`format=sdpCube` keeps the spelling of the Phase 3 standard, pixel tables that of C, whose "
+            "SKY_CONTINUUM has the unit of the data. Cubes say `DISPAXIS = 3`, by which specutils knows "
+            "them. `format=sdpCube` keeps the spelling of Phase 3, pixel tables that of C, whose "
             "muse_exp_combine leaves out tables of another spelling than the first without a word"
         ),
     )

@@ -95,3 +95,26 @@ def test_tables_of_another_spelling_are_lost_in_c_and_read_by_ours(c_pipeline, r
     c, ours = combined(c_pipeline, [tables[0], other], tmp_path / "spelled")
     assert ours.shape == both.shape
     assert c.shape[1] < both.shape[1]
+
+
+def test_c_reads_our_continuum_of_the_sky(c_pipeline, tmp_path):
+    """The unit of SKY_CONTINUUM is no matter to C: the same data with the unit of ours and with its own."""
+    simulation = simulate_scipost(tmp_path / "in", seed=5, n_ifu=1, slices=8, lambda_range=(6285.0, 6330.0))
+    frames = simulation.frames(without=("SKY_CONTINUUM",))
+    tables = []
+    for name, options in (("right", {}), ("compat", {"compat": True})):
+        (tmp_path / name).mkdir()
+        options = {"skymethod": "model", "save": "skymodel", **options}
+        run_recipe("muse_scipost", frames, options, workdir=tmp_path / name)
+        made = tmp_path / name / "SKY_CONTINUUM_0001.fits"
+        if name == "compat":
+            other = units(made)["CONTINUUM", "TUNIT2"]
+            made = tmp_path / "right" / "SKY_CONTINUUM_0001.fits"
+            fits.setval(made, "TUNIT2", value=other, ext=1)
+        sof = tmp_path / f"{name}.sof"
+        sof.write_text("".join(f"{path} {tag}\n" for path, tag in [*frames, (made, "SKY_CONTINUUM")]))
+        out = tmp_path / name / "c"
+        c_pipeline.run("muse_scipost", sof, out, "--skymethod=model", "--save=individual")
+        tables.append(fits.getdata(out / "PIXTABLE_REDUCED_0001.fits", "data"))
+    assert other == "erg/(s cm^2 arcsec^2)"
+    assert np.array_equal(tables[0], tables[1], equal_nan=True)

@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from muse_core.resampling.cube_file import CubeWriter
 
 
+SPECTRAL_AXIS = ("DISPAXIS", 3, "axis of the wavelength")
+"""By this card, in the primary header, specutils knows a cube of spectra."""
+
+
 def product_base(combination: Combination) -> Header:
     """Return the header that cubes and images inherit: without pixel-table and WCS keywords."""
     header = header_without(combination.header, lambda key: key.startswith((PIXTABLE, *WCS_KEYS)))
@@ -66,7 +70,8 @@ def make_cube(
     qc: list[Card] = []
     n_cosmics = 0
     is_empty = True
-    with ctx.stream("DATACUBE_FINAL", base=base, used=combination.image_frames) as product:
+    axis = () if ctx.defects.unreadable_units or formats.is_euro3d(p.format) else (SPECTRAL_AXIS,)
+    with ctx.stream("DATACUBE_FINAL", base=base, used=combination.image_frames, own=axis) as product:
         with formats.open_cube(product.path, product.header, grid, unit, name, p.format) as writer:
             is_product = writer.path == product.path
             slabs = cube_slabs(

@@ -60,7 +60,7 @@ def correct(
         return _refined(SkyModel(curve), exposure, region, p, ctx)
     fitted = fit_sky(exposure, region, calibrations, p, ctx)
     if "skymodel" in p.save:
-        _keep_model(exposure, fitted, calibrations)
+        _keep_model(exposure, fitted, calibrations, unit_of_c=ctx.defects.unreadable_units)
     model = _model(exposure, fitted.lines, fitted.continuum, calibrations, ctx)
     return _refined(model, exposure, region, p, ctx)
 
@@ -124,11 +124,15 @@ def _keep_region(exposure: Reduction, region: SkyRegion) -> None:
     product.pending.append(PendingProduct("SKY_SPECTRUM", *spectrum))
 
 
-def _keep_model(exposure: Reduction, fitted: FittedSky, calibrations: SkyCalibrations) -> None:
+def _keep_model(
+    exposure: Reduction, fitted: FittedSky, calibrations: SkyCalibrations, *, unit_of_c: bool
+) -> None:
     """Leave SKY_LINES and SKY_CONTINUUM to be written; a given continuum is not written again."""
     product = exposure.product
     product.pending.append(PendingProduct("SKY_LINES", *sky_products.sky_lines(fitted.lines), with_wcs=True))
     if calibrations.continuum is None:
-        unit = sky_products.CONTINUUM_UNIT if isinstance(calibrations.lsf, LsfImage) else product.data_unit
+        unit = product.data_unit
+        if unit_of_c and isinstance(calibrations.lsf, LsfImage):
+            unit = sky_products.CONTINUUM_UNIT
         continuum = sky_products.sky_continuum(*fitted.continuum, unit)
         product.pending.append(PendingProduct("SKY_CONTINUUM", *continuum, with_wcs=True))
