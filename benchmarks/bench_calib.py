@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The calibration database on large trees: first index, nothing changed, some changed, find, sof.
 
-    python benchmarks/bench_calib.py FOLDER [--files 100000] [--rows 1000000] [--keep]
+    python benchmarks/bench_calib.py FOLDER [--files 100000] [--rows 1000000]
 
 Writes synthetic MUSE files with real-sized headers (1700 cards, 138 kB; the data are a hole), 14 GB for 1e5
 of them, indexes them, and prints CPU time, wall time, peak memory and the size of the index. ``--rows`` adds
-rows to a copy of the index (no files) and measures one `find` in it.
+rows to a copy of the index (no files) and measures one `find` in it. What it writes is removed at the end.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -68,13 +69,18 @@ def header(night: int, kind: str, n: int, rest: bytes) -> tuple[str, bytes]:
         cards["ARCFILE"] = f"MUSE.{stamp}.fits"
         name = f"raw/{date_of(START + night)[:10]}/MUSE.{stamp}.fits"
     cards |= {
-        "MJD-OBS": round(mjd, 8), "DATE-OBS": date_of(mjd), "EXPTIME": 10.0, "ESO TPL START": start,
+        "MJD-OBS": round(mjd, 8), "DATE-OBS": date_of(mjd), "EXPTIME": 10.0, "RA": 200 + 0.01 * n,
+        "DEC": -44 + 0.0013 * n, "UTC": round(mjd % 1 * 86400, 3), "LST": round(mjd % 0.99727 * 86400, 3),
+        "ESO TPL START": start,
         "ESO DET READ CURNAME": "SCI1.0", "ESO DET BINX": 1, "ESO DET BINY": 1, "ESO DET CHIPS": 24,
         "ESO INS TEMP7 VAL": 12.0 + 0.01 * n, "ESO OBS ID": 1000 + night,
     }  # fmt: skip
     first = b"SIMPLE  =                    T".ljust(80) + b"BITPIX  =                    8".ljust(80)
     first += b"NAXIS   =                    0".ljust(80)
-    text = first + b"".join(card(k, v) for k, v in cards.items()) + rest + b"END".ljust(80)
+    ordered = sorted(
+        cards.items(), key=lambda entry: entry[0].startswith("ESO ")
+    )  # as the instrument writes them
+    text = first + b"".join(card(k, v) for k, v in ordered) + rest + b"END".ljust(80)
     return name, text.ljust(-(-len(text) // 2880) * 2880)
 
 
@@ -148,21 +154,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, help="where there is room; a new folder is made in it")
     parser.add_argument("--files", type=int, default=100_000)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--keep", action="store_true")
     args = parser.parse_args()
-    root = args.folder / "tree"
-    if not root.is_dir():
-        started = time.perf_counter()
-        write_tree(root, args.files)
-        print(f"wrote {args.files} files in {time.perf_counter() - started:.0f} s", flush=True)
+    args.folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="bench_calib_", dir=args.folder) as folder:
+        measure(Path(folder), args.files, args.rows)
+
+
+def measure(folder: Path, files: int, rows: int) -> None:
+    """Measure everything in an empty folder."""
+    root = folder / "tree"
+    started = time.perf_counter()
+    write_tree(root, files)
+    print(f"wrote {files} files in {time.perf_counter() - started:.0f} s", flush=True)
+    print(f"load of the computer: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
     index = root / ".muse-index.sqlite"
-    index.unlink(missing_ok=True)
     tool = [sys.executable, "-c", "import sys; from muse_core.tools import main; sys.exit(main())"]
     scan = [*tool, "calib", "index", str(root)]
-    print(measured(f"first index of {args.files}", scan))
+    print(measured(f"first index of {files}", scan))
     print(f"index file {index.stat().st_size / 1e6:.0f} MB")
     measured("nothing changed", scan)
     for path in sorted(root.rglob("MUSE.*.fits"))[200:300]:
@@ -171,17 +182,15 @@ def main() -> None:
     target = str(root / header(3, "OBJECT", 2, b"")[0])
     where = ["--for", target, "--calib", str(root)]
     print(measured("find", [*tool, "calib", "find", "MASTER_FLAT", *where])[:300])
-    out = str(args.folder / "x.sof")
+    out = str(folder / "x.sof")
     print(measured("sof muse_scibasic", [*tool, "sof", "muse_scibasic", *where, "-o", out])[:1500])
     measured("python itself, no work", [*tool, "calib", "--help"])
-    big = args.folder / "big"
+    big = folder / "big"
     big.mkdir(exist_ok=True)
     shutil.copy(index, big / index.name)
-    grow(big / index.name, args.rows)
+    grow(big / index.name, rows)
     where[-1] = str(big)
-    print(measured(f"find in {args.rows} rows", [*tool, "calib", "find", "MASTER_FLAT", *where])[:300])
-    if not args.keep:
-        shutil.rmtree(args.folder)
+    print(measured(f"find in {rows} rows", [*tool, "calib", "find", "MASTER_FLAT", *where])[:300])
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ GIVE_UP = 10_000_000
 _END = b"END" + b" " * 77
 _LETTERS = b" -_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
+_KEPT_LAYOUTS = 64  # of 14 kB each
+
 Value = str | int | float | bool
 
 
@@ -49,6 +51,7 @@ class Wanted:
         deep = sorted({name for name in names if name.startswith("ESO ")})
         self._exact = frozenset(name.encode() for name in deep if not name.endswith(" "))
         self._prefixes = tuple(name.encode() for name in deep if name.endswith(" "))
+        self._seen: dict[tuple[tuple[bytes, ...], ...], list[int]] = {}
         # the letters looked at first: four of the keyword; of HIERARCH ESO PRO CATG those of P R C A
         self._plain_sight = frozenset(tuple(name[:4]) for name in self._plain)
         self._deep_sight = frozenset(
@@ -65,13 +68,8 @@ class Wanted:
         """
         count = len(header) // CARD
         header = header[: count * CARD]
-        column = [header[n::CARD] for n in range(4)]
-        plain = map(self._plain_sight.__contains__, zip(*column, strict=True))
-        column = [header[n::CARD] for n in (13, 14, 17, 18)]
-        deep = map(self._deep_sight.__contains__, zip(*column, strict=True))
-        sighted = sorted({*compress(range(count), plain), *compress(range(count), deep)})
         values: dict[str, Value] = {}
-        for n in sighted:
+        for n in self._sighted(header, count):
             key, text = self._split(header[n * CARD : (n + 1) * CARD])
             if not key or key in values:
                 continue
@@ -81,6 +79,25 @@ class Wanted:
             if value is not None:
                 values[key] = value
         return values
+
+    def _sighted(self, header: bytes, count: int) -> list[int]:
+        """Numbers of the cards that a wanted keyword may stand in, by eight columns of the deck.
+
+        Headers of one kind have the same keywords in the same places: the answer for the same columns is kept.
+        Those of hierarchical keywords begin where these do, for before them stand values, which differ.
+        """
+        first = max(header.find(b"HIERARCH"), 0) // CARD
+        names = tuple(header[n::CARD] for n in range(4))
+        deep_names = tuple(header[first * CARD + n :: CARD] for n in (13, 14, 17, 18))
+        known = self._seen.get((names, deep_names))
+        if known is None:
+            plain = map(self._plain_sight.__contains__, zip(*names, strict=True))
+            deep = map(self._deep_sight.__contains__, zip(*deep_names, strict=True))
+            known = sorted({*compress(range(count), plain), *compress(range(first, count), deep)})
+            if len(self._seen) >= _KEPT_LAYOUTS:
+                self._seen.clear()
+            self._seen[names, deep_names] = known
+        return known
 
     def _split(self, card: bytes) -> tuple[str, bytes]:
         if card[:9] == b"HIERARCH ":
