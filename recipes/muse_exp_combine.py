@@ -79,6 +79,7 @@ RECIPE = RecipeSpec(
 
 
 def run(frames, p, ctx):
+    from muse_core.calib.check import check_calibrations
     from muse_core.postproc.astrometry.offsets import check_offsets
     from muse_core.postproc.combination.agreement import check_agreement
     from muse_core.postproc.combination.combine import combine
@@ -92,6 +93,7 @@ def run(frames, p, ctx):
     from muse_core.postproc.stages import POSITION, Inputs, correct, prepare
 
     check_settings(p, ctx)
+    check_calibrations(frames, ("PIXTABLE_REDUCED",), ctx, "warn")  # tables of several modes are told
     check_frames(frames, ctx)
     calibrations = CalibrationFrames(frames, ctx)
     tables = open_tables(frames["PIXTABLE_REDUCED"], ctx, needs_mode=False)

@@ -83,7 +83,7 @@ class Wanted:
     def _sighted(self, header: bytes, count: int) -> list[int]:
         """Numbers of the cards that a wanted keyword may stand in, by eight columns of the deck.
 
-        Headers of one kind have the same keywords in the same places: the answer for the same columns is kept.
+        Headers of one kind have the same keywords in the same places: the answer for equal columns is kept.
         Those of hierarchical keywords begin where these do, for before them stand values, which differ.
         """
         first = max(header.find(b"HIERARCH"), 0) // CARD

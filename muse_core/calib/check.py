@@ -8,6 +8,7 @@ compared with the data by the table ``assoc`` of the rules file, the same that t
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,13 +29,20 @@ _CHIPS = Wanted(["EXTNAME", "ESO DET CHIP ID"])
 
 @dataclass(frozen=True)
 class Mismatch:
-    """One calibration that does not fit; `grave` where the rules call for equality."""
+    """One calibration that does not fit.
+
+    Parameters
+    ----------
+    grave : the rules call for equality
+    usual : differs in most archives, or cannot be compared: nothing to worry about
+    """
 
     file: str
     item: str
     expected: str
     found: str
     grave: bool = True
+    usual: bool = False
 
     def __str__(self) -> str:
         return f"{self.file}: {self.item}: the data have {self.expected}, this calibration {self.found}"
@@ -62,7 +70,7 @@ def check_calibrations(
                 wrong.file, wrong.item, expected=wrong.expected, found=wrong.found, remedy=REMEDY
             )
         else:
-            ctx.log.warning("%s", wrong)
+            ctx.log.log(logging.INFO if wrong.usual else logging.WARNING, "%s", wrong)
     return found
 
 
@@ -83,8 +91,13 @@ def mismatches(
                     other.path, KEYWORDS[key], getattr(first, key), getattr(other, key), grave=False
                 )
                 break
+    seen: dict[str, str] = {}
     for path, tag in calibrations:
         association = rules.associations.get(tag)
+        if association is not None and association.single and tag in seen:
+            found = f"a second one ({Path(seen[tag]).name} is the first): both are applied"
+            yield Mismatch(str(path), tag, "one file of this tag", found, grave=False)
+        seen.setdefault(tag, str(path))
         if association is None:
             continue
         row = _row(classifier, path, tag)
@@ -117,11 +130,18 @@ def _compare(data: Row, calibration: Row, association: Association) -> Iterable[
     for key in association.prefer:
         if key not in association.match and _differs(data, calibration, key):
             yield _mismatch(data, calibration, key, grave=False)
+    for key in association.mention:
+        if key not in wrong and _differs(data, calibration, key):
+            yield _mismatch(data, calibration, key, grave=False, usual=True)
+    for key in association.match:
+        if getattr(calibration, key) is None and getattr(data, key) is not None:
+            yield _mismatch(data, calibration, key, grave=False, usual=True)
 
 
-def _mismatch(data: Row, calibration: Row, key: str, *, grave: bool) -> Mismatch:
+def _mismatch(data: Row, calibration: Row, key: str, *, grave: bool, usual: bool = False) -> Mismatch:
     found = getattr(calibration, key)
-    return Mismatch(calibration.path, KEYWORDS[key], getattr(data, key), found or "nothing", grave)
+    item, expected = KEYWORDS[key], str(getattr(data, key))
+    return Mismatch(calibration.path, item, expected, found or "no such keyword", grave, usual)
 
 
 def _differs(data: Row, calibration: Row, key: str) -> bool:

@@ -105,7 +105,7 @@ def judge(
         if barrier.get("hard"):
             return refuse("barrier", f"other side of {date_of(barrier['mjd'])[:10]} (detectors changed)")
         notes.append(f"other side of {date_of(barrier['mjd'])[:10]} (detectors warmed up)")
-    for key in association.prefer:
+    for key in (*association.prefer, *association.mention):
         if wrong := mismatch(candidate, target, key, association, []):
             notes.append(wrong)
     level = _time_level(candidate, target, association)

@@ -19,7 +19,7 @@ VERSION = 1
 _TOP = {"version", "site", "fields", "classify", "kinds", "barrier", "assoc", "recipe"}
 _ASSOC = {
     "match", "missing", "prefer", "levels", "fallback", "better", "rank", "temp_tie", "limit", "for", "set",
-    "with", "near", "default", "only", "product", "chip",
+    "with", "near", "default", "only", "product", "chip", "mention", "single",
 }  # fmt: skip
 _KEYS = ("mode", "field", "ao", "range", "readout")
 
@@ -32,6 +32,9 @@ class Association:
     ----------
     match : derived values that must be equal (mode, field, ao, range, readout)
     missing : those of them that may be absent from the calibration
+    prefer : values that should be equal; a difference is a doubt
+    mention : values whose difference is usual, and only told
+    single : a second file of this tag would be applied on top of the first
     levels : (level, days before, days after); the first window that holds gives the level
     """
 
@@ -39,6 +42,8 @@ class Association:
     match: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     prefer: tuple[str, ...] = ()
+    mention: tuple[str, ...] = ()
+    single: bool = False
     levels: tuple[tuple[int, float, float], ...] = ((0, 1e9, 1e9),)
     fallback: Mapping[str, Any] = field(default_factory=dict)
     better: Mapping[str, Any] = field(default_factory=dict)
@@ -136,6 +141,8 @@ def _association(tag: str, body: Mapping[str, Any]) -> Association:
         match=tuple(body.get("match", ())),
         missing=tuple(body.get("missing", ())),
         prefer=tuple(body.get("prefer", ())),
+        mention=tuple(body.get("mention", ())),
+        single=bool(body.get("single", False)),
         levels=tuple((int(n), float(b), float(a)) for n, b, a in body.get("levels", [[0, 1e9, 1e9]])),
         fallback=body.get("fallback", {}),
         better=body.get("better", {}),
@@ -229,7 +236,7 @@ def _check(data: Mapping[str, Any], path: object) -> None:
         wrong = sorted(set(body) - _ASSOC) if isinstance(body, Mapping) else ["no table"]
         if wrong:
             raise fault(f"assoc.{tag}", f"keys of {', '.join(sorted(_ASSOC))}", ", ".join(wrong))
-        keys = [key for name in ("match", "missing", "prefer") for key in body.get(name, ())]
+        keys = [key for name in ("match", "missing", "prefer", "mention") for key in body.get(name, ())]
         if set(keys) - set(_KEYS):
             raise fault(
                 f"assoc.{tag}.match", f"of {', '.join(_KEYS)}", ", ".join(sorted(set(keys) - set(_KEYS)))

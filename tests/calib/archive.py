@@ -18,6 +18,8 @@ def card(key: str, value: object) -> bytes:
         text = "'" + value.replace("'", "''") + "'"
     else:
         text = repr(value)
+    if not isinstance(value, str) and not key.startswith("ESO "):
+        text = f"{text:>20}"
     name = f"HIERARCH {key} = " if key.startswith("ESO ") else f"{key:<8}= "
     return (name + text).encode("latin-1")[:80].ljust(80)
 

@@ -38,6 +38,10 @@ ROWS = {
 }  # fmt: skip
 
 
+def worth_a_word(found):
+    return [wrong for wrong in found if not wrong.usual]
+
+
 @pytest.mark.parametrize("name", ROWS)
 def test_each_row_is_found(tmp_path, name):
     tag, change, grave = ROWS[name]
@@ -45,7 +49,7 @@ def test_each_row_is_found(tmp_path, name):
     good = master(tmp_path / "good", tag, "2017-06-16T01:00:00.000", ifus=None)
     bad = master(tmp_path / "bad", tag, "2017-06-16T01:00:00.000", ifus=None, **change)
     assert list(mismatches([(science, "OBJECT")], [(good[0], tag)], RULES)) == []
-    found = list(mismatches([(science, "OBJECT")], [(bad[0], tag)], RULES))
+    found = worth_a_word(mismatches([(science, "OBJECT")], [(bad[0], tag)], RULES))
     assert len(found) == 1 and found[0].grave is grave
     assert found[0].file == str(bad[0])
 
@@ -58,7 +62,7 @@ def test_an_illum_of_the_other_field_or_read_out(tmp_path):
         illum = raw(
             tmp_path, "ILLUM", f"2017-06-16T01:0{n}:00.000", mode, **{"ESO DET READ CURNAME": readout}
         )
-        assert len(list(mismatches(science, [(illum, "ILLUM")], RULES))) == count
+        assert len(worth_a_word(mismatches(science, [(illum, "ILLUM")], RULES))) == count
 
 
 def test_detectors_are_compared_by_ifu(tmp_path):
@@ -83,16 +87,9 @@ def test_detectors_are_compared_by_ifu(tmp_path):
 def test_absent_values_prove_nothing(tmp_path):
     science = raw(tmp_path, "OBJECT", "2017-06-16T01:34:56.867")
     silent = write(tmp_path / "r.fits", {"INSTRUME": "MUSE", "ESO PRO CATG": "STD_RESPONSE"})
-    assert (
-        list(
-            mismatches(
-                [(science, "OBJECT")],
-                [(silent, "STD_RESPONSE"), (tmp_path / "absent", "STD_RESPONSE")],
-                RULES,
-            )
-        )
-        == []
-    )
+    given = [(silent, "STD_RESPONSE"), (tmp_path / "absent", "STD_RESPONSE")]
+    found = list(mismatches([(science, "OBJECT")], given, RULES))
+    assert [(wrong.usual, wrong.found) for wrong in found] == [(True, "no such keyword")]
 
 
 @pytest.fixture(scope="module")
