@@ -133,6 +133,18 @@ class Defects:
         ),
     )
 
+    middle_of_the_rows: bool = _defect(
+        ROWS,
+        "exposures without their outermost IFUs",
+        c=(
+            "the astrometric solution counts from the middle of the rows that there are: each missing IFU at "
+            'an edge moves the positions by 1.23" (0.15" in the narrow field), and turned exposures do not '
+            "lie on each other"
+        ),
+        ours="from the middle of the whole field (an IFU is 12.35 pixels high)",
+        since="0.2",
+    )
+
     raman_needs_lsf_images: bool = _defect(
         ROWS,
         "Raman step with LSF parameter tables",

@@ -39,6 +39,9 @@ OF_PRODUCTS = ("ESO PRO ", "ESO DRS ", "ESO DET CHIP", "ESO DET OUT", "PIPEFILE"
 KEEP = {"N": (4750.0, 9350.0), "E": (4600.0, 9350.0)}
 Shift = float | Callable[[int, int], float]
 
+REAL_IFU_STEP = 12.35
+"""Pixels between the IFUs of the real instrument, by which the place of those simulated is known."""
+
 
 @dataclass(frozen=True)
 class RawScience:
@@ -184,12 +187,14 @@ def simulate_raw_science(
     radec = deproject([s.xi for s in stars], [s.eta for s in stars], *center)
     lines, lsf = sky_line_list(), lsf_parameters(0.0)
     matrix = cd * 3600
-    wcs = np.array(
-        [sum(frame.xlim) / 2 + crpix[0], sum(frame.ylim) / 2 + crpix[1], *matrix.ravel()], dtype=float
-    )
+    # the telescope points at the middle of the instrument; what is simulated of it looks at the scene
+    missing = setup.direction * REAL_IFU_STEP * (25 - min(setup.ifus) - max(setup.ifus)) / 2.0
+    beside = matrix @ (0.0, missing)
+    middle = sum(frame.xlim) / 2, sum(frame.ylim) / 2 + missing
+    wcs = np.array([middle[0] + crpix[0], middle[1] + crpix[1], *matrix.ravel()], dtype=float)
     shots = []
     for k in range(exposures):
-        pole = tuple(float(v) for v in deproject(*dithers[k % len(dithers)], *center))
+        pole = tuple(float(v) for v in deproject(*(np.array(dithers[k % len(dithers)]) + beside), *center))
         mjd = 57800.25 + k * (exptime + 60) / 86400
         lst = ((pole[0] + 33.0 + (mjd - 57800.25) * 360.98565) % 360) * 240
         pointing = Pointing(pole[0], pole[1], lst, exptime)

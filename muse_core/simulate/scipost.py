@@ -23,7 +23,7 @@ from muse_core.simulate.calibration_set import (
     write_sky_mask,
 )
 from muse_core.simulate.exposure import Detector, Layout, Light, refraction_shift, write_exposure
-from muse_core.simulate.geometry import instrument_geometry, sky_contiguous_slices
+from muse_core.simulate.geometry import SLICE_PITCH, instrument_geometry, sky_contiguous_slices
 from muse_core.simulate.headers import ExposureInfo
 from muse_core.simulate.lsf import lsf_parameters
 from muse_core.simulate.physics import Pointing, Weather
@@ -201,6 +201,8 @@ def simulate_scipost(
             n_galaxies=max(1, round(20 * area)) if n_galaxies is None else n_galaxies,
             lambda_range=layout.lambda_range, brightness=brightness * (0.05 if nfm else 1.0),
         )  # fmt: skip
+    # how far the middle of the instrument is above that of the IFUs simulated [pix]
+    missing = 6.0 * SLICE_PITCH * (25 - min(layout.ifus) - max(layout.ifus))
     sources = scene.sources
     radec = deproject([s.xi for s in sources], [s.eta for s in sources], *center)
     lines = sky_line_list() if sky else LineList((), np.zeros(0, int), np.zeros(0), np.zeros(0))
@@ -226,7 +228,10 @@ def simulate_scipost(
     exposures: list[dict] = []
     moment = mjd
     for k in range(n_exposures):
-        pole = tuple(float(v) for v in deproject(*dithers[k], *center))
+        matrix = _effective_cd(cd, -posangs[k] if drot_mode == "SKY" else posangs[k]) * 3600
+        # the telescope points at the middle of the instrument; what is simulated of it looks at the scene
+        beside = matrix @ (0.0, missing)
+        pole = tuple(float(v) for v in deproject(*(np.array(dithers[k]) + beside), *center))
         shown = ((pole[0] + offsets[k][0] / 3600) % 360.0, pole[1] + offsets[k][1] / 3600)
         lst = ((pole[0] + 15 * hour_angle + (moment - mjd) * 360.98565) % 360) * 240
         pointing = Pointing(*shown, lst, float(exptimes[k]))
@@ -234,8 +239,8 @@ def simulate_scipost(
             k + 1, mode, pointing, moment, posangs[k], drot_mode, weather, seeings[k], object_name, mjd,
             n_exposures,
         )  # fmt: skip
-        matrix = _effective_cd(cd, -posangs[k] if drot_mode == "SKY" else posangs[k]) * 3600
-        wcs = np.array([sum(frame.xlim) / 2 + crpix[0], sum(frame.ylim) / 2 + crpix[1], *matrix.ravel()])
+        middle = sum(frame.xlim) / 2, sum(frame.ylim) / 2 + missing
+        wcs = np.array([middle[0] + crpix[0], middle[1] + crpix[1], *matrix.ravel()])
         factors = {int(g): max(0.2, float(1 + line_error * rng.normal())) for g in np.unique(lines.group)}
         level = SKY_LEVEL * (1 + 0.05 * float(rng.normal())) if sky else 0.0
         scale = 1.0 if flux_scales is None else float(flux_scales[k])

@@ -12,6 +12,7 @@ from muse_core.data.offset_list import OffsetList
 from muse_core.postproc.astrometry.offsets import load_offsets
 from muse_core.postproc.astrometry.position import PositionModel, fit_position
 from muse_core.postproc.astrometry.projection import WCS_STATE, AstrometryModel, fit_astrometry
+from muse_core.postproc.astrometry.whole_field import ifu_heights, whole_field
 from muse_core.postproc.exposure.correction import Skipped
 from muse_core.postproc.exposure.reduction import PREDAR
 from muse_core.postproc.exposure.row_limits import RowLimits
@@ -60,6 +61,16 @@ def correct(
 def projection_of(exposure: Reduction, solution: Header | None, ctx: RunContext) -> AstrometryModel:
     """Return the projection of an exposure, from its limits before the refraction correction."""
     limits = exposure.reference_limits or _predar_limits(exposure.product.header) or exposure.chain.limits()
+    if not ctx.defects.middle_of_the_rows:
+        whole = whole_field(limits, ifu_heights(exposure.chain.files))
+        shift = 0.5 * (sum(whole.y) - sum(limits.y))
+        if shift:
+            ctx.log.info(
+                "exposure %d: the middle of the field is %.1f pixels from that of the data: IFUs are missing",
+                exposure.number,
+                abs(shift),
+            )
+        limits = whole
     return fit_astrometry(exposure.keywords, (*limits.x, *limits.y), solution, ctx.log)
 
 
