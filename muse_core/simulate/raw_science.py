@@ -189,12 +189,13 @@ def simulate_raw_science(
     matrix = cd * 3600
     # the telescope points at the middle of the instrument; what is simulated of it looks at the scene
     missing = setup.direction * REAL_IFU_STEP * (25 - min(setup.ifus) - max(setup.ifus)) / 2.0
-    beside = matrix @ (0.0, missing)
+    beside = missing * matrix[:, 1]
     middle = sum(frame.xlim) / 2, sum(frame.ylim) / 2 + missing
     wcs = np.array([middle[0] + crpix[0], middle[1] + crpix[1], *matrix.ravel()], dtype=float)
     shots = []
     for k in range(exposures):
-        pole = tuple(float(v) for v in deproject(*(np.array(dithers[k % len(dithers)]) + beside), *center))
+        east, north = dithers[k % len(dithers)]
+        pole = tuple(float(v) for v in deproject(east + beside[0], north + beside[1], *center))
         mjd = 57800.25 + k * (exptime + 60) / 86400
         lst = ((pole[0] + 33.0 + (mjd - 57800.25) * 360.98565) % 360) * 240
         pointing = Pointing(pole[0], pole[1], lst, exptime)

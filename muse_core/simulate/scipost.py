@@ -230,8 +230,10 @@ def simulate_scipost(
     for k in range(n_exposures):
         matrix = _effective_cd(cd, -posangs[k] if drot_mode == "SKY" else posangs[k]) * 3600
         # the telescope points at the middle of the instrument; what is simulated of it looks at the scene
-        beside = matrix @ (0.0, missing)
-        pole = tuple(float(v) for v in deproject(*(np.array(dithers[k]) + beside), *center))
+        beside = missing * matrix[:, 1]
+        pole = tuple(
+            float(v) for v in deproject(dithers[k][0] + beside[0], dithers[k][1] + beside[1], *center)
+        )
         shown = ((pole[0] + offsets[k][0] / 3600) % 360.0, pole[1] + offsets[k][1] / 3600)
         lst = ((pole[0] + 15 * hour_angle + (moment - mjd) * 360.98565) % 360) * 240
         pointing = Pointing(*shown, lst, float(exptimes[k]))
