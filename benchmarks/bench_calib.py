@@ -24,6 +24,7 @@ from pathlib import Path
 from muse_core.calib.classify import date_of
 
 CARDS = 1700
+DATA_BLOCKS = 40
 START = 57900.0
 KINDS = (
     ("BIAS", "CALIB", "BIAS", 11, "WFM-NOAO-N"),
@@ -84,6 +85,12 @@ def header(night: int, kind: str, n: int, rest: bytes) -> tuple[str, bytes]:
     return name, text.ljust(-(-len(text) // 2880) * 2880)
 
 
+def extension(n: int) -> bytes:
+    cards = {"BITPIX": 8, "NAXIS": 1, "NAXIS1": DATA_BLOCKS * 2880, "PCOUNT": 0, "GCOUNT": 1}
+    text = b"XTENSION= 'IMAGE   '".ljust(80) + b"".join(card(k, v) for k, v in cards.items())
+    return (text + card("EXTNAME", f"CHAN{n:02d}") + b"END".ljust(80)).ljust(2880)
+
+
 def all_files(count: int):
     done, night = 0, 0
     while True:
@@ -107,7 +114,10 @@ def write_tree(root: Path, count: int) -> None:
             folders.add(folder)
         with (root / name).open("wb") as stream:
             stream.write(text)
-            stream.truncate(len(text) + 2880 * 1000)
+            for n in range(1, 25):  # the data are holes
+                stream.write(extension(n))
+                stream.seek(DATA_BLOCKS * 2880, os.SEEK_CUR)
+            stream.truncate(stream.tell())
 
 
 def measured(label: str, command: list[str]) -> str:

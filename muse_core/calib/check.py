@@ -93,13 +93,11 @@ def mismatches(
                 break
     seen: dict[str, str] = {}
     for path, tag in calibrations:
-        association = rules.associations.get(tag)
-        if association is not None and association.single and tag in seen:
+        association = rules.association(tag)
+        if association.single and tag in seen:
             found = f"a second one ({Path(seen[tag]).name} is the first): both are applied"
             yield Mismatch(str(path), tag, "one file of this tag", found, grave=False)
         seen.setdefault(tag, str(path))
-        if association is None:
-            continue
         row = _row(classifier, path, tag)
         if row is not None:
             yield from _compare(first, row, association)

@@ -60,7 +60,7 @@ class Ranker:
         return 0.0 if "temp" in self.association.rank else self.rules.tie_days
 
     def key(self, judged: Judged) -> tuple:
-        """Rank before time: pair, level, completeness, marks, votes, preferences, pipeline."""
+        """Rank before time: pair, level, completeness, marks, votes, preferences, place, pipeline."""
         candidate = judged.candidate
         missing = lacking_ifus(candidate, self.target)
         files = candidate.files or (candidate.path,)
@@ -71,7 +71,7 @@ class Ranker:
         static = candidate.place + 1 if candidate.kind in ("static", "long") else 0
         rank = [
             0 if self._pairs(candidate) else 1, judged.level, bool(missing), "good" not in verdicts, not vote,
-            prefer, static, bool(candidate.step), other,
+            prefer, candidate.simulated != self.target.simulated, static, bool(candidate.step), other,
         ]  # fmt: skip
         return tuple(rank)
 

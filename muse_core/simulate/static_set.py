@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from muse_core.framework.registry import shipped_folder
 from muse_core.simulate import calibrations as cal
-from muse_core.simulate.airglow import sky_line_list
+from muse_core.simulate.airglow import LineList, sky_line_list
 from muse_core.simulate.lsf import lsf_parameters
 from muse_core.simulate.scipost import RAMAN_LINES, astrometric_solution
 
@@ -34,13 +35,6 @@ _BESSELL = {
         0.990, 0.980, 0.950, 0.910, 0.860, 0.750, 0.560, 0.330, 0.150, 0.030, 0,
     )),
 }  # fmt: skip
-# Fukugita et al. (1996, AJ 111, 1748): effective wavelength and width [A]; drawn here as flat-topped bands
-_SDSS = {
-    "SDSS_g": (4825.0, 1379.0),
-    "SDSS_r": (6261.0, 1382.0),
-    "SDSS_i": (7672.0, 1535.0),
-    "SDSS_z": (9097.0, 1370.0),
-}
 # AB minus Vega magnitude (Blanton and Roweis 2007, AJ 133, 734)
 _AB_MINUS_VEGA = {
     "Johnson_V": 0.02,
@@ -53,8 +47,8 @@ _AB_MINUS_VEGA = {
 }
 
 
-FILTER_SOURCE = "Bessell 1990 (PASP 102, 1181), Fukugita+ 1996 (AJ 111, 1748)"
-LINE_SOURCE = "Hill+Van Vleck 1928, constants from Osterbrock+ 1996 (PASP 108)"
+FILTER_SOURCE = "Bessell 1990 (PASP 102, 1181), Doi+ 2010 (AJ 139, 1628)"
+LINE_SOURCE = "Cosby+ 2006 (JGR 111, A12307), atlas of Hanuschik 2003"
 RAMAN_SOURCE = "Vogt+ 2017 (PRX 7, 021044)"
 
 
@@ -63,11 +57,40 @@ def filter_curves() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     curves = {}
     for name, (start, values) in _BESSELL.items():
         curves[name] = (start + 100.0 * np.arange(len(values)), np.array(values, float))
-    for name, (centre, width) in _SDSS.items():
-        wave = np.arange(centre - 0.75 * width, centre + 0.75 * width, 10.0)
-        shape = 1 / (1 + np.abs((wave - centre) / (0.5 * width)) ** 14)
-        curves[name] = (wave, np.round(shape * (shape > 0.02), 5))
+    rows = [line.split() for line in _source("sdss_filters.txt")]
+    for band in "griz":
+        table = np.array([row[1:] for row in rows if row[0] == band], float)
+        curves[f"SDSS_{band}"] = (table[:, 0], table[:, 1])
     return curves
+
+
+def nightglow_lines() -> LineList:
+    """Emission lines measured over Paranal: wavelength in air [A], flux [1e-20 erg/s/cm2/arcsec2].
+
+    Groups are lines that vary together; see the head of calib_db/sources/nightglow_lines.txt.
+    """
+    rows = [line.split(maxsplit=4) for line in _source("nightglow_lines.txt")]
+    wave = np.array([row[0] for row in rows], float)
+    rayleigh = np.array([row[1] for row in rows], float)
+    group = np.array([row[2] for row in rows], np.int32)
+    return LineList(tuple(row[4] for row in rows), group, wave, rayleigh * energy_of_rayleigh(wave))
+
+
+def energy_of_rayleigh(wavelength: np.ndarray) -> np.ndarray:
+    """Surface brightness of one Rayleigh (1e6 / 4 pi photons/s/cm2/sr) [1e-20 erg/s/cm2/arcsec2].
+
+    >>> round(float(energy_of_rayleigh(np.array([5577.34]))[0]))
+    666
+    """
+    planck_c = 1.986445857e-8  # erg Angstrom
+    steradian = (np.pi / 648000.0) ** 2  # one square arcsecond
+    return 1e6 / (4 * np.pi) * steradian * planck_c / np.asarray(wavelength, float) * 1e20
+
+
+def _source(name: str) -> list[str]:
+    """Lines of a table of published values, without comments."""
+    text = (shipped_folder("calib_db") / "sources" / name).read_text(encoding="utf-8")
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
 
 
 def zero_points(curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, tuple[float, float]]:
@@ -94,8 +117,9 @@ def write_static_set(folder: Path) -> list[Path]:
     return [
         cal.write_extinction(static / "extinct_table.fits"),
         cal.write_filters(static / "filter_list.fits", curves, zero_points(curves), FILTER_SOURCE),
-        cal.write_lines(static / "sky_lines.fits", sky_line_list(), source=LINE_SOURCE),
+        cal.write_lines(static / "sky_lines.fits", nightglow_lines(), source=LINE_SOURCE),
         cal.write_lines(static / "raman_lines.fits", RAMAN_LINES, "RAMAN_LINES", source=RAMAN_SOURCE),
+        cal.write_lines(simulated / "sky_lines.fits", sky_line_list()),
         cal.write_response(simulated / "std_response.fits"),
         cal.write_telluric(simulated / "std_telluric.fits"),
         cal.write_astrometry(simulated / "astrometry_wcs_wfm.fits", "WFM-NOAO-N", *wide),

@@ -35,6 +35,8 @@ ROWS = {
     "astrometry of the other field": ("ASTROMETRY_WCS", NARROW, True),
     "line profile of the other field": ("LSF_PROFILE", NARROW, True),
     "simulated for real data": ("STD_RESPONSE", {"SIMULATE": True}, True),
+    "simulated extinction for real data": ("EXTINCT_TABLE", {"SIMULATE": True}, True),
+    "simulated filters for real data": ("FILTER_LIST", {"SIMULATE": True}, True),
 }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from muse_core.simulate import realscenes
 from muse_core.simulate.exposure import Detector
 from muse_core.simulate.scene import Scene
 from muse_core.simulate.scipost import simulate_scipost
-from muse_core.simulate.static_set import filter_curves, write_static_set, zero_points
+from muse_core.simulate.static_set import filter_curves, nightglow_lines, write_static_set, zero_points
 
 pytestmark = pytest.mark.unit
 
@@ -120,6 +120,34 @@ def test_filters_and_zero_points():
         # a source of 3631 Jy at all wavelengths has AB magnitude 0 in every filter image
         flux = np.sum(throughput * 3631e-23 * 2.99792458e18 / wave**2 / 1e-20) / np.sum(throughput)
         assert ab - 2.5 * np.log10(flux) == pytest.approx(0.0, abs=0.003)
+
+
+def test_sky_lines_are_those_measured_over_paranal():
+    lines = nightglow_lines()
+    published = {  # Osterbrock et al. (1996): another telescope, blends of the two components
+        "OH 8-3 P11(2.5": 7340.885, "OH 6-2 P11(1.5": 8399.170, "OH 6-2 P11(2.5": 8430.174,
+        "OH 9-4 P11(2.5": 7821.503, "OH 7-3 Q11(1.5": 8827.096, "O I 5577": 5577.338, "O I 6300": 6300.304,
+    }  # fmt: skip
+    for name, wave in published.items():
+        near = np.abs(lines.wavelength - wave) < 0.6
+        assert near.any(), name
+        mean = np.average(lines.wavelength[near], weights=lines.flux[near])
+        assert mean == pytest.approx(wave, abs=0.15), name
+    assert (np.diff(lines.wavelength) >= 0).all() and lines.wavelength[0] > 4550 and (lines.flux > 0).all()
+    doublet = lines.flux[[n in ("O I 6300", "O I 6364") for n in lines.name]]
+    assert doublet[0] / doublet[1] == pytest.approx(3.0, rel=0.1)  # ratio of the transition probabilities
+
+
+def test_what_is_only_for_simulations_is_not_given_to_real_data():
+    assert find_calibration("SKY_LINES").parent.name == "static"
+    assert find_calibration("SKY_LINES", simulated=True).parent.name == "simulated"
+    for path in (calibration_folder() / "simulated").glob("*.fits"):
+        assert fits.getheader(path)["SIMULATE"] is True, path
+    for path in (calibration_folder() / "static").glob("*.fits"):
+        header = fits.getheader(path)
+        assert (
+            "SIMULATE" not in header and header["LICENSE"] and str(header["HISTORY"]).startswith("Source: ")
+        )
 
 
 def test_finding_calibrations(monkeypatch, tmp_path):
