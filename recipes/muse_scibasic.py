@@ -44,7 +44,13 @@ RECIPE = RecipeSpec(
         Param("xbox", 15, low=2, help="Size in x of the boxes in which dcr looks for cosmic rays."),
         Param("ybox", 40, low=2, help="Size in y of the boxes in which dcr looks for cosmic rays."),
         Param("passes", 2, low=1, help="Passes of dcr."),
-        Param("thres", 5.8, above=0, help="Gap in the histogram that tells cosmic rays, in deviations."),
+        Param(
+            "thres",
+            5.8,
+            above=0,
+            finite=True,
+            help="Gap in the histogram that tells cosmic rays, in deviations.",
+        ),
         Param(
             "combine",
             "none",
@@ -67,13 +73,20 @@ RECIPE = RecipeSpec(
             help="Sky lines that refine the wavelengths, comma separated, in Angstrom; none: no refinement.",
         ),
         Param(
-            "skyhalfwidth", 5.0, finite=True, help="Half the width of the window of a sky line, in Angstrom."
+            "skyhalfwidth",
+            5.0,
+            low=0.05,
+            high=1000.0,
+            help="Half the width of the window of a sky line, in Angstrom.",
         ),
-        Param("skybinsize", 0.1, above=0, finite=True, help="Size of the bins of that window, in Angstrom."),
+        Param(
+            "skybinsize", 0.1, low=0.001, finite=True, help="Size of the bins of that window, in Angstrom."
+        ),
         Param(
             "skyreject",
             "15.,15.,1",
             kind=FloatList(1, 3),
+            finite=True,
             help="Rejection of outliers in that window: high and low limit in sigma, number of passes.",
         ),
         Param("resample", False, help="Save an image of all slices, position by wavelength."),

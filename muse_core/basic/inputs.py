@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from muse_core.basic.adaptive_optics import Strehl, read_strehl
 from muse_core.basic.twilight_cube import TwilightCube, read_twilight_cube
 from muse_core.detector.calibrations import (
+    REQUIRED,
     CalibrationFiles,
     IfuCalibration,
     attempt,
@@ -16,16 +19,17 @@ from muse_core.detector.calibrations import (
     open_calibrations,
     setup_difference,
 )
+from muse_core.detector.lacosmic import check_installed
 from muse_core.detector.plan import combine_plan, exposures_needed
 from muse_core.detector.rawframe import RawFile, open_raw
-from muse_core.framework.errors import InputError, Problems
+from muse_core.detector.tables import IFUS
+from muse_core.framework.errors import InputError, ParameterError, Problems
 from muse_core.framework.execution import RunContext
 from muse_core.framework.frames import Frame, Frames
 from muse_core.framework.spec import ParamValues
 
+LEAST_STEP = 0.01  # Angstrom
 RAW_TAGS = ("OBJECT", "STD", "SKY", "ASTROMETRY")
-REQUIRED = ("MASTER_BIAS", "MASTER_FLAT", "TRACE_TABLE", "WAVECAL_TABLE", "GEOMETRY_TABLE")
-IFUS = range(1, 25)
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,8 @@ class BasicInputs:
     failed : dict of int to str
         IFUs without products and why, as far as known.
     warnings : list of str
+    strehl : dict of Path to (Strehl or None, str)
+        Strehl ratio of each narrow-field exposure, or a warning.
     """
 
     exposures: tuple[Exposure, ...]
@@ -77,14 +83,16 @@ class BasicInputs:
     ifus: list[int] = field(default_factory=list)
     failed: dict[int, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    strehl: dict[Path, tuple[Strehl | None, str]] = field(default_factory=dict)
 
 
-def used_frames(frames: Frames, exposure: Exposure) -> list[Frame]:
+def used_frames(frames: Frames, exposure: Exposure, raws: Sequence[RawFile]) -> list[Frame]:
     """Frames that the headers of an exposure name.
 
     Measured against 2.8.7: its own raw files and those of other tags, the ILLUM after them, all calibrations.
+    Of combined exposures those are named that are in the product (C names the first one alone).
     """
-    own = set(exposure.paths)
+    own = {raw.path for raw in raws}
     chosen = [
         frame
         for frame in frames
@@ -118,6 +126,22 @@ def _check_counts(frames: Frames, problems: Problems) -> None:
             )
 
 
+def check_parameters(p: ParamValues) -> None:
+    """Refuse values that no detector has room for, and what is not installed.
+
+    Raises
+    ------
+    ParameterError
+    """
+    if p.resample and 0 < p.dlambda < LEAST_STEP:
+        raise ParameterError(
+            f"parameter dlambda={p.dlambda:g}: expected 0 or at least {LEAST_STEP} Angstrom; an image of "
+            "such steps would not fit in the memory"
+        )
+    if p.lacosmic:
+        check_installed()
+
+
 def open_inputs(frames: Frames, p: ParamValues, ctx: RunContext) -> BasicInputs:
     """Open all files, read all headers and tables.
 
@@ -127,6 +151,7 @@ def open_inputs(frames: Frames, p: ParamValues, ctx: RunContext) -> BasicInputs:
         With all faults that concern the whole run.
     """
     problems = ctx.problems
+    check_parameters(p)
     _check_counts(frames, problems)
     exposures: list[Exposure] = []
     for tag in RAW_TAGS:
@@ -145,6 +170,10 @@ def open_inputs(frames: Frames, p: ParamValues, ctx: RunContext) -> BasicInputs:
     problems.raise_if_any()
     inputs = BasicInputs(tuple(exposures), illum, tuple(cube for cube in cubes if cube is not None), files)
     _choose_ifus(inputs, p.nifu, problems)
+    for raw in (raw for exposure in exposures for raw in exposure.raws):
+        if str(raw.primary.get("ESO INS MODE", "")).startswith("NFM"):
+            unknown: tuple[Strehl | None, str] = None, ""
+            inputs.strehl[raw.path] = attempt(problems, read_strehl, raw.path, default=unknown)
     problems.raise_if_any()
     return inputs
 
@@ -222,5 +251,15 @@ def job_of(exposure: Exposure, ifu: int, inputs: BasicInputs, p: ParamValues, wa
     if len(usable) < needed:
         raise InputError("", "; ".join(reasons) or f"{len(usable)} exposures, {needed} are needed")
     warnings += [f"IFU {ifu}: exposure skipped: {reason}" for reason in reasons]
+    if p.combine != "none" and p.scale:
+        for raw in usable:
+            if not raw.exptime > 0:
+                raise InputError(
+                    raw.path,
+                    "EXPTIME",
+                    expected="a positive time",
+                    found=raw.exptime,
+                    remedy="Use scale=false.",
+                )
     own = calibration_of(ifu, inputs.files, usable[0], p, warnings)
     return IfuJob(tuple(usable), own, matching_illum(inputs.illum, usable[0], ifu, warnings))

@@ -11,15 +11,15 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from astropy.io import fits
 
 from muse_core.basic import products
 from muse_core.basic.products import ProductHeader
 from muse_core.basic.table import IfuTable
-from muse_core.detector.exposure import Image
+from muse_core.detector.image import DetectorImage
 from muse_core.framework.execution import RunContext
 from muse_core.framework.products import Card, add_checksum_placeholders, header_without, set_card
 
@@ -52,36 +52,35 @@ class MergedFiles:
             for part in parts:
                 part.path.unlink(missing_ok=True)
 
-    def add_image(self, image: Image, overscan: list[Card], header: ProductHeader) -> None:
+    def add_image(self, image: DetectorImage, overscan: list[Card], header: ProductHeader) -> None:
         """Keep DATA, DQ and STAT of an IFU."""
-        channel = f"CHAN{header.ifu:02d}"
-        hdus = products.image_hdus(image, channel)
-        cards = [products.saturated_card(image), *overscan, *header.lamp]
-        self._keep("RED", header, hdus, cards)
+        cards = [*_own_cards(header), products.saturated_card(image), *overscan, *header.lamp]
+        with self._part("RED", header) as stream:
+            products.write_planes(stream, image, f"CHAN{header.ifu:02d}", cards)
 
     def add_resampled(
         self, image: npt.NDArray[np.float32], cards: list[Card], table: IfuTable, header: ProductHeader
     ) -> None:
         """Keep the image of the slices of an IFU."""
         hdu = products.resampled_hdu(image, cards, f"CHAN{header.ifu:02d}.DATA")
-        self._keep("RESAMPLED", header, [hdu], [*header.lamp, *products.sky_flux_card(table)])
+        for card in (*_own_cards(header), *header.lamp, *products.sky_flux_card(table)):
+            set_card(hdu.header, *card)
+        add_checksum_placeholders(hdu.header)
+        with self._part("RESAMPLED", header) as stream:
+            stream.write(hdu.header.tostring(sep="", endcard=True, padding=True).encode("ascii"))
+            data = hdu.data.astype(hdu.data.dtype.newbyteorder(">"))
+            stream.write(data.data)
+            stream.write(b"\0" * (-data.nbytes % products.BLOCK))
 
-    def _keep(self, kind: str, header: ProductHeader, hdus: list[fits.ImageHDU], cards: list[Card]) -> None:
+    def _part(self, kind: str, header: ProductHeader) -> BinaryIO:
+        """Open a file for the extensions of one IFU."""
         descriptor, name = tempfile.mkstemp(
             prefix=f".{header.tag}_{kind}.", suffix=".part", dir=self._ctx.workdir
         )
         part = _Part(header, Path(name))
         with self._lock:
             self._parts.setdefault((f"{header.tag}_{kind}", header.number), []).append(part)
-        with os.fdopen(descriptor, "wb") as stream:
-            for hdu in hdus:
-                for card in (*_own_cards(header), *cards):
-                    set_card(hdu.header, *card)
-                add_checksum_placeholders(hdu.header)
-                stream.write(hdu.header.tostring(sep="", endcard=True, padding=True).encode("ascii"))
-                data = hdu.data.astype(hdu.data.dtype.newbyteorder(">"))
-                stream.write(data.tobytes())
-                stream.write(b"\0" * (-data.nbytes % products.BLOCK))
+        return os.fdopen(descriptor, "wb")
 
     def finish(self) -> None:
         """Write the merged files."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,14 +17,17 @@ from muse_core.basic.inputs import Exposure
 from muse_core.basic.table import FlatSpectrum, IfuTable
 from muse_core.data.block import Block
 from muse_core.data.pixtable_writer import PixelTableWriter, column_units
-from muse_core.detector.exposure import CalibratedExposure, Image
+from muse_core.detector.exposure import CalibratedExposure
 from muse_core.detector.headers import raw_header
+from muse_core.detector.image import DetectorImage, band, bands
+from muse_core.detector.rawframe import RawFile
 from muse_core.framework.execution import RunContext
 from muse_core.framework.frames import Frame
 from muse_core.framework.products import Card, add_checksum_placeholders, header_without, set_card
 from muse_core.resampling.quality import single_precision
 
 BLOCK = 2880
+PLANES = {"DATA": np.float32, "DQ": np.int32, "STAT": np.float32}  # in the order of the files
 DRS = "ESO DRS MUSE"
 TABLE = f"{DRS} PIXTABLE"
 ALL_BITS = 4294967295
@@ -76,10 +79,11 @@ class ProductHeader:
         return [(f"{DRS} FLAT FLUX LAMP", self.lamp_flux, "")] if np.isfinite(self.lamp_flux) else []
 
 
-def product_header(exposure: Exposure, ifu: int, used: list[Frame], lamp_flux: float) -> ProductHeader:
-    """Start the headers of an IFU from its raw frame."""
-    raw = exposure.raws[0]
-    base = raw_header(raw.primary, raw.headers.get(ifu, raw.primary))
+def product_header(
+    exposure: Exposure, raw: RawFile, ifu: int, used: list[Frame], lamp_flux: float
+) -> ProductHeader:
+    """Start the headers of an IFU from its raw frame, the first one of those that are combined."""
+    base = raw_header(raw.primary, raw.headers[ifu])
     return ProductHeader(exposure.tag, exposure.number, ifu, base, used, lamp_flux)
 
 
@@ -89,7 +93,7 @@ def without_overscan(header: ProductHeader) -> ProductHeader:
     return replace(header, base=base)
 
 
-def saturated_card(image: Image) -> Card:
+def saturated_card(image: DetectorImage) -> Card:
     """QC of the saturated pixels that are left in the trimmed image."""
     return "ESO QC SCIBASIC NSATURATED", image.nsaturated, "Number of saturated pixels in output data"
 
@@ -110,8 +114,8 @@ def overscan_cards(done: CalibratedExposure) -> list[Card]:
     return cards
 
 
-def image_hdus(image: Image, channel: str = "") -> list[fits.ImageHDU]:
-    """DATA, DQ and STAT extensions; their names start with the channel in merged files."""
+def plane_headers(shape: tuple[int, int], channel: str = "") -> dict[str, fits.Header]:
+    """Headers of the extensions DATA, DQ, STAT; their names start with the channel in merged files."""
 
     def named(name: str) -> str:
         return f"{channel}.{name}" if channel else name
@@ -138,34 +142,61 @@ def image_hdus(image: Image, channel: str = "") -> list[fits.ImageHDU]:
             ("BUNIT", "(count)**2", ""),
         ],
     }
-    hdus = []
-    for name, data in (("DATA", image.data), ("DQ", image.dq), ("STAT", image.stat)):
-        hdu = fits.ImageHDU(data)
+    headers = {}
+    for name, kind in PLANES.items():
+        # one value for all pixels takes no room
+        header = fits.ImageHDU(np.broadcast_to(np.zeros(1, kind), shape)).header
         for key, value, comment in (
             ("INHERIT", True, ""),
             ("EXTNAME", named(name), ""),
             *CLASS,
             *tails[name],
         ):
-            set_card(hdu.header, key, value, comment)
-        hdus.append(hdu)
-    return hdus
+            set_card(header, key, value, comment)
+        headers[name] = header
+    return headers
 
 
-def save_image(image: Image, overscan: list[Card], header: ProductHeader, ctx: RunContext) -> None:
+def write_planes(
+    stream: BinaryIO, image: DetectorImage, channel: str = "", cards: Sequence[Card] = ()
+) -> None:
+    """Append DATA, DQ and STAT to a file, band by band.
+
+    Parameters
+    ----------
+    stream : file
+    image : DetectorImage
+    channel : str
+        For the names of the extensions in merged files.
+    cards : sequence of Card
+        Added to all three headers.
+    """
+    ny, nx = image.shape
+    for name, header in plane_headers(image.shape, channel).items():
+        for card in cards:
+            set_card(header, *card)
+        add_checksum_placeholders(header)
+        stream.write(header.tostring(sep="", endcard=True, padding=True).encode("ascii"))
+        for first, last in bands(ny):
+            values: npt.NDArray[Any] = getattr(band(image, first, last), name.lower())
+            stream.write(values.astype(values.dtype.newbyteorder(">")).data)
+        stream.write(b"\0" * (-4 * ny * nx % BLOCK))
+
+
+def save_image(image: DetectorImage, overscan: list[Card], header: ProductHeader, ctx: RunContext) -> None:
     """Write the calibrated image of an IFU (``saveimage``)."""
-    primary = fits.PrimaryHDU()
-    for card in header.channel:
-        primary.header[card[0]] = card[1]
-    ctx.save(
+    with ctx.stream(
         f"{header.tag}_RED",
-        fits.HDUList([primary, *image_hdus(image)]),
         base=header.base,
         used=header.used,
         extra=header.channel,
+        own=header.channel,
         qc=[saturated_card(image), *overscan, *header.lamp],
         index=header.index,
-    )
+    ) as product:
+        with product.path.open("wb") as stream:
+            stream.write(product.header.tostring(sep="", endcard=True, padding=True).encode("ascii"))
+            write_planes(stream, image)
 
 
 def sky_flux_card(table: IfuTable) -> list[Card]:

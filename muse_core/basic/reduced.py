@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from muse_core.basic import products
-from muse_core.basic.inputs import IFUS, Exposure
+from muse_core.basic.inputs import Exposure, check_parameters
 from muse_core.basic.merged import MergedFiles
 from muse_core.basic.results import (
     BasicResults,
@@ -22,15 +23,17 @@ from muse_core.basic.results import (
     workers_for,
 )
 from muse_core.basic.slice_image import slice_image
-from muse_core.basic.steps import BYTES_PER_PIXEL, BasicPlan
+from muse_core.basic.steps import IMAGE_BYTES, RESAMPLED_BYTES, WORK_BYTES, BasicPlan
 from muse_core.basic.table import EVERYTHING, IfuPixels, crop_range, ifu_pixels, make_table
 from muse_core.basic.twilight_cube import TwilightCube, read_twilight_cube
 from muse_core.data.extension_keywords import with_extension_keywords
+from muse_core.detector.calibrate import DQ_SATURATED
 from muse_core.detector.calibrations import attempt
-from muse_core.detector.exposure import Image, read_image
+from muse_core.detector.image import DetectorImage, MemoryImage, Window, bands
 from muse_core.detector.masters import MasterImage, find_masters
 from muse_core.detector.pixels import build_pixel_map, cut_slices
 from muse_core.detector.tables import (
+    IFUS,
     SliceGeometry,
     check_traces,
     check_wavecal,
@@ -76,6 +79,7 @@ def open_reduced(frames: Frames, p: ParamValues, ctx: RunContext) -> ReducedInpu
         With all faults that concern the whole run.
     """
     problems = ctx.problems
+    check_parameters(p)
     others = sorted({frame.tag for frame in frames} - {TAG, *TABLES, "TWILIGHT_CUBE"})
     if others:
         ctx.log.warning("REDUCED images given: the frames %s are not used", ", ".join(others))
@@ -85,16 +89,17 @@ def open_reduced(frames: Frames, p: ParamValues, ctx: RunContext) -> ReducedInpu
     faults: dict[int, list[InputError]] = {}
     images: dict[int, list[tuple[Exposure, MasterImage]]] = {}
     exposures: dict[int, Exposure] = {}
+    taken: set[tuple[int, int]] = set()
+    dates: dict[str, int] = {}
     for frame in frames[TAG]:
         nothing: dict[int, MasterImage] = {}
         found = attempt(problems, find_masters, [frame.path], faults, default=nothing)
         for ifu, image in found.items():
             if p.nifu in (0, -1, ifu):
-                own = images.setdefault(ifu, [])
-                number = len(own) + 1
+                number = exposure_number(image, dates, taken)
                 exposure = exposures.get(number) or Exposure(TAG, number, (frame.path,))
                 exposures[number] = Exposure(TAG, number, (*dict.fromkeys((*exposure.paths, frame.path)),))
-                own.append((exposures[number], image))
+                images.setdefault(ifu, []).append((exposures[number], image))
     paths: dict[str, list[Path]] = {tag: [frame.path for frame in frames[tag]] for tag in TABLES}
     empty: dict[int, npt.NDArray[Any]] = {}
     traces = attempt(problems, read_traces, paths["TRACE_TABLE"], faults, default=empty)
@@ -125,11 +130,37 @@ def open_reduced(frames: Frames, p: ParamValues, ctx: RunContext) -> ReducedInpu
     return inputs
 
 
+def exposure_number(image: MasterImage, dates: dict[str, int], taken: set[tuple[int, int]]) -> int:
+    """Return the number of the exposure that an image belongs to; its date tells.
+
+    IFUs of which an exposure lacks one keep their numbers; without dates, and for images that come twice, the
+    next free number of the IFU is taken.
+
+    Parameters
+    ----------
+    image : MasterImage
+    dates : dict of str to int
+        Numbers by date, updated.
+    taken : set of (number, ifu)
+        Updated.
+    """
+    date = image.primary.get("DATE-OBS")
+    number = 1
+    if isinstance(date, str):
+        number = dates.setdefault(date, len(dates) + 1)
+    while (number, image.ifu) in taken:
+        number += 1
+    taken.add((number, image.ifu))
+    return number
+
+
 def process_reduced(inputs: ReducedInputs, frames: Frames, p: ParamValues, ctx: RunContext) -> BasicResults:
     """Make the pixel tables of all images."""
     results = BasicResults()
     shapes = [image.shape for parts in inputs.images.values() for _, image in parts]
-    size = max(ny * nx for ny, nx in shapes) * BYTES_PER_PIXEL
+    plain = all(image.plain for parts in inputs.images.values() for _, image in parts)
+    per_pixel = WORK_BYTES + RESAMPLED_BYTES * p.resample + (0 if plain else IMAGE_BYTES)
+    size = max(ny * nx for ny, nx in shapes) * per_pixel
     with MergedFiles(ctx) as merged:
         worker = ReducedWorker(inputs, frames, merged, p, ctx)
         run_all(worker.process, inputs.ifus, workers_for(size, ctx), results, ctx)
@@ -175,7 +206,7 @@ class ReducedWorker:
 
     def _make(self, exposure: Exposure, master: MasterImage) -> IfuResult:
         p, ctx = self.p, self.ctx
-        image: Image = read_image(master)
+        image: DetectorImage = StoredMaster(master) if master.plain else MemoryImage(master.whole())
         merged_file = master.header is not master.primary
         base = master.primary
         if merged_file:
@@ -207,6 +238,23 @@ class ReducedWorker:
         return IfuResult(
             exposure, master.ifu, None, image.nsaturated, None, table.rows, table.shift, preview, tuple(notes)
         )
+
+
+class StoredMaster:
+    """A reduced image that stays in its file."""
+
+    def __init__(self, master: MasterImage) -> None:
+        self._master = master
+        self.window = master.window
+        self.nsaturated = sum(
+            int(np.count_nonzero(master.window(Window(first, last, 0, self.shape[1])).dq & DQ_SATURATED))
+            for first, last in bands(self.shape[0])
+        )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(ny, nx)``."""
+        return self._master.shape
 
 
 def _used(frames: Frames, path: Path) -> list[Frame]:

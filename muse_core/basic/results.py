@@ -14,7 +14,7 @@ import numpy.typing as npt
 from muse_core.basic.inputs import Exposure
 from muse_core.basic.sky_lines import WavelengthShift
 from muse_core.detector.calibrate import ExposureModel
-from muse_core.detector.exposure import Image
+from muse_core.detector.image import DetectorImage, band
 from muse_core.framework.errors import RecipeError
 from muse_core.framework.execution import RunContext
 
@@ -132,10 +132,14 @@ def sum_up(ifus: Sequence[int], absent: dict[int, str], results: BasicResults, c
     ctx.log.info("%d pixel tables", len(results.made))
 
 
-def thumbnail(image: Image, size: int = 220) -> npt.NDArray[np.float32]:
+def thumbnail(image: DetectorImage, size: int = 220) -> npt.NDArray[np.float32]:
     """A small picture of an image: every n-th pixel, NaN where it is flagged."""
-    ny, nx = image.data.shape
+    ny, nx = image.shape
     step_y, step_x = max(ny // size, 1), max(nx // size, 1)
-    small = image.data[::step_y, ::step_x].copy()
-    small[image.dq[::step_y, ::step_x] != 0] = np.nan
-    return small
+    lines = []
+    for y in range(0, ny, step_y):
+        row = band(image, y, y + 1)
+        line = row.data[0, ::step_x].copy()
+        line[row.dq[0, ::step_x] != 0] = np.nan
+        lines.append(line)
+    return np.stack(lines)

@@ -32,6 +32,16 @@ class SkyLinePlan:
     believe_all: bool = False
 
 
+def reject_limits(given: Sequence[float]) -> tuple[float, float, float]:
+    """Return high and low limit and number of passes; what is not given keeps its default.
+
+    >>> reject_limits((4.0,))
+    (4.0, 15.0, 1.0)
+    """
+    high, low, passes = (*given, *DEFAULT_REJECT[len(given) :])
+    return high, low, passes
+
+
 @dataclass(frozen=True)
 class LineFit:
     """A Gaussian on a constant, fitted to a sky line.
@@ -77,11 +87,23 @@ class LineFit:
 
 @dataclass(frozen=True)
 class WavelengthShift:
-    """Shift (Angstrom) from all lines that count, the fits of all lines, and why some do not count."""
+    """Shift (Angstrom) from all lines that count.
+
+    Attributes
+    ----------
+    value : float
+    fits : tuple of LineFit
+        All of them.
+    doubts : tuple of str
+        Why some do not count.
+    absent : tuple of float
+        Lines of which the detector sees nothing.
+    """
 
     value: float
     fits: tuple[LineFit, ...] = ()
     doubts: tuple[str, ...] = ()
+    absent: tuple[float, ...] = ()
 
 
 def _fit_bins(spectrum: BinnedSpectrum) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -115,7 +137,10 @@ def fit_line(
     use = good.copy()
     spectrum = _window_spectrum(line, lam, data, stat, use, lam_min, plan)
     for _ in range(int(passes)):
-        use &= spectrum.inside(lam, data, high, low)
+        inside = use & spectrum.inside(lam, data, high, low)
+        if np.array_equal(inside, use):
+            break
+        use = inside
         spectrum = _window_spectrum(line, lam, data, stat, use, lam_min, plan)
     (centre, sigma, area, background), errors = _fit_bins(spectrum)
     error = errors[0]
@@ -148,7 +173,9 @@ def _window_spectrum(
     return LinearSum(lam_min, plan.bin_size, limits).add(lam, data, stat, use).spectrum()
 
 
-def combine_fits(fits: Sequence[LineFit], plan: SkyLinePlan) -> WavelengthShift:
+def combine_fits(
+    fits: Sequence[LineFit], plan: SkyLinePlan, absent: tuple[float, ...] = ()
+) -> WavelengthShift:
     """Return the mean of the offsets, weighted with their inverse errors as in 2.8.7.
 
     A line that is not there is left out (see `LineFit.doubt`).
@@ -160,7 +187,8 @@ def combine_fits(fits: Sequence[LineFit], plan: SkyLinePlan) -> WavelengthShift:
         f"{fit.line:.3f} Angstrom: {doubt}" for fit, doubt in zip(fits, doubts, strict=False) if doubt
     )
     if not used:
-        return WavelengthShift(0.0, tuple(fits), texts)
+        return WavelengthShift(0.0, tuple(fits), texts, absent)
     weights = np.array([1.0 / fit.error for fit in used])
     offsets = np.array([fit.offset for fit in used])
-    return WavelengthShift(float(np.sum(weights * offsets) / np.sum(weights)), tuple(fits), texts)
+    value = float(np.sum(weights * offsets) / np.sum(weights))
+    return WavelengthShift(value, tuple(fits), texts, absent)

@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from muse_core.basic import products
-from muse_core.basic.adaptive_optics import Strehl, read_strehl
 from muse_core.basic.inputs import BasicInputs, Exposure, IfuJob, job_of, used_frames
 from muse_core.basic.merged import MergedFiles
 from muse_core.basic.results import (
@@ -22,12 +20,14 @@ from muse_core.basic.results import (
     thumbnail,
     workers_for,
 )
-from muse_core.basic.sky_lines import SkyLinePlan
+from muse_core.basic.sky_lines import SkyLinePlan, reject_limits
 from muse_core.basic.slice_image import slice_image
-from muse_core.basic.table import EVERYTHING, IfuPixels, crop_range, ifu_pixels, illum_model, make_table
+from muse_core.basic.table import EVERYTHING, IfuPixels, crop_range, ifu_pixels, make_table
 from muse_core.detector.combine import combine_images
 from muse_core.detector.dcr import CosmicPlan
-from muse_core.detector.exposure import CalibratedExposure, CosmicFinders, Image, calibrate_exposure
+from muse_core.detector.exposure import CalibratedExposure, CosmicFinders, calibrate_exposure
+from muse_core.detector.illum import IllumModel, illum_model
+from muse_core.detector.image import DetectorImage, Image, ImageRoom, band, bands
 from muse_core.detector.lacosmic import LaplacePlan
 from muse_core.detector.pixels import build_pixel_map, cut_slices
 from muse_core.detector.plan import OverscanPlan, combine_plan, overscan_plan
@@ -36,14 +36,11 @@ from muse_core.framework.execution import RunContext
 from muse_core.framework.frames import Frames
 from muse_core.framework.spec import ParamValues
 
-if TYPE_CHECKING:
-    pass
-
-BYTES_PER_PIXEL = (
-    30  # of a detector, at the peak of an IFU: image, raw frame, flags and values of the flat field
-)
-BAND_ROWS = 64
-DEFAULT_REJECT = (15.0, 15.0, 1.0)
+IMAGE_BYTES = 12  # of a pixel: data, variance, flags
+WORK_BYTES = 6  # of a pixel: the raw frame, bands of the masters, rows of a slice
+RESAMPLED_BYTES = 10
+FINDER_BYTES = 20  # what a finder of cosmic rays takes beside the image
+DISK_SHARE = 8  # images in memory may take one part in eight of the budget
 
 
 @dataclass(frozen=True)
@@ -61,12 +58,11 @@ class BasicPlan:
             CosmicPlan(p.xbox, p.ybox, p.passes, p.thres) if p.cr == "dcr" else None,
             LaplacePlan(p.lacosmic_sigma, contrast=p.lacosmic_contrast) if p.lacosmic else None,
         )
-        reject = (*p.skyreject, *DEFAULT_REJECT[len(p.skyreject) :])
         sky = SkyLinePlan(
             p.skylines,
             p.skyhalfwidth,
             p.skybinsize,
-            (reject[0], reject[1], reject[2]),
+            reject_limits(p.skyreject),
             believe_all=ctx.defects.shifts_without_line,
         )
         return cls(overscan_plan(p), cosmics, sky)
@@ -76,10 +72,11 @@ def process(inputs: BasicInputs, frames: Frames, p: ParamValues, ctx: RunContext
     """Make the products of all IFUs, several at a time; an IFU that fails does not stop the others."""
     plan = BasicPlan.from_parameters(p, ctx)
     results = BasicResults()
-    workers = workers_for(bytes_per_ifu(inputs), ctx)
+    pixels = detector_pixels(inputs)
+    rooms = plan_memory(pixels, inputs, p, ctx)
     with MergedFiles(ctx) as merged:
-        worker = IfuWorker(inputs, plan, frames, merged if p.merge else None, p, ctx)
-        run_all(worker.process, inputs.ifus, workers, results, ctx)
+        worker = IfuWorker(inputs, plan, frames, merged if p.merge else None, rooms.on_disk, p, ctx)
+        run_all(worker.process, inputs.ifus, rooms.workers, results, ctx)
         merged.finish()
     for warning in dict.fromkeys(inputs.warnings):
         ctx.log.warning("%s", warning)
@@ -87,15 +84,36 @@ def process(inputs: BasicInputs, frames: Frames, p: ParamValues, ctx: RunContext
     return results
 
 
-def bytes_per_ifu(inputs: BasicInputs) -> int:
+@dataclass(frozen=True)
+class MemoryPlan:
+    """How many IFUs are worked on at the same time, and whether their images are kept on disk."""
+
+    workers: int
+    on_disk: bool
+
+
+def detector_pixels(inputs: BasicInputs) -> int:
+    """Return the pixels of the largest detector."""
     sizes = [
         int(np.prod(quadrants[0].frame_shape))
         for exposure in inputs.exposures
         for raw in exposure.raws
         for quadrants in raw.quadrants.values()
     ]
+    return max(sizes, default=1)
+
+
+def plan_memory(pixels: int, inputs: BasicInputs, p: ParamValues, ctx: RunContext) -> MemoryPlan:
+    """Settle how the IFUs share the memory."""
     together = max(len(exposure.raws) for exposure in inputs.exposures)
-    return max(sizes, default=0) * (BYTES_PER_PIXEL + 12 * (together - 1))
+    images = IMAGE_BYTES * (1 if together == 1 else together + 1)
+    on_disk = pixels * images * max(ctx.threads, 1) > ctx.memory_bytes // DISK_SHARE
+    finders = p.cr == "dcr" or p.lacosmic
+    size = WORK_BYTES + (IMAGE_BYTES if finders or not on_disk else 0)
+    size += RESAMPLED_BYTES * p.resample + FINDER_BYTES * p.lacosmic
+    if not on_disk:
+        size += images - IMAGE_BYTES
+    return MemoryPlan(workers_for(pixels * size, ctx), on_disk)
 
 
 @dataclass
@@ -106,6 +124,7 @@ class IfuWorker:
     plan: BasicPlan
     frames: Frames
     merged: MergedFiles | None
+    on_disk: bool
     p: ParamValues
     ctx: RunContext
 
@@ -114,43 +133,42 @@ class IfuWorker:
         return list(self._exposures(ifu))
 
     def _exposures(self, ifu: int) -> Iterator[IfuResult | Failure]:
-        shared: tuple[IfuPixels, str] | None = None
+        shared: SharedWork | None = None
         for exposure in self.inputs.exposures:
             notes: list[str] = []
             try:
                 job = job_of(exposure, ifu, self.inputs, self.p, notes)
-                if shared is None or shared[1] != job.own.mode or shared[0].shape != job.own.shape:
-                    shared = self._shared(job), job.own.mode
-                yield self._make(exposure, job, shared[0], notes)
+                if shared is None or (shared.mode, shared.pixels.shape) != (job.own.mode, job.own.shape):
+                    shared = SharedWork(job.own.mode, self._pixels(job))
+                with ImageRoom(self.ctx.workdir, on_disk=self.on_disk) as room:
+                    yield self._make(exposure, job, shared, room, notes)
             except InputError as error:
                 yield Failure(exposure, ifu, str(error))
 
-    def _shared(self, job: IfuJob) -> IfuPixels:
+    def _pixels(self, job: IfuJob) -> IfuPixels:
         own = job.own
         limits = crop_range(own.mode)[0] if self.p.crop else EVERYTHING
         pixels = build_pixel_map(own.ifu, own.shape, own.trace, own.wave, own.geometry, own.mode)
         return ifu_pixels(pixels, limits, own.shape, own.flat)
 
-    def _make(self, exposure: Exposure, job: IfuJob, shared: IfuPixels, notes: list[str]) -> IfuResult:
-        own, p, ctx = job.own, self.p, self.ctx
-        done = self._calibrated(job)
-        notes += [f"IFU {own.ifu}: {note}" for note in done.model.notes]
-        notes += [f"IFU {own.ifu}: slice {s} leaves the detector" for s in cut_slices(shared.pixels)]
-        header = products.product_header(exposure, own.ifu, used_frames(self.frames, exposure), own.lamp_flux)
+    def _make(
+        self, exposure: Exposure, job: IfuJob, shared: SharedWork, room: ImageRoom, notes: list[str]
+    ) -> IfuResult:
+        own, p, ctx, pixels = job.own, self.p, self.ctx, shared.pixels
+        done = self._calibrated(job, room, notes)
+        notes += [f"IFU {own.ifu}: slice {s} leaves the detector" for s in cut_slices(pixels.pixels)]
+        used = used_frames(self.frames, exposure, job.raws)
+        header = products.product_header(exposure, job.raws[0], own.ifu, used, own.lamp_flux)
         overscan = products.overscan_cards(done)
         if p.saveimage:
             if self.merged is None:
                 products.save_image(done.image, overscan, header, ctx)
             else:
                 self.merged.add_image(done.image, overscan, header)
-        strehl, warning = self._strehl(exposure, own.mode)
+        strehl, warning = self.inputs.strehl.get(job.raws[0].path, (None, ""))
         notes += [warning] if warning else []
-        illum = None
-        if job.illum is not None:
-            illum = illum_model(calibrate_exposure(job.illum, own, self.plan.overscan).image, shared)
-            if illum is None:
-                notes.append(f"IFU {own.ifu}: ILLUM not used: nothing between 6500 and 7500 Angstrom")
-        table = make_table(done.image, shared, self.plan.sky, illum, self.inputs.cubes)
+        illum = shared.illum_of(job, self.plan.overscan, notes)
+        table = make_table(done.image, pixels, self.plan.sky, illum, self.inputs.cubes)
         saturated = products.saturated_card(done.image)
         products.save_table(table, saturated, strehl, header, ctx, as_table=p.table_layout == "table")
         if p.resample:
@@ -165,33 +183,65 @@ class IfuWorker:
             tuple(notes),
         )  # fmt: skip
 
-    def _strehl(self, exposure: Exposure, mode: str) -> tuple[Strehl | None, str]:
-        if not mode.startswith("NFM"):
-            return None, ""
-        return read_strehl(exposure.raws[0].path)
-
-    def _calibrated(self, job: IfuJob) -> CalibratedExposure:
+    def _calibrated(self, job: IfuJob, room: ImageRoom, notes: list[str]) -> CalibratedExposure:
         """The image of the exposure, or of all exposures combined."""
-        done = [calibrate_exposure(raw, job.own, self.plan.overscan, self.plan.cosmics) for raw in job.raws]
+        done = []
+        for raw in job.raws:
+            done.append(calibrate_exposure(raw, job.own, self.plan.overscan, room, self.plan.cosmics))
+            name = f"{raw.path.name}, " if len(job.raws) > 1 else ""
+            notes += [f"{name}IFU {job.own.ifu}: {note}" for note in done[-1].model.notes]
         if len(done) == 1 and self.p.combine == "none":
             return done[0]
-        images = [one.image for one in done]
+        factors = [1.0] * len(done)
         if self.p.scale:
-            for raw, image in zip(job.raws[1:], images[1:], strict=True):
-                factor = np.float32(job.raws[0].exptime / raw.exptime)
-                image.data[...] *= factor
-                image.stat[...] *= factor * factor
-        return CalibratedExposure(combined_image(images, self.p), done[0].model, done[0].hits)
+            factors = [job.raws[0].exptime / raw.exptime for raw in job.raws]
+        combined = room.new(job.own.shape)
+        for first, rows in combined_bands([one.image for one in done], factors, self.p):
+            combined.put(first, rows)
+        hits = [one.hits for one in done if one.hits is not None]
+        return CalibratedExposure(combined, done[0].model, sum(hits) if hits else None)
 
 
-def combined_image(images: list[Image], p: ParamValues) -> Image:
-    """Combine calibrated exposures pixel by pixel (``combine``)."""
+@dataclass
+class SharedWork:
+    """What the exposures of one IFU share: its pixels, and the ILLUM, which is reduced when first needed."""
+
+    mode: str
+    pixels: IfuPixels
+    _illum: tuple[IllumModel | None] | None = None
+
+    def illum_of(self, job: IfuJob, plan: OverscanPlan, notes: list[str]) -> IllumModel | None:
+        """Return the illumination of the slices for an exposure; None without ILLUM."""
+        if job.illum is None:
+            return None
+        if self._illum is None:
+            self._illum = (illum_model(job.illum, job.own, plan, self.pixels.wavelengths),)
+        if self._illum[0] is None:
+            notes.append(f"IFU {job.own.ifu}: ILLUM not used: nothing between 6500 and 7500 Angstrom")
+        return self._illum[0]
+
+
+def combined_bands(
+    images: Sequence[DetectorImage], factors: Sequence[float], p: ParamValues
+) -> Iterator[tuple[int, Image]]:
+    """Combine calibrated exposures pixel by pixel (``combine``); yields first rows and bands.
+
+    Parameters
+    ----------
+    images : sequence of DetectorImage
+    factors : sequence of float
+        The data of each are multiplied with it first.
+    p : ParamValues
+    """
     plan = combine_plan(p)
-    ny, nx = images[0].data.shape
-    result = Image.empty((ny, nx))
-    for first in range(0, ny, BAND_ROWS):
-        last = min(first + BAND_ROWS, ny)
-        bands = [image.rows(first, last) for image in images]
-        data, stat, dq = (np.stack(planes) for planes in zip(*bands, strict=True))
-        combine_images(data, stat, dq, plan, *result.rows(first, last))
-    return result
+    ny, nx = images[0].shape
+    for first, last in bands(ny):
+        parts = [band(image, first, last) for image in images]
+        data, stat, dq = (np.stack(planes) for planes in zip(*parts, strict=True))
+        for i, factor in enumerate(map(np.float32, factors)):
+            if factor != 1:
+                data[i] *= factor
+                stat[i] *= factor * factor
+        rows = Image.empty((last - first, nx))
+        combine_images(data, stat, dq, plan, *rows)
+        yield first, rows

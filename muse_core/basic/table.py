@@ -12,10 +12,10 @@ import numpy.typing as npt
 from muse_core.basic.sky_lines import LineFit, SkyLinePlan, WavelengthShift, combine_fits, fit_line
 from muse_core.basic.spectrum import LinearSum
 from muse_core.basic.twilight_cube import TwilightCube, divide_by_cube
-from muse_core.detector.exposure import Image
-from muse_core.detector.illum import BAND, IllumModel, fit_illum
+from muse_core.detector.illum import IllumModel
+from muse_core.detector.image import DetectorImage, Image, Window
 from muse_core.detector.masters import MasterImage
-from muse_core.detector.pixels import PixelMap, slice_medians
+from muse_core.detector.pixels import PixelMap
 from muse_core.detector.rows import (
     RowWavelengths,
     SliceRows,
@@ -28,6 +28,8 @@ from muse_core.detector.rows import (
 from muse_core.detector.tables import NSLICE
 from muse_core.framework.errors import InputError
 
+SLICES_AT_ONCE = 2  # that are read from an image together
+FLAT_ROWS = 128  # of the flat field that are read together
 FLAT_STEP = 1.25  # Angstrom
 FLAT_MARGIN = 2.5  # Angstrom beyond the range of the table; measured against 2.8.7: 2.265 to 2.735
 EVERYTHING = (-np.inf, np.inf)
@@ -88,7 +90,7 @@ def ifu_pixels(
 ) -> IfuPixels:
     """Work out the wavelengths of an IFU, and read its flat field for the spectrum."""
     wavelengths = row_wavelengths(pixels)
-    if not wavelengths.lam.size:
+    if not wavelengths.size:
         raise InputError("", "TRACE_TABLE", expected="slices on the detector", found="none")
     flat = None if flat_field is None else _flat_spectrum(flat_field, pixels, wavelengths, limits)
     return IfuPixels(pixels, wavelengths, limits, flat, shape)
@@ -98,60 +100,101 @@ def _flat_spectrum(
     flat_field: MasterImage, pixels: PixelMap, wavelengths: RowWavelengths, limits: tuple[float, float]
 ) -> FlatSpectrum:
     ny, nx = flat_field.shape
-    data, dq = np.empty((ny, nx), np.float32), np.empty((ny, nx), np.int32)
-    flat_field.planes["DATA"].rows(0, ny, data)
-    flat_field.planes["DQ"].rows(0, ny, dq)
-    low, high = float(wavelengths.lam.min()), float(wavelengths.lam.max())
+    low, high = wavelengths.limits
     total = LinearSum(low, FLAT_STEP, (low, high))
-    for s in range(NSLICE):
-        lam = wavelengths.of_slice(s)
-        values, flags = np.empty(lam.size, np.float32), np.empty(lam.size, np.int32)
-        gather_slice(data, data, dq, pixels.first[s], pixels.last[s], values, values, flags)
-        total.add(lam, values, values, (flags == 0) & np.isfinite(values))
+    data, dq = np.empty((FLAT_ROWS, nx), np.float32), np.empty((FLAT_ROWS, nx), np.int32)
+    for y0 in range(0, ny, FLAT_ROWS):
+        y1 = min(y0 + FLAT_ROWS, ny)
+        flat_field.planes["DATA"].rows(y0, y1, data[: y1 - y0])
+        flat_field.planes["DQ"].rows(y0, y1, dq[: y1 - y0])
+        for s in range(NSLICE):
+            lam = wavelengths.of_slice(s, (y0, y1))
+            values, flags = np.empty(lam.size, np.float32), np.empty(lam.size, np.int32)
+            edges = pixels.first[s, y0:y1], pixels.last[s, y0:y1]
+            gather_slice(data, data, dq, 0, *edges, values, values, flags)
+            total.add(lam, values, values, (flags == 0) & np.isfinite(values))
     spectrum = total.spectrum()
     place = spectrum.lam
     keep = spectrum.filled & (place >= limits[0] - FLAT_MARGIN) & (place <= limits[1] + FLAT_MARGIN)
     return FlatSpectrum(place[keep], spectrum.data[keep])
 
 
-def find_shift(image: Image, shared: IfuPixels, plan: SkyLinePlan) -> WavelengthShift:
-    """Fit the sky lines that lie in the range of the table."""
-    pixels, wavelengths = shared.pixels, shared.wavelengths
-    low, high = float(wavelengths.lam.min()), float(wavelengths.lam.max())
-    fits = []
-    for line in plan.lines:
-        if not low <= line <= high or not plan.half_width >= 0:
-            continue
-        window = np.float32(line - plan.half_width), np.float32(line + plan.half_width)
-        fits.append(_fit_window(line, image, pixels, wavelengths, window, low, plan))
-    return combine_fits([fit for fit in fits if fit is not None], plan)
+def slice_windows(
+    pixels: PixelMap, rows: tuple[int, int] | None = None, together: int = SLICES_AT_ONCE
+) -> Iterator[tuple[list[int], Window]]:
+    """Yield the numbers of some slices (from 0) and the part of the detector that they lie on.
+
+    Parameters
+    ----------
+    pixels : PixelMap
+    rows : tuple of int, optional
+        First and last (exclusive) row of the detector; without it all of them.
+    together : int
+        Slices that share a part.
+    """
+    y0, y1 = rows or (0, pixels.first.shape[1])
+    first, last = pixels.first[:, y0:y1], pixels.last[:, y0:y1]
+    for start in range(0, NSLICE, together):
+        part = slice(start, start + together)
+        seen = last[part] >= first[part]
+        if seen.any():
+            window = Window(y0, y1, int(first[part][seen].min()) - 1, int(last[part][seen].max()))
+            yield [s for s in range(start, min(start + together, NSLICE)) if seen[s - start].any()], window
 
 
-def _fit_window(
-    line: float,
-    image: Image,
-    pixels: PixelMap,
-    wavelengths: RowWavelengths,
-    window: tuple[np.float32, np.float32],
-    lam_min: float,
-    plan: SkyLinePlan,
-) -> LineFit | None:
+@dataclass(frozen=True)
+class LineRows:
+    """Rows of the window of a sky line, in the order of the table: float32[n], ``dq`` int32[n].
+
+    ``slices`` (int64[n]): number of the slice, from 0.
+    """
+
+    lam: npt.NDArray[np.float32]
+    data: npt.NDArray[np.float32]
+    stat: npt.NDArray[np.float32]
+    dq: npt.NDArray[np.int32]
+    slices: npt.NDArray[np.int64]
+
+
+def line_rows(
+    image: DetectorImage, wavelengths: RowWavelengths, low: np.float32, high: np.float32
+) -> LineRows | None:
+    """Collect the rows between two wavelengths (both included); None if there are none."""
+    pixels = wavelengths.pixels
     parts = []
     for s in range(NSLICE):
-        lam = wavelengths.of_slice(s)
-        inside = (lam >= window[0]) & (lam <= window[1])
-        if inside.any():
-            columns = (
-                np.empty(lam.size, np.float32),
-                np.empty(lam.size, np.float32),
-                np.empty(lam.size, np.int32),
-            )
-            gather_slice(*image, pixels.first[s], pixels.last[s], *columns)
-            parts.append((lam[inside], *(column[inside] for column in columns)))
+        y0, y1 = wavelengths.rows_between(s, low, high)
+        if y0 == y1:
+            continue
+        first, last = pixels.first[s, y0:y1], pixels.last[s, y0:y1]
+        window = Window(y0, y1, int(first.min()) - 1, int(last.max()))
+        lam = wavelengths.of_slice(s, (y0, y1))
+        inside = (lam >= low) & (lam <= high)
+        columns = (np.empty(lam.size, kind) for kind in (np.float32, np.float32, np.int32))
+        found = *columns, np.full(lam.size, s)
+        gather_slice(*image.window(window), window.x0, first, last, *found[:3])
+        parts.append((lam[inside], *(column[inside] for column in found)))
     if not parts:
         return None
-    lam, data, stat, dq = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return fit_line(line, lam, data, stat, dq, lam_min, plan)
+    return LineRows(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def find_shift(image: DetectorImage, shared: IfuPixels, plan: SkyLinePlan) -> WavelengthShift:
+    """Fit the sky lines that lie in the range of the table; others are only counted."""
+    wavelengths = shared.wavelengths
+    low, high = wavelengths.limits
+    fits: list[LineFit] = []
+    absent: list[float] = []
+    for line in plan.lines:
+        rows = None
+        if low <= line <= high and plan.half_width >= 0:
+            ends = np.float32(line - plan.half_width), np.float32(line + plan.half_width)
+            rows = line_rows(image, wavelengths, *ends)
+        if rows is None:
+            absent.append(line)
+        else:
+            fits.append(fit_line(line, rows.lam, rows.data, rows.stat, rows.dq, low, plan))
+    return combine_fits(fits, plan, tuple(absent))
 
 
 @dataclass(frozen=True)
@@ -175,7 +218,7 @@ class IfuTable:
     """
 
     shared: IfuPixels
-    image: Image
+    image: DetectorImage
     wavelengths: RowWavelengths
     shift: WavelengthShift
     extent: TableExtent
@@ -188,24 +231,35 @@ class IfuTable:
         """Number of rows."""
         return int(self.extent.rows.sum())
 
-    def slice(self, s: int) -> SliceRows:
-        """Rows of slice number ``s`` (from 0), all corrections applied."""
+    def slice(self, s: int, part: Image, x0: int) -> SliceRows:
+        """Rows of slice number ``s`` (from 0), all corrections applied.
+
+        Parameters
+        ----------
+        s : int
+        part : Image
+            All rows of the detector, from column ``x0`` on.
+        x0 : int
+        """
         factor = 1.0 if self.illum is None else float(self.illum.factors[s])
-        rows = slice_rows(
-            self.image, self.shared.pixels, s, self.wavelengths.of_slice(s), self.shared.limits, factor
-        )
+        lam = self.wavelengths.of_slice(s)
+        rows = slice_rows(part, self.shared.pixels, s, lam, self.shared.limits, factor, x0)
         for cube in self.cubes:
             divide_by_cube(rows.xpos, rows.ypos, rows.lam, rows.data, rows.stat, cube)
         return rows
 
     def slices(self) -> Iterator[SliceRows]:
         """All slices that have rows."""
-        for number in self.extent.slices:
-            yield self.slice(number - 1)
+        wanted = set(self.extent.slices)
+        for numbers, window in slice_windows(self.shared.pixels):
+            part = self.image.window(window)
+            for s in numbers:
+                if s + 1 in wanted:
+                    yield self.slice(s, part, window.x0)
 
 
 def make_table(
-    image: Image,
+    image: DetectorImage,
     shared: IfuPixels,
     plan: SkyLinePlan,
     illum: IllumModel | None = None,
@@ -219,22 +273,12 @@ def make_table(
         If none is.
     """
     shift = find_shift(image, shared, plan)
-    lam = (shared.wavelengths.lam + np.float64(shift.value)).astype(np.float32)
-    wavelengths = RowWavelengths(lam, shared.wavelengths.starts)
+    wavelengths = shared.wavelengths.shifted(np.full(NSLICE, shift.value))
     extent = table_extent(shared.pixels, wavelengths, shared.limits)
     if not extent.rows.any():
         raise InputError("", "wavelengths", found="no pixel in the range that is kept; use crop=false")
     limits = float(extent.limits[4]), float(extent.limits[5])
-    if int(extent.rows.sum()) == lam.size:
+    if int(extent.rows.sum()) == wavelengths.size:
         # measured against 2.8.7: the header is brought up to date only where rows are cut
-        limits = float(shared.wavelengths.lam.min()), float(shared.wavelengths.lam.max())
+        limits = shared.wavelengths.limits
     return IfuTable(shared, image, wavelengths, shift, extent, limits, illum, cubes)
-
-
-def illum_model(lamp: Image, shared: IfuPixels) -> IllumModel | None:
-    """Relative illumination of the slices; flagged pixels count, wavelengths are not shifted (2.8.7).
-
-    None if the detector sees nothing of the band in which the slices are compared.
-    """
-    medians = slice_medians(lamp.data, shared.pixels, *BAND)
-    return None if np.isnan(medians).all() else fit_illum(medians)

@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""One channel of a raw exposure on its way to a calibrated image."""
+"""One raw exposure of one IFU to a calibrated image, band by band."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from muse_core.detector.calibrate import (
-    DQ_SATURATED,
     ExposureModel,
     apply_exposure,
     divide_by_flat,
@@ -18,35 +16,10 @@ from muse_core.detector.calibrate import (
 )
 from muse_core.detector.calibrations import IfuCalibration
 from muse_core.detector.dcr import CosmicPlan, flag_hits
+from muse_core.detector.image import DetectorImage, Image, ImageRoom, bands
 from muse_core.detector.lacosmic import LaplacePlan, flag_laplacian
-from muse_core.detector.masters import MasterImage
 from muse_core.detector.plan import OverscanPlan
 from muse_core.detector.rawframe import RawFile
-
-BAND_ROWS = 64
-LIT = 0.3  # of the flat field: less is between the slices
-
-
-class Image(NamedTuple):
-    """Data and variance (float32[ny, nx]) and flags (int32[ny, nx]) of a detector."""
-
-    data: npt.NDArray[np.float32]
-    stat: npt.NDArray[np.float32]
-    dq: npt.NDArray[np.int32]
-
-    @classmethod
-    def empty(cls, shape: tuple[int, int]) -> Image:
-        """Return an image with unset pixels."""
-        return cls(np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.int32))
-
-    def rows(self, first: int, last: int) -> Image:
-        """Return some rows (no copy)."""
-        return Image(self.data[first:last], self.stat[first:last], self.dq[first:last])
-
-    @property
-    def nsaturated(self) -> int:
-        """Number of saturated pixels."""
-        return int(np.count_nonzero(self.dq & DQ_SATURATED))
 
 
 @dataclass(frozen=True)
@@ -67,20 +40,17 @@ NO_FINDERS = CosmicFinders()
 class CalibratedExposure:
     """A calibrated image (count, count**2) and how it came about; ``hits``: None if not looked for."""
 
-    image: Image
+    image: DetectorImage
     model: ExposureModel
     hits: int | None = None
 
 
-def read_image(master: MasterImage) -> Image:
-    """Read a master image as a whole."""
-    image = Image.empty(master.shape)
-    master.rows(0, master.shape[0], (image.data, image.dq, image.stat))
-    return image
-
-
 def calibrate_exposure(
-    exposure: RawFile, own: IfuCalibration, plan: OverscanPlan, cosmics: CosmicFinders = NO_FINDERS
+    exposure: RawFile,
+    own: IfuCalibration,
+    plan: OverscanPlan,
+    room: ImageRoom,
+    cosmics: CosmicFinders = NO_FINDERS,
 ) -> CalibratedExposure:
     """Flag, remove overscan, trim, subtract bias and dark, flag hits, divide by the flat field.
 
@@ -90,8 +60,10 @@ def calibrate_exposure(
     own : IfuCalibration
         Of the channel that is wanted; its masters are read band by band.
     plan : OverscanPlan
+    room : ImageRoom
+        Where the image is to be.
     cosmics : CosmicFinders
-        How hits are looked for, in counts before the flat field (measured against 2.8.7).
+        How hits are looked for: dcr in counts before the flat field (measured against 2.8.7).
 
     Raises
     ------
@@ -99,29 +71,74 @@ def calibrate_exposure(
         With the reason why this channel cannot be used.
     """
     raw = exposure.read(own.ifu)
+    model = fit_raw(exposure, own, plan, raw)
+    if cosmics:
+        return _with_finders(raw, model, own, room, cosmics)
+    result = room.new(own.shape)
+    rows = Image.empty((bands(own.shape[0])[0][1], own.shape[1]))
+    for first, last in bands(own.shape[0]):
+        part = rows.rows(0, last - first)
+        calibrate_rows(raw, model, own, first, part)
+        result.put(first, part)
+    return CalibratedExposure(result, model)
+
+
+def fit_raw(
+    exposure: RawFile, own: IfuCalibration, plan: OverscanPlan, raw: npt.NDArray[np.uint16]
+) -> ExposureModel:
+    """Settle the overscan correction of a raw frame (uint16[ny, nx]) and the scale of its dark."""
     scale = exposure.exptime / own.dark_exptime if own.dark is not None else 0.0
-    model = fit_exposure(raw, exposure.quadrants[own.ifu], own.bad, plan, own.bias_levels, scale)
+    return fit_exposure(raw, exposure.quadrants[own.ifu], own.bad, plan, own.bias_levels, scale)
+
+
+def calibrate_rows(
+    raw: npt.NDArray[np.uint16],
+    model: ExposureModel,
+    own: IfuCalibration,
+    first: int,
+    out: Image,
+    *,
+    flat: bool = True,
+) -> None:
+    """Calibrate the rows of ``out`` from number ``first`` on; without ``flat`` the flat field is left out."""
+    last = first + out.data.shape[0]
+    dark = own.dark.rows(first, last) if own.dark is not None else None
+    field = own.flat.rows(first, last) if flat else None
+    apply_exposure(raw, model, (first, last), own.bias.rows(first, last), dark, field, *out)
+
+
+def _with_finders(
+    raw: npt.NDArray[np.uint16],
+    model: ExposureModel,
+    own: IfuCalibration,
+    room: ImageRoom,
+    cosmics: CosmicFinders,
+) -> CalibratedExposure:
+    """Calibrate in memory, since a finder looks at the image as a whole."""
     image = Image.empty(own.shape)
-    ny = own.shape[0]
-    for first in range(0, ny, BAND_ROWS):
-        last = min(first + BAND_ROWS, ny)
-        dark = own.dark.rows(first, last) if own.dark is not None else None
-        flat = own.flat.rows(first, last) if not cosmics else None
-        apply_exposure(
-            raw, model, (first, last), own.bias.rows(first, last), dark, flat, *image.rows(first, last)
-        )
-    if not cosmics:
-        return CalibratedExposure(image, model)
+    for first, last in bands(own.shape[0]):
+        calibrate_rows(raw, model, own, first, image.rows(first, last), flat=False)
     hits = 0
-    between = np.zeros(own.shape, bool)
     if cosmics.gaps is not None:
         hits += flag_hits(image.data, image.dq, cosmics.gaps)
-    for first in range(0, ny, BAND_ROWS):
-        last = min(first + BAND_ROWS, ny)
-        flat = own.flat.rows(first, last)
-        divide_by_flat(*image.rows(first, last), flat)
-        between[first:last] = flat[0] < LIT
+    for first, last in bands(own.shape[0]):
+        divide_by_flat(*image.rows(first, last), own.flat.rows(first, last))
     if cosmics.laplace is not None:
         # after the flat field: before it every edge of a slice would count as a hit
-        hits += flag_laplacian(*image, between, cosmics.laplace)
-    return CalibratedExposure(image, model, hits)
+        hits += flag_laplacian(*image, between_slices(own), cosmics.laplace)
+    return CalibratedExposure(room.held(image), model, hits)
+
+
+def between_slices(own: IfuCalibration) -> npt.NDArray[np.bool_]:
+    """Pixels that no slice covers as a whole (bool[ny, nx])."""
+    ny, nx = own.shape
+    rows = np.arange(1, ny + 1, dtype=np.float64)
+    edges = np.einsum("sek,rk->esr", own.trace, rows[:, None] ** np.arange(own.trace.shape[2]))
+    left, right = np.ceil(edges[0] + 0.5), np.floor(edges[1] - 0.5)
+    x = np.arange(1, nx + 1)
+    outside = np.ones((ny, nx), bool)
+    for first, last in zip(left, right, strict=True):
+        low, high = int(max(first.min(), 1)), int(min(last.max(), nx))
+        part = x[low - 1 : high]
+        outside[:, low - 1 : high] &= (part < first[:, None]) | (part > last[:, None])
+    return outside

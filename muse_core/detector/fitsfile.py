@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,15 +24,8 @@ def opened(path: Path, memmap: bool = True) -> Iterator[fits.HDUList]:
 
 
 def extensions(hdus: fits.HDUList) -> Iterator[tuple[int, Any]]:
-    """Number and HDU of all extensions that can be read."""
-    number = 1
-    while True:
-        try:
-            hdu = hdus[number]
-        except (IndexError, OSError, TypeError, ValueError):
-            return
-        yield number, hdu
-        number += 1
+    """Number and HDU of all extensions; what cannot be read has been refused by `opened`."""
+    yield from enumerate(hdus[1:], 1)
 
 
 def read_pixels(path: Path, offset: int, out: np.ndarray) -> bool:
@@ -55,4 +49,50 @@ def read_pixels(path: Path, offset: int, out: np.ndarray) -> bool:
             done += count
     if sys.byteorder == "little":
         out.byteswap(inplace=True)
+    return True
+
+
+def read_at(descriptor: int, start: int, out: np.ndarray) -> None:
+    """Fill an array (C-contiguous) with the bytes of a temporary file of ours from ``start`` on."""
+    view = out.reshape(-1).view(np.uint8).data
+    done = 0
+    while done < len(view):
+        count = os.preadv(descriptor, [view[done:]], start + done)
+        if not count:
+            raise OSError("a temporary file is shorter than expected; is the disk full?")
+        done += count
+
+
+def read_window(
+    descriptor: int, offset: int, width: int, window: tuple[int, int, int, int], out: np.ndarray
+) -> bool:
+    """Read some rows and columns of an image; False if the file ends before.
+
+    Parameters
+    ----------
+    descriptor : int
+        Of an open file.
+    offset : int
+        First byte of the image.
+    width : int
+        Its pixels per row.
+    window : tuple of int
+        First row, last row, first column, last column; the ends are not included.
+    out : array[rows, columns]
+        C-contiguous, of the type and byte order in the file.
+    """
+    y0, y1, x0, x1 = window
+    size = out.dtype.itemsize
+    view = out.reshape(-1).view(np.uint8).data
+    # whole rows are read in one go
+    rows, count = (1, len(view)) if x1 - x0 == width else (y1 - y0, (x1 - x0) * size)
+    start, step = offset + (y0 * width + x0) * size, width * size
+    for row in range(rows):
+        done = 0
+        while done < count:
+            part = view[row * count + done : (row + 1) * count]
+            read = os.preadv(descriptor, [part], start + row * step + done)
+            if not read:
+                return False
+            done += read
     return True

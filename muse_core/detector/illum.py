@@ -3,11 +3,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from muse_core.detector.calibrations import IfuCalibration
+from muse_core.detector.exposure import calibrate_rows, fit_raw
+from muse_core.detector.image import Image, bands
+from muse_core.detector.pixels import slice_medians
+from muse_core.detector.plan import OverscanPlan
+from muse_core.detector.rawframe import RawFile
+from muse_core.detector.rows import RowWavelengths
+from muse_core.detector.tables import NSLICE
 from muse_core.framework.errors import InputError
 
 BAND = (6500.0, 7500.0)  # Angstrom
@@ -49,3 +57,41 @@ def fit_illum(medians: npt.NDArray[np.float64]) -> IllumModel:
     inverse = 1.0 / medians[seen]
     factors[seen] = inverse / inverse.mean()
     return IllumModel(medians, factors)
+
+
+def illum_model(
+    lamp: RawFile, own: IfuCalibration, plan: OverscanPlan, wavelengths: RowWavelengths
+) -> IllumModel | None:
+    """Relative illumination of the slices from a raw lamp flat.
+
+    Flagged pixels count, wavelengths are not shifted (measured against 2.8.7). Only the rows of the detector
+    that see the band are calibrated.
+
+    Returns
+    -------
+    IllumModel, or None if the detector sees nothing of the band in which the slices are compared
+    """
+    pixels = wavelengths.pixels
+    y0, y1 = band_rows(wavelengths)
+    if y0 == y1:
+        return None
+    raw = lamp.read(own.ifu)
+    model = fit_raw(lamp, own, plan, raw)
+    data = np.empty((y1 - y0, own.shape[1]), np.float32)
+    for first, last in bands(y1 - y0):
+        rows = Image.empty((last - first, own.shape[1]))
+        calibrate_rows(raw, model, own, y0 + first, rows)
+        data[first:last] = rows.data
+    part = replace(
+        pixels, first=pixels.first[:, y0:y1], last=pixels.last[:, y0:y1], wave=pixels.wave[:, y0:y1]
+    )
+    medians = slice_medians(data, part, *BAND)
+    return None if np.isnan(medians).all() else fit_illum(medians)
+
+
+def band_rows(wavelengths: RowWavelengths) -> tuple[int, int]:
+    """First and last (exclusive) row of the detector that sees something of the band; twice 0 for none."""
+    low, high = (np.float32(end) for end in BAND)
+    ends = [wavelengths.rows_between(s, low, high) for s in range(NSLICE)]
+    seen = [(y0, y1) for y0, y1 in ends if y1 > y0]
+    return (min(y0 for y0, _ in seen), max(y1 for _, y1 in seen)) if seen else (0, 0)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,15 @@ from muse_core.detector.dcr import DQ_COSMIC
 from muse_core.framework.errors import ParameterError
 
 ITERATIONS = 4
+PACKAGE = "astroscrappy"
+
+
+def check_installed() -> None:
+    """Raise `ParameterError` if astroscrappy is not installed."""
+    try:
+        importlib.import_module(PACKAGE)
+    except ImportError:
+        raise ParameterError(f"lacosmic=true needs the package {PACKAGE}: pip install {PACKAGE}") from None
 
 
 @dataclass(frozen=True)
@@ -41,18 +51,9 @@ def flag_laplacian(
     outside : bool[ny, nx]
         Pixels between the slices, which take no part either.
     plan : LaplacePlan
-
-    Raises
-    ------
-    ParameterError
-        If astroscrappy is not installed.
     """
-    try:
-        from astroscrappy import detect_cosmics
-    except ImportError:
-        raise ParameterError(
-            "lacosmic=true needs the package astroscrappy: pip install astroscrappy"
-        ) from None
+    from astroscrappy import detect_cosmics
+
     bad = (dq != 0) | outside
     mask, _ = detect_cosmics(
         data,

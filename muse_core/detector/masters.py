@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
-from muse_core.detector.fitsfile import extensions, opened, read_pixels
+from muse_core.detector.fitsfile import extensions, opened, read_pixels, read_window
+from muse_core.detector.image import Image, Window
 from muse_core.framework.errors import InputError
 
 PLANES = ("DATA", "DQ", "STAT")
@@ -46,6 +48,15 @@ class Plane:
             return
         with opened(self.path, memmap=False) as hdus:
             out[...] = hdus[self.number].data[first:last]
+
+    def window(self, window: Window, out: np.ndarray) -> None:
+        """Copy some rows and columns into ``out`` (native byte order); the plane must be a plain one."""
+        kind = np.dtype(DTYPES[self.bitpix])
+        stored = np.empty(window.shape, kind.newbyteorder("="))
+        with self.path.open("rb", buffering=0) as stream:
+            if not read_window(stream.fileno(), self.offset, self.shape[1], window, stored):
+                raise InputError(self.path, self.name, expected="a complete image", found="a truncated file")
+        out[...] = stored.byteswap() if sys.byteorder == "little" else stored
 
 
 @dataclass(frozen=True)
@@ -84,6 +95,24 @@ class MasterImage:
         for name, array in zip(PLANES, out, strict=True):
             self.planes[name].rows(first, last, array)
         return out
+
+    @property
+    def plain(self) -> bool:
+        """Whether parts can be read from the file as it is."""
+        return all(plane.plain for plane in self.planes.values())
+
+    def window(self, window: Window) -> Image:
+        """Return a part (see `Plane.window`)."""
+        part = Image.empty(window.shape)
+        for name, array in zip(("DATA", "STAT", "DQ"), part, strict=True):
+            self.planes[name].window(window, array)
+        return part
+
+    def whole(self) -> Image:
+        """Return the image as a whole."""
+        image = Image.empty(self.shape)
+        self.rows(0, self.shape[0], (image.data, image.dq, image.stat))
+        return image
 
     def number(self, keyword: str) -> float:
         """A numerical keyword of this IFU, from its own header or the primary one."""

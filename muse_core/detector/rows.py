@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,22 +19,58 @@ Flags = npt.NDArray[np.int32]
 
 @dataclass(frozen=True)
 class RowWavelengths:
-    """Wavelength of every row of a pixel table.
+    """Wavelength of every row of a pixel table, worked out when it is asked for.
 
     Attributes
     ----------
-    lam : float32[n]
-        In table order; what moves the table is added in place.
+    pixels : PixelMap
     starts : int64[49]
         First row of each slice.
+    shifts : float64[48]
+        Added to the wavelengths of each slice (Angstrom).
     """
 
-    lam: Floats
+    pixels: PixelMap
     starts: npt.NDArray[np.int64]
+    shifts: npt.NDArray[np.float64]
 
-    def of_slice(self, s: int) -> Floats:
-        """Return the wavelengths of slice number ``s`` (from 0)."""
-        return self.lam[self.starts[s] : self.starts[s + 1]]
+    @property
+    def size(self) -> int:
+        """Number of all rows."""
+        return int(self.starts[-1])
+
+    @functools.cached_property
+    def row_limits(self) -> Floats:
+        """Smallest and largest wavelength at each detector row: float32[48, ny, 2]; inf, -inf without any."""
+        pixels = self.pixels
+        limits = np.empty((*pixels.first.shape, 2), np.float32)
+        for s in range(NSLICE):
+            fill_row_limits(pixels.first[s], pixels.last[s], pixels.wave[s], self.shifts[s], limits[s])
+        return limits
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Smallest and largest wavelength."""
+        return float(self.row_limits[..., 0].min()), float(self.row_limits[..., 1].max())
+
+    def rows_between(self, s: int, low: np.float32, high: np.float32) -> tuple[int, int]:
+        """First and last (exclusive) detector row at which a slice sees something between two wavelengths."""
+        limits = self.row_limits[s]
+        seen = np.flatnonzero((limits[:, 0] <= high) & (limits[:, 1] >= low))
+        return (int(seen[0]), int(seen[-1]) + 1) if seen.size else (0, 0)
+
+    def of_slice(self, s: int, rows: tuple[int, int] | None = None) -> Floats:
+        """Return the wavelengths (float32[n]) of slice number ``s`` (from 0), or of some rows of it."""
+        part = slice(*rows) if rows else slice(None)
+        first, last = self.pixels.first[s, part], self.pixels.last[s, part]
+        size = np.maximum(last - first + 1, 0).sum() if rows else self.starts[s + 1] - self.starts[s]
+        lam = np.empty(int(size), np.float32)
+        fill_wavelengths(first, last, self.pixels.wave[s, part], self.shifts[s], lam)
+        return lam
+
+    def shifted(self, shifts: npt.NDArray[np.float64]) -> RowWavelengths:
+        """Return these wavelengths moved by ``shifts`` (float64[48])."""
+        return RowWavelengths(self.pixels, self.starts, self.shifts + shifts)
 
 
 @dataclass(frozen=True)
@@ -53,22 +90,37 @@ class SliceRows:
 
 
 @njit(cache=True, nogil=True)
-def fill_wavelengths(first: np.ndarray, last: np.ndarray, wave: np.ndarray, lam: np.ndarray) -> None:
+def fill_wavelengths(
+    first: np.ndarray, last: np.ndarray, wave: np.ndarray, shift: float, lam: np.ndarray
+) -> None:
     """Write the wavelength of each pixel of one slice (arrays as in `PixelMap`) to ``lam`` (float32[n])."""
     n = 0
     for y in range(first.size):
         for x in range(first[y], last[y] + 1):
-            lam[n] = wavelength_at(wave[y], x)
+            lam[n] = np.float32(np.float64(wavelength_at(wave[y], x)) + shift)
             n += 1
+
+
+@njit(cache=True, nogil=True)
+def fill_row_limits(
+    first: np.ndarray, last: np.ndarray, wave: np.ndarray, shift: float, limits: np.ndarray
+) -> None:
+    """Write the smallest and largest wavelength of one slice at each detector row (float32[ny, 2])."""
+    for y in range(first.size):
+        low = np.float32(np.inf)
+        high = np.float32(-np.inf)
+        for x in range(first[y], last[y] + 1):
+            lam = np.float32(np.float64(wavelength_at(wave[y], x)) + shift)
+            low = min(low, lam)
+            high = max(high, lam)
+        limits[y, 0] = low
+        limits[y, 1] = high
 
 
 def row_wavelengths(pixels: PixelMap) -> RowWavelengths:
     """Return the wavelengths of all rows of an IFU."""
     sizes = np.maximum(pixels.last - pixels.first + 1, 0).sum(axis=1, dtype=np.int64)
-    rows = RowWavelengths(np.empty(int(sizes.sum()), np.float32), np.concatenate([[0], np.cumsum(sizes)]))
-    for s in range(NSLICE):
-        fill_wavelengths(pixels.first[s], pixels.last[s], pixels.wave[s], rows.of_slice(s))
-    return rows
+    return RowWavelengths(pixels, np.concatenate([[0], np.cumsum(sizes)]), np.zeros(NSLICE))
 
 
 @njit(cache=True, nogil=True)
@@ -76,34 +128,42 @@ def gather_slice(
     data: np.ndarray,
     stat: np.ndarray,
     dq: np.ndarray,
+    x0: int,
     first: np.ndarray,
     last: np.ndarray,
     out_data: np.ndarray,
     out_stat: np.ndarray,
     out_dq: np.ndarray,
 ) -> None:
-    """Copy the pixels of one slice in table order into flat arrays of their number."""
+    """Copy the pixels of one slice in table order into flat arrays of their number.
+
+    The images begin at column ``x0`` (from 0) of the detector.
+    """
     n = 0
     for y in range(first.size):
         for x in range(first[y], last[y] + 1):
-            out_data[n] = data[y, x - 1]
-            out_stat[n] = stat[y, x - 1]
-            out_dq[n] = dq[y, x - 1]
+            out_data[n] = data[y, x - 1 - x0]
+            out_stat[n] = stat[y, x - 1 - x0]
+            out_dq[n] = dq[y, x - 1 - x0]
             n += 1
 
 
 @njit(cache=True, nogil=True)
 def fill_rows(
-    data: np.ndarray, stat: np.ndarray, dq: np.ndarray, first: np.ndarray, last: np.ndarray, left: np.ndarray,
-    right: np.ndarray, lam: np.ndarray, place: np.ndarray, low: np.float32, high: np.float32,
-    notch: np.ndarray, factor: float, code: int, offset: int, xpos: np.ndarray, ypos: np.ndarray,
-    lam_out: np.ndarray, value: np.ndarray, variance: np.ndarray, flag: np.ndarray, origin: np.ndarray,
+    data: np.ndarray, stat: np.ndarray, dq: np.ndarray, x0: int, first: np.ndarray, last: np.ndarray,
+    left: np.ndarray, right: np.ndarray, lam: np.ndarray, place: np.ndarray, low: np.float32,
+    high: np.float32, notch: np.ndarray, factor: float, code: int, offset: int, xpos: np.ndarray,
+    ypos: np.ndarray, lam_out: np.ndarray, value: np.ndarray, variance: np.ndarray, flag: np.ndarray,
+    origin: np.ndarray,
 ) -> int:  # fmt: skip
     """Write the rows of one slice into flat arrays; returns how many.
 
     Parameters
     ----------
-    data, stat : float32[ny, nx]; dq : int32[ny, nx]
+    data, stat : float32[ny, n]; dq : int32[ny, n]
+        All rows of the detector.
+    x0 : int
+        The column (from 0) of the detector at which they begin.
     first, last : int32[ny]; left, right : float64[ny]
         The slice at each detector row.
     lam : float32[n]
@@ -131,9 +191,9 @@ def fill_rows(
                 continue
             xpos[n], ypos[n] = field_position(x, left[y], right[y], place)
             lam_out[n] = wavelength
-            value[n] = np.float32(data[y, x - 1] * factor)
-            variance[n] = np.float32(stat[y, x - 1] * (factor * factor))
-            flag[n] = DQ_NOTCH if notch[0] < wavelength < notch[1] else dq[y, x - 1]
+            value[n] = np.float32(data[y, x - 1 - x0] * factor)
+            variance[n] = np.float32(stat[y, x - 1 - x0] * (factor * factor))
+            flag[n] = DQ_NOTCH if notch[0] < wavelength < notch[1] else dq[y, x - 1 - x0]
             origin[n] = ((x - offset) << 24) | ((y + 1) << 11) | code
             n += 1
     return n
@@ -204,12 +264,13 @@ def slice_rows(
     lam: Floats,
     limits: tuple[float, float] = (-np.inf, np.inf),
     factor: float = 1.0,
+    x0: int = 0,
 ) -> SliceRows:
     """Return the rows of slice number ``s`` (from 0).
 
     Parameters
     ----------
-    image : data, stat (float32[ny, nx]), dq (int32[ny, nx])
+    image : data, stat (float32[ny, n]), dq (int32[ny, n])
     pixels : PixelMap
     s : int
     lam : float32[n]
@@ -218,12 +279,14 @@ def slice_rows(
         Wavelengths to keep, both included.
     factor : float
         Data are multiplied with it.
+    x0 : int
+        The column (from 0) of the detector at which the image begins.
     """
     xpos, ypos, wavelength, value, variance = (np.empty(lam.size, np.float32) for _ in range(5))
     dq, origin = np.empty(lam.size, np.int32), np.empty(lam.size, np.int32)
     data, stat, flags = image
     n = fill_rows(
-        data, stat, flags, pixels.first[s], pixels.last[s], pixels.left[s], pixels.right[s], lam,
+        data, stat, flags, x0, pixels.first[s], pixels.last[s], pixels.left[s], pixels.right[s], lam,
         slice_place(pixels.geometry, s), np.float32(limits[0]), np.float32(limits[1]),
         np.array(pixels.notch, np.float32), factor, pixels.ifu << 6 | (s + 1), int(pixels.offset[s]),
         xpos, ypos, wavelength, value, variance, dq, origin,

@@ -16,6 +16,7 @@ from muse_core.detector.fitsfile import extensions, opened
 from muse_core.framework.errors import InputError
 
 NSLICE = 48
+IFUS = range(1, 25)
 CHANNEL = re.compile(r"^CHAN(\d\d)$")
 
 

@@ -125,8 +125,9 @@ def schedule(night: NightSetup) -> list[NightFrame]:
     for n, lamp in enumerate(PORTS_OF_LAMPS):
         each = night.count("ARC") // 3
         template("ARC", 20.6, 1.0, mode, number=each, lamp=lamp, object_name="WAVE", of=3 * each)
-        frames[-each:] = [
-            replace(f, mjd=f.mjd + 0.02 * n / 24, place=f.place + n * each) for f in frames[-each:]
+        start = len(frames) - each
+        frames[start:] = [
+            replace(f, mjd=f.mjd + 0.02 * n / 24, place=f.place + n * each) for f in frames[start:]
         ]
     template("DARK", 21.5, 1800.0, DAY_MODE, step=0.55, object_name="DARK")
     if night.traps:

@@ -22,13 +22,12 @@ from muse_core.detector.combine import CombinePlan
 from muse_core.detector.fitsfile import opened
 from muse_core.detector.plan import OverscanPlan, combine_plan, exposures_needed, overscan_plan
 from muse_core.detector.rawframe import RawFile, open_raw
+from muse_core.detector.tables import IFUS
 from muse_core.framework.defects import Defects
 from muse_core.framework.errors import InputError, Problems
 from muse_core.framework.execution import RunContext
 from muse_core.framework.frames import Frame, Frames
 from muse_core.framework.spec import ParamValues
-
-IFUS = range(1, 25)
 
 
 @dataclass(frozen=True)

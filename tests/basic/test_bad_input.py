@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What a user can get wrong, and IFUs that fail."""
 
+import sys
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -24,6 +26,12 @@ def one_exposure(tiny):
         ({"nifu": -2}, "nifu"),
         ({"overscan": "median"}, "overscan"),
         ({"skybinsize": 0.0}, "skybinsize"),
+        ({"skybinsize": 1e-9}, "skybinsize"),
+        ({"skyhalfwidth": 0.0}, "skyhalfwidth"),
+        ({"skyhalfwidth": -1.0}, "skyhalfwidth"),
+        ({"skyreject": "inf,15,1"}, "skyreject"),
+        ({"skyreject": "15,15,inf"}, "skyreject"),
+        ({"resample": True, "dlambda": 1e-5}, "dlambda"),
         ({"skylines": "5577.3,oxygen"}, "oxygen"),
         ({"skyreject": "1,2,3,4"}, "skyreject"),
         ({"dlambda": -1.0}, "dlambda"),
@@ -36,6 +44,13 @@ def one_exposure(tiny):
 def test_bad_parameters(tiny, tmp_path, settings, text):
     with pytest.raises(ParameterError, match=text):
         run(tiny.raw, tmp_path, **settings)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_package_is_told_before_anything_is_done(tiny, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "astroscrappy", None)
+    with pytest.raises(ParameterError, match="pip install astroscrappy"):
+        run(tiny.raw, tmp_path, lacosmic=True)
     assert not list(tmp_path.iterdir())
 
 
@@ -185,3 +200,46 @@ def test_nothing_left_is_an_error(tiny, tmp_path):
     with pytest.raises(RecipeError, match=r"no IFU could be processed.*slice 48"):
         run(replaced(one_exposure(tiny), "TRACE_TABLE", bad), tmp_path / "out", **QUICK)
     assert not list((tmp_path / "out").iterdir())
+
+
+# --- exposures that are combined ---
+
+
+def test_header_of_a_product_is_that_of_an_exposure_that_is_in_it(tiny, tmp_path, caplog):
+    """IFU 2 is missing in the first exposure, so its product starts from the second one."""
+
+    def drop(hdus):
+        hdus[0].header["OBJECT"] = "first"
+        del hdus[[h.name for h in hdus].index("CHAN02")]
+
+    first, second = (path for path, tag in tiny.raw if tag == "OBJECT")
+    bad = edited(first, tmp_path / "bad.fits", drop)
+    frames = [(bad, "OBJECT"), (second, "OBJECT"), *without(tiny.raw, "OBJECT")]
+    with caplog.at_level("WARNING"):
+        products = run(frames, tmp_path / "out", combine="average", saveimage=False, skylines="none")
+    assert "IFU 2: exposure skipped" in caplog.text
+    for ifu, names in ((1, ["bad.fits", second.name]), (2, [second.name])):
+        header = fits.getheader(products[f"PIXTABLE_OBJECT_0001-{ifu:02d}.fits"])
+        assert [
+            header[key] for key in header if key.startswith("ESO PRO REC1 RAW") and "NAME" in key
+        ] == names
+        assert (header["OBJECT"] == "first") == (ifu == 1)
+
+
+def test_exposures_without_time_are_not_scaled(tiny, tmp_path, caplog):
+    def no_time(hdus):
+        hdus[0].header["EXPTIME"] = 0.0
+
+    first, second = (path for path, tag in tiny.raw if tag == "OBJECT")
+    bad = edited(second, tmp_path / "bad.fits", no_time)
+    frames = [(first, "OBJECT"), (bad, "OBJECT"), *without(tiny.raw, "OBJECT", "MASTER_DARK")]
+    with pytest.raises(RecipeError, match=r"bad\.fits: EXPTIME: expected a positive time"):
+        run(frames, tmp_path / "out", combine="average", nifu=2, **QUICK)
+    assert run(frames, tmp_path / "out", combine="average", scale=False, nifu=2, **QUICK)
+
+
+def test_notes_of_all_combined_exposures_are_told(tiny, tmp_path, caplog):
+    with caplog.at_level("WARNING"):
+        run(tiny.raw, tmp_path, combine="average", nifu=2, ovscreject="dcr:500,500,3,2.5", **QUICK)
+    for path in (path for path, tag in tiny.raw if tag == "OBJECT"):
+        assert f"{path.name}, IFU 2: dcr boxes of 500 x 500 pixels do not fit" in caplog.text

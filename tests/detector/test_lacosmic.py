@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from muse_core.detector.lacosmic import LaplacePlan, flag_laplacian
+from muse_core.detector.lacosmic import LaplacePlan, check_installed, flag_laplacian
 from muse_core.framework import ParameterError
 
 pytestmark = pytest.mark.unit
@@ -21,7 +21,6 @@ def scene(seed=1):
 
 
 def test_hits_are_found_and_structure_is_left():
-    pytest.importorskip("astroscrappy")
     data, stat, dq, outside = scene()
     assert flag_laplacian(data.copy(), stat, dq, outside, LaplacePlan()) <= 3
     dq[:] = 0
@@ -37,4 +36,4 @@ def test_hits_are_found_and_structure_is_left():
 def test_missing_package_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "astroscrappy", None)
     with pytest.raises(ParameterError, match="pip install astroscrappy"):
-        flag_laplacian(*scene(), LaplacePlan())
+        check_installed()
