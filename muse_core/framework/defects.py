@@ -317,6 +317,23 @@ class Defects:
         ours="left out",
     )
 
+    rejection_by_bare_statistics: bool = _defect(
+        CUBE,
+        "what stands out as a cosmic ray (`crtype`, `crsigma`)",
+        c=(
+            "`mean` judges a row by a mean and a standard deviation that it is part of, so nothing can "
+            "exceed the default limit; `iraf` takes the error of the mean for the noise of a row and 7 to 26 "
+            "% of the light of stars and lines for cosmic rays; `median` takes the scatter of some twenty "
+            "rows as it is: too large by chance it hides cosmic rays, in the middle of a star it may vanish"
+        ),
+        ours=(
+            "the noise is that of the variances, with the variation of the image where that is larger; means "
+            "are taken without the judged row; light that is spread over all neighbours is no cosmic ray; "
+            "`crsigma` is in units of 0.67 times the noise for all three"
+        ),
+        since="0.2",
+    )
+
     stale_wavelength_limits: bool = _defect(
         CUBE,
         "wavelength limits of tables without astrometry",

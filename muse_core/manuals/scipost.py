@@ -79,9 +79,17 @@ VALUES = {
         ("lanczos", "Lanczos kernel of size ld: sharp, but rings beside what is narrow."),
     ),
     "crtype": (
-        ("iraf", "The scatter is that expected from the variances of the rows near by."),
-        ("mean", "Mean and standard deviation of the values near by."),
-        ("median", "Median and median deviation of the values near by."),
+        (
+            "iraf",
+            "The mean of the values near by; the noise is that expected from their variances, and more "
+            "where the image varies.",
+        ),
+        ("mean", "Mean and standard deviation of the values near by, without the value that is judged."),
+        (
+            "median",
+            "The median of the values near by; the noise is that expected from their variances, and more "
+            "where their median deviation tells that the image varies.",
+        ),
     ),
     "format": (
         ("Cube", "DATA, STAT (and DQ) as cubes."),

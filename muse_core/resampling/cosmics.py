@@ -19,7 +19,7 @@ from muse_core.resampling.cosmic_screen import (
 
 COSMIC_RAY = 0x20
 IRAF, MEAN, MEDIAN = 0, 1, 2
-_COPIED = 8
+COPIED = 8
 _MANY = 80  # values from which on a median bit by bit is faster
 METHODS = {"iraf": IRAF, "mean": MEAN, "median": MEDIAN}
 
@@ -41,7 +41,7 @@ def neighbourhood(position_angle: float | None) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _median(values, n):
+def median_of(values, n):
     """Return the median of float64 values[:n] (mean of the two middle ones for even n).
 
     Found by counting: for the few tens of values here that is faster than selecting, because the counts run
@@ -151,7 +151,7 @@ def _copy(source, first, last, target, at):
 
 
 @njit(cache=True, nogil=True)
-def _collect(values, good, nx, ny, n_planes, k, iy, ix, rule, sample):
+def collect_neighbours(values, good, nx, ny, n_planes, k, iy, ix, rule, sample):
     """Copy the good rows around voxel (k, iy, ix) to `sample` and return their number."""
     n = 0
     x_low, x_high = max(ix - 1, 0), min(ix + 1, nx - 1)
@@ -188,12 +188,12 @@ def _limit(sample, variances, work, n, highest, method, sigma):
         # with half of the sample at or above the highest row the median is no lower: nothing to flag
         if 2 * above > n:
             return np.inf
-        centre = _median(work, n)
+        centre = median_of(work, n)
         if not highest > centre:
             return np.inf
         for i in range(n):
             work[i] = abs(work[i] - centre)
-        return centre + sigma * _median(work, n)
+        return centre + sigma * median_of(work, n)
     total = 0.0
     for i in range(n):
         total += work[i]
@@ -230,16 +230,16 @@ def flag_cosmics(data, stat, dq, starts, nx, ny, n_planes, first, last, method, 
     flags : uint8[n]
         set to 1 for cosmic rays
     """
-    values = np.empty(data.size + _COPIED, np.float32)
+    values = np.empty(data.size + COPIED, np.float32)
     good = np.empty(starts.size, np.int32)
     keep_good(data, dq, starts, values, good)
-    errors = np.empty(data.size + _COPIED if method == IRAF else 0, np.float32)
+    errors = np.empty(data.size + COPIED if method == IRAF else 0, np.float32)
     if method == IRAF:
         keep_good(stat, dq, starts, errors, good)
     most = 0
     for voxel in range(good.size - 1):
         most = max(most, good[voxel + 1] - good[voxel])
-    sample = np.empty(27 * most + _COPIED, np.float32)
+    sample = np.empty(27 * most + COPIED, np.float32)
     variances = np.empty(sample.size, np.float32)
     work = np.empty(sample.size, np.float64)
     n_spaxels = nx * ny
@@ -257,11 +257,11 @@ def flag_cosmics(data, stat, dq, starts, nx, ny, n_planes, first, last, method, 
             highest = highest_row(data, begin, end)
             iy = spaxel // nx
             ix = spaxel - iy * nx
-            n = _collect(values, good, nx, ny, n_planes, k, iy, ix, rule, sample)
+            n = collect_neighbours(values, good, nx, ny, n_planes, k, iy, ix, rule, sample)
             if n < 3 or (method == MEDIAN and is_harmless(highest, sample, n, sigma)):
                 continue
             if method == IRAF:
-                _collect(errors, good, nx, ny, n_planes, k, iy, ix, rule, variances)
+                collect_neighbours(errors, good, nx, ny, n_planes, k, iy, ix, rule, variances)
             limit = _limit(sample, variances, work, n, highest, method, sigma)
             for i in range(begin, end):
                 if np.float64(data[i]) > limit:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from muse_core.resampling.cosmic_limits import flag_outliers
 from muse_core.resampling.cosmics import COSMIC_RAY, flag_cosmics
 from muse_core.resampling.cosmics import METHODS as COSMIC_METHODS
 from muse_core.resampling.grid import NOMINAL_STEP_A
@@ -120,9 +121,11 @@ def find_cosmics(below: Layer | None, layer: Layer, above: Layer | None, plan: C
     dq = column("dq")
     if plan.defects.flagged_rows_in_rejection:
         dq &= ~np.int32(COSMIC_RAY)
-    flag_cosmics(
+    as_c = plan.defects.rejection_by_bare_statistics
+    judge = flag_cosmics if as_c else flag_outliers
+    judge(
         column("data"),
-        column("stat") if rejection.method == "iraf" else np.empty(0, np.float32),
+        np.empty(0, np.float32) if as_c and rejection.method != "iraf" else column("stat"),
         dq,
         np.concatenate(starts),
         nx,

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from muse_core.framework import InputError, RecipeError, run_recipe
+from muse_core.framework import Defects, InputError, RecipeError, run_recipe
+from muse_core.framework.spec import ParamValues
+from muse_core.simulate.exposure import Detector
+from muse_core.simulate.scene import Scene, Star
 from muse_core.simulate.scipost import simulate_scipost
 from tests.parity.compare import assert_same_product, option_text
 
@@ -21,6 +24,7 @@ CUBE = {"skymethod": "none", "save": "cube", "rvcorr": "none"}
 TABLE = "PIXTABLE_REDUCED_0001.fits"
 FINAL = "DATACUBE_FINAL.fits"
 KEY = "ESO DRS MUSE PIXTABLE"
+PLAIN = Detector(cosmic_rate=0.0, bad_fraction=0.0)
 
 
 class Runs:
@@ -51,9 +55,9 @@ class Runs:
         result = self.c_pipeline.run("muse_scipost", sof, folder, *option_text(options), env=env, check=check)
         return folder if check else result
 
-    def ours(self, options, **parameters):
+    def ours(self, options, name=None, **parameters):
         """Run our recipe; return the folder of its products."""
-        folder = self.folder / ("compat" if parameters.get("compat") else "ours")
+        folder = self.folder / (name or ("compat" if parameters.get("compat") else "ours"))
         folder.mkdir()
         run_recipe("muse_scipost", self.frames, {**options, **parameters}, workdir=folder)
         return folder
@@ -203,7 +207,7 @@ def test_nearest_row_of_a_voxel(runs):
 
 
 @pytest.mark.defect("border_planes_take_all")
-def test_border_planes_take_all_rows(runs):
+def test_border_planes_take_all_rows(runs, monkeypatch):
     def fewer_planes(hdus):
         for hdu in hdus:
             if hdu.header["NAXIS"] == 3:
@@ -213,7 +217,11 @@ def test_border_planes_take_all_rows(runs):
 
     made = runs(output_wcs=True, n_ifu=2)
     made.change("OUTPUT_WCS", fewer_planes)
-    c, ours = cubes(made.three({**CUBE, "crsigma": 2.0, "crtype": "mean"}))
+    options = {**CUBE, "crsigma": 2.0, "crtype": "mean"}
+    c, _ = made.three(options)
+    # the limits of the rejection alone are those of C
+    monkeypatch.setattr(ParamValues, "defects", lambda _: Defects.only("rejection_by_bare_statistics"))
+    c, ours = cubes((c, made.ours(options, name="one_defect")))
     assert c.shape[0] == 10
     different = (c != ours) & ~(np.isnan(c) & np.isnan(ours))
     assert different[[0, -1]].any()
@@ -278,6 +286,29 @@ def test_flagged_rows_take_part_in_the_rejection(runs):
     folders = made.three({**CUBE, "save": "cube,combined", "crsigma": 3.0, "crtype": "median"})
     c, ours = both(lambda path: np.sum(fits.getdata(path, "dq") != 0), folders, "PIXTABLE_COMBINED.fits")
     assert c < ours
+
+
+@pytest.mark.defect("rejection_by_bare_statistics")
+@pytest.mark.parametrize("method", ["mean", "iraf", "median"])
+def test_limits_of_the_rejection(runs, method):
+    """C finds no cosmic ray by means, takes stars for cosmic rays with `iraf`, and misses some by medians."""
+
+    def hit(hdus):
+        chosen = np.random.default_rng(5).random(hdus["data"].data.shape) < 5e-3
+        hdus["data"].data[chosen] += 12.0 * np.sqrt(hdus["stat"].data[chosen])
+
+    star = Scene((Star(4.0, 0.2, 5e4),))
+    made = runs(slices=24, columns=None, lambda_range=(7085.0, 7115.0), detector=PLAIN, scene=star)
+    made.change("PIXTABLE_OBJECT", hit)
+    folders = made.three({**CUBE, "save": "cube,combined", "crtype": method})
+    c, ours = both(lambda path: np.mean(fits.getdata(path, "dq") != 0), folders, "PIXTABLE_COMBINED.fits")
+    if method == "mean":
+        assert c == 0.0
+    elif method == "iraf":
+        assert c > 1.2 * 5e-3
+    else:
+        assert c < ours
+    assert 0.6 * 5e-3 < ours < 1.1 * 5e-3
 
 
 @pytest.mark.defect("stale_wavelength_limits")

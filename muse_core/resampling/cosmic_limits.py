@@ -1,0 +1,324 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Cosmic-ray rejection with a noise that knows the image: what the default mode uses.
+
+A row is a cosmic ray if it is far above the rows around it, and if that light is not spread as light is.
+
+* The noise of a row is expected from the variances of its neighbours, and the variation of the image (their
+  scatter) is added where it is larger. The C pipeline has one of the two only: it misses cosmic rays where
+  few rows scatter much by chance, and takes the middle of stars where they scatter little.
+* The limit counts alike for all statistics: in units of 0.6745 times that noise, which is the median absolute
+  deviation of normal noise.
+* For means the judged row is left out, and so are neighbours that stand out themselves (at most a fifth).
+* Stars and lines reach over their neighbours in all directions. A cosmic ray is a point or a narrow track: in
+  one direction at least the neighbours are as dark as all others.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from muse_core.resampling.cosmic_screen import (
+    NOT_SAME_X,
+    NOT_SAME_Y,
+    highest_row,
+    is_harmless,
+    settle_plane,
+)
+from muse_core.resampling.cosmics import (
+    COPIED,
+    MEAN,
+    MEDIAN,
+    collect_neighbours,
+    keep_good,
+    median_of,
+)
+
+_TO_SIGMA = 1.4826  # standard deviation over median absolute deviation of normal noise
+_SPREAD = 0.15  # part of its height that the light of a source leaves on each of its neighbours, at least
+_LEAST_NOISE = 0.5  # of the expected one, where the scatter of few rows is taken
+_LARGEST_VARIANCE = 30.0  # of a neighbour, times that of the row
+_KEPT = 0.8  # part of the neighbours that is taken for clean in the beginning
+
+
+@njit(cache=True, nogil=True)
+def flag_outliers(data, stat, dq, starts, nx, ny, n_planes, first, last, method, sigma, rule, flags):
+    """Flag rows far above the rows around them; the parameters are those of `cosmics.flag_cosmics`.
+
+    Parameters
+    ----------
+    method : int
+        median: median of the neighbours, noise from their variances plus what their median absolute deviation
+        exceeds it; mean: mean and standard deviation; iraf: mean, noise from the variances or the standard
+        deviation, whichever is larger
+    sigma : float
+        limit in units of 0.6745 times the noise
+    """
+    values = np.empty(data.size + COPIED, np.float32)
+    good = np.empty(starts.size, np.int32)
+    keep_good(stat, dq, starts, values, good)
+    errors = values.copy()
+    keep_good(data, dq, starts, values, good)
+    most = 0
+    for voxel in range(good.size - 1):
+        most = max(most, good[voxel + 1] - good[voxel])
+    sample = np.empty(27 * most + COPIED, np.float32)
+    variances = np.empty(sample.size, np.float32)
+    work = np.empty(sample.size, np.float64)
+    n_spaxels = nx * ny
+    settled = np.zeros(n_spaxels, np.uint8)
+    # the noise is no smaller than the scatter over the root of two
+    proven = 0.999 * sigma / math.sqrt(2.0)
+    # counts of 27 voxels with up to nine rows fit into eight bits
+    bits = 16 if good[starts.size - 1] > 7 * (starts.size - 1) else 8
+    for k in range(first, last):
+        if method == MEDIAN:
+            settle_plane(data, starts, values, good, nx, ny, n_planes, k, bits, proven, rule, settled)
+        for spaxel in range(n_spaxels):
+            begin = starts[k * n_spaxels + spaxel]
+            end = starts[k * n_spaxels + spaxel + 1]
+            if begin == end or settled[spaxel]:
+                continue
+            highest = highest_row(data, begin, end)
+            iy = spaxel // nx
+            ix = spaxel - iy * nx
+            n = collect_neighbours(values, good, nx, ny, n_planes, k, iy, ix, rule, sample)
+            if n < 3 or not _may_stand_out(sample, n, np.float64(highest), method, proven, work):
+                continue
+            collect_neighbours(errors, good, nx, ny, n_planes, k, iy, ix, rule, variances)
+            own = _own_plane(good, nx, ny, k, iy, ix, rule)
+            before = _before_own_plane(good, nx, ny, k, iy, ix, rule)
+            expected = _expected_variance(variances, n, before, own, work)
+            place = (k, iy, ix)
+            shape = (n_planes, ny, nx)
+            if method == MEDIAN:
+                limit = _median_limit(sample, n, expected, sigma, work)
+                for i in range(begin, end):
+                    value = np.float64(data[i])
+                    if value > limit[0] and not _is_light(values, good, shape, place, value, limit[1], rule):
+                        flags[i] = 1
+            else:
+                _judge_by_means(
+                    data, dq, begin, end, sample, n, expected, sigma, method, values, good, shape, place,
+                    rule, work, flags,
+                )  # fmt: skip
+
+
+@njit(cache=True, nogil=True)
+def _may_stand_out(sample, n, highest, method, proven, work):
+    """Tell whether the highest row of a voxel needs a closer look, which costs more."""
+    if method == MEDIAN:
+        if is_harmless(np.float32(highest), sample, n, proven):
+            return False
+        for i in range(n):
+            work[i] = sample[i]
+        centre = median_of(work, n)
+        if not highest > centre:
+            return False
+        for i in range(n):
+            work[i] = abs(work[i] - centre)
+        return highest > centre + proven * median_of(work, n)
+    # a fifth of the sample, far above the rest, is two standard deviations above the mean of all (less where
+    # the image varies)
+    total, square = 0.0, 0.0
+    for i in range(n):
+        total += np.float64(sample[i])
+    mean = total / n
+    for i in range(n):
+        square += (np.float64(sample[i]) - mean) ** 2
+    return highest > mean + min(1.3, 0.12 * proven) * math.sqrt(square / n)
+
+
+@njit(cache=True, nogil=True)
+def _rows_between(good, nx, ny, k, y_low, y_high, ix, iy, rule):
+    """Count the neighbours of a voxel in the lines y_low .. y_high - 1 of plane k, which is its own."""
+    n = 0
+    x_low, x_high = max(ix - 1, 0), min(ix + 1, nx - 1)
+    for jy in range(max(y_low, 0), min(y_high, ny)):
+        base = (k * ny + jy) * nx
+        if jy == iy:
+            if rule == NOT_SAME_Y:
+                n += good[base + ix + 1] - good[base + ix]
+            else:
+                n += good[base + x_high + 1] - good[base + x_low]
+        else:
+            n += good[base + x_high + 1] - good[base + x_low]
+            if rule == NOT_SAME_X:
+                n -= good[base + ix + 1] - good[base + ix]
+    return n
+
+
+@njit(cache=True, nogil=True)
+def _own_plane(good, nx, ny, k, iy, ix, rule):
+    """Count the neighbours in the voxel's own plane."""
+    return _rows_between(good, nx, ny, k, iy - 1, iy + 2, ix, iy, rule)
+
+
+@njit(cache=True, nogil=True)
+def _before_own_plane(good, nx, ny, k, iy, ix, rule):
+    """Count the neighbours in the plane below, which come first in the sample."""
+    if k == 0:
+        return 0
+    n = 0
+    x_low, x_high = max(ix - 1, 0), min(ix + 1, nx - 1)
+    for jy in range(max(iy - 1, 0), min(iy + 2, ny)):
+        if rule == NOT_SAME_Y and jy == iy:
+            continue
+        base = ((k - 1) * ny + jy) * nx
+        n += good[base + x_high + 1] - good[base + x_low]
+        if rule == NOT_SAME_X:
+            n -= good[base + ix + 1] - good[base + ix]
+    return n
+
+
+@njit(cache=True, nogil=True)
+def _expected_variance(variances, n, before, own, work):
+    """Return the variance of a row, and the mean variance of its neighbours.
+
+    That of the row is the median of the neighbours, or that in its own plane if it is larger: next to a
+    bright sky line most neighbours have less noise than the row itself.
+    """
+    for i in range(n):
+        work[i] = variances[i]
+    everywhere = median_of(work, n)
+    for i in range(own):
+        work[i] = variances[before + i]
+    here = median_of(work, own) if own > 0 else 0.0
+    expected = max(everywhere, here)
+    if not (expected > 0.0 and math.isfinite(expected)):
+        return 0.0, 0.0
+    total = 0.0
+    for i in range(n):
+        # a cosmic ray has a large variance
+        total += min(max(np.float64(variances[i]), 0.0), _LARGEST_VARIANCE * expected)
+    return expected, total / n
+
+
+@njit(cache=True, nogil=True)
+def _median_limit(sample, n, expected, sigma, work):
+    """Return the limit and the median of the neighbours.
+
+    The median absolute deviation of some twenty rows is uncertain by a quarter: the image varies where it is
+    more than twice the expected variance.
+    """
+    for i in range(n):
+        work[i] = sample[i]
+    centre = median_of(work, n)
+    for i in range(n):
+        work[i] = abs(work[i] - centre)
+    scatter = _TO_SIGMA * median_of(work, n)
+    own, near = expected
+    variance = own + max(0.0, scatter * scatter - 2.0 * near)
+    return centre + sigma / _TO_SIGMA * math.sqrt(variance), centre
+
+
+@njit(cache=True, nogil=True)
+def _judge_by_means(
+    data, dq, begin, end, sample, n, expected, sigma, method, values, good, shape, place, rule, work, flags
+):
+    """Judge the rows of a voxel from the highest down, each against those that are left."""
+    for i in range(n):
+        work[i] = sample[i]
+    _sort(work, n)
+    ceiling = np.inf
+    while True:
+        candidate = -1
+        for i in range(begin, end):
+            if flags[i] == 0 and data[i] < ceiling and (candidate < 0 or data[i] > data[candidate]):
+                candidate = i
+        if candidate < 0:
+            return
+        value = np.float64(data[candidate])
+        if dq[candidate] == 0:
+            _remove(work, n, value)
+            n -= 1
+        if n < 2:
+            return
+        limit, centre = _mean_limit(work, n, expected, sigma, method)
+        if not value > limit or _is_light(values, good, shape, place, value, centre, rule):
+            return
+        flags[candidate] = 1
+
+
+@njit(cache=True, nogil=True)
+def _mean_limit(ordered, n, expected, sigma, method):
+    """Return limit and mean of the neighbours; those above the limit of the lower ones are left out."""
+    kept = 0
+    mean, square = 0.0, 0.0  # running mean and sum of squares about it
+    limit = np.inf
+    least = int(math.ceil(_KEPT * n))
+    own, near = expected
+    while kept < n:
+        value = ordered[kept]
+        if kept >= least and value > limit:
+            break
+        kept += 1
+        step = value - mean
+        mean += step / kept
+        square += step * (value - mean)
+        scatter = square / max(kept - 1, 1)
+        if method == MEAN:
+            variance = max(scatter + own - near, _LEAST_NOISE * _LEAST_NOISE * own)
+        else:
+            variance = own + max(0.0, scatter - 1.5 * near)
+        limit = mean + sigma / _TO_SIGMA * math.sqrt(variance)
+    return limit, mean
+
+
+@njit(cache=True, nogil=True)
+def _is_light(values, good, shape, place, value, centre, rule):
+    """Tell whether the light is spread over the neighbours on both sides in all directions: a source.
+
+    Only sides with rows count. Across the slices one side is enough: an image of a star may be narrow there.
+    """
+    n_planes, ny, nx = shape
+    k, iy, ix = place
+    least = centre + _SPREAD * (value - centre)
+    wide = 0
+    for axis in range(3):
+        sides, bright = 0, 0
+        for step in (-1, 1):
+            kk = k + step if axis == 0 else k
+            jy = iy + step if axis == 1 else iy
+            jx = ix + step if axis == 2 else ix
+            if kk < 0 or kk >= n_planes or jy < 0 or jy >= ny or jx < 0 or jx >= nx:
+                continue
+            voxel = (kk * ny + jy) * nx + jx
+            a, b = good[voxel], good[voxel + 1]
+            if a == b:
+                continue
+            total = 0.0
+            for i in range(a, b):
+                total += np.float64(values[i])
+            sides += 1
+            bright += total > least * (b - a)
+        across = (axis == 1 and rule == NOT_SAME_Y) or (axis == 2 and rule == NOT_SAME_X)
+        needed = min(sides, 1) if across else sides
+        if bright < needed:
+            return False
+        wide += sides > 0
+    return wide > 0
+
+
+@njit(cache=True, nogil=True)
+def _sort(values, n):
+    """Sort values[:n] in place, for some tens of them; NaN ends anywhere."""
+    for i in range(1, n):
+        value = values[i]
+        j = i
+        while j > 0 and values[j - 1] > value:
+            values[j] = values[j - 1]
+            j -= 1
+        values[j] = value
+
+
+@njit(cache=True, nogil=True)
+def _remove(ordered, n, value):
+    """Take one value out of ordered[:n]; the others move up."""
+    place = n - 1
+    while place > 0 and ordered[place] != value:
+        place -= 1
+    for i in range(place, n - 1):
+        ordered[i] = ordered[i + 1]
