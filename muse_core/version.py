@@ -2,5 +2,5 @@
 """The version of the project: packaging, products and hosts take it from here."""
 
 __version__ = "0.1.0"
-CONTACT = "https://github.com/muse-recipes/muse-recipes/issues"
-"""Where faults are reported: the address of the issues in pyproject.toml."""
+CONTACT = "the issue tracker of the muse-recipes project"
+"""Where faults are reported: beside the sources, wherever they were got from. (Hosts print it after "to".)"""

@@ -214,7 +214,7 @@ def man_page(spec: RecipeSpec, program: str, show_hidden: bool = False) -> str:
         ),
         OWN_TITLE.upper(): own,
         "AUTHOR": f"  {spec.author}",
-        "BUGS": f"  Please report any problems with this recipe at {spec.email}",
+        "BUGS": f"  Please report any problems with this recipe to {spec.email}",
         "RELEASE": f"  {spec.name} -- version {spec.version_text}, muse-recipes {__version__}",
         "LICENSE": _indented(license_text()),
     }

@@ -9,19 +9,26 @@ import subprocess
 
 import pytest
 
-from muse_core.framework import run_recipe
+from muse_core.framework import registry, run_recipe
 from muse_core.framework.registry import shipped_folder
 from muse_core.framework.sof import check_files, load_sof
 from muse_core.tools import main
 
 EXAMPLES = sorted(path for path in shipped_folder("sof_examples").glob("*.sof"))
-RUNNABLE = {path.stem: path for path in EXAMPLES if path.read_text().startswith("# run: ")}
+RUNNABLE = {path.stem: path for path in EXAMPLES if "\n$MUSE_EXAMPLES" in path.read_text()}
 OURS = sorted(name for name, path in RUNNABLE.items() if "muserun" in path.read_text().split("\n")[0])
 OF_C = sorted(set(RUNNABLE) - set(OURS))
 
 
 def command(name):
-    return RUNNABLE[name].read_text().split("\n")[0].removeprefix("# run: ").split()
+    return first_words(RUNNABLE[name])
+
+
+def first_words(path):
+    """The command in the first line of a set of frames."""
+    line = path.read_text().split("\n")[0]
+    assert line.startswith("# run: "), path
+    return line.removeprefix("# run: ").split()
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +47,17 @@ def test_each_of_our_recipes_has_one():
         "scipost_demo",
         "twilight",
     }  # of the demonstrations
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_the_first_line_is_a_command(path):
+    program, recipe, *options = first_words(path)
+    settings = dict(option.removeprefix("--").split("=", 1) for option in options)
+    if program == "muserun":
+        assert registry.load(recipe).spec.values(settings)
+    else:
+        assert (program, recipe) in {("esorex", "muse_bias"), ("esorex", "muse_dark")}
 
 
 @pytest.mark.unit

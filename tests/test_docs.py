@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The pages name what there is: recipes, commands, variables, pages, and the arrows between the rooms."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from muse_core.framework import registry
+from muse_core.tools import command_names
+from tests.test_imports import ALLOWED
+
+pytestmark = pytest.mark.unit
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+DESIGN = (ROOT / "docs" / "design.md").read_text()
+RECIPES = sorted(recipe.spec.name for recipe in registry.available())
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/workflows.md", "CITATION.cff", "CHANGELOG.md"])
+def test_a_page_names_all_recipes(page):
+    text = (ROOT / page).read_text()
+    assert [name for name in RECIPES if name not in text] == []
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_each_recipe_has_a_page(recipe):
+    assert (ROOT / "docs" / "recipes" / f"{recipe}.md").exists()
+
+
+def test_readme_lists_the_commands_of_musetools():
+    rows = README.split("| command | |\n| --- | --- |\n")[1].split("\n\n")[0].splitlines()
+    listed = [name for row in rows for name in re.findall(r"`([\w-]+)`", row.split("|")[1])]
+    assert sorted(listed) == command_names()
+
+
+def test_readme_leads_to_every_page():
+    pages = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md")}
+    assert {page for page in pages if f"`{page}`" not in README} == set()
+
+
+def test_readme_names_the_variables_that_are_read():
+    source = (ROOT / "muse_core" / "framework" / "settings.py").read_text()
+    read = set(re.findall(r'"((?:MUSE_RECIPES|OMP)_\w+)"', source))
+    hidden = {"MUSE_RECIPES_PYTHON"}  # for development, docs/hosts.md
+    assert {name for name in read - hidden if name not in README} == set()
+
+
+def test_links_between_pages_lead_somewhere():
+    broken = []
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
+        text = page.read_text()
+        named = re.findall(r"`((?:docs|calib_db|tests|sof_examples|muse_core|recipes)/[\w./-]+\.\w+)`", text)
+        linked = re.findall(r"\]\((?!http|#)([^)#]+)", text)
+        broken += [(page.name, name) for name in named if not (ROOT / name).exists()]
+        broken += [(page.name, name) for name in linked if not (page.parent / name).exists()]
+    assert broken == []
+
+
+def test_design_tells_the_arrows_between_the_rooms_of_the_physics():
+    physics = {"detector", "basic", "twilight", "postproc", "alignment"}
+    arrows = {f"{a} -> {b}" for a in physics for b in ALLOWED[a] & physics}
+    assert arrows == {
+        "postproc -> alignment", "twilight -> postproc", "twilight -> detector", "basic -> detector"
+    }  # fmt: skip
+    for text in ("postproc uses alignment", "twilight uses postproc", "basic and twilight use detector"):
+        assert text in DESIGN
