@@ -19,12 +19,14 @@ from muse_core.calib.rules import Rules
 _EPOCH = datetime(1858, 11, 17)
 _SUFFIX = re.compile(r"\.fits(\.fz|\.gz|\.Z)?$", re.IGNORECASE)
 _CHANNEL = re.compile(r"CHAN(\d\d)(?:\.\w+)?$")
-_CUTS = re.compile(r"(RAW|CAL)(\d+) (NAME|CATG|DATAMD5)$")
+_CUTS = re.compile(r"ESO PRO REC(\d) (RAW|CAL)(\d+) (NAME|CATG|DATAMD5)$")
+VERSION = 2  # files are read again when what is read of them has changed
 SIMULATED = "SIMULATE"  # primary keyword of everything that no telescope has seen
 
 BASE_KEYS = (
     "INSTRUME", "TELESCOP", "OBJECT", "RA", "DEC", "EXPTIME", "MJD-OBS", "DATE-OBS", "ARCFILE", "ORIGFILE",
-    "PIPEFILE", "DATAMD5", "EXTNAME", "FILTER", SIMULATED, "ESO DPR ", "ESO PRO CATG", "ESO PRO REC1 ",
+    "PIPEFILE", "DATAMD5", "EXTNAME", "FILTER", SIMULATED, "ESO DPR ", "ESO PRO CATG",
+    *(f"ESO PRO REC{n} " for n in range(1, 10)),
     "ESO TPL ID", "ESO TPL START", "ESO TPL EXPNO", "ESO TPL NEXP", "ESO OBS ID", "ESO OBS PROG ID",
     "ESO OBS TARG NAME", "ESO INS MODE", "ESO INS DROT POSANG", "ESO DET READ CURNAME", "ESO DET READ CURID",
     "ESO DET BINX", "ESO DET BINY", "ESO DET CHIP ID", "ESO DET CHIPS", "ESO DRS MUSE FILTER NAME",
@@ -149,7 +151,8 @@ class Classifier:
         row.obs_id, row.prog_id = whole("ESO OBS ID"), text("ESO OBS PROG ID")
         row.posang, row.chip = number("ESO INS DROT POSANG"), text("ESO DET CHIP ID")
         row.binx, row.biny = whole("ESO DET BINX"), whole("ESO DET BINY")
-        row.recipe, row.pipe = text("ESO PRO REC1 ID"), text("ESO PRO REC1 PIPE ID")
+        last = max((n for n in range(1, 10) if f"ESO PRO REC{n} ID" in values), default=1)
+        row.recipe, row.pipe = text(f"ESO PRO REC{last} ID"), text(f"ESO PRO REC{last} PIPE ID")
         row.filter = text("ESO DRS MUSE FILTER NAME") or text("FILTER")
         row.simulated = int(values.get(SIMULATED) is True)
         if match := _CHANNEL.match(text("EXTNAME") or ""):
@@ -256,13 +259,15 @@ class Classifier:
 
 
 def _provenance(values: Mapping[str, Value]) -> list[tuple[int, str, int, str, str, str]]:
-    found: dict[tuple[str, int], dict[str, str]] = {}
+    """Frames that the recipes of a chain read: (number of the recipe, RAW or CAL, number, name, tag, sum)."""
+    found: dict[tuple[int, str, int], dict[str, str]] = {}
     for key, value in values.items():
-        if key.startswith("ESO PRO REC1 ") and (match := _CUTS.search(key)):
-            found.setdefault((match.group(1), int(match.group(2))), {})[match.group(3)] = str(value)
+        if key.startswith("ESO PRO REC") and (match := _CUTS.match(key)):
+            place = int(match.group(1)), match.group(2), int(match.group(3))
+            found.setdefault(place, {})[match.group(4)] = str(value)
     return [
-        (1, role, n, entry.get("NAME", ""), entry.get("CATG", ""), entry.get("DATAMD5", ""))
-        for (role, n), entry in sorted(found.items())
+        (rec, role, n, entry.get("NAME", ""), entry.get("CATG", ""), entry.get("DATAMD5", ""))
+        for (rec, role, n), entry in sorted(found.items())
     ]
 
 

@@ -63,14 +63,14 @@ class Step:
     def commands(self) -> list[str]:
         """Commands, to be run in the folder of the step.
 
-        The C recipes take all 24 IFUs for granted and fail for those that are not there; data with fewer are
-        treated IFU by IFU.
+        The C recipes take all 24 IFUs for granted and fail for those that are not there: they treat data with
+        fewer IFU by IFU. Ours leave out what is not there.
         """
         ends = [*self.options, f"../{self.name}.sof"]
         mask = self.targets[0].ifus
         if not self.by_ifu:
             runs: list[list[str]] = [[]]
-        elif mask == ALL_IFUS:
+        elif mask == ALL_IFUS or self.runner == "muserun":
             runs = [["--nifu=-1"]]
         else:
             runs = [[f"--nifu={n}"] for n in ifu_list(mask)]

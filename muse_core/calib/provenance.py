@@ -12,7 +12,7 @@ from muse_core.framework.errors import InputError
 
 
 def used_by(library: Library, path: Path) -> list[str]:
-    """Return a line for every raw frame and calibration that a product names."""
+    """Return a line for every raw frame and calibration that a product names, the last recipe first."""
     row, index = library.row_of(path)
     if row.kind == "raw":
         raise InputError(shown(path), "provenance", expected="a product", found=f"a raw frame ({row.tag})")
@@ -21,11 +21,14 @@ def used_by(library: Library, path: Path) -> list[str]:
     else:
         query = "SELECT rec, role, n, name, catg, datamd5 FROM used"
         query += " WHERE file_id = (SELECT id FROM file WHERE path = ?)"
-        entries = [tuple(e) for e in index.db.execute(f"{query} ORDER BY role DESC, n", (stored(row.path),))]
+        entries = [
+            tuple(e)
+            for e in index.db.execute(f"{query} ORDER BY rec DESC, role DESC, n", (stored(row.path),))
+        ]
     lines = []
-    for _, role, _, name, catg, datamd5 in entries:
+    for rec, role, _, name, catg, datamd5 in sorted(entries, key=lambda e: (-e[0], e[1] != "RAW", e[2])):
         found = _lookup(library, name, datamd5)
-        lines.append(f"{role} {catg:<16} {shown(name)}: {found}")
+        lines.append(f"REC{rec} {role} {catg:<16} {shown(name)}: {found}")
     return lines
 
 
@@ -49,7 +52,7 @@ def _by_name(index: Index, name: str) -> Any:
     if not name:
         return None
     query = "SELECT path, datamd5 FROM file WHERE state = 'ok'"
-    query += " AND (arcfile = ? OR path = ? OR substr(path, ?) = ?) ORDER BY path"
+    query += " AND ((kind = 'raw' AND arcfile = ?) OR path = ? OR substr(path, ?) = ?) ORDER BY path"
     end = f"/{name}"
     return index.db.execute(query, (name, stored(name), -len(end), end)).fetchone()
 
@@ -57,7 +60,8 @@ def _by_name(index: Index, name: str) -> Any:
 def users_of(library: Library, path: Path) -> list[str]:
     """Return the products that name a file, by the sum of its data, else by its name."""
     row, _ = library.row_of(path)
-    names = {shown(PurePath(path).name), row.arcfile or ""} - {""}
+    # a product carries the name of its first raw frame, too
+    names = {shown(PurePath(path).name), (row.arcfile or "") if row.kind == "raw" else ""} - {""}
     marks = ",".join("?" * len(names))
     lines = set()
     for index in library.indexes:

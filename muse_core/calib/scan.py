@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from muse_core.calib.cards import HeaderError, read_primary
-from muse_core.calib.classify import Classifier, Row
+from muse_core.calib.classify import VERSION, Classifier, Row
 from muse_core.calib.locking import scan_lock
 from muse_core.calib.rules import Rules
 from muse_core.calib.store import Index, memory_index, on_network, open_for_writing, restored, shown
@@ -89,7 +89,7 @@ class _Scan:
         self.classifier = Classifier(rules)
         self.threads = 8 if on_network(index.root) else 1
         text = json.dumps(
-            [rules.data[name] for name in ("site", "fields", "classify", "kinds")], sort_keys=True
+            [VERSION, *(rules.data[name] for name in ("site", "fields", "classify", "kinds"))], sort_keys=True
         )
         self.how = hashlib.sha256(text.encode()).hexdigest()[:12]
         self.touched: set[int] = set()

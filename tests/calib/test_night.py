@@ -83,7 +83,7 @@ def test_the_plan_of_the_night(night, tmp_path, capsys):
         "exp_combine",
     ]  # fmt: skip
     scibasic = next(step for step in plan if step["recipe"] == "muse_scibasic")
-    assert [command.split()[2] for command in scibasic["commands"]] == ["--nifu=1", "--nifu=2"]
+    assert scibasic["commands"] == ["muserun muse_scibasic --nifu=-1 ../02_muse_scibasic.sof"]
     capsys.readouterr()
     assert main(["sof", "--night", str(night), "-o", str(tmp_path / "p"), "--json"]) == 0
 
