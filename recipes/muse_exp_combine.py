@@ -23,8 +23,11 @@ RECIPE = RecipeSpec(
         Param(
             "save",
             "cube",
-            help="Products to write, comma separated: cube (with its images), combined (all in one table).",
-            kind=Words(("cube", "combined"), strict=True),
+            help=(
+                "Products to write, comma separated: cube (with its images), combined (all in one table), "
+                "sums (what is behind the cube, to which exposures can be added later; with the cube)."
+            ),
+            kind=Words(("cube", "combined", "sums"), strict=True),
         ),
         shared.RESAMPLE,
         shared.DX,
@@ -40,9 +43,10 @@ RECIPE = RecipeSpec(
             shared.WEIGHT,
             help=(
                 "Weights of exposures: by exposure time, by that and the seeing in the headers, by that and "
-                "ESO DRS MUSE WEIGHT, or none (but a column of weights in the tables)."
+                "ESO DRS MUSE WEIGHT, by the inverse of the measured variance of their background "
+                "(invvar), or none (but a column of weights in the tables)."
             ),
-            choices=("exptime", "fwhm", "header", "none"),
+            choices=("exptime", "fwhm", "header", "none", "invvar"),
         ),
         shared.FILTER,
         shared.LAMBDAMIN,
@@ -51,12 +55,36 @@ RECIPE = RecipeSpec(
         shared.TABLE_LAYOUT,
         shared.COLLAPSE_USE_VARIANCE,
         shared.COLLAPSE_PIXTABLE,
+        Param(
+            "exposure_sigma",
+            0.0,
+            low=0.0,
+            finite=True,
+            ours=True,
+            help=(
+                "Limit of the rejection across exposures: in each voxel, values of single exposures are left "
+                "out that differ from the median of the exposures by more than this [sigma]; 0: none."
+            ),
+        ),
+        Param(
+            "exposures",
+            "none",
+            choices=("none", "image", "cube"),
+            ours=True,
+            help="Add an extension EXPOSURES to the cube: how many there are in each spaxel, or each voxel.",
+        ),
     ),
     inputs=(
         Input("PIXTABLE_REDUCED", "RAW", min=1, max=None, declared_min=2, help="Reduced exposures"),
         replace(shared.OFFSET_LIST, max=None, declared_min=None, declared_max=1),
         replace(shared.FILTER_LIST, declared_min=None),
         replace(shared.OUTPUT_WCS, declared_min=None),
+        Input(
+            "DATACUBE_SUMS",
+            min=0,
+            ours=True,
+            help="Sums of exposures combined before (save=sums), to which the exposures are added",
+        ),
     ),
     products=(
         Product("DATACUBE_FINAL", "Cube of all exposures", save="cube"),
@@ -68,6 +96,12 @@ RECIPE = RecipeSpec(
             save="combined",
             type="TABLE",
             c_units=True,
+        ),
+        Product(
+            "DATACUBE_SUMS",
+            "Sums behind the cube, for exposures to come (save=sums)",
+            level="INTERMEDIATE",
+            save="sums",
         ),
     ),
     kernels=True,
@@ -83,8 +117,10 @@ def run(frames, p, ctx):
     from muse_core.postproc.astrometry.offsets import check_offsets
     from muse_core.postproc.combination.agreement import check_agreement
     from muse_core.postproc.combination.combine import combine
+    from muse_core.postproc.combination.earlier_sums import TAG, check_sums, read_sums
     from muse_core.postproc.combination.reduced_tables import check_frames, check_number, check_tables
     from muse_core.postproc.cube.calibrations import load as load_for_cube
+    from muse_core.postproc.cube.exposure_options import ExposureOptions
     from muse_core.postproc.cube.products import save_combination
     from muse_core.postproc.exposure.pixel_tables import log_exposure
     from muse_core.postproc.inputs.calibration_frames import CalibrationFrames
@@ -95,12 +131,17 @@ def run(frames, p, ctx):
     check_settings(p, ctx)
     check_calibrations(frames, ("PIXTABLE_REDUCED",), ctx, "warn")  # tables of several modes are told
     check_frames(frames, ctx)
+    options = ExposureOptions(p.exposures, p.exposure_sigma, "sums" in p.save)
+    options.check(p, ctx)
     calibrations = CalibrationFrames(frames, ctx)
     tables = open_tables(frames["PIXTABLE_REDUCED"], ctx, needs_mode=False)
     position = prepare(POSITION, Inputs(p, calibrations, tables), ctx)
     for_cube = load_for_cube(calibrations, p, ctx)
+    earlier = calibrations.read(TAG, read_sums)
+    if earlier:
+        check_sums(earlier, frames[TAG][0], tables, p, ctx)
     exposures = sort_exposures(check_tables(tables, p, ctx), p, ctx)
-    check_number(len(exposures))
+    check_number(len(exposures), earlier.count if earlier else 0)
     check_offsets(exposures, calibrations, p, ctx)
 
     for exposure in exposures:
@@ -108,6 +149,6 @@ def run(frames, p, ctx):
             log_exposure(exposure, ctx.log)
             correct(exposure, position, p, ctx)
 
-    combination = combine(exposures, frames["PIXTABLE_REDUCED"], calibrations.used, p, ctx)
+    combination = combine(exposures, frames["PIXTABLE_REDUCED"], calibrations.used, p, ctx, earlier)
     check_agreement(combination, p, ctx)
-    save_combination(combination, for_cube, p, ctx)
+    save_combination(combination, for_cube, p, ctx, options)

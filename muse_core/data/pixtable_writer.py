@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from muse_core.data.block import Block
-from muse_core.data.row_weights import RowWeights
+from muse_core.data.row_weights import Weight, weight_of_block
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
@@ -96,7 +96,7 @@ class PixelTableWriter:
     def _write_header(self, header: Header) -> None:
         self._stream.write(header.tostring(sep="", endcard=True, padding=True).encode("ascii"))
 
-    def write(self, block: Block, weight: float | RowWeights | None = None) -> None:
+    def write(self, block: Block, weight: Weight | None = None) -> None:
         """Append the rows of a block."""
         count = len(block)
         if self._as_table:
@@ -110,15 +110,13 @@ class PixelTableWriter:
                 self._put(words, self._offsets[name] + 4 * self._next)
         self._next += count
 
-    def _words(
-        self, block: Block, attribute: str, weight: float | RowWeights | None
-    ) -> npt.NDArray[np.uint32]:
-        if attribute == "weight" and isinstance(weight, RowWeights):
-            return weight.of(block.row).view(np.uint32)
+    def _words(self, block: Block, attribute: str, weight: Weight | None) -> npt.NDArray[np.uint32]:
         if attribute == "weight":
-            return np.full(len(block), 1.0 if weight is None else weight, np.float32).view(np.uint32)
-        values: npt.NDArray[np.uint32] = np.ascontiguousarray(getattr(block, attribute)).view(np.uint32)
-        return values
+            values = np.empty(len(block), np.float32)
+            values[:] = weight_of_block(weight, block)
+            return values.view(np.uint32)
+        words: npt.NDArray[np.uint32] = np.ascontiguousarray(getattr(block, attribute)).view(np.uint32)
+        return words
 
     def _put(self, values: npt.NDArray[np.uint32], offset: int) -> None:
         view = values.reshape(-1).view(np.uint8).data

@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Weights of rows that a pixel table brings with it in a column."""
+"""Weights of rows: those that a pixel table brings with it in a column, and those by wavelength."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from muse_core.data.block import Block
 
 
 @dataclass(frozen=True)
@@ -31,3 +35,38 @@ class RowWeights:
         words = np.memmap(self.path, np.uint8, "r", self.offset, ((self.rows - 1) * self.stride + 4,))
         column = np.ndarray((self.rows,), ">f4", words, 0, (self.stride,))
         return column[rows].astype(np.float32)
+
+    def of_block(self, block: Block) -> npt.NDArray[np.float32]:
+        """Return the weights of the rows of a block."""
+        return self.of(block.row)
+
+
+@dataclass(frozen=True)
+class WavelengthWeights:
+    """Weights that depend on the wavelength alone.
+
+    Parameters
+    ----------
+    lam : float64[n]
+        wavelengths [Angstrom], ascending
+    weight : float64[n]
+        weights there; linear between them, constant beyond
+    """
+
+    lam: npt.NDArray[np.float64]
+    weight: npt.NDArray[np.float64]
+
+    def of_block(self, block: Block) -> npt.NDArray[np.float32]:
+        """Return the weights of the rows of a block."""
+        return np.interp(block.lam, self.lam, self.weight).astype(np.float32)
+
+
+Weight = float | RowWeights | WavelengthWeights
+"""Of an exposure: one for all rows, those of a column of its table, or those of wavelengths."""
+
+
+def weight_of_block(weight: Weight | None, block: Block) -> float | npt.NDArray[np.float32]:
+    """Return the weight of the rows of a block, 1 if there is none."""
+    if isinstance(weight, RowWeights | WavelengthWeights):
+        return weight.of_block(block)
+    return 1.0 if weight is None else weight

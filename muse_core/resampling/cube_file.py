@@ -66,9 +66,24 @@ def add_sum_cards(header: fits.Header, datasum: int = 0) -> None:
     header["DATASUM"] = (f"{datasum:10d}", "data unit checksum")
 
 
-def float_word_sum(values: npt.NDArray[np.float32]) -> int:
-    """Sum of the big-endian words of native float32 values (their bit patterns as numbers)."""
-    return int(values.reshape(-1).view(np.uint32).sum(dtype=np.uint64))
+DTYPES: dict[int, npt.DTypeLike] = {16: np.int16, -32: np.float32, -64: np.float64}
+"""Of the images that can be streamed, by BITPIX."""
+
+
+def word_sum(values: npt.NDArray, first: int = 0) -> int:
+    """Sum of the big-endian words of native values (their bit patterns as numbers).
+
+    Parameters
+    ----------
+    first : int
+        number of the first value in its data unit: two int16 make a word
+    """
+    flat = values.reshape(-1)
+    if flat.dtype.itemsize != 2:
+        return int(flat.view(np.uint32).sum(dtype=np.uint64))
+    halves = flat.view(np.uint16)
+    high, low = halves[first % 2 :: 2], halves[(first + 1) % 2 :: 2]
+    return int(high.sum(dtype=np.uint64)) * 65536 + int(low.sum(dtype=np.uint64))
 
 
 def write_all(descriptor: int, buffer: Any, offset: int) -> None:
@@ -102,7 +117,9 @@ class StreamedImage:
         self.data_start = start + len(self.header_bytes)
         self.shape = tuple(int(length) for length in shape)
         self.row_size = int(np.prod(self.shape[1:]))
-        self.end = self.data_start + padded(4 * self.row_size * self.shape[0])
+        self.dtype = np.dtype(DTYPES[header["BITPIX"]])
+        self.row_bytes = self.dtype.itemsize * self.row_size
+        self.end = self.data_start + padded(self.row_bytes * self.shape[0])
         self._sum = 0
         self._written = np.zeros(self.shape[0], dtype=bool)
         self._lock = threading.Lock()
@@ -113,22 +130,24 @@ class StreamedImage:
         """DATASUM of what was written so far."""
         return ones_complement(self._sum)
 
-    def write_rows(self, first: int, values: npt.NDArray[np.float32]) -> None:
+    def write_rows(self, first: int, values: npt.NDArray) -> None:
         """Write rows first, first+1, ...; each row may be written once, in any order, from any thread."""
-        values = np.ascontiguousarray(values, dtype=np.float32)
+        values = np.ascontiguousarray(values, dtype=self.dtype)
         if values.shape[1:] != self.shape[1:] or first < 0 or first + len(values) > self.shape[0]:
             raise ValueError(f"rows {first} + {values.shape} do not fit into {self.shape}")
-        words = float_word_sum(values)
+        words = word_sum(values, first * self.row_size)
         with self._lock:
             if self._written[first : first + len(values)].any():
                 raise ValueError(f"rows from {first} on were written before")
             self._written[first : first + len(values)] = True
             self._sum += words
-        write_all(self._descriptor, values.astype(">f4"), self.data_start + 4 * self.row_size * first)
+        stored = values.astype(self.dtype.newbyteorder(">"))
+        write_all(self._descriptor, stored, self.data_start + self.row_bytes * first)
 
-    def view(self) -> npt.NDArray[np.float32]:
+    def view(self) -> npt.NDArray:
         """What was written so far, mapped from the file (big-endian)."""
-        return np.memmap(self._path, dtype=">f4", mode="r", offset=self.data_start, shape=self.shape)
+        stored = self.dtype.newbyteorder(">")
+        return np.memmap(self._path, dtype=stored, mode="r", offset=self.data_start, shape=self.shape)
 
     def finish(self) -> None:
         """Check that nothing is missing and put DATASUM into the header."""
@@ -202,7 +221,7 @@ class StreamedFile:
         if self._descriptor < 0:
             raise ValueError(f"{self.path} is closed")
         image = self.images[0]
-        end = 4 * image.row_size * stop
+        end = image.row_bytes * stop
         while (done := self.sums.hashed) < end:
             self.sums.add(os.pread(self._descriptor, min(end - done, 1 << 22), image.data_start + done))
 
@@ -265,6 +284,8 @@ class CubeWriter(StreamedFile):
         Headers of the Phase 3 flavour (format=sdpCube).
     reserve_cards : int, optional
         Room for cards that `finish` will add to the primary header.
+    more : cards, optional
+        Of one more extension, int16, with the number of exposures in each voxel.
 
     Examples
     --------
@@ -293,18 +314,26 @@ class CubeWriter(StreamedFile):
         *,
         sdp: bool = False,
         reserve_cards: int = 0,
+        more: Iterable[Card] = (),
     ) -> None:
         shape = (int(grid.nz), int(grid.ny), int(grid.nx))
         extensions = [
             (image_extension_header(-32, shape, cube_cards(grid, name, data_unit, object_name, sdp)), shape)
             for name in ("DATA", "STAT")
         ]
+        cards = tuple(more)
+        if cards:
+            extensions.append((image_extension_header(16, shape, cards), shape))
         super().__init__(path, primary_header, extensions, reserve_cards)
 
-    def write_planes(self, k0: int, data: np.ndarray, stat: np.ndarray) -> None:
-        """Write planes k0, k0+1, ... of data and variance (float32[n, ny, nx]), each plane once."""
+    def write_planes(
+        self, k0: int, data: np.ndarray, stat: np.ndarray, exposures: np.ndarray | None = None
+    ) -> None:
+        """Write planes k0, k0+1, ... of data, variance and exposures ([n, ny, nx]), each plane once."""
         self.images[0].write_rows(k0, data)
         self.images[1].write_rows(k0, stat)
+        if exposures is not None and len(self.images) > 2:
+            self.images[2].write_rows(k0, exposures)
 
 
 def primary_bytes(header: fits.Header, size: int) -> bytes:

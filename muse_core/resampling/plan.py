@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from muse_core.framework.defects import Defects
+from muse_core.resampling.exposure_rejection import ExposureRejection
 from muse_core.resampling.grid import OutputGrid
+from muse_core.resampling.stored_sums import StoredSums
 from muse_core.resampling.weights import Resampling
 
 
@@ -20,6 +22,25 @@ class CosmicRejection:
     method: str
     sigma: float
     rule: int
+
+
+@dataclass(frozen=True)
+class ByExposure:
+    """Settings of a cube that is made exposure by exposure (see `muse_core.resampling.exposure_sums`).
+
+    Parameters
+    ----------
+    rejection : ExposureRejection or None
+        leave values out that the other exposures do not confirm
+    keep_sums : bool
+        hand out the sums
+    stored : StoredSums or None
+        of exposures combined before
+    """
+
+    rejection: ExposureRejection | None = None
+    keep_sums: bool = False
+    stored: StoredSums | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +62,8 @@ class CubePlan:
         statistics (`flagged_rows_in_rejection`)
     report_flags : bool
         hand out which rows were flagged as cosmic rays
+    by_exposure : ByExposure or None
+        count and judge exposures
     """
 
     grid: OutputGrid
@@ -49,6 +72,7 @@ class CubePlan:
     cosmics: CosmicRejection | None = None
     defects: Defects = field(default_factory=Defects)
     report_flags: bool = False
+    by_exposure: ByExposure | None = None
 
     @property
     def reach(self) -> int:
@@ -68,6 +92,12 @@ class Slab:
         per contribution, the numbers of the rows flagged as cosmic rays in these planes
     cosmics : int
         number of flagged rows
+    exposures : int16[n, ny, nx] or None
+        exposures in each voxel
+    sums : float64[n, ny, nx, 3] or None
+        sum of w d, of w, of w^2 s
+    disagreeing : int
+        values of exposures that were left out
     """
 
     first: int
@@ -75,3 +105,6 @@ class Slab:
     stat: npt.NDArray[np.float32]
     flagged: list[npt.NDArray[np.int64]] = field(default_factory=list)
     cosmics: int = 0
+    exposures: npt.NDArray[np.int16] | None = None
+    sums: npt.NDArray[np.float64] | None = None
+    disagreeing: int = 0

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from muse_core.resampling.cosmic_limits import flag_outliers
 from muse_core.resampling.cosmics import COSMIC_RAY, flag_cosmics
 from muse_core.resampling.cosmics import METHODS as COSMIC_METHODS
+from muse_core.resampling.exposure_sums import Piece, count_exposures, sums_by_exposure
 from muse_core.resampling.grid import NOMINAL_STEP_A
 from muse_core.resampling.pipeline import in_stages
 from muse_core.resampling.plan import CubePlan, Slab
@@ -66,6 +67,7 @@ def slabs_between(
             high,
             keep_rows=plan.report_flags,
             round_as_c=plan.defects.arc_sine_rounding,
+            by_exposure=plan.by_exposure is not None,
         )
 
     def reject(below: Layer | None, layer: Layer, above: Layer | None) -> Layer:
@@ -75,7 +77,7 @@ def slabs_between(
     def resample(below: Layer | None, layer: Layer, above: Layer | None) -> Slab | None:
         if not first <= layer.first < last:
             return None
-        return _resample(below, layer, above, plan, geometry)
+        return _resample(below, layer, above, plan, geometry, len(contributions))
 
     slabs = in_stages(gather, (reject, resample), len(edges) - 1, threads)
     yield from (slab for slab in slabs if slab is not None)
@@ -151,6 +153,7 @@ def _resample(
     above: Layer | None,
     plan: CubePlan,
     geometry: VoxelGrid,
+    count: int,
 ) -> Slab:
     """Make the planes of a layer from its rows and those of its neighbours."""
     grid = plan.grid
@@ -163,11 +166,43 @@ def _resample(
     resampling = plan.resampling
     if resampling.method == "nearest":
         nearest_rows(layer.judged_rows(), geometry, layer.first, slab.data, slab.stat)
+        if plan.by_exposure:
+            slab.exposures = np.zeros(shape, np.int16)
+            count_exposures(layer.rows.starts, layer.exposure, layer.judged, slab.exposures.reshape(-1))
         return slab
     sums = np.zeros((*shape, 3))
+    if plan.by_exposure:
+        _resample_by_exposure((below, layer, above), plan, geometry, count, slab, sums)
+        return slab
     for piece in (below, layer, above):
         if piece is not None:
             planes = piece.last - piece.first
             add_rows(piece.judged_rows(), geometry, piece.first, planes, layer.first, resampling, sums)
     finish_voxels(sums, slab.data, slab.stat)
     return slab
+
+
+def _resample_by_exposure(
+    layers: Sequence[Layer | None],
+    plan: CubePlan,
+    geometry: VoxelGrid,
+    count: int,
+    slab: Slab,
+    sums: npt.NDArray[np.float64],
+) -> None:
+    """Fill a slab with the sums of one exposure after the other, behind those that were stored."""
+    settings = plan.by_exposure
+    if settings is None:
+        raise ValueError("the plan has no settings for exposures")
+    slab.exposures = np.zeros(sums.shape[:3], np.int16)
+    if settings.stored:
+        sums[...], slab.exposures[...] = settings.stored.planes(slab.first, slab.first + len(sums))
+    pieces = [
+        Piece(layer.judged_rows(), layer.exposure, layer.first, layer.last) for layer in layers if layer
+    ]
+    slab.disagreeing = sums_by_exposure(
+        pieces, geometry, slab.first, plan.resampling, count, settings.rejection, sums, slab.exposures
+    )
+    finish_voxels(sums, slab.data, slab.stat)
+    if settings.keep_sums:
+        slab.sums = sums

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from muse_core.data.block import Block, RowRuns
-from muse_core.data.row_weights import RowWeights
+from muse_core.data.row_weights import Weight, weight_of_block
 from muse_core.resampling.grid import OutputGrid
 from muse_core.resampling.voxel_order import count_rows, find_spaxels, locate_plane, number_voxels, place_rows
 from muse_core.resampling.voxel_types import VoxelRows
@@ -27,13 +27,13 @@ class Contribution:
         threads
     rows : int
         number of rows altogether
-    weight : float, RowWeights or None
+    weight : Weight or None
         weight of the exposure, or those of its rows; None = no weighting
     """
 
     gather: Callable[[float, float], Block]
     rows: int
-    weight: float | RowWeights | None = None
+    weight: Weight | None = None
 
 
 @dataclass
@@ -51,6 +51,8 @@ class Layer:
         flags with the cosmic rays of these planes
     cosmics : int64 array
         which rows these are
+    exposure : uint16[n]
+        number of the contribution of each row, ascending within a voxel; empty if it is not wanted
     """
 
     first: int
@@ -59,6 +61,7 @@ class Layer:
     numbered: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.int64] | RowRuns]]
     judged: npt.NDArray[np.int32]
     cosmics: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    exposure: npt.NDArray[np.uint16] = field(default_factory=lambda: np.empty(0, np.uint16))
 
     def judged_rows(self) -> VoxelRows:
         """Return the rows as they are resampled, without the cosmic rays found in them."""
@@ -86,6 +89,7 @@ def make_layer(
     *,
     keep_rows: bool,
     round_as_c: bool,
+    by_exposure: bool = False,
 ) -> Layer:
     """Gather the rows of the planes first .. last - 1 and put them into voxel order (stable).
 
@@ -97,6 +101,8 @@ def make_layer(
         wavelengths that can belong to these planes
     keep_rows : bool
         keep the row numbers
+    by_exposure : bool
+        keep the number of the contribution of each row
     round_as_c : bool
         find spaxels with the rounding of the C pipeline
     """
@@ -112,30 +118,33 @@ def make_layer(
     xpos, ypos, lam, data, stat = (np.empty(total, np.float32) for _ in range(5))
     dq = np.empty(total, np.int32)
     weight = np.empty(total if weighted else 0, np.float32)
+    exposure = np.empty(total if by_exposure else 0, np.uint16)
     numbered = []
     target = np.empty(0, np.int32)
-    for contribution, block, voxel in zip(contributions, blocks, voxels):
+    for number, (contribution, block, voxel) in enumerate(zip(contributions, blocks, voxels)):
         if keep_rows or target.size < voxel.size:
             target = np.empty(voxel.size, np.int32)
         columns = (block.xpos, block.ypos, block.lam, block.data, block.stat)
         place_rows(voxel, starts[1:], *columns, block.dq, xpos, ypos, lam, data, stat, dq, target)
-        if weighted:
+        if weighted or by_exposure:
             placed = target[: voxel.size]
             inside = placed >= 0
-            weight[placed[inside]] = _weights_of(contribution, block, inside)
+            if weighted:
+                weight[placed[inside]] = _weights_of(contribution, block, inside)
+            if by_exposure:
+                exposure[placed[inside]] = number
         if keep_rows:
             numbered.append((target, block.numbering))
     rows = VoxelRows(starts[:-1], xpos, ypos, lam, data, stat, dq, weight)
-    return Layer(first, last, rows, numbered, judged=dq)
+    return Layer(first, last, rows, numbered, judged=dq, exposure=exposure)
 
 
 def _weights_of(
     contribution: Contribution, block: Block, inside: npt.NDArray[np.bool_]
 ) -> float | npt.NDArray[np.float32]:
     """Return the weights of some rows of a block."""
-    if isinstance(contribution.weight, RowWeights):
-        return contribution.weight.of(block.row[inside])
-    return 1.0 if contribution.weight is None else contribution.weight
+    weight = weight_of_block(contribution.weight, block)
+    return weight[inside] if isinstance(weight, np.ndarray) else weight
 
 
 def _locate(

@@ -86,10 +86,10 @@ class CommonReference:
         return []
 
 
-def fit_common_reference(model: PositionModel, first: PositionModel) -> CommonReference:
-    """Return the shift of an exposure to the pole of the first one, also across right ascension 0."""
-    turn = 360.0 * round((model.crval1 - first.crval1) / 360.0)
-    return CommonReference(model.crval1 - turn - first.crval1, model.crval2 - first.crval2)
+def fit_common_reference(model: PositionModel, pole: tuple[float, float]) -> CommonReference:
+    """Return the shift of an exposure to a common pole [deg], also across right ascension 0."""
+    turn = 360.0 * round((model.crval1 - pole[0]) / 360.0)
+    return CommonReference(model.crval1 - turn - pole[0], model.crval2 - pole[1])
 
 
 def fit_position(

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from muse_core.data.header_values import is_narrow_field
 from muse_core.data.row_set import RowSet
-from muse_core.data.row_weights import RowWeights
+from muse_core.data.row_weights import Weight
 from muse_core.framework.products import header_without, set_card
 from muse_core.postproc.astrometry.position import fit_common_reference
 from muse_core.postproc.combination.checks import warn_about_mixtures
 from muse_core.postproc.combination.reduced_tables import stored_weights
-from muse_core.postproc.combination.weights import fit_weights, mean_strehl
+from muse_core.postproc.combination.weights import WeightReference, fit_weights, mean_strehl
 from muse_core.postproc.exposure.correction import Card
 from muse_core.postproc.exposure.pixel_tables import table_limits
 from muse_core.postproc.exposure.reduction import PIXTABLE, REFINED, SKIPPED, WCS_KEYS, Reduction
@@ -24,13 +24,11 @@ if TYPE_CHECKING:
     from astropy.io.fits import Header
 
     from muse_core.framework import Frame, ParamValues, RunContext
+    from muse_core.postproc.combination.earlier_sums import EarlierSums
     from muse_core.postproc.inputs.calibration_frames import UsedFrames
 
 _OF_THE_FIRST = ("EXPTIME", "OBJECT", "SPECSYS", "COMMENT", "HISTORY", "")
 """Keywords that stay those of the earliest exposure (measured against 2.8.7), and texts of several cards."""
-
-Weight = float | RowWeights
-"""Of an exposure: one for all rows, or those of a column of its table."""
 
 
 @dataclass
@@ -43,7 +41,7 @@ class Combination:
         their rows are relative to `reference`
     celestial : bool
         the rows are on the sky
-    weights : tuple of float or RowWeights, or None
+    weights : tuple of Weight, or None
     reference : (float, float)
         pole of the first exposure
     limits : RowLimits
@@ -54,6 +52,10 @@ class Combination:
         pixel tables and calibrations that every product names
     image_frames : tuple of Frame
         the same with the frames that filter images and what follows need
+    weight_reference : WeightReference
+        what the weights are relative to
+    earlier : EarlierSums or None
+        exposures that were combined before, to which these are added
     cosmics : list of RowSet or None
         rows of each exposure that the cube has found to be cosmic rays
     """
@@ -66,6 +68,8 @@ class Combination:
     header: Header
     frames: tuple[Frame, ...]
     image_frames: tuple[Frame, ...]
+    weight_reference: WeightReference = WeightReference(0.0)
+    earlier: EarlierSums | None = None
     cosmics: list[RowSet] | None = None
 
     @property
@@ -80,6 +84,7 @@ def combine(
     used: UsedFrames,
     p: ParamValues,
     ctx: RunContext,
+    earlier: EarlierSums | None = None,
 ) -> Combination:
     """Bring all exposures to the pole of the first one, find their weights and common limits.
 
@@ -87,17 +92,19 @@ def combine(
     ----------
     tables : the pixel tables in the order given
     used : calibrations that products name in their headers
+    earlier : exposures combined before, to which these are to be added
     """
     first = members[0]
     reference = (0.0, 0.0)
     if first.position:
         reference = (first.position.crval1, first.position.crval2)
-        for member in members[1:]:
+        if earlier:
+            reference = earlier.head.reference
+        for member in members if earlier else members[1:]:
             if member.position:
-                member.add(fit_common_reference(member.position, first.position))
-    fitted = fit_weights([member.keywords for member in members], p.weight, ctx.log)
-    weights: tuple[Weight, ...] | None = fitted.weights if fitted else _stored_weights(members)
+                member.add(fit_common_reference(member.position, reference))
     parts = [table_limits(member, ctx) for member in members]
+    weights, relative_to = _weights(members, [part.lam for part in parts], p, ctx, earlier)
     warn_about_mixtures(members, parts, ctx)
     frames = (*tables, *used.all, *used.cube)
     return Combination(
@@ -106,10 +113,34 @@ def combine(
         weights,
         reference,
         join_limits(parts).shifted(*reference),
-        _combined_header(members, tables, ctx),
+        _combined_header(members, tables, ctx, earlier),
         frames,
         (*frames, *used.images),
+        relative_to,
+        earlier,
     )
+
+
+def _weights(
+    members: list[Reduction],
+    limits: list[tuple[float, float]],
+    p: ParamValues,
+    ctx: RunContext,
+    earlier: EarlierSums | None,
+) -> tuple[tuple[Weight, ...] | None, WeightReference]:
+    """Return the weights of the exposures, and what they are relative to."""
+    before = earlier.weight_reference if earlier else None
+    if p.weight == "invvar":
+        from muse_core.postproc.combination.background_variance import fit_inverse_variances
+
+        if len(members) < 2 and before is None:
+            return None, WeightReference(0.0)
+        weights, variance = fit_inverse_variances(members, limits, ctx, before.amount if before else None)
+        return weights, WeightReference(variance)
+    fitted = fit_weights([member.keywords for member in members], p.weight, ctx.log, before)
+    if fitted:
+        return fitted.weights, fitted.reference
+    return _stored_weights(members), WeightReference(0.0)
 
 
 def _stored_weights(members: list[Reduction]) -> tuple[Weight, ...] | None:
@@ -119,8 +150,16 @@ def _stored_weights(members: list[Reduction]) -> tuple[Weight, ...] | None:
     return weights if weights and len(weights) == len(members) else None
 
 
-def _combined_header(members: list[Reduction], tables: Sequence[Frame], ctx: RunContext) -> Header:
+def _combined_header(
+    members: list[Reduction], tables: Sequence[Frame], ctx: RunContext, earlier: EarlierSums | None
+) -> Header:
     """Return the header of the first exposure with what holds for all of them."""
+    if earlier:
+        header = earlier.header.copy()
+        for number, member in enumerate(members, earlier.count + 1):
+            for card in member.position.offset_cards(number) if member.position else ():
+                set_card(header, *card)
+        return header
     several = len(members) > 1  # then slice offsets are kept under the number of each exposure
     header = header_without(
         members[0].product.header, lambda key: several and key.startswith(f"{PIXTABLE} EXP0 ")

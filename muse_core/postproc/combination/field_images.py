@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -21,6 +23,47 @@ def step_arcsec(combination: Combination) -> float:
     return 0.025 if is_narrow_field(combination.members[0].keywords) else 0.2
 
 
+@dataclass(frozen=True)
+class FieldGrid:
+    """Pixels of the images: East is to the left, north is up.
+
+    Parameters
+    ----------
+    corner : (float, float)
+        largest first and smallest second coordinate of the rows, relative to the reference [deg]
+    step : float
+        [deg]
+    cosine : float
+        of the declination
+    nx, ny : int
+    """
+
+    corner: tuple[float, float]
+    step: float
+    cosine: float
+    nx: int
+    ny: int
+
+    def pixels(self, block: Block) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return the pixels, counted from 0, that the rows of a block lie on."""
+        x = (self.corner[0] - block.xpos.astype(np.float64)) * self.cosine / self.step + 1.0
+        y = (block.ypos.astype(np.float64) - self.corner[1]) / self.step + 1.0
+        return x, y
+
+
+def field_grid(combination: Combination) -> FieldGrid | None:
+    """Return the pixels that cover all exposures; None if they lie so far apart that nothing can be said."""
+    limits = combination.limits
+    step = step_arcsec(combination) / 3600.0
+    cosine = float(np.cos(np.radians(combination.reference[1])))
+    nx = int((limits.x[1] - limits.x[0]) * cosine / step) + 3
+    ny = int((limits.y[1] - limits.y[0]) / step) + 3
+    if nx * ny > MOST_PIXELS:
+        return None
+    corner = limits.x[1] - combination.reference[0], limits.y[0] - combination.reference[1]
+    return FieldGrid(corner, step, cosine, nx, ny)
+
+
 def field_images(combination: Combination) -> list[npt.NDArray[np.float32]]:
     """Make an image of each exposure, from a few bands of wavelength.
 
@@ -30,24 +73,18 @@ def field_images(combination: Combination) -> list[npt.NDArray[np.float32]]:
         East is to the left, north is up; NaN where an exposure has no data. Empty if the exposures lie so far
         apart that nothing can be said.
     """
-    limits = combination.limits
-    step = step_arcsec(combination) / 3600.0
-    cosine = np.cos(np.radians(combination.reference[1]))
-    nx = int((limits.x[1] - limits.x[0]) * cosine / step) + 3
-    ny = int((limits.y[1] - limits.y[0]) / step) + 3
-    if nx * ny > MOST_PIXELS:
+    grid = field_grid(combination)
+    if grid is None:
         return []
-    corner = limits.x[1] - combination.reference[0], limits.y[0] - combination.reference[1]
-    edges = np.linspace(limits.lam[0], limits.lam[1], BANDS + 1)
+    nx, ny = grid.nx, grid.ny
+    edges = np.linspace(combination.limits.lam[0], combination.limits.lam[1], BANDS + 1)
     width = min(BAND_A, float(edges[1] - edges[0]))
     images = []
     for member in combination.members:
         bands = np.full((BANDS, ny, nx), np.nan, dtype=np.float32)
         for n, low in enumerate(edges[:-1]):
             block = member.chain.gather(float(low), float(low) + width)
-            x = (corner[0] - block.xpos.astype(np.float64)) * cosine / step + 1.0
-            y = (block.ypos.astype(np.float64) - corner[1]) / step + 1.0
-            bands[n] = _mean_image(x, y, block, (ny, nx))
+            bands[n] = _mean_image(*grid.pixels(block), block, (ny, nx))
         images.append(_median(bands))
     return images
 

@@ -82,9 +82,9 @@ def check_frames(frames: Frames, ctx: RunContext) -> None:
         )  # fmt: skip
 
 
-def check_number(count: int) -> None:
-    """Refuse to combine fewer than two exposures."""
-    if count < 2:
+def check_number(count: int, earlier: int = 0) -> None:
+    """Refuse to combine fewer than two exposures, those that were combined before included."""
+    if count + earlier < 2 or not count:
         raise RecipeError(
             f"This recipe only makes sense with multiple exposures! ({count} usable; exposures are told "
             "apart by their DATE-OBS)"

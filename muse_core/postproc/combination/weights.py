@@ -16,12 +16,29 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class WeightReference:
+    """What weights are relative to.
+
+    Parameters
+    ----------
+    amount : float
+        exposure time [s], or background variance, of the first exposure
+    fwhm : float
+        its seeing [arcsec]; 0: not used
+    """
+
+    amount: float
+    fwhm: float = 0.0
+
+
+@dataclass(frozen=True)
 class ExposureWeights:
     """Weights relative to the first exposure."""
 
     weights: tuple[float, ...]
     seeing: str
     """Where the seeing comes from; empty if it was not used."""
+    reference: WeightReference
 
 
 def _mean(header: Keywords, first: str, second: str) -> float | None:
@@ -47,7 +64,10 @@ def _seeing(headers: Sequence[Keywords]) -> tuple[tuple[float, ...], str] | None
 
 
 def fit_weights(
-    headers: Sequence[Keywords], scheme: str, log: logging.Logger = _log
+    headers: Sequence[Keywords],
+    scheme: str,
+    log: logging.Logger = _log,
+    before: WeightReference | None = None,
 ) -> ExposureWeights | None:
     """Compute the weights of exposures that are to be combined.
 
@@ -59,6 +79,8 @@ def fit_weights(
         One of `SCHEMES`.
     log : logging.Logger
         Takes the messages.
+    before : WeightReference, optional
+        What the weights of exposures combined before are relative to.
 
     Returns
     -------
@@ -68,34 +90,40 @@ def fit_weights(
     if scheme not in SCHEMES:
         raise ValueError(f"unknown weighting scheme {scheme!r}, choose one of {', '.join(SCHEMES)}")
     n = len(headers)
-    if n < 2:
+    if n < 2 and before is None:
         return None
     if scheme == "none":
         log.info("%d tables, not weighting them", n)
         return None
     times = [header.number("EXPTIME") or 0.0 for header in headers]
-    if times[0] <= 0.0:
+    first = before.amount if before else times[0]
+    if first <= 0.0:
         log.warning("First exposure has no positive EXPTIME, exposures are weighted equally")
         times = [1.0] * n
-    weights = [time / times[0] for time in times]
+        first = 1.0
+    weights = [time / first for time in times]
     if scheme == "header":
         log.info("%d tables to be weighted using HEADER & EXPTIME.", n)
         return ExposureWeights(
-            tuple(t * _header_weight(header, log) for t, header in zip(weights, headers, strict=True)), ""
+            tuple(t * _header_weight(header, log) for t, header in zip(weights, headers, strict=True)),
+            "",
+            WeightReference(first),
         )
-    seeing = _seeing(headers) if scheme == "fwhm" else None
+    usable = scheme == "fwhm" and (before is None or before.fwhm > 0.0)
+    seeing = _seeing(headers) if usable else None
     if seeing is not None:
         fwhm, source = seeing
         log.info("%d tables to be weighted using EXPTIME & FWHM (using %s)", n, source)
-        weights = [weight * fwhm[0] / value for weight, value in zip(weights, fwhm, strict=True)]
-        return ExposureWeights(tuple(weights), source)
+        first_fwhm = before.fwhm if before else fwhm[0]
+        weights = [weight * first_fwhm / value for weight, value in zip(weights, fwhm, strict=True)]
+        return ExposureWeights(tuple(weights), source, WeightReference(first, first_fwhm))
     log.info("%d tables to be weighted using EXPTIME.", n)
     if scheme == "fwhm":
         log.info(
             "(FWHM-based weighting was requested but cannot be carried due to incomplete FITS headers in "
             "some exposures.)"
         )
-    return ExposureWeights(tuple(weights), "")
+    return ExposureWeights(tuple(weights), "", WeightReference(first))
 
 
 def _header_weight(header: Keywords, log: logging.Logger) -> float:

@@ -11,18 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from muse_core.data.header_values import is_narrow_field
-from muse_core.data.row_weights import RowWeights
+from muse_core.data.row_weights import weight_of_block
 from muse_core.framework.products import set_card
 from muse_core.postproc.cube.plan import resampling_of
 from muse_core.postproc.exposure.pointing import airmass, parallactic_angle
 from muse_core.resampling.cosmics import COSMIC_RAY
 from muse_core.resampling.cube_file import CubeWriter
 from muse_core.resampling.row_images import RowImages
+from muse_core.resampling.stored_sums import COUNT, cards_of_sums
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from astropy.io.fits import Header
+    from astropy.io.fits import Header, ImageHDU
 
     from muse_core.framework import ParamValues, RunContext
     from muse_core.postproc.combination.combine import Combination
@@ -51,14 +52,27 @@ def writes_image_files(cube_format: str) -> bool:
 
 @contextmanager
 def open_cube(
-    path: Path, header: Header, grid: OutputGrid, unit: str, name: str, cube_format: str
+    path: Path,
+    header: Header,
+    grid: OutputGrid,
+    unit: str,
+    name: str,
+    cube_format: str,
+    *,
+    counts: bool = False,
 ) -> Iterator[CubeWriter]:
-    """Open the file that takes the planes; for Euro3D one beside the product, removed in the end."""
+    """Open the file that takes the planes; for Euro3D one beside the product, removed in the end.
+
+    Parameters
+    ----------
+    counts : bool
+        with an extension for the number of exposures in each voxel
+    """
     target = Path(f"{path}.cube") if is_euro3d(cube_format) else path
+    more = cards_of_sums(grid, COUNT, "") if counts and target == path else []
+    sdp = cube_format == "sdpCube"
     try:
-        with CubeWriter(
-            target, header, grid, unit, name, sdp=cube_format == "sdpCube", reserve_cards=108
-        ) as writer:
+        with CubeWriter(target, header, grid, unit, name, sdp=sdp, reserve_cards=108, more=more) as writer:
             yield writer
     finally:
         if target != path:
@@ -77,6 +91,7 @@ def finish_cube(
     name: str,
     p: ParamValues,
     ctx: RunContext,
+    more: Sequence[ImageHDU] = (),
 ) -> None:
     """Complete the product from the planes that were written.
 
@@ -90,6 +105,8 @@ def finish_cube(
         Complete images.
     white : FilterSet
         The white-light image (sdpCube).
+    more : sequence of ImageHDU
+        Further extensions (not of Euro3D files).
     """
     unit = combination.data_unit
     if is_euro3d(p.format):
@@ -123,7 +140,7 @@ def finish_cube(
         from muse_core.resampling.filter_extensions import filter_extension
 
         extensions = [filter_extension(image, grid, unit, name) for image in images]
-    writer.finish(header, extensions)
+    writer.finish(header, [*extensions, *more])
 
 
 def _add_phase3_keywords(
@@ -185,9 +202,9 @@ def images_from_rows(
     )
     ctx.log.info("Images are made from the pixel tables, not from the cube")
     for i, member in enumerate(combination.members):
-        weight = combination.weights[i] if combination.weights else 1.0
+        weight = combination.weights[i] if combination.weights else None
         for block in member.chain.blocks():
             if combination.cosmics:
                 block.dq[combination.cosmics[i].contains(block.row)] |= COSMIC_RAY
-            images.add_block(block, weight.of(block.row) if isinstance(weight, RowWeights) else weight)
+            images.add_block(block, weight_of_block(weight, block))
     return images

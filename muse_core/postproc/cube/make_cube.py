@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +19,7 @@ from muse_core.framework.products import header_without, set_card
 from muse_core.postproc.combination.combine import Combination
 from muse_core.postproc.cube import formats
 from muse_core.postproc.cube.calibrations import CubeCalibrations
+from muse_core.postproc.cube.exposure_options import NO_OPTIONS, ExposureOptions, MeanExposures
 from muse_core.postproc.cube.plan import contributions, cube_plan, output_grid
 from muse_core.postproc.exposure.reduction import FLAT_CORRECTED, PIXTABLE, WCS_KEYS
 from muse_core.resampling.collapse import FilterSet, white_filter
@@ -25,6 +28,7 @@ from muse_core.resampling.plan import Slab
 from muse_core.resampling.quality import pixel_steps_arcsec, qc_from_plane, quality_plane
 from muse_core.resampling.row_images import RowImages
 from muse_core.resampling.schedule import cube_slabs
+from muse_core.resampling.stored_sums import SumsHeader, SumsWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +38,8 @@ if TYPE_CHECKING:
     from muse_core.framework import ParamValues, RunContext
     from muse_core.postproc.exposure.correction import Card
     from muse_core.resampling.cube_file import CubeWriter
+
+_NREJ = "values that the other exposures do not confirm"
 
 
 SPECTRAL_AXIS = ("DISPAXIS", 3, "axis of the wavelength")
@@ -53,10 +59,12 @@ def make_cube(
     calibrations: CubeCalibrations,
     p: ParamValues,
     ctx: RunContext,
+    options: ExposureOptions = NO_OPTIONS,
 ) -> None:
     """Resample to the final cube, collapse it to images, measure its quality, and save all that."""
-    grid = output_grid(combination, calibrations.output_wcs, p, ctx)
-    plan = cube_plan(combination, grid, p, ctx)
+    earlier = combination.earlier
+    grid = earlier.head.grid if earlier else output_grid(combination, calibrations.output_wcs, p, ctx)
+    plan = replace(cube_plan(combination, grid, p, ctx), by_exposure=options.plan(combination, ctx))
     base = product_base(combination)
     unit = combination.data_unit
     name = get_str(base, "OBJECT") or ""
@@ -70,9 +78,17 @@ def make_cube(
     qc: list[Card] = []
     n_cosmics = 0
     is_empty = True
+    n_disagreeing = 0
+    coverage = MeanExposures(grid) if options.count == "image" else None
+    counts = options.count == "cube"
     axis = () if ctx.defects.unreadable_units or formats.is_euro3d(p.format) else (SPECTRAL_AXIS,)
     with ctx.stream("DATACUBE_FINAL", base=base, used=combination.image_frames, own=axis) as product:
-        with formats.open_cube(product.path, product.header, grid, unit, name, p.format) as writer:
+        with (
+            formats.open_cube(
+                product.path, product.header, grid, unit, name, p.format, counts=counts
+            ) as writer,
+            sums_writer(combination, grid, base, p, ctx, wanted=options.keep_sums) as sums,
+        ):
             is_product = writer.path == product.path
             slabs = cube_slabs(
                 contributions(combination),
@@ -88,6 +104,11 @@ def make_cube(
                 from_cube.add_planes(slab.first, slab.data, slab.stat)
                 white.add_planes(slab.first, slab.data, slab.stat)
                 n_cosmics += slab.cosmics
+                n_disagreeing += slab.disagreeing
+                if coverage and slab.exposures is not None:
+                    coverage.add(slab.exposures)
+                if sums and slab.sums is not None and slab.exposures is not None:
+                    sums.write_planes(slab.first, slab.sums, slab.exposures)
                 for rows, found in zip(flagged, slab.flagged):
                     rows.add(found)
                 if slab.first <= quality_plane(grid.nz) < end:
@@ -97,6 +118,10 @@ def make_cube(
             if plan.cosmics:
                 ctx.log.info("  %d rows flagged as cosmic rays", n_cosmics)
                 combination.cosmics = flagged
+            if plan.by_exposure and plan.by_exposure.rejection:
+                text = "  %d values of single exposures left out that the others do not confirm"
+                ctx.log.info(text, n_disagreeing)
+                qc.append((f"{ctx.spec.qc_prefix} NREJ EXP", n_disagreeing, _NREJ))
             if p.collapse_pixtable:
                 images = formats.images_from_rows(combination, calibrations.filters, grid, p, ctx)
             if formats.is_euro3d(p.format):
@@ -107,10 +132,42 @@ def make_cube(
             if formats.writes_image_files(p.format):
                 save_images(images, combination, base, qc, unit, name, p.format, ctx)
             formats.finish_cube(
-                writer, product.path, product.header, qc, images, white, combination, grid, name, p, ctx
+                writer,
+                product.path,
+                product.header,
+                qc,
+                images,
+                white,
+                combination,
+                grid,
+                name,
+                p,
+                ctx,
+                [coverage.hdu()] if coverage else [],
             )
             if is_product:
                 product.sums = writer.sums
+
+
+@contextmanager
+def sums_writer(
+    combination: Combination, grid: OutputGrid, base: Header, p: ParamValues, ctx: RunContext, *, wanted: bool
+) -> Iterator[SumsWriter | None]:
+    """Open the product that takes the sums behind the cube; None if it is not wanted."""
+    if not wanted:
+        yield None
+        return
+    from muse_core.postproc.combination.earlier_sums import TAG, sums_cards
+
+    dates = list(combination.earlier.dates if combination.earlier else ())
+    dates += [member.keywords.text("DATE-OBS") or "" for member in combination.members]
+    relative_to = combination.weight_reference
+    head = SumsHeader(grid, combination.reference, relative_to.amount, relative_to.fwhm)
+    with ctx.stream(TAG, base=base, used=combination.image_frames, extra=sums_cards(dates, p)) as product:
+        with SumsWriter(product.path, product.header, head, combination.data_unit) as writer:
+            yield writer
+            writer.finish(product.header)
+            product.sums = writer.sums
 
 
 def tell_empty(calibrations: CubeCalibrations, ctx: RunContext) -> None:
@@ -134,7 +191,7 @@ def written(slabs: Iterator[Slab], writer: CubeWriter, is_product: bool, threads
     """
 
     def write(slab: Slab) -> None:
-        writer.write_planes(slab.first, slab.data, slab.stat)
+        writer.write_planes(slab.first, slab.data, slab.stat, slab.exposures)
         if is_product:
             writer.hash_rows(slab.first + len(slab.data))
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from muse_core.postproc.combination.pixel_table import save_combined
+from muse_core.postproc.cube.exposure_options import NO_OPTIONS, ExposureOptions
 from muse_core.postproc.cube.make_cube import make_cube
 
 if TYPE_CHECKING:
@@ -15,11 +16,15 @@ if TYPE_CHECKING:
 
 
 def save_combination(
-    combination: Combination, calibrations: CubeCalibrations, p: ParamValues, ctx: RunContext
+    combination: Combination,
+    calibrations: CubeCalibrations,
+    p: ParamValues,
+    ctx: RunContext,
+    options: ExposureOptions = NO_OPTIONS,
 ) -> None:
     """Write the products of all exposures that the parameter ``save`` asks for."""
-    if "cube" in p.save:
-        make_cube(combination, calibrations, p, ctx)
+    if "cube" in p.save or options.keep_sums:
+        make_cube(combination, calibrations, p, ctx, options)
     if "combined" in p.save:
         save_combined(combination, p, ctx)
     if "stacked" in p.save:
