@@ -95,6 +95,20 @@ class Defects:
         ours="default latitude, or the recorded airmass; the correction is made",
     )
 
+    factors_untested: bool = _defect(
+        ROWS,
+        "`autocalib=deepfield`",
+        c=(
+            "a factor for each slice and range, whatever it is worth; wings of bright objects count as sky: "
+            "with two stars and a galaxy in the field slices differ more than before, the level is 1 % off"
+        ),
+        ours=(
+            "sky without the wings of objects, rows that are not flagged; a slice gets a factor only if it "
+            "helps on detector columns that took no part in it"
+        ),
+        since="0.2",
+    )
+
     factors_by_row_number: bool = _defect(
         ROWS,
         "user table AUTOCAL_FACTORS",

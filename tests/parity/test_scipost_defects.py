@@ -120,6 +120,16 @@ def test_positions_count_from_the_middle_of_the_rows(runs):
     assert ours - c == pytest.approx(12.35 / 2, abs=1e-3)  # IFU 12 alone
 
 
+@pytest.mark.defect("factors_untested")
+def test_noise_makes_factors_of_slices(runs):
+    made = runs(lambda_range=(6330.0, 6430.0), columns=70)
+    options = {**ROWS, "autocalib": "deepfield", "save": "autocal,individual"}
+    c, ours = both(fits.getdata, made.three(options), "AUTOCAL_FACTORS_0001.fits")
+    used = c["npts"] > 0
+    assert (c["corr"][used] != 1.0).mean() > 0.9
+    assert (ours["corr"][ours["npts"] > 0] == 1.0).mean() > 0.5
+
+
 @pytest.mark.defect("integer_keywords")
 def test_integers_count_as_missing(runs):
     made = runs(posang=45.0)

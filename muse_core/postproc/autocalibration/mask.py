@@ -9,12 +9,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from muse_core.postproc.sky.object_light import fit_object_light
+
 if TYPE_CHECKING:
     from muse_core.postproc.exposure.correction import Card
 
 OBJECT_SIGMA = 5.0
 """Pixels further from the median than this many median absolute deviations are objects."""
 _N_DILATIONS = 3
+FREE_OF_LIGHT = 0.003
+"""Of the sky level; pixels with more light of objects do not count, if there are enough others."""
+ENOUGH = 0.4
+"""Part of the field."""
+N_STACK = 4
+ROW_QUANTILE = 0.4
+ROWS_TOGETHER = 13
+LARGEST_PATTERN = 0.05
+"""Of the level; more is no error of a throughput."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +75,50 @@ def fit_autocal_mask(image: npt.ArrayLike, good: npt.ArrayLike) -> AutocalMask:
     for _ in range(_N_DILATIONS):
         objects = _inner_filter(objects, all_of=False)
     return AutocalMask((~objects).astype(np.uint8), median - limit, median + limit)
+
+
+def fit_object_free_mask(image: npt.NDArray[np.float32]) -> AutocalMask:
+    """Find the pixels without objects and without their wings.
+
+    Brightness itself is no criterion but for objects: of a slice with a higher throughput all pixels stay.
+
+    Parameters
+    ----------
+    image : float32[ny, nx]
+        White-light image in pixel coordinates, NaN where empty.
+    """
+    objects = fit_object_light((image - slice_pattern(image)).astype(np.float32))
+    finite = np.isfinite(image)
+    free = objects.faint & (objects.light <= FREE_OF_LIGHT * abs(objects.sky))
+    enough = ENOUGH * np.count_nonzero(finite)
+    if np.count_nonzero(free) < enough and objects.faint.any():
+        share = min(enough / np.count_nonzero(objects.faint), 1.0)
+        free = objects.faint & (objects.light <= np.quantile(objects.light[objects.faint], share))
+    values = image[free]
+    low, high = (float(values.min()), float(values.max())) if values.size else (float("nan"),) * 2
+    return AutocalMask(free.astype(np.uint8), low, high)
+
+
+def slice_pattern(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Return by how much the rows of each stack differ from their neighbours, float64[ny, nx].
+
+    A slice is one row of the image in one of four stacks. Compact objects do not change the lower quantile of
+    a row.
+    """
+    from scipy.ndimage import median_filter
+
+    pattern = np.zeros(image.shape)
+    edges = np.linspace(0, image.shape[1], N_STACK + 1).round().astype(int)
+    for first, last in zip(edges, edges[1:]):
+        part = image[:, first:last].astype(np.float64)
+        filled = np.isfinite(part).any(axis=1)
+        if not filled.any():
+            continue
+        rows = np.nanquantile(part[filled], ROW_QUANTILE, axis=1)
+        largest = LARGEST_PATTERN * abs(float(np.median(rows)))
+        step = np.clip(rows - median_filter(rows, ROWS_TOGETHER, mode="nearest"), -largest, largest)
+        pattern[filled, first:last] = step[:, np.newaxis]
+    return pattern
 
 
 def _inner_filter(flags: npt.NDArray[np.bool_], *, all_of: bool) -> npt.NDArray[np.bool_]:

@@ -20,7 +20,8 @@ from muse_core.postproc.autocalibration.factors import (
     near_raman_peak,
     range_edges,
 )
-from muse_core.postproc.autocalibration.mask import AutocalMask, fit_autocal_mask
+from muse_core.postproc.autocalibration.mask import AutocalMask, fit_autocal_mask, fit_object_free_mask
+from muse_core.postproc.autocalibration.tested_factors import fit_tested_factors
 from muse_core.postproc.exposure.correction import Card, Skipped
 from muse_core.postproc.exposure.reduction import PIXTABLE, PendingProduct, without_pixtable_keys
 from muse_core.postproc.white_light.given_mask import Selector, given_mask
@@ -31,6 +32,7 @@ from muse_core.resampling.cosmics import COSMIC_RAY
 if TYPE_CHECKING:
     from muse_core.data.row_set import RowSet
     from muse_core.framework import ParamValues, RunContext
+    from muse_core.framework.defects import Defects
     from muse_core.postproc.exposure.reduction import Reduction
 
 __all__ = ["correct", "flag", "load"]
@@ -103,22 +105,33 @@ def _deep_field(
             progress=ctx.progress,
         )
         exposure.white_image = white
-        mask = fit_autocal_mask(white.image, np.isfinite(white.image))
-        selected = _selector(mask, white)
+        if ctx.defects.factors_untested:
+            mask = fit_autocal_mask(white.image, np.isfinite(white.image))
+        else:
+            mask = fit_object_free_mask(white.image)
+        selected = _selector(mask, white, ctx.defects)
         if keep:
             hdus = mask_product(mask, white, product.data_unit)
             product.pending.append(PendingProduct("AUTOCAL_MASK", hdus, mask.qc(), base=header))
     sums = sum_slices(exposure, selected, p.autocal_exclude_raman)
-    model = fit_autocal(sums, ctx.log)
+    qc: list[Card] = []
+    if ctx.defects.factors_untested:
+        model = fit_autocal(sums, ctx.log)
+    else:
+        found = fit_tested_factors(sums, ctx.log)
+        model, qc = found.model, found.qc()
     if keep:
         hdus = factors_product(model)
-        product.pending.append(PendingProduct("AUTOCAL_FACTORS", hdus, [], base=header))
+        product.pending.append(PendingProduct("AUTOCAL_FACTORS", hdus, qc, base=header))
     return model
 
 
-def _selector(mask: AutocalMask, white: WhiteImage) -> Selector:
+def _selector(mask: AutocalMask, white: WhiteImage, defects: Defects) -> Selector:
+    """Return which rows are on sky; flagged ones and cosmic rays do not count (in the C recipe they do)."""
     sky = SkyMask(mask.mask, "linear", crval=white.corner)
-    return lambda block: sky.select(block.xpos, block.ypos)
+    if defects.factors_untested:
+        return lambda block: sky.select(block.xpos, block.ypos)
+    return lambda block: sky.select(block.xpos, block.ypos) & white.good(block)
 
 
 def sum_slices(exposure: Reduction, selected: Selector, half_width: float) -> SliceSums:
