@@ -64,6 +64,18 @@ def test_what_was_done_stands_in_the_header(simulation, tmp_path):
     assert fits.getheader(tmp_path / "o" / "IMAGE_FOV_0001.fits")[f"{FLAG}SKY METHOD"] == "model"
 
 
+def test_the_fit_of_the_raman_light_stands_in_the_header(tmp_path, monkeypatch):
+    options = {"lambda_range": (6450.0, 6520.0), "n_ifu": 1, "slices": 12, "mode": "WFM-AO-N"}
+    lasers = simulate_scipost(tmp_path / "lasers", seed=3, **options)
+    flags, kept = reduced(lasers, tmp_path / "o")
+    assert flags["RAMAN CONVERGED"] is True
+    assert not [text for text in kept.texts(logging.WARNING) if "Raman line fit" in text]
+    monkeypatch.setattr("muse_core.postproc.raman.model.N_TERM", 9)  # more than the data determine
+    flags, kept = reduced(lasers, tmp_path / "p")
+    assert flags["RAMAN CONVERGED"] is False
+    assert any("not well determined" in text for text in kept.texts(logging.WARNING))
+
+
 def test_what_is_missing_is_a_warning_and_a_flag(simulation, tmp_path):
     flags, kept = reduced(simulation, tmp_path / "o", ("STD_RESPONSE", "ASTROMETRY_WCS"))
     assert flags["CALIBRATED FLUX"] is False

@@ -165,7 +165,7 @@ def process_reduced(inputs: ReducedInputs, frames: Frames, p: ParamValues, ctx: 
         worker = ReducedWorker(inputs, frames, merged, p, ctx)
         run_all(worker.process, inputs.ifus, workers_for(size, ctx), results, ctx)
         merged.finish()
-    sum_up(inputs.ifus, inputs.failed, results, ctx)
+    sum_up(inputs.ifus, inputs.failed, inputs.traces, results, ctx)
     return results
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -114,12 +114,26 @@ def _log_result(result: IfuResult, ctx: RunContext) -> None:
         ctx.log.warning("IFU %d: sky line not used, %s", result.ifu, doubt)
 
 
-def sum_up(ifus: Sequence[int], absent: dict[int, str], results: BasicResults, ctx: RunContext) -> None:
-    """Tell which IFUs were not made, and fail if none was; products get their place in the list."""
+def sum_up(
+    ifus: Sequence[int],
+    absent: dict[int, str],
+    calibrated: Collection[int],
+    results: BasicResults,
+    ctx: RunContext,
+) -> None:
+    """Tell which IFUs were not made, and fail if none was; products get their place in the list.
+
+    An IFU that neither data nor calibrations have is of another instrument (a simulated one with few of
+    them): no reason for a warning.
+    """
     ctx.products.sort(key=lambda product: product.path.name)
     if absent:
-        missing = ", ".join(map(str, sorted(absent)))
-        ctx.log.warning("not in the raw data: IFU %s", missing)
+        for tell, missing in (
+            (ctx.log.warning, sorted(set(absent) & set(calibrated))),
+            (ctx.log.info, sorted(set(absent) - set(calibrated))),
+        ):
+            if missing:
+                tell("not in the raw data: IFU %s", ", ".join(map(str, missing)))
     if results.failed:
         failed = sorted({ifu for _, ifu in results.failed})
         ctx.log.warning(

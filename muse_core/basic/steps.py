@@ -80,7 +80,7 @@ def process(inputs: BasicInputs, frames: Frames, p: ParamValues, ctx: RunContext
         merged.finish()
     for warning in dict.fromkeys(inputs.warnings):
         ctx.log.warning("%s", warning)
-    sum_up(inputs.ifus, inputs.failed, results, ctx)
+    sum_up(inputs.ifus, inputs.failed, inputs.files.found["TRACE_TABLE"], results, ctx)
     return results
 
 

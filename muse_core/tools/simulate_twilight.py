@@ -3,7 +3,7 @@
 
 With a twilight.sof and the truth beside them.
 
-Examples: ``musetools simulate-twilight OUT`` (six IFUs with small detectors, 40 MB),
+Examples: ``musetools simulate-twilight OUT`` (six IFUs with small detectors, 90 MB),
 ``musetools simulate-twilight OUT --ifus 24 --nx 2048 --ny 2056`` (real detectors: 20 GB).
 """
 
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("outdir", type=Path, help="folder for the files")
     parser.add_argument("--ifus", type=int, default=6, help="number of IFUs, from IFU 1")
     parser.add_argument("--nx", type=int, default=512, help="columns of one quadrant (real: 2048)")
-    parser.add_argument("--ny", type=int, default=64, help="rows of one quadrant (real: 2056)")
+    parser.add_argument("--ny", type=int, default=128, help="rows of one quadrant (real: 2056)")
     parser.add_argument("--mode", default="WFM-NOAO-N", help="instrument mode")
     parser.add_argument("--vignetting", type=float, default=0.0, help="strength of the vignetted area")
     parser.add_argument("--skyflats", type=int, default=3, help="number of exposures")

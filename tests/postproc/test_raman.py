@@ -166,6 +166,17 @@ def test_order_and_size_of_blocks_do_not_matter():
 
 
 @pytest.mark.unit
+def test_a_fit_says_whether_it_converged(monkeypatch, caplog):
+    assert fit(make_rows(noise=5.0)).converged
+    few = [column[:4] for column in make_rows(noise=5.0)]
+    assert not fit(few).converged
+    assert "not well determined" in caplog.text
+    monkeypatch.setattr("muse_core.postproc.raman.model.MOST_STEPS", 1)
+    assert not fit(make_rows(noise=5.0)).converged
+    assert "no convergence" in caplog.text
+
+
+@pytest.mark.unit
 def test_nothing_to_fit():
     bands = raman_bands((4700.0, 9300.0), 20.0)
     skipped = fit_raman(RamanSums(bands, shapes()))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from muse_core.framework.log import UNDONE
 from muse_core.postproc.exposure.correction import Card, Skipped
 from muse_core.postproc.lsf.images import LsfImage
 from muse_core.postproc.lsf.profile_kernels import place_lines
@@ -42,6 +43,7 @@ MIN_WIDTH = 2.61
 """Bands narrower than this [Angstrom] cannot be analysed."""
 
 _log = logging.getLogger(__name__)
+MOST_STEPS = 100  # of the fit of one polynomial to both bands
 
 
 @dataclass(frozen=True)
@@ -242,6 +244,8 @@ class RamanModel:
     """Factors f of the two groups; 0 for a band that was not used."""
     background: tuple[float, float]
     shapes: RamanShapes
+    converged: bool = True
+    """The fit ended at a minimum, and all its terms are determined."""
 
     def apply(self, block: Block) -> None:
         """Subtract the Raman light from the rows of a block."""
@@ -299,18 +303,21 @@ def fit_raman(sums: RamanSums, log: logging.Logger = _log) -> RamanModel | Skipp
         if sums.rows(band.group) > 0 and sums.shapes.total_flux(band.group) != 0.0
     ]
     solutions = {}
+    determined = True
     for g in used:
         matrix, right = sums.normal_equations(g)
         solution, root = _solve_band(matrix, right)
         if root.shape[0] < N_TERM:
+            determined = False
             log.warning(
-                "Raman line fit of the %s band is not well determined (rank %d)", NAMES[g], root.shape[0]
-            )
+                "Raman line fit of the %s band is not well determined (rank %d)",
+                NAMES[g], root.shape[0], extra=UNDONE,
+            )  # fmt: skip
         if solution[5] != 0.0:
             solutions[g] = solution, root
     if not solutions:
         return Skipped("raman", "the fit failed: no usable rows in the bands", wanted=True)
-    spatial, strength, background = _join_bands(solutions, log)
+    spatial, strength, background, ended = _join_bands(solutions, log)
 
     def of_band(g: int) -> float:
         return strength[g] / sums.shapes.total_flux(g) if g in solutions else 0.0
@@ -322,6 +329,7 @@ def fit_raman(sums: RamanSums, log: logging.Logger = _log) -> RamanModel | Skipp
         (of_band(0), of_band(1)),
         (float(background[0]), float(background[1])),
         sums.shapes,
+        converged=determined and ended and bool(np.isfinite(spatial).all()),
     )
     log.info("Raman light over the field: %.6g x^2 %+.6g xy %+.6g y^2 %+.6g x %+.6g y +1", *model.spatial)
     log.info("Raman flux: O2 %.6g, N2 %.6g erg/(s cm^2 arcsec^2)", model.flux(0), model.flux(1))
@@ -341,8 +349,8 @@ def _solve_band(matrix: Floats, right: Floats) -> tuple[Floats, Floats]:
 
 def _join_bands(
     solutions: dict[int, tuple[Floats, Floats]], log: logging.Logger
-) -> tuple[Floats, Floats, Floats]:
-    """Find one polynomial for all bands, by Gauss-Newton iterations with halved steps."""
+) -> tuple[Floats, Floats, Floats, bool]:
+    """Find one polynomial for all bands, by Gauss-Newton iterations with halved steps; did they end?"""
     strength, background = np.zeros(len(NAMES)), np.zeros(len(NAMES))
     groups = sorted(solutions)
     for g in groups:
@@ -350,7 +358,7 @@ def _join_bands(
     weight = np.array([np.linalg.norm(solutions[g][1][:, :6] @ solutions[g][0][:6]) ** 2 for g in groups])
     start = [solutions[g][0][:5] / strength[g] for g in groups]
     if len(groups) == 1:
-        return start[0], strength, background
+        return start[0], strength, background, True
     spatial = np.average(start, axis=0, weights=weight)
 
     def residuals(p: Floats) -> Floats:
@@ -374,7 +382,8 @@ def _join_bands(
 
     p = np.concatenate([spatial, strength[groups], background[groups]])
     chi2 = float(residuals(p) @ residuals(p))
-    for _ in range(100):
+    ended = True
+    for _ in range(MOST_STEPS):
         step = np.linalg.lstsq(jacobian(p), -residuals(p), rcond=1e-14)[0]
         factor = 1.0
         while factor > 1e-10:
@@ -390,6 +399,7 @@ def _join_bands(
         if small.all():
             break
     else:
-        log.warning("Raman line fit failed: no convergence, using the values so far")
+        ended = False
+        log.warning("Raman line fit failed: no convergence, using the values so far", extra=UNDONE)
     strength[groups], background[groups] = p[5:7], p[7:9]
-    return p[:5], strength, background
+    return p[:5], strength, background, ended

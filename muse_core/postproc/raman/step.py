@@ -27,6 +27,8 @@ from muse_core.postproc.raman.model import (
 from muse_core.postproc.white_light.image import WhiteImage, make_white_image, pixel_wcs_cards
 from muse_core.postproc.white_light.sky_mask import SkyMask, fit_sky_mask
 
+CONVERGED = "fit of the Raman lines converged"
+
 if TYPE_CHECKING:
     from muse_core.framework import ParamValues, RunContext
     from muse_core.postproc.exposure.chain import Chain
@@ -60,6 +62,7 @@ def correct(
         sums.add(band, rows.xpos, rows.ypos, rows.lam, rows.data, rows.origin, good)
         images.append((band, white, mask))
     model = fit_raman(sums, ctx.log)
+    ctx.flag("RAMAN CONVERGED", isinstance(model, RamanModel) and model.converged, CONVERGED)
     if isinstance(model, Skipped):
         return model
     if "raman" in p.save:
