@@ -106,7 +106,12 @@ RECIPE = RecipeSpec(
     ),
     kernels=True,
     manual=MANUAL,
-    defects=(*Defects.about(COMBINE, CUBE, PRODUCTS, HEADERS), "integer_keywords", "skipped_without_a_word"),
+    defects=(
+        *Defects.about(COMBINE, CUBE, PRODUCTS, HEADERS),
+        "integer_keywords",
+        "skipped_without_a_word",
+        "absurd_values_used",
+    ),
     qc_group="EXPCOMB",
     fixed=(("astrometry", True), ("superflat_pos", None)),
 )

@@ -293,7 +293,7 @@ def _opened(
 
 def _ended(file: PixelTableFile) -> InputError:
     return InputError(
-        file.source,
+        file.path,
         "columns",
         expected=f"{file.rows} rows",
         found="end of file",

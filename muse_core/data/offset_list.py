@@ -86,6 +86,16 @@ class OffsetList:
     rows: Sequence[OffsetRow]
     by_date_only: bool = False
 
+    def columns(self) -> dict[str, list[float]]:
+        """Return the numbers of the table by the names of its columns, NaN where there is none."""
+        nan = float("nan")
+        return {
+            "RA_OFFSET": [row.ra_offset for row in self.rows],
+            "DEC_OFFSET": [row.dec_offset for row in self.rows],
+            "FLUX_SCALE": [nan if row.flux_scale is None else row.flux_scale for row in self.rows],
+            "ROT_OFFSET": [nan if row.rotation is None else row.rotation for row in self.rows],
+        }
+
     def without_rotations(self) -> OffsetList:
         """Return the list without its column ROT_OFFSET."""
         return replace(self, rows=[replace(row, rotation=None) for row in self.rows])

@@ -27,6 +27,7 @@ _FLAT = ("PIXEL", "PIXEL"), ("LINEAR", "LINEAR")
 _IN_AIR = ("AWAV", "AWAV-LOG")
 _OWN_UNITS = ("", "deg"), ("", "Angstrom")
 _PC = re.compile(r"PC\d+_\d+")
+_NUMBERS = re.compile(r"(?:CRVAL|CRPIX|CDELT|CROTA)[1-9]|(?:CD|PC)[1-9]_[1-9]|LONPOLE|LATPOLE|EQUINOX")
 _FRAMES = ("", "ICRS", "FK5")
 _REMEDY = "Give a cube of this recipe, or a header with RA---TAN, DEC--TAN and AWAV."
 
@@ -64,9 +65,9 @@ def find_output_wcs(frame: Frame) -> Header:
     """Return the header of an OUTPUT_WCS frame that has the world coordinates, as it is."""
     with open_fits(frame.path) as hdus:
         for hdu in (*hdus[1:], hdus[0]):
-            if "CTYPE1" in hdu.header and hdu.header.get("NAXIS", 0) >= 2:
-                return hdu.header.copy()
-            if "CTYPE1" in hdu.header and "CRVAL1" in hdu.header:
+            there = hdu.header.get("NAXIS", 0) >= 2 or "CRVAL1" in hdu.header
+            if "CTYPE1" in hdu.header and there:
+                _check_numbers(frame.path, hdu.header)
                 return hdu.header.copy()
     raise InputError(
         frame.path,
@@ -75,6 +76,15 @@ def find_output_wcs(frame: Frame) -> Header:
         found="none",
         remedy="Give a cube (DATACUBE_FINAL) or a header with the wanted output grid.",
     )
+
+
+def _check_numbers(path: Path, header: Header) -> None:
+    for key in header:
+        if not _NUMBERS.fullmatch(key):
+            continue
+        value = header[key]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise _refused(path, f"keyword {key}", "a number", repr(value))
 
 
 def _text(header: Header, key: str) -> str:
@@ -92,11 +102,10 @@ def _in_own_form(header: Header) -> bool:
     plain = _text(header, "RADESYS") in _FRAMES and not any(
         key in header for key in ("LONPOLE", "LATPOLE", "A_ORDER", "CPDIS1")
     )
-    if types in _FLAT:
-        return matrix and not coupled
-    return (
-        types == _AXES and third and units and matrix and depth and plain and not coupled and _regular(header)
-    )
+    forward = header.get("CD3_3", 1.0) > 0.0 and header.get("CRVAL3", 1.0) > 0.0
+    if not (third and matrix and not coupled and forward and _regular(header)):
+        return False
+    return types in _FLAT or (types == _AXES and units and depth and plain)
 
 
 def _regular(header: Header) -> bool:

@@ -7,10 +7,7 @@ Rows are read with positioned reads, so several threads can share a file and not
 
 from __future__ import annotations
 
-import gzip
 import re
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +17,8 @@ import numpy.typing as npt
 
 from muse_core.framework import InputError, Problems
 from muse_core.framework.fits_layout import Unit
-from muse_core.framework.fits_layout import units as fits_units
+from muse_core.framework.fits_structure import check_structure
+from muse_core.framework.input_files import check_regular, packing
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
@@ -29,6 +27,8 @@ COLUMNS = ("xpos", "ypos", "lambda", "data", "dq", "stat", "origin")
 INTEGER_COLUMNS = ("dq", "origin")
 WEIGHT = "weight"
 """Column that tables of combined or weighted exposures have besides."""
+LONGEST_ROW = 4096
+"""Bytes of a row of a binary table at most: that of a pixel table has 28 to 40."""
 _REMEDY = "Make the pixel table again, or leave it out of the set of frames."
 _FLAT_FIELD = "PIXTABLE_FLAT_FIELD"
 _TABLE_TYPES = {
@@ -44,9 +44,7 @@ class PixelTableFile:
     Parameters
     ----------
     path : Path
-        the file rows are read from (an unpacked copy for a compressed input)
-    source : Path
-        the file the user gave
+        the file rows are read from
     header : Header
         primary header
     rows : int
@@ -63,7 +61,6 @@ class PixelTableFile:
     """
 
     path: Path
-    source: Path
     header: Header
     rows: int
     offsets: dict[str, int]
@@ -84,20 +81,6 @@ class PixelTableFile:
         return str(self.header.get("DATE-OBS", "")).strip()
 
 
-def _unpacked(path: Path) -> Path:
-    """Return the path itself, or that of an unpacked temporary copy of a gzip file."""
-    with path.open("rb") as stream:
-        if stream.read(2) != b"\x1f\x8b":
-            return path
-    target = Path(tempfile.mkdtemp(prefix="muse_recipes_")) / path.name.removesuffix(".gz")
-    with gzip.open(path) as packed, target.open("wb") as stream:
-        shutil.copyfileobj(packed, stream)
-    import atexit
-
-    atexit.register(shutil.rmtree, target.parent, ignore_errors=True)
-    return target
-
-
 def open_pixtable(path: Path) -> PixelTableFile:
     """Open a pixel table and check its structure against the file's size; no rows are read.
 
@@ -108,45 +91,34 @@ def open_pixtable(path: Path) -> PixelTableFile:
     """
     from astropy.io.fits import Header
 
+    check_regular(path)
+    if packing(path):
+        raise InputError(path, "file", expected="an unpacked pixel table", found=f"packed ({packing(path)})")
+    primary, *extensions = check_structure(path, whole=False)
     try:
-        actual = _unpacked(path)
-        size = actual.stat().st_size
-        primary, *extensions = fits_units(actual)
         header = Header.fromstring(primary.header)
         layout = _layout(extensions)
-        flat_field = _flat_field(actual, extensions)
-    except InputError:
-        raise
-    except (OSError, ValueError, TypeError, KeyError, IndexError, EOFError) as error:
+        flat_field = _flat_field(path, extensions)
+    except (ValueError, TypeError, KeyError, IndexError) as error:
+        text = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
-            path,
-            "file",
-            expected="a FITS pixel table",
-            found=f"not readable ({str(error).splitlines()[0] if str(error) else type(error).__name__})",
-            remedy=_REMEDY,
+            path, "columns", expected="a FITS pixel table", found=text, remedy=_REMEDY
         ) from error
     problems = Problems()
-    _check_columns(path, layout, size, problems)
+    _check_columns(path, layout, path.stat().st_size, problems)
     _check_header(path, header, problems)
     problems.raise_if_any()
     rows = layout["lambda"].rows
     return PixelTableFile(
-        path=actual,
-        source=path,
+        path=path,
         header=header,
         rows=rows,
         offsets={name: layout[name].offset for name in COLUMNS},
         stride=layout["lambda"].stride,
         flat_field=flat_field,
         units={name: layout[name].unit for name in COLUMNS},
-        weights=_place_of_weights(layout),
+        weights=(layout[WEIGHT].offset, layout[WEIGHT].stride) if WEIGHT in layout else None,
     )
-
-
-def _place_of_weights(layout: dict[str, _Column]) -> tuple[int, int] | None:
-    column = layout.get(WEIGHT)
-    usable = column is not None and column.kind == "f4" and column.width == 1
-    return (column.offset, column.stride) if column is not None and usable else None
 
 
 @dataclass(frozen=True)
@@ -157,6 +129,8 @@ class _Column:
     kind: str
     width: int
     unit: str
+    scaled: str = ""
+    """The keyword that says that the numbers in the file are not the values, "" if they are."""
 
 
 def _layout(extensions: list[Unit]) -> dict[str, _Column]:
@@ -172,15 +146,27 @@ def _layout(extensions: list[Unit]) -> dict[str, _Column]:
             for i, (column, (dtype, offset, *_)) in enumerate((table.fields or {}).items(), 1):
                 kind = dtype.str[1:] if dtype.str in (">f4", ">i4") else str(unit.get(f"TFORM{i}"))
                 text = str(unit.get(f"TUNIT{i}", ""))
-                columns[column] = _Column(rows, unit.data_start + offset, stride, kind, 1, text)
+                scaled = _scaling(unit, f"TSCAL{i}", f"TZERO{i}")
+                _add(columns, column, _Column(rows, unit.data_start + offset, stride, kind, 1, text, scaled))
         elif name.lower() in (*COLUMNS, WEIGHT):
             bitpix = unit.get("BITPIX")
             kind = "f4" if bitpix == -32 else "i4" if bitpix == 32 else f"BITPIX {bitpix}"
             is_column = unit.get("NAXIS") == 2
             width, rows = (int(unit.get(key, 0) or 0) if is_column else 0 for key in ("NAXIS1", "NAXIS2"))
             text = str(unit.get("BUNIT", "")).strip()
-            columns[name.lower()] = _Column(rows, unit.data_start, 4, kind, width if is_column else -1, text)
+            scaled, width = _scaling(unit, "BSCALE", "BZERO"), width if is_column else -1
+            _add(columns, name.lower(), _Column(rows, unit.data_start, 4, kind, width, text, scaled))
     return columns
+
+
+def _add(columns: dict[str, _Column], name: str, column: _Column) -> None:
+    if name in columns and name in (*COLUMNS, WEIGHT):
+        raise ValueError(f"two columns {name}")
+    columns[name] = column
+
+
+def _scaling(unit: Unit, scale: str, zero: str) -> str:
+    return next((key for key, plain in ((scale, 1), (zero, 0)) if unit.get(key, plain) != plain), "")
 
 
 def _table_dtype(unit: Unit) -> np.dtype[np.void]:
@@ -203,9 +189,9 @@ def _flat_field(path: Path, extensions: list[Unit]) -> npt.NDArray[np.void] | No
     for unit in extensions:
         if str(unit.get("EXTNAME", "")).strip() == _FLAT_FIELD:
             rows = int(unit.get("NAXIS2", 0) or 0)
+            if unit.data_start + unit.size > path.stat().st_size:
+                raise ValueError(f"the {rows} rows of {_FLAT_FIELD} end behind the file, it is truncated")
             table = np.fromfile(path, _table_dtype(unit), rows, offset=unit.data_start)
-            if table.size < rows:
-                raise ValueError(f"{_FLAT_FIELD} has {table.size} of {rows} rows, the file is truncated")
             return table.astype(table.dtype.newbyteorder("="))
     return None
 
@@ -234,34 +220,42 @@ def _check_columns(path: Path, layout: dict[str, _Column], size: int, problems: 
             found=found,
             remedy=remedy,
         )
-    for name in COLUMNS:
-        column = layout.get(name)
-        if column is None:
-            continue
-        kind = "i4" if name in INTEGER_COLUMNS else "f4"
-        if column.kind != kind or column.width != 1:
-            problems.add(
-                path,
-                f"column {name}",
-                expected="one 32-bit " + ("integer" if kind == "i4" else "float") + " per row",
-                found=column.kind if column.kind != kind else f"{column.width} values per row",
-                remedy=_REMEDY,
-            )
-        end = column.offset + (column.rows - 1) * column.stride + 4
-        if column.rows and end > size:
-            problems.add(
-                path,
-                f"column {name}",
-                expected=f"{column.rows} rows ({end} bytes)",
-                found=f"a file of {size} bytes (truncated)",
-                remedy="Copy or make the file again.",
-            )
-    lengths = {layout[name].rows for name in COLUMNS if name in layout}
-    if len(lengths) > 1:
-        found = ", ".join(f"{name} {layout[name].rows}" for name in COLUMNS if name in layout)
+    there = [name for name in (*COLUMNS, WEIGHT) if name in layout]
+    for name in there:
+        _check_column(path, name, layout[name], size, problems)
+    lengths = {layout[name].rows for name in there}
+    strides = {layout[name].stride for name in there}
+    if len(lengths) > 1 or len(strides) > 1:
+        found = ", ".join(f"{name} {layout[name].rows}" for name in there)
+        if len(lengths) == 1:
+            found = "some columns in a table, others in extensions of their own"
         problems.add(path, "columns", expected="equal lengths", found=found, remedy=_REMEDY)
     elif lengths == {0}:
         problems.add(path, "columns", expected="at least one row", found="an empty table", remedy=_REMEDY)
+
+
+def _check_column(path: Path, name: str, column: _Column, size: int, problems: Problems) -> None:
+    item = f"column {name}"
+    kind = "i4" if name in INTEGER_COLUMNS else "f4"
+    if column.kind != kind or column.width != 1:
+        problems.add(
+            path, item, expected="one 32-bit " + ("integer" if kind == "i4" else "float") + " per row",
+            found=column.kind if column.kind != kind else f"{column.width} values per row", remedy=_REMEDY,
+        )  # fmt: skip
+    if column.scaled:
+        problems.add(
+            path, item, expected="numbers as they are", found=f"scaled ones ({column.scaled})", remedy=_REMEDY
+        )
+    if column.stride > LONGEST_ROW:
+        problems.add(
+            path, item, expected=f"rows of at most {LONGEST_ROW} bytes", found=column.stride, remedy=_REMEDY
+        )
+    end = column.offset + (column.rows - 1) * column.stride + 4
+    if column.rows and end > size:
+        problems.add(
+            path, item, expected=f"{column.rows} rows ({end} bytes)",
+            found=f"a file of {size} bytes (truncated)", remedy="Copy or make the file again.",
+        )  # fmt: skip
 
 
 def _check_header(path: Path, header: Header, problems: Problems) -> None:

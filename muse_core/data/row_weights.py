@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from muse_core.framework import InputError
+
 if TYPE_CHECKING:
     from muse_core.data.block import Block
 
@@ -31,10 +33,23 @@ class RowWeights:
     rows: int
 
     def of(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """Return the weights of some rows, by their numbers in the table."""
+        """Return the weights of some rows, by their numbers in the table.
+
+        Raises
+        ------
+        InputError
+            if one of them is negative or no number
+        """
         words = np.memmap(self.path, np.uint8, "r", self.offset, ((self.rows - 1) * self.stride + 4,))
         column = np.ndarray((self.rows,), ">f4", words, 0, (self.stride,))
-        return column[rows].astype(np.float32)
+        weights = column[rows].astype(np.float32)
+        if not (np.isfinite(weights) & (weights >= 0.0)).all():
+            wrong = rows[~(np.isfinite(weights) & (weights >= 0.0))]
+            raise InputError(
+                self.path, "column weight", expected="finite numbers of 0 or more",
+                found=f"{column[wrong[0]]:g} in row {wrong[0] + 1}", remedy="Repair or remove that column.",
+            )  # fmt: skip
+        return weights
 
     def of_block(self, block: Block) -> npt.NDArray[np.float32]:
         """Return the weights of the rows of a block."""

@@ -133,6 +133,13 @@ class Defects:
         ours="used",
     )
 
+    absurd_values_used: bool = _defect(
+        ROWS,
+        "values that cannot be (a FLUX_SCALE of 0, a longitude of 1000 degrees, pixels of a degree)",
+        c="are used as they are",
+        ours="an error that names file, keyword or column; the pages of the recipes list the limits",
+    )
+
     offset_list_by_date_text: bool = _defect(
         ROWS,
         "OFFSET_LIST written by others than muse_exp_align",

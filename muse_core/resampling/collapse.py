@@ -23,6 +23,9 @@ from muse_core.framework import InputError
 from muse_core.framework.fits_file import open_fits
 from muse_core.resampling.cube_cards import image_cards, plane_wavelengths, wavelength_of_plane
 
+LONGEST = 1e6
+"""Angstrom; the coverage of a filter is summed in steps of one."""
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -142,6 +145,11 @@ def _read_filter(path: Path, hdu: fits.BinTableHDU, name: str) -> Filter:
         raise InputError(
             path, f"filter {name}", expected="increasing wavelengths", found="a table that is not sorted",
             remedy="Sort this table of the FILTER_LIST.",
+        )  # fmt: skip
+    if wavelength.size and (wavelength[0] < 0.0 or wavelength[-1] > LONGEST):
+        raise InputError(
+            path, f"filter {name}", expected=f"wavelengths of 0 to {LONGEST:g} Angstrom",
+            found=f"{wavelength[0]:g} to {wavelength[-1]:g}", remedy="Convert this table to Angstrom.",
         )  # fmt: skip
     return Filter(name, wavelength, throughput, hdu.header.get("ZP_VEGA"), hdu.header.get("ZP_AB"))
 

@@ -420,3 +420,15 @@ def test_the_first_of_two_offsets_is_taken(runs):
     with pytest.raises(InputError, match="expected one row"):
         made.three(CUBE)  # by C and in the compatible mode it works, and with the same result
     assert fits.getval(made.folder / "compat" / FINAL, "ESO DRS MUSE OFFSET1 DRA") != 0.0
+
+
+@pytest.mark.defect("absurd_values_used")
+def test_values_that_cannot_be_are_used(runs):
+    def spoil(hdus):
+        hdus[1].data["extinction"] = -0.5
+
+    made = runs()
+    made.change("EXTINCT_TABLE", spoil)
+    with pytest.raises(InputError, match="column extinction: expected values of 0 mag or more"):
+        made.three(ROWS)  # C and the compatible mode take them, and agree
+    assert (made.folder / "compat" / TABLE).exists()

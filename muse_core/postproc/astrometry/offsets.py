@@ -24,6 +24,7 @@ def load_offsets(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> 
     """Read the OFFSET_LIST of a run, if there is one; its rotations only where they are asked for."""
     reader = read_offsets_as_c if ctx.defects.offset_list_by_date_text else read_offsets
     offsets = frames.read("OFFSET_LIST", reader)
+    frames.check("OFFSET_LIST", None if offsets is None else offsets.columns())
     return offsets if offsets is None or p.rot_offset else offsets.without_rotations()
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from muse_core.data.block import Block
@@ -119,6 +119,7 @@ def fit_position(
             log.warning("No entry for DATE-OBS=%s in OFFSET_LIST, no offset applied", date_obs)
         log.info("Adapting WCS to RA/DEC=%.6f/%.6f deg", ra, dec)
         return PositionModel(ra, dec, 1.0, None)
+    offset = replace(offset, date_obs=date_obs or offset.date_obs)  # the row may be found by its MJD_OBS
     crval1, crval2 = ra - offset.ra_offset, dec - offset.dec_offset
     log.info(
         "Adapting WCS to RA/DEC=%.6f/%.6f deg (offset %.6e, %.6e)",

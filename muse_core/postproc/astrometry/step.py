@@ -37,9 +37,9 @@ class AstrometryCalibrations:
 
 def load(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> AstrometryCalibrations:
     """Read ASTROMETRY_WCS and OFFSET_LIST."""
-    return AstrometryCalibrations(
-        frames.read("ASTROMETRY_WCS", read_astrometry), load_offsets(frames, p, ctx)
-    )
+    solution = frames.read("ASTROMETRY_WCS", read_astrometry)
+    frames.check("ASTROMETRY_WCS", solution)
+    return AstrometryCalibrations(solution, load_offsets(frames, p, ctx))
 
 
 def correct(

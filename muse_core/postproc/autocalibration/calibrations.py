@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from muse_core.data.calibration import read_columns
+from muse_core.data.input_rules import INPUT_RULES
+from muse_core.data.rules import check
 from muse_core.framework import InputError
 from muse_core.postproc.autocalibration.factors import AutocalModel, load_factors
 from muse_core.postproc.inputs.calibration_frames import read_header
@@ -43,6 +45,7 @@ def _factors(frame: Frame, ctx: RunContext) -> AutocalModel | None:
     names = ("ifu", "sli", "quad", "npts", "corr")
     found = read_columns(frame, names, sorted_by=None)
     columns = {name: column for name, column in zip(names, found, strict=True) if column is not None}
+    check(frame.path, INPUT_RULES["AUTOCAL_FACTORS"], columns, ctx)
     try:
         return load_factors(
             read_header(frame),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from muse_core.data.header_values import is_narrow_field
 from muse_core.data.row_set import RowSet
 from muse_core.data.row_weights import Weight
+from muse_core.framework import InputError
 from muse_core.framework.products import header_without, set_card
 from muse_core.postproc.astrometry.position import fit_common_reference
 from muse_core.postproc.combination.checks import warn_about_mixtures
@@ -140,14 +141,29 @@ def _weights(
     fitted = fit_weights([member.keywords for member in members], p.weight, ctx.log, before)
     if fitted:
         return fitted.weights, fitted.reference
-    return _stored_weights(members), WeightReference(0.0)
+    return _stored_weights(members, ctx), WeightReference(0.0)
 
 
-def _stored_weights(members: list[Reduction]) -> tuple[Weight, ...] | None:
-    """Return the weights that all tables bring with them in a column, None if they do not."""
-    found = [stored_weights(member.chain.files.files[0]) for member in members] if len(members) > 1 else []
-    weights = tuple(weight for weight in found if weight is not None)
-    return weights if weights and len(weights) == len(members) else None
+def _stored_weights(members: list[Reduction], ctx: RunContext) -> tuple[Weight, ...] | None:
+    """Return the weights that the tables bring with them in a column: all of them, or none."""
+    found = [[stored_weights(file) for file in member.chain.files.files] for member in members]
+    weights = [weight for of_exposure in found for weight in of_exposure if weight is not None]
+    if len(members) < 2 or not weights:
+        return None
+    if len(weights) < sum(map(len, found)):
+        ctx.log.warning(
+            "only %d of %d pixel tables have a column of weights, which is not used",
+            len(weights),
+            sum(map(len, found)),
+        )
+        return None
+    if len(weights) > len(members):
+        raise InputError(
+            weights[0].path, "column weight", expected="one table of each exposure (weight=none)",
+            found=f"{len(weights)} tables of {len(members)} exposures",
+            remedy="Merge the IFUs first (muse_scipost, save=individual), or choose another weight.",
+        )  # fmt: skip
+    return tuple(weights)
 
 
 def _combined_header(

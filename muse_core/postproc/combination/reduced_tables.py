@@ -29,9 +29,12 @@ def check_tables(tables: Sequence[Table], p: ParamValues, ctx: RunContext) -> li
     unless it is the earliest one (`Defects.unprojected_left_out`).
     """
     ordered = sorted(tables, key=lambda table: table[1].date_obs)
-    first_unit = ordered[0][1].units["data"] if ordered else ""
+    sound = [table for _, table in ordered if table.units["xpos"] == PROJECTED]
+    first_unit = (sound or [table for _, table in ordered])[0].units["data"] if ordered else ""
+    dates = sorted({table.date_obs for _, table in ordered})
     usable = []
-    for number, (frame, table) in enumerate(ordered, 1):
+    for frame, table in ordered:
+        number = dates.index(table.date_obs) + 1  # of the exposure, which may have several tables
         unit = table.units["xpos"]
         if unit != PROJECTED:
             if ctx.defects.unprojected_left_out and number > 1:

@@ -6,7 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from muse_core.data.input_rules import INPUT_RULES
 from muse_core.data.output_wcs import output_wcs_as_c, read_output_wcs
+from muse_core.data.rules import check
 from muse_core.framework import InputError
 from muse_core.framework.log import UNDONE
 from muse_core.resampling.collapse import WHITE, Filter, load_filters
@@ -43,6 +45,9 @@ def _filters(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> tupl
     except InputError as error:
         ctx.problems.extend(error)
         return ()
+    for each in found:
+        columns = {"lambda": each.wavelength, "throughput": each.throughput}
+        check(f"{frame.path if frame else ''} ({each.name})", INPUT_RULES["FILTER_LIST"], columns, ctx)
     for name in dict.fromkeys(missing):
         place = f"in {frame.name}" if frame else "(no FILTER_LIST was given)"
         ctx.log.warning("filter %s not found %s, no image is made for it", name, place, extra=UNDONE)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +28,9 @@ from muse_core.resampling.plan import CosmicRejection, CubePlan
 from muse_core.resampling.voxel_layers import Contribution
 from muse_core.resampling.weights import Resampling
 
+MOST_PLANES = 100_000
+"""Planes of a cube at most: the range of MUSE in steps of 0.05 Angstrom."""
+
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
@@ -39,6 +43,9 @@ def output_grid(
     """Return the grid of the final cube: fit to the data, steps from the parameters, OUTPUT_WCS on top."""
     limits = (combination.limits.x, combination.limits.y, combination.limits.lam)
     dlambda = p.dlambda or NOMINAL_STEP_A
+    limits_ok = all(math.isfinite(value) for pair in limits for value in pair)
+    if not limits_ok or (limits[2][1] - limits[2][0]) / MOST_PLANES > dlambda:
+        raise _no_grid(limits, dlambda)
     if not combination.celestial:
         grid = pixel_grid(limits, (p.dx or 1.0, p.dy or 1.0, dlambda))
     else:
@@ -56,6 +63,10 @@ def output_grid(
         grid, how = override_grid(grid, output_wcs), "overridden"
         if not ctx.defects.pc_matrix_passed_over:
             _check_grid(grid, output_wcs, limits, celestial=combination.celestial)
+        if grid.nz > MOST_PLANES:
+            raise InputError(
+                "", "OUTPUT_WCS, keyword NAXIS3", expected=f"at most {MOST_PLANES} planes", found=grid.nz
+            )
     ctx.log.info("  Output cube size %d x %d x %d (%s)", grid.nx, grid.ny, grid.nz, how)
     if grid.nx * grid.ny > 2_000_000_000 // 40:
         raise RecipeError(
@@ -63,6 +74,19 @@ def output_grid(
             "exposures and the OFFSET_LIST, or give an OUTPUT_WCS"
         )
     return grid
+
+
+def _no_grid(limits: tuple[tuple[float, float], ...], dlambda: float) -> RecipeError:
+    low, high = limits[2]
+    if (high - low) / MOST_PLANES > dlambda:
+        return RecipeError(
+            f"a cube of {low:.1f} to {high:.1f} Angstrom in steps of {dlambda:g} would have more than "
+            f"{MOST_PLANES} planes; choose a larger dlambda"
+        )
+    return RecipeError(
+        "the pixel tables have positions or wavelengths that are not finite "
+        f"(x {limits[0]}, y {limits[1]}, wavelength {limits[2]}); make them again"
+    )
 
 
 def _check_grid(

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 
 from muse_core.data.header_values import get_str
 from muse_core.data.pixtable_writer import PixelTableWriter, column_units
+from muse_core.framework.products import header_without
 from muse_core.postproc.exposure.reduction import PIXTABLE, WCS_KEYS, limit_cards
 
 if TYPE_CHECKING:
     import logging
+
+    from astropy.io.fits import Header
 
     from muse_core.framework import Frame, ParamValues, RunContext
     from muse_core.postproc.exposure.correction import Card
@@ -97,9 +100,12 @@ def _save_pending(exposure: Reduction, used: Iterable[Frame], ctx: RunContext) -
     for product in exposure.product.pending:
         base = product.base
         if base is None:
-            base = exposure.product.header.copy()
-            dropped = (PIXTABLE,) if product.with_wcs else (PIXTABLE, *WCS_KEYS)
-            for key in [key for key in base if key.startswith(dropped)]:
-                del base[key]
+            base = _inherited(exposure.product.header, with_wcs=product.with_wcs)
         ctx.save(product.tag, product.hdus, base=base, used=used, qc=product.qc, index=exposure.number)
     exposure.product.pending.clear()
+
+
+def _inherited(header: Header, *, with_wcs: bool) -> Header:
+    """Return what products of an exposure that are no pixel tables inherit of its header."""
+    dropped = (PIXTABLE,) if with_wcs else (PIXTABLE, *WCS_KEYS)
+    return header_without(header, lambda key: key.startswith(dropped))

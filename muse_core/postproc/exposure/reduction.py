@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from muse_core.data.header_values import Keywords, seven_digits
 from muse_core.framework.log import UNDONE
-from muse_core.framework.products import set_card
+from muse_core.framework.products import header_without, set_card
 from muse_core.postproc.exposure.chain import Chain
 from muse_core.postproc.exposure.correction import Card, Correction, Skipped
 from muse_core.postproc.exposure.row_limits import RowLimits
@@ -160,10 +160,7 @@ def _skipped_key(name: str) -> str:
 
 def without_pixtable_keys(header: Header) -> Header:
     """Return a copy of a header without the keywords of the pixel table, to be inherited by a product."""
-    copy = header.copy()
-    for key in [key for key in copy if key.startswith(PIXTABLE)]:
-        del copy[key]
-    return copy
+    return header_without(header, lambda key: key.startswith(PIXTABLE))
 
 
 def predar_cards(limits: RowLimits) -> list[Card]:

@@ -6,7 +6,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from muse_core.data.calibration import read_curve
+from muse_core.framework import InputError
 from muse_core.framework.unit_spelling import FLUX_UNIT
 from muse_core.postproc.exposure.correction import Skipped
 from muse_core.postproc.exposure.pointing import airmass
@@ -19,6 +22,11 @@ if TYPE_CHECKING:
     from muse_core.postproc.inputs.calibration_frames import CalibrationFrames
 
 
+RESPONSE = ("lambda", "response", "resperr")
+EXTINCTION = ("lambda", "extinction")
+TELLURIC = ("lambda", "ftelluric", "ftellerr")
+UNCOVERED = 5.0
+"""Angstrom of the data that a curve may leave out at each end without a warning."""
 FLUXES = "data are fluxes (F: counts)"
 
 
@@ -36,23 +44,28 @@ class FluxCalibrations:
 
 def load(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> FluxCalibrations:
     """Read STD_RESPONSE, EXTINCT_TABLE and STD_TELLURIC."""
-    return FluxCalibrations(
-        frames.read("STD_RESPONSE", _response),
-        frames.read("EXTINCT_TABLE", _extinction),
-        frames.read("STD_TELLURIC", _telluric),
-    )
+    response = frames.read("STD_RESPONSE", _response)
+    extinction = frames.read("EXTINCT_TABLE", _extinction)
+    telluric = frames.read("STD_TELLURIC", _telluric)
+    for tag, names, columns in (
+        ("STD_RESPONSE", RESPONSE, response),
+        ("EXTINCT_TABLE", EXTINCTION, extinction),
+        ("STD_TELLURIC", TELLURIC, telluric),
+    ):
+        frames.check(tag, None if columns is None else dict(zip(names, columns, strict=True)))
+    return FluxCalibrations(response, extinction, telluric)
 
 
 def _response(frame: Frame) -> tuple[Floats, ...]:
-    return read_curve(frame, ("lambda", "response", "resperr"))
+    return read_curve(frame, RESPONSE)
 
 
 def _extinction(frame: Frame) -> tuple[Floats, ...]:
-    return read_curve(frame, ("lambda", "extinction"))
+    return read_curve(frame, EXTINCTION)
 
 
 def _telluric(frame: Frame) -> tuple[Floats, ...]:
-    return read_curve(frame, ("lambda", "ftelluric", "ftellerr"), positive=True)
+    return read_curve(frame, TELLURIC, positive=True)
 
 
 def correct(
@@ -68,6 +81,7 @@ def correct(
     if calibrations.response is None:
         ctx.flag("CALIBRATED FLUX", False, FLUXES)
         return Skipped("flux", "no STD_RESPONSE, the data are counts, not fluxes", wanted=True)
+    _check_coverage(exposure, calibrations, ctx)
     model = fit_flux(
         exposure.keywords,
         airmass(exposure.keywords, ctx.log),
@@ -82,6 +96,27 @@ def correct(
         exposure.product.data_unit = FLUX_UNIT
         _flag_curves(calibrations, ctx)
     return model
+
+
+def _check_coverage(exposure: Reduction, calibrations: FluxCalibrations, ctx: RunContext) -> None:
+    """Refuse curves that have no wavelength in common with the data, tell of those that end within them."""
+    low, high = exposure.chain.files.lambda_limits()
+    outside = {"STD_RESPONSE": "flagged", "EXTINCT_TABLE": "not corrected for extinction"}
+    for tag, curve in (("STD_RESPONSE", calibrations.response), ("EXTINCT_TABLE", calibrations.extinction)):
+        if curve is None:
+            continue
+        usable = np.isfinite(np.array(curve)).all(axis=0)
+        first, last = float(curve[0][usable].min()), float(curve[0][usable].max())
+        covers, data = f"{first:.1f} to {last:.1f} Angstrom", f"{low:.1f} to {high:.1f} Angstrom"
+        if last < low or first > high:
+            if not ctx.defects.absurd_values_used:
+                raise InputError(
+                    "", f"{tag}, column lambda", expected=f"wavelengths of the data ({data})", found=covers,
+                    remedy="Give a curve of this setup, with wavelengths in Angstrom.",
+                )  # fmt: skip
+            ctx.log.warning("%s covers %s, nothing of the data (%s)", tag, covers, data)
+        elif first > low + UNCOVERED or last < high - UNCOVERED:
+            ctx.log.warning("%s covers only %s of %s, the rest is %s", tag, covers, data, outside[tag])
 
 
 def _flag_curves(calibrations: FluxCalibrations, ctx: RunContext) -> None:

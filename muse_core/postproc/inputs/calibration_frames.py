@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from muse_core.data.input_rules import INPUT_RULES
+from muse_core.data.rules import Values, check
 from muse_core.framework import Frame, Frames, InputError, fits_file
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ class CalibrationFrames:
         self._frames = frames
         self._ctx = ctx
         self._known: dict[tuple[str, Callable[..., Any]], Any] = {}
+        self._checked: set[str] = set()
 
     def __getitem__(self, tag: str) -> tuple[Frame, ...]:
         return self._frames[tag]
@@ -93,6 +96,18 @@ class CalibrationFrames:
             self._ctx.problems.add(
                 "", f"input {tag}", expected=f"a frame with this tag for {why}", found="none", remedy=remedy
             )
+
+    def check(self, tag: str, values: Values | None) -> None:
+        """Note where the first frame of a tag breaks the rules of that input (once a run).
+
+        Parameters
+        ----------
+        values : a header, or columns by their names; None where the frame could not be read
+        """
+        frame = self.first(tag)
+        if frame is not None and values is not None and tag not in self._checked:
+            self._checked.add(tag)
+            check(frame.path, INPUT_RULES[tag], values, self._ctx)
 
     def _once(
         self,

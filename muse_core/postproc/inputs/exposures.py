@@ -6,9 +6,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from muse_core.data.exposure import Exposure
+import numpy as np
+
+from muse_core.data.exposure import Exposure, ZoneMap
 from muse_core.data.header_values import Keywords, get_str
+from muse_core.data.input_rules import PIXEL_TABLE
 from muse_core.data.pixtable import PixelTableFile, open_pixtable
+from muse_core.data.rules import broken, check
+from muse_core.data.slices import N_IFU, N_SLICE
 from muse_core.framework import Frame, InputError, RecipeError
 from muse_core.framework.products import header_without, make_card, set_card
 from muse_core.postproc.exposure.chain import Chain
@@ -23,6 +28,10 @@ if TYPE_CHECKING:
 
 MADE_FROM_VOXELS = frozenset(("cube", "stacked"))
 """Products without the keywords of pixel tables."""
+
+REMEDY = "Make the pixel table again, or leave it out of the set of frames."
+LARGEST = {"": 1e5, "pix": 1e5, "rad": 7.0, "deg": 1e3}
+"""Positions at most, by the unit of the columns: the field has some 300 pixels."""
 
 Table = tuple[Frame, PixelTableFile]
 
@@ -39,6 +48,7 @@ def open_tables(frames: Iterable[Frame], ctx: RunContext, *, needs_mode: bool = 
     """
     tables: list[Table] = []
     unreadable: list[InputError] = []
+    told = _CheckedHeaders()
     for frame in frames:
         try:
             table = open_pixtable(frame.path)
@@ -57,6 +67,7 @@ def open_tables(frames: Iterable[Frame], ctx: RunContext, *, needs_mode: bool = 
                 found="no such keyword", remedy="Repair the header or make the pixel table again.",
             )  # fmt: skip
             continue
+        told.check(frame, table, ctx)
         tables.append((frame, table))
     for reason in unreadable:
         if tables:
@@ -66,6 +77,23 @@ def open_tables(frames: Iterable[Frame], ctx: RunContext, *, needs_mode: bool = 
     if not tables and not ctx.problems:
         ctx.problems.add("", "no science exposures found in input: no usable pixel table was given")
     return tables
+
+
+class _CheckedHeaders:
+    """The rules of pixel tables; what the headers of all IFUs of an exposure say alike is told once."""
+
+    def __init__(self) -> None:
+        self._told: set[tuple[str, str, str]] = set()
+
+    def check(self, frame: Frame, table: PixelTableFile, ctx: RunContext) -> None:
+        """Note, or warn of, what the header of a table says that cannot be."""
+        new = []
+        for rule, found in broken(PIXEL_TABLE, table.header):
+            key = (table.date_obs, rule.item, found)
+            if key not in self._told:
+                self._told.add(key)
+                new.append(rule)
+        check(frame.path, new, table.header, ctx)
 
 
 def sort_exposures(tables: Iterable[Table], p: ParamValues, ctx: RunContext) -> list[Reduction]:
@@ -135,8 +163,25 @@ def _merge(
     files.scan(ctx.threads)
     if files.rows == 0:
         raise RecipeError(
-            f"Pixel table {tables[0].source} contains no entries after cutting to {p.lambdamin:.3f}.."
+            f"Pixel table {tables[0].path} contains no entries after cutting to {p.lambdamin:.3f}.."
             f"{p.lambdamax:.3f} Angstrom; widen lambdamin and lambdamax"
+        )
+    placed = [_has_positions(table, zone) for table, zone in zip(tables, files.zones, strict=True)]
+    for table, zone, has_positions in zip(tables, files.zones, placed, strict=True):
+        if zone.rows == 0 or not has_positions:
+            within = f"within {p.lambdamin:.1f} to {p.lambdamax:.1f} Angstrom"
+            what = "row" if zone.rows == 0 else "row with a position"
+            ctx.log.warning(
+                "exposure %d: no %s of %s lies %s, IFU %d is missing",
+                number,
+                what,
+                table.path,
+                within,
+                table.ifu,
+            )
+    if not any(placed):
+        raise InputError(
+            tables[0].path, "columns xpos, ypos", expected="positions of pixels", found="none in any row"
         )
     present = {table.ifu for table in tables}
     if 0 not in present and len(present) < 24:
@@ -155,6 +200,32 @@ def _merge(
         ctx.log,
         records_skipped=not ctx.defects.skipped_without_a_word,
     )
+
+
+def _has_positions(table: PixelTableFile, zone: ZoneMap) -> bool:
+    """Say whether some row has a position (those that are NaN do not count); refuse impossible ones."""
+    limits = zone.limits[zone.found > 0]
+    largest = LARGEST.get(table.units["xpos"], LARGEST[""])
+    found = True
+    for number, (name, limit) in enumerate((("xpos", largest), ("ypos", largest), ("lambda", 1e9))):
+        low, high = limits[:, 2 * number], limits[:, 2 * number + 1]
+        there = low <= high
+        found &= bool(there.any())
+        worst = max(np.abs(low[there]).max(initial=0.0), np.abs(high[there]).max(initial=0.0))
+        if worst > limit:
+            raise InputError(
+                table.path, f"column {name}", expected=f"numbers up to {limit:g}", found=f"{worst:g}",
+                remedy=REMEDY,
+            )  # fmt: skip
+    for number, (name, largest_number) in enumerate((("IFU", N_IFU), ("slice", N_SLICE))):
+        numbers = zone.numbers[zone.found > 0, 2 * number : 2 * number + 2]
+        if numbers.size and not 1 <= numbers.min() <= numbers.max() <= largest_number:
+            wrong = numbers[(numbers < 1) | (numbers > largest_number)][0]
+            raise InputError(
+                table.path, "column origin", expected=f"{name} 1 to {largest_number} in each row",
+                found=f"{name} {wrong}", remedy=REMEDY,
+            )  # fmt: skip
+    return found
 
 
 def _keywords(header: Header, ctx: RunContext, replaced: Mapping[str, float] | None = None) -> Keywords:

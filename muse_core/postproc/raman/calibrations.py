@@ -35,6 +35,7 @@ def load(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> RamanCal
     lines = frames.read("RAMAN_LINES", _lines)
     if lines is None:
         return None
+    frames.check("RAMAN_LINES", {"lambda": lines[0], "flux": lines[1]})
     lsf = frames.read_all("LSF_PROFILE", read_profiles, products=None)
     if isinstance(lsf, LsfTable) and ctx.defects.raman_needs_lsf_images:
         return RamanCalibrations(lines, None)

@@ -48,9 +48,13 @@ def load(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> SkyCalib
             f"skymethod={p.skymethod}",
             "Add it to the set of frames, or choose skymethod=simple or none.",
         )
+    lines = frames.read("SKY_LINES", _lines)
+    frames.check("SKY_LINES", None if lines is None else {"lambda": lines.lam, "flux": lines.flux})
+    continuum = frames.read("SKY_CONTINUUM", lambda frame: _continuum(frame, ctx))
+    frames.check("SKY_CONTINUUM", None if continuum is None else {"lambda": continuum[0]})
     return SkyCalibrations(
-        frames.read("SKY_LINES", _lines),
-        frames.read("SKY_CONTINUUM", lambda frame: _continuum(frame, ctx)),
+        lines,
+        continuum,
         frames.read_all("LSF_PROFILE", read_profiles),
         tuple(frame.path for frame in frames["LSF_PROFILE"]),
         mask,

@@ -26,6 +26,9 @@ LINE_COLUMNS = ("name", "group", "lambda", "flux")
 OH_COLUMNS = ("name", "lambda", "v_u", "E_u", "J_u", "A")
 
 
+_ANGSTROM = ("", "angstrom", "a", "angstroms")
+
+
 @dataclass(frozen=True)
 class SkyLines:
     """Sky lines in groups whose fluxes keep their ratio.
@@ -130,6 +133,12 @@ def _columns(path: Path, hdu: fits.BinTableHDU, wanted: tuple[str, ...]) -> dict
         raise InputError(
             path, f"{hdu.name}: columns {', '.join(missing)}", expected=", ".join(wanted),
             found=", ".join(hdu.columns.names), remedy="Repair the table or give another one.",
+        )  # fmt: skip
+    unit = str(hdu.columns[present["lambda"]].unit or "").strip()
+    if unit.lower() not in _ANGSTROM:
+        raise InputError(
+            path, f"{hdu.name}: unit of column lambda", expected="Angstrom", found=repr(unit),
+            remedy="Convert the table to wavelengths in Angstrom.",
         )  # fmt: skip
     return {name: np.asarray(hdu.data[present[name.lower()]]) for name in wanted}
 
