@@ -55,6 +55,9 @@ class Candidate:
     simulated: bool = False
     set_id: int | None = None
     step: str = ""
+    ra: float | None = None
+    dec: float | None = None
+    filter: str | None = None
 
     @property
     def label(self) -> str:
@@ -135,6 +138,15 @@ class Library:
         for row in rows:
             chosen.setdefault(row["ifu"] if row["ifu"] else row["ident"], row)
         return list(chosen.values())
+
+    def placed(self, candidate: Candidate) -> Candidate:
+        """Return the candidate with its pointing and filter."""
+        if candidate.step or candidate.set_id is None:
+            return candidate
+        row = self.indexes[candidate.place].entry(Path(candidate.path))
+        if row is None:
+            return candidate
+        return replace(candidate, ra=row["ra"], dec=row["dec"], filter=row["filter"])
 
     def siblings(self, index: Index, path: Path, row: Row, named: Collection[str] = ()) -> list[sqlite3.Row]:
         """Return the files with the other IFUs of the set of a file, one per IFU.

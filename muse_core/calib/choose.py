@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from muse_core.calib.candidates import Candidate, Library
 from muse_core.calib.classify import date_of
-from muse_core.calib.judging import Choice, Options, days_between, distance, judge
+from muse_core.calib.judging import Choice, Judged, Options, days_between, distance, judge
 from muse_core.calib.messages import Message
 from muse_core.calib.pins import pinned
 from muse_core.calib.ranking import Ranker
 from muse_core.calib.rules import Association, Rules
 from muse_core.calib.targets import Target, channels, cut_off, ifu_list
+from muse_core.calib.votes import normal_name
 
 
 def choose(
@@ -46,10 +48,16 @@ def choose(
     for candidate in found:
         if library.marks or votes or options.exclude:
             candidate = library.with_files(candidate)
+        if association.sky_arcmin is not None or association.same_filter:
+            candidate = library.placed(candidate)
         verdict = next((library.marks[i] for i in candidate.idents if i in library.marks), ("", ""))
         choice.judged.append(judge(candidate, target, association, rules, options, verdict))
+    choice.messages += refused_votes(choice, votes)
     good = [judged for judged in choice.judged if judged.level is not None]
     if not good:
+        return choice
+    if association.every:
+        _take_all(choice, good, target, library)
         return choice
     ranker = Ranker(association, target, rules, library, chosen, votes)
     best = ranker.best(good)
@@ -57,6 +65,28 @@ def choose(
     choice.messages += ranker.messages(choice, best, good)
     choice.messages += library.mixed_candidate(choice.candidate)
     return choice
+
+
+def _take_all(choice: Choice, good: list[Judged], target: Target, library: Library) -> None:
+    found = [library.with_files(judged.candidate) for judged in sorted(good, key=lambda j: j.candidate.path)]
+    files = dict.fromkeys(name for candidate in found for name in (candidate.files or (candidate.path,)))
+    choice.candidate, choice.level = replace(found[0], files=tuple(files)), max(j.level or 0 for j in good)
+    notes = sorted({note for judged in good for note in judged.notes})
+    text = "; ".join([f"{choice.tag} for {target.name}: all {len(files)} that fit", *notes])
+    choice.messages.append(Message("C001", text))
+
+
+def refused_votes(choice: Choice, votes: Mapping[str, tuple[str, int]]) -> list[Message]:
+    """Say which files the association file names that the rules refuse (C090)."""
+    lines = []
+    for judged in choice.judged:
+        names = judged.candidate.files or (judged.candidate.path,)
+        if judged.refused and any(normal_name(name) in votes for name in names):
+            text = (
+                f"{choice.tag}: the association file names {judged.candidate.label}, refused by {judged.by}"
+            )
+            lines.append(Message("C090", f"{text}: {judged.refused}"))
+    return sorted(lines, key=str)
 
 
 def applies(choice: Choice, association: Association, target: Target, tag: str, options: Options) -> bool:

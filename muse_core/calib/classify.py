@@ -20,12 +20,13 @@ _EPOCH = datetime(1858, 11, 17)
 _SUFFIX = re.compile(r"\.fits(\.fz|\.gz|\.Z)?$", re.IGNORECASE)
 _CHANNEL = re.compile(r"CHAN(\d\d)(?:\.\w+)?$")
 _CUTS = re.compile(r"ESO PRO REC(\d) (RAW|CAL)(\d+) (NAME|CATG|DATAMD5)$")
-VERSION = 2  # files are read again when what is read of them has changed
+VERSION = 3  # files are read again when what is read of them has changed
 SIMULATED = "SIMULATE"  # primary keyword of everything that no telescope has seen
 
 BASE_KEYS = (
     "INSTRUME", "TELESCOP", "OBJECT", "RA", "DEC", "EXPTIME", "MJD-OBS", "DATE-OBS", "ARCFILE", "ORIGFILE",
-    "PIPEFILE", "DATAMD5", "EXTNAME", "FILTER", SIMULATED, "ESO DPR ", "ESO PRO CATG",
+    "PIPEFILE", "DATAMD5", "EXTNAME", "FILTER", "FILTER1", "FILTER2",
+    "RA_TARG", "DEC_TARG", SIMULATED, "ESO DPR ", "ESO PRO CATG",
     *(f"ESO PRO REC{n} " for n in range(1, 10)),
     "ESO TPL ID", "ESO TPL START", "ESO TPL EXPNO", "ESO TPL NEXP", "ESO OBS ID", "ESO OBS PROG ID",
     "ESO OBS TARG NAME", "ESO INS MODE", "ESO INS DROT POSANG", "ESO DET READ CURNAME", "ESO DET READ CURID",
@@ -141,6 +142,8 @@ class Classifier:
         text, number, whole = _getters(values)
         row.instrume, row.object = text("INSTRUME"), text("OBJECT")
         row.ra, row.dec, row.exptime = number("RA"), number("DEC"), number("EXPTIME")
+        if row.ra is None or row.dec is None:  # HST
+            row.ra, row.dec = number("RA_TARG"), number("DEC_TARG")
         row.mjd = number("MJD-OBS")
         if row.mjd is None and (date := text("DATE-OBS")):
             row.mjd = mjd_of(date)
@@ -153,7 +156,8 @@ class Classifier:
         row.binx, row.biny = whole("ESO DET BINX"), whole("ESO DET BINY")
         last = max((n for n in range(1, 10) if f"ESO PRO REC{n} ID" in values), default=1)
         row.recipe, row.pipe = text(f"ESO PRO REC{last} ID"), text(f"ESO PRO REC{last} PIPE ID")
-        row.filter = text("ESO DRS MUSE FILTER NAME") or text("FILTER")
+        wheels = (text(key) for key in ("ESO DRS MUSE FILTER NAME", "FILTER", "FILTER1", "FILTER2"))
+        row.filter = next((name for name in wheels if name and not name.startswith("CLEAR")), None)
         row.simulated = int(values.get(SIMULATED) is True)
         if match := _CHANNEL.match(text("EXTNAME") or ""):
             row.ifu = int(match.group(1))

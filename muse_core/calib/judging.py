@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -108,6 +109,15 @@ def judge(
     for key in (*association.prefer, *association.mention):
         if wrong := mismatch(candidate, target, key, association, []):
             notes.append(wrong)
+    if wrong := _elsewhere(candidate, target, association, notes):
+        return refuse("sky", wrong)
+    if (
+        association.same_filter
+        and candidate.filter
+        and target.filter
+        and candidate.filter not in target.filter
+    ):
+        return refuse("filter", f"filter {candidate.filter}, the data have {target.filter}")
     level = _time_level(candidate, target, association)
     if level is None:
         if worst is not None and days_between(candidate, target) <= float(
@@ -149,6 +159,21 @@ def mismatch(
             return ""
         return f"no {KEY_NAMES[key]} in its header, the data have {want}"
     return f"{KEY_NAMES[key]} {have}, the data have {want}"
+
+
+def _elsewhere(candidate: Candidate, target: Target, association: Association, notes: list[str]) -> str:
+    """Say how far away on the sky a candidate is, or "" where it is near enough."""
+    limit = association.sky_arcmin
+    if limit is None or target.ra is None or target.dec is None:
+        return ""
+    if candidate.ra is None or candidate.dec is None:
+        notes.append("no pointing in its header")
+        return ""
+    across = math.cos(math.radians(target.dec)) * ((candidate.ra - target.ra + 180.0) % 360.0 - 180.0)
+    distance_arcmin = 60.0 * math.hypot(across, candidate.dec - target.dec)
+    if distance_arcmin <= limit:
+        return ""
+    return f"{distance_arcmin:.1f} arcmin away on the sky (limit {limit:g} arcmin)"
 
 
 def _barrier(candidate: Candidate, target: Target, rules: Rules) -> Mapping | None:

@@ -19,7 +19,8 @@ VERSION = 1
 _TOP = {"version", "site", "fields", "classify", "kinds", "barrier", "assoc", "recipe"}
 _ASSOC = {
     "match", "missing", "prefer", "levels", "fallback", "better", "rank", "temp_tie", "limit", "for", "set",
-    "with", "near", "default", "only", "product", "chip", "mention", "single",
+    "with", "near", "default", "only", "product", "chip", "mention", "single", "sky_arcmin",
+    "filter", "all",
 }  # fmt: skip
 _KEYS = ("mode", "field", "ao", "range", "readout")
 
@@ -35,6 +36,9 @@ class Association:
     prefer : values that should be equal; a difference is a doubt
     mention : values whose difference is usual, and only told
     single : a second file of this tag would be applied on top of the first
+    sky_arcmin : largest distance on the sky between the pointings
+    same_filter : the filters must be the same
+    every : all files that fit are taken, not the best one
     levels : (level, days before, days after); the first window that holds gives the level
     """
 
@@ -44,6 +48,9 @@ class Association:
     prefer: tuple[str, ...] = ()
     mention: tuple[str, ...] = ()
     single: bool = False
+    sky_arcmin: float | None = None
+    same_filter: bool = False
+    every: bool = False
     levels: tuple[tuple[int, float, float], ...] = ((0, 1e9, 1e9),)
     fallback: Mapping[str, Any] = field(default_factory=dict)
     better: Mapping[str, Any] = field(default_factory=dict)
@@ -143,6 +150,9 @@ def _association(tag: str, body: Mapping[str, Any]) -> Association:
         prefer=tuple(body.get("prefer", ())),
         mention=tuple(body.get("mention", ())),
         single=bool(body.get("single", False)),
+        sky_arcmin=body.get("sky_arcmin"),
+        same_filter=bool(body.get("filter", False)),
+        every=bool(body.get("all", False)),
         levels=tuple((int(n), float(b), float(a)) for n, b, a in body.get("levels", [[0, 1e9, 1e9]])),
         fallback=body.get("fallback", {}),
         better=body.get("better", {}),

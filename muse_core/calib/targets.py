@@ -48,6 +48,8 @@ class Target:
     ifus: int = ALL_IFUS
     simulated: bool = False
     set_id: int | None = None
+    ra: float | None = None
+    dec: float | None = None
     notes: tuple[Message, ...] = ()
 
 
@@ -68,7 +70,7 @@ def target_of(row: Row, files: tuple[str, ...], mask: int = 0, notes: tuple[Mess
 
 _TARGET_SAME = (
     "mode", "field", "ao", "range", "readout", "night", "temp", "obs_id", "object", "filter", "lamp",
-    "tpl_start", "tpl_nexp", "set_id",
+    "tpl_start", "tpl_nexp", "set_id", "ra", "dec",
 )  # fmt: skip
 
 

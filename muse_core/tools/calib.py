@@ -18,7 +18,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from muse_core.calib.messages import DOUBTFUL
+from muse_core.calib.messages import DOUBTFUL, NOT_OF_USE
 from muse_core.tools._calib_options import DAMAGE, MISSING, add_choice_options, options_of, rules_of, say
 
 SUMMARY = "index calibration files, find the right one, verify"
@@ -186,7 +186,7 @@ def _answers(tags: list[str], target: Any, library: Any, rules: Any, options: An
         if choice.candidate is not None:
             chosen[tag] = choice.candidate
             walked(choice, target)
-        elif not choice.messages:
+        elif not {message.code for message in choice.messages} & NOT_OF_USE:
             choice.messages.append(gap(choice, target, rules))
         answers.append(choice)
     return answers

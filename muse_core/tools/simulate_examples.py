@@ -29,7 +29,21 @@ def main(args: argparse.Namespace) -> int:
 
     started = time.perf_counter()
     names = simulate_examples(args.outdir, args.threads)
+    _reduce(args.outdir / "several", args.threads)
     size = sum(path.stat().st_size for path in args.outdir.rglob("*") if path.is_file())
     print(f"{args.outdir}: {', '.join(names)}; {size / 1e6:.0f} MB in {time.perf_counter() - started:.1f} s")
     print(f"export MUSE_EXAMPLES={args.outdir.resolve()}\nexamples: {shipped_folder('sof_examples')}")
     return 0
+
+
+def _reduce(folder: Path, threads: int) -> None:
+    """Reduce the exposures of a folder one by one, as muse_exp_combine takes them."""
+    from muse_core.framework import run_recipe
+
+    target = folder / "reduced"
+    target.mkdir(exist_ok=True)
+    frames = [(path, "PIXTABLE_OBJECT") for path in sorted(folder.glob("PIXTABLE_OBJECT_*.fits"))]
+    for tag in ("EXTINCT_TABLE", "STD_RESPONSE", "STD_TELLURIC", "ASTROMETRY_WCS"):
+        frames.append((folder / f"{tag.lower()}.fits", tag))
+    settings = {"skymethod": "simple", "save": "individual"}
+    run_recipe("muse_scipost", frames, settings, workdir=target, threads=threads)

@@ -366,3 +366,58 @@ def test_wrong_rules_are_explained(tmp_path, text, words):
         load_rules(path)
     with pytest.raises(InputError, match="readable file"):
         load_rules(tmp_path / "absent.toml")
+
+
+def test_hst_images_of_the_same_sky_and_filter(tmp_path):
+    hst = {"TELESCOP": "HST", "MJD-OBS": 56000.0}
+    for name, cards in {
+        "near": {"RA_TARG": 10.01, "DEC_TARG": -20.01, "FILTER1": "CLEAR1L", "FILTER2": "F814W"},
+        "also": {"RA_TARG": 9.99, "DEC_TARG": -20.0, "FILTER": "F814W"},
+        "blue": {"RA_TARG": 10.0, "DEC_TARG": -20.0, "FILTER": "F475W"},
+        "far": {"RA_TARG": 10.5, "DEC_TARG": -20.0, "FILTER": "F814W"},
+    }.items():
+        write(tmp_path / f"{name}.fits", hst | cards)
+    image = write(tmp_path / "IMAGE_FOV_0001.fits", {
+        "INSTRUME": "MUSE", "ESO PRO CATG": "IMAGE_FOV", "MJD-OBS": 57920.0, "RA": 10.0, "DEC": -20.0,
+        "ESO DRS MUSE FILTER NAME": "ACS_F814W",
+    })  # fmt: skip
+    library = open_library([tmp_path], RULES)
+    choice, target = found(library, image, "HST_IMAGE")
+    assert [Path(name).name for name in choice.candidate.files] == ["also.fits", "near.fits"]
+    refused = {Path(j.candidate.path).name: f"{j.by}: {j.refused}" for j in choice.judged if j.refused}
+    assert refused["blue.fits"] == "filter: filter F475W, the data have ACS_F814W"
+    assert refused["far.fits"].startswith("sky: 28.2 arcmin away")
+
+
+def test_a_vote_that_the_rules_refuse_is_told(tmp_path):
+    def make(p):
+        master(p / "m", "TWILIGHT_CUBE", "2017-06-18T22:07:10.444", "NFM-AO-N", ifus=None)
+        (p / "v.xml").write_text(
+            '<association certified="true"><mainFiles>'
+            '<file category="OBJECT" name="MUSE.2017-06-16T01:34:56.867"/></mainFiles><associatedFiles>'
+            '<association><mainFiles><file category="TWILIGHT_CUBE" name="TWILIGHT_CUBE"/></mainFiles>'
+            "</association></associatedFiles></association>"
+        )
+
+    library, exposure = one(tmp_path, make)
+    choice, _ = found(library, exposure, "TWILIGHT_CUBE")
+    told = next(message.text for message in choice.messages if message.code == "C090")
+    assert "refused by mode: mode NFM-AO-N, the data have WFM-AO-N" in told
+
+
+def test_sky_flats_at_dawn_are_as_good_as_those_at_dusk(tmp_path):
+    def make(p):
+        master(p / "dawn", "TWILIGHT_CUBE", "2017-06-16T10:50:00.000", ifus=None)
+        master(p / "dusk", "TWILIGHT_CUBE", "2017-06-17T22:10:00.000", ifus=None)
+
+    library, exposure = one(tmp_path, make)
+    choice, _ = found(library, exposure, "TWILIGHT_CUBE")
+    assert "/dawn/" in choice.candidate.path and choice.level == 0
+
+
+def test_a_read_out_without_binning_is_no_other_one(tmp_path):
+    def make(p):
+        master(p / "m", "MASTER_BIAS", "2017-06-16T10:40:00.000", ESO__DET__BINX="")
+
+    library, exposure = one(tmp_path, make)
+    assert found(library, exposure, "MASTER_BIAS")[0].candidate is not None

@@ -41,7 +41,9 @@ def data(tmp_path_factory):
 @pytest.mark.unit
 def test_each_of_our_recipes_has_one():
     named = {command(name)[1] for name in OURS}
-    assert named >= {"muse_twilight", "muse_scipost", "muse_exp_align", "muse_imphot"}
+    assert named >= {
+        "muse_twilight", "muse_scibasic", "muse_scipost", "muse_exp_align", "muse_exp_combine", "muse_imphot",
+    }  # fmt: skip
     assert {path.stem for path in EXAMPLES} - set(RUNNABLE) == {
         "scibasic",
         "scipost_demo",
@@ -73,6 +75,7 @@ def test_ours(name, data, tmp_path, monkeypatch):
         "muse_scipost": "DATACUBE_FINAL",
         "muse_twilight": "TWILIGHT_CUBE",
         "muse_scibasic": "PIXTABLE_OBJECT",
+        "muse_exp_combine": "DATACUBE_FINAL",
     }.get(recipe, "OFFSET_LIST")
     assert wanted in {product.tag for product in products}
 
