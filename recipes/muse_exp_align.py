@@ -42,7 +42,7 @@ across right ascension 0, the search into the noise, and others.""",
             above=0.0,
             finite=True,
         ),
-        Param("nbins", 60, low=2, help="Bins of the offset histogram along each axis."),
+        Param("nbins", 60, low=2, high=2000, help="Bins of the offset histogram along each axis."),
         Param("weight", True, help="Weight the pairs of exposures."),
         Param("fwhm", 5.0, low=0.5, high=1e4, help="FWHM of the detection kernel in pixels."),
         Param(

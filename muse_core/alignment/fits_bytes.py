@@ -14,6 +14,8 @@ from muse_core.framework.context import StreamedProduct
 Column = tuple[str, str, str | None, npt.NDArray[Any]]
 """Name, format, unit, values."""
 
+LONGEST_TEXT = 68
+"""Characters of a text that fit into a card."""
 _TYPES = {"1J": ">i4", "1D": ">f8", "23A": "S23"}
 _WORDS = {"1J": "4-byte integer", "1D": "8-byte real", "23A": "text"}
 
@@ -30,6 +32,9 @@ def format_card(key: str, value: object, comment: str = "") -> str:
         text = f"{'T' if value else 'F':>20}"
     elif isinstance(value, str):
         quoted = value.replace("'", "''")
+        while len(quoted) > LONGEST_TEXT:  # a unit of that length is none; the card must end with its quote
+            value = value[:-1]
+            quoted = value.replace("'", "''")
         text = f"'{quoted:<8}'".ljust(20)
     elif isinstance(value, float):
         digits = repr(value).upper()

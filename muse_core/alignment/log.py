@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from muse_core.alignment.images.field import FieldInfo
 from muse_core.alignment.results import Results
 from muse_core.framework.context import RunContext
@@ -33,7 +35,13 @@ def log_offsets(
         )
         if ctx.params.flux_scale:
             scale, error = results.flux_scale[n], results.flux_scale_error[n]
-            log.info("%s: flux scale %.4f +- %.4f", info.name, scale, error)
+            if np.isfinite(scale):
+                log.info("%s: flux scale %.4f +- %.4f", info.name, scale, error)
+            else:
+                log.warning(
+                    "%s: FLUX_SCALE is not measured: no source of known flux is shared with the others",
+                    info.path,
+                )
         turn, turn_error = confidence.turn_deg[n], confidence.turn_error_deg[n]
         if abs(turn) > max(5.0 * turn_error, 0.02):
             log.warning(

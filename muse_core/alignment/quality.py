@@ -50,8 +50,10 @@ def offset_cards(counts: Sequence[int], results: Results) -> list[Card]:
             ("MIN", arcsec.min(), "smallest"),
             ("MAX", arcsec.max(), "largest"),
             ("MEAN", arcsec.mean(), "mean"),
-            ("STDEV", arcsec.std(ddof=1) if arcsec.size > 1 else 0.0, "standard deviation of the"),
+            ("STDEV", arcsec.std(ddof=1) if arcsec.size > 1 else math.nan, "standard deviation of the"),
         ):
+            if math.isnan(value):  # one exposure has none
+                continue
             cards.append((f"{PREFIX} OFFSET {axis} {name}", single(value), f"[arcsec] {word} {axis} offset"))
     return cards
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from muse_core.alignment.arrays import Flags, Floats
 from muse_core.alignment.images.checks import inspect_field, same_side
-from muse_core.alignment.images.field import FieldInfo
+from muse_core.alignment.images.field import IMAGE_BYTES, FieldInfo
 from muse_core.alignment.images.opening import first_line, read_pixels
 from muse_core.alignment.sources.detection import make_kernel
 from muse_core.alignment.sources.find import as_source_list
@@ -23,6 +23,7 @@ from muse_core.framework.defects import Defects
 from muse_core.framework.errors import InputError
 from muse_core.framework.fits_file import open_fits
 from muse_core.framework.frames import Frame, Frames
+from muse_core.framework.input_files import check_regular
 from muse_core.framework.spec import ParamValues
 
 if TYPE_CHECKING:
@@ -37,6 +38,12 @@ DEC_NAMES = ("DEC", "DEJ2000", "DEC_ICRS", "DE_ICRS", "DEC_DEG", "DECJ2000", "DE
 MAGNITUDES = ("PHOT_G_MEAN_MAG", "GMAG", "MAG_AUTO", "MAG", "RMAG", "IMAG")
 FLUXES = ("PHOT_G_MEAN_FLUX", "FLUX_AUTO", "FLUX")
 EPOCHS = ("REF_EPOCH", "EPOCH")
+NO_UNIT = "of a catalogue"
+"""Fluxes of a catalogue have nothing to do with those of images, whatever these say of theirs."""
+MOTIONS_RA, MOTIONS_DEC = ("PMRA", "PM_RA"), ("PMDEC", "PMDE", "PM_DEC")
+EARLIEST, LATEST = 1800.0, 2200.0
+LARGEST_TEXT = 1 << 28
+"""Bytes of a table in text form at most: some millions of sources."""
 TEXT_TABLES = (".csv", ".ecsv", ".vot", ".xml", ".votable", ".dat", ".txt")
 
 
@@ -70,7 +77,7 @@ def load_reference(
     try:
         if image is not None:
             return _from_image(image.path, fields, p, ctx)
-        return None if catalogue is None else _from_catalogue(catalogue.path, fields, p)
+        return None if catalogue is None else _from_catalogue(catalogue.path, fields, p, ctx)
     except InputError as error:
         ctx.problems.extend(error)
         return None
@@ -99,6 +106,13 @@ def _from_image(path: Path, fields: Sequence[FieldInfo], p: ParamValues, ctx: Ru
     if info is None:
         return None
     info = same_side(info, fields[0].wcs.crval[0])
+    pixels = info.shape[0] * info.shape[1]
+    if pixels * IMAGE_BYTES > ctx.memory_bytes:
+        raise InputError(
+            path, f"image of {info.shape[1]} x {info.shape[0]} pixels",
+            expected=f"at most {ctx.memory_bytes / IMAGE_BYTES:.3g} pixels for this memory",
+            found=f"{pixels:.3g}", remedy="Give more memory, or cut the image to the field.",
+        )  # fmt: skip
     data, bad = read_pixels(info)
     scale = min(1.0, fields[0].pixel_arcsec / info.pixel_arcsec)  # larger pixels: fewer to a star
     kernel = make_kernel(max(0.5, p.fwhm * scale))
@@ -120,9 +134,9 @@ def _from_image(path: Path, fields: Sequence[FieldInfo], p: ParamValues, ctx: Ru
     return Reference(info, replace(found.take(near), origin="reference"))
 
 
-def _from_catalogue(path: Path, fields: Sequence[FieldInfo], p: ParamValues) -> Reference:
+def _from_catalogue(path: Path, fields: Sequence[FieldInfo], p: ParamValues, ctx: RunContext) -> Reference:
     table = _read_table(path)
-    ra, dec, flux = _positions(path, table, float(np.mean([info.mjd for info in fields])))
+    ra, dec, flux = _positions(path, table, float(np.mean([info.mjd for info in fields])), ctx)
     ra = ra + 360.0 * np.round((fields[0].wcs.crval[0] - ra) / 360.0)
     x, y = fields[0].wcs.pixel(ra, dec)
     found = SourceList.of_positions(x - 1.0, y - 1.0, ra, dec, "reference")
@@ -132,7 +146,7 @@ def _from_catalogue(path: Path, fields: Sequence[FieldInfo], p: ParamValues) -> 
         raise _nothing_near(path, len(found))
     found = found.take(near)
     found = found.take(_brightest(fields, found, p.rsearch[0]))
-    return Reference(replace(fields[0], path=path, name=path.name, unit=""), found)
+    return Reference(replace(fields[0], path=path, name=path.name, unit=NO_UNIT), found)
 
 
 def _nothing_near(path: Path, count: int) -> InputError:
@@ -169,13 +183,22 @@ def _brightest(fields: Sequence[FieldInfo], found: SourceList, radius_arcsec: fl
 def _read_table(path: Path) -> Table:
     from astropy.table import Table
 
-    if path.suffix.lower() in TEXT_TABLES:
+    suffix = path.suffix.lower()
+    if suffix in TEXT_TABLES:
         import warnings
+
+        check_regular(path)
+        if path.stat().st_size > LARGEST_TEXT:
+            raise InputError(
+                path, "file", expected=f"at most {LARGEST_TEXT >> 20} MB of text",
+                found=f"{path.stat().st_size >> 20} MB", remedy="Cut the catalogue to the field.",
+            )  # fmt: skip
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                return Table.read(path)
+                # what the two endings mean is not agreed on; the reader finds out
+                return Table.read(path, format="ascii" if suffix in (".dat", ".txt") else None)
             except Exception as error:  # noqa: BLE001  the readers raise many kinds
                 found = first_line(error)
                 raise InputError(path, "file", expected="a readable table", found=found) from error
@@ -190,17 +213,12 @@ def _read_table(path: Path) -> Table:
     raise InputError(path, "extension 1", expected="a table of positions", found="no table in the file")
 
 
-def _positions(path: Path, table: Table, mjd: float) -> tuple[Floats, Floats, Floats]:
+def _positions(path: Path, table: Table, mjd: float, ctx: RunContext) -> tuple[Floats, Floats, Floats]:
     """Right ascension and declination in degrees at a date, and a flux (NaN: unknown); usable rows only."""
     columns = {name.upper(): table[name] for name in reversed(table.colnames)}
     ra = _angle(path, columns, RA_NAMES, hours=True)
     dec = _angle(path, columns, DEC_NAMES, hours=False)
-    epoch = _first(columns, EPOCHS)
-    if epoch is not None and "PMRA" in columns and "PMDEC" in columns:
-        years = 2000.0 + (mjd - 51544.5) / YEAR - _numbers(path, epoch)
-        motion = [np.nan_to_num(_numbers(path, columns[name])) / 3.6e6 for name in ("PMRA", "PMDEC")]
-        ra = ra + motion[0] * years / np.cos(np.radians(dec))  # mas a year, with cos DEC, as Gaia has it
-        dec = dec + motion[1] * years
+    ra, dec = _moved(path, columns, ra, dec, mjd, ctx)
     flux, magnitude = _first(columns, FLUXES), _first(columns, MAGNITUDES)
     brightness = np.full(ra.size, np.nan)
     if flux is not None:
@@ -211,6 +229,48 @@ def _positions(path: Path, table: Table, mjd: float) -> tuple[Floats, Floats, Fl
     if not usable.any():
         raise InputError(path, "columns of the position", expected="positions in degrees", found="none")
     return ra[usable], dec[usable], brightness[usable]
+
+
+def _moved(
+    path: Path, columns: dict[str, Any], ra: Floats, dec: Floats, mjd: float, ctx: RunContext
+) -> tuple[Floats, Floats]:
+    """Positions at a date, by proper motions with cos DEC, as Gaia has them; a warning where they are not."""
+    epoch, motions = _first(columns, EPOCHS), [_first(columns, names) for names in (MOTIONS_RA, MOTIONS_DEC)]
+    if motions[0] is None or motions[1] is None:
+        return ra, dec
+    if epoch is None:
+        ctx.log.warning(
+            "%s: proper motions are not applied, for there is no column of the epoch (%s)",
+            path,
+            ", ".join(EPOCHS),
+        )
+        return ra, dec
+    year = _numbers(path, epoch)
+    known = np.isfinite(year)
+    if (known & ~((year >= EARLIEST) & (year <= LATEST))).any():
+        raise InputError(
+            path, f"column {epoch.name}", expected=f"years of {EARLIEST:.0f} to {LATEST:.0f}",
+            found=f"{year[known][0]:g}", remedy="Give the epoch of the positions as a Julian year.",
+        )  # fmt: skip
+    years = np.where(known, 2000.0 + (mjd - 51544.5) / YEAR - year, 0.0)
+    along_ra, along_dec = (np.nan_to_num(_numbers(path, m) * _per_year(path, m)) for m in motions)
+    return ra + along_ra * years / np.cos(np.radians(dec)), dec + along_dec * years
+
+
+def _per_year(path: Path, column: Any) -> float:
+    """Factor that makes degrees a year of a proper motion; mas a year where no unit is said."""
+    from astropy import units
+
+    text = str(column.unit or "mas/yr").strip()
+    try:
+        return float(units.Unit(text).to(units.deg / units.yr))
+    except (ValueError, TypeError, units.UnitsError) as error:
+        raise InputError(
+            path,
+            f"unit of the column {column.name}",
+            expected="an angle by a time, as mas/yr",
+            found=repr(text),
+        ) from error
 
 
 def _first(columns: dict[str, Any], names: Sequence[str]) -> Any:

@@ -113,10 +113,7 @@ PIXEL_TABLE = (
     keyword("ESO DRS MUSE FLAT FLUX SKY", above=0.0),
     keyword("ESO DRS MUSE FLAT FLUX LAMP", above=0.0),
 )
-FIELD_IMAGE = (
-    keyword("EXPTIME", "s", low=0.0, high=1e7, is_error=False),
-    MJD,
-)
+FIELD_IMAGE = (MJD, keyword("EXPTIME", "s", high=1e7, is_error=False))
 RESPONSE = (
     _spans_muse("lambda"),
     column("response", "mag", above=0.0),

@@ -153,3 +153,88 @@ def test_files_that_are_no_reference(align, tmp_path):
     (path,) = write_fields(blank, tmp_path)
     with pytest.raises(InputError, match="an image of the sky"):
         align([*images, (path, "REFERENCE_IMAGE")])
+
+
+@pytest.mark.parametrize(
+    ("unit", "factor"), [(None, 1.0), ("mas/yr", 1.0), ("arcsec/yr", 1e-3), ("deg yr-1", 1 / 3.6e6)]
+)
+@pytest.mark.parametrize("names", [("pmRA", "pmDE"), ("pmra", "pmdec")])
+def test_units_of_proper_motions(align, tmp_path, unit, factor, names):
+    images = exposures_of(STARS, ERRORS)
+    years = 2000.0 + (images[1].mjd - 51544.5) / 365.25 - 2016.0
+    path, tag = catalogue(tmp_path / "gaia.fits", ref_epoch=np.full(len(STARS), 2016.0))
+    table = Table.read(path)
+    for name, value in zip(names, (-300.0, 200.0), strict=True):
+        table[name] = np.full(len(STARS), value * factor)
+        table[name].unit = unit
+    table.write(path, overwrite=True)
+    moved = sky_errors(images, align([*images, (path, tag)]).offsets())
+    np.testing.assert_allclose(moved, np.tile([0.3 * years, -0.2 * years], (3, 1)), atol=0.01)
+
+
+def test_proper_motions_that_are_not_applied_are_told(align, tmp_path, caplog):
+    images = exposures_of(STARS, ERRORS)
+    motions = {"pmra": np.full(len(STARS), -300.0), "pmdec": np.zeros(len(STARS))}
+    aligned = align([*images, catalogue(tmp_path / "gaia.fits", **motions)])
+    assert "proper motions are not applied" in caplog.text
+    assert np.abs(sky_errors(images, aligned.offsets())).max() < 0.005
+    frame = catalogue(tmp_path / "gaia.fits", ref_epoch=np.full(len(STARS), 57388.0), **motions)
+    with pytest.raises(InputError, match="column ref_epoch: expected years of 1800 to 2200, found 57388"):
+        align([*images, frame])
+    path, tag = catalogue(tmp_path / "gaia.fits", ref_epoch=np.full(len(STARS), 2016.0), **motions)
+    table = Table.read(path)
+    table["pmra"].unit = "km/s"
+    table.write(path, overwrite=True)
+    with pytest.raises(InputError, match="unit of the column pmra"):
+        align([*images, (path, tag)])
+
+
+@pytest.mark.parametrize("suffix", ["txt", "dat"])
+def test_catalogues_in_plain_text(align, tmp_path, suffix):
+    images = exposures_of(STARS, ERRORS)
+    path, tag = catalogue(tmp_path / "gaia.csv")
+    text = tmp_path / f"gaia.{suffix}"
+    Table.read(path).write(text, format="ascii.basic")
+    assert np.abs(sky_errors(images, align([*images, (text, tag)]).offsets())).max() < 0.005
+    text.write_bytes(bytes(range(256)) * 30)
+    with pytest.raises(InputError, match=rf"gaia\.{suffix}"):
+        align([*images, (text, tag)])
+
+
+def test_flux_scales_have_nothing_to_do_with_a_catalogue(align, tmp_path, caplog):
+    images = exposures_of(STARS, ERRORS, levels=(1.0, 0.8, 1.25))
+    aligned = align([*images, catalogue(tmp_path / "gaia.fits")], flux_scale=True)
+    np.testing.assert_allclose(aligned.table()["FLUX_SCALE"], [1.0, 1.25, 0.8], rtol=0.01)
+    one = align([images[0], catalogue(tmp_path / "gaia.fits")], flux_scale=True)
+    assert np.isfinite(one.table()["FLUX_SCALE"]).all() or "FLUX_SCALE is not measured" in caplog.text
+    assert "ESO QC EXPALIGN OFFSET RA STDEV" not in one.header()
+
+
+def test_a_reference_larger_than_the_memory(align, tmp_path, monkeypatch):
+    path, tag = reference_image(tmp_path)
+    images = exposures_of(STARS, ERRORS)
+    with fits.open(path, mode="update") as hdus:
+        hdus[1].data = np.pad(hdus[1].data, 900)
+    monkeypatch.setenv("MUSE_RECIPES_MEMORY", "100")
+    with pytest.raises(InputError, match=r"reference\.fits: image of 2000 x 2000 pixels: expected at most"):
+        align([*images, (path, tag)])
+
+
+@pytest.mark.parametrize("mjd", [0.0, -5.0, 2457800.5, 1e300])
+def test_dates_that_cannot_be(align, mjd, tmp_path):
+    (image,) = exposures_of(STARS, [(0.0, 0.0)])
+    (path,) = write_fields([image], tmp_path)
+    with fits.open(path, mode="update") as hdus:
+        hdus[0].header["MJD-OBS"] = mjd
+    with pytest.raises(InputError, match="keyword MJD-OBS: expected a number of 50000 to 100000 d"):
+        align([*exposures_of(STARS, ERRORS), path])
+
+
+def test_words_of_any_length_in_headers(align, tmp_path):
+    images = exposures_of(STARS, ERRORS)
+    paths = write_fields(images, tmp_path)
+    with fits.open(paths[0], mode="update") as hdus:
+        hdus[1].header["BUNIT"] = "erg " * 30
+        hdus[0].header["OBJECT"] = "a long name of a field " * 10
+    aligned = align(paths)
+    assert aligned.header("PREVIEW_FOV", ext=1)["BUNIT"].startswith("erg erg")

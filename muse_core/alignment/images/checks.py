@@ -13,6 +13,8 @@ from muse_core.alignment.images.field import FAR_DEG, FieldInfo
 from muse_core.alignment.images.headers import KeywordReader, keyword_value, read_wcs
 from muse_core.alignment.images.opening import first_line
 from muse_core.alignment.sphere import separation
+from muse_core.data.input_rules import INPUT_RULES
+from muse_core.data.rules import check
 from muse_core.framework.context import RunContext
 from muse_core.framework.defects import Defects
 from muse_core.framework.errors import InputError, Problems
@@ -35,6 +37,7 @@ def inspect_fields(paths: Iterable[Path], p: ParamValues, ctx: RunContext) -> li
     for path in paths:
         info = inspect_field(path, need_exptime=p.expmap, problems=ctx.problems)
         if info is not None:
+            check(path, INPUT_RULES["IMAGE_FOV"], {"MJD-OBS": info.mjd, "EXPTIME": info.exptime}, ctx)
             fields.append(_usable_exptime(info, ctx.defects, ctx.log) if p.expmap else info)
     if not fields:
         return fields

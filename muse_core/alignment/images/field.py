@@ -10,6 +10,7 @@ from pathlib import Path
 from muse_core.data.tangent_plane import TanWcs
 
 FAR_DEG = {"WFM": 0.5, "NFM": 0.0635}  # half the width of the field that 2.8.7 allows for a mosaic
+IMAGE_BYTES = 60  # per pixel of an input, with temporary arrays
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from muse_core.alignment.images.field import FieldInfo
+from muse_core.alignment.images.field import IMAGE_BYTES, FieldInfo
 from muse_core.data.tangent_plane import TanWcs
 from muse_core.framework.context import RunContext
 from muse_core.framework.defects import Defects
 from muse_core.framework.errors import InputError
 
-IMAGE_BYTES = 60  # per pixel of an input, with temporary arrays
 PREVIEW_BYTES = 24  # per pixel of the preview
 
 
