@@ -130,7 +130,7 @@ class ImphotArgumentParser(argparse.ArgumentParser):
             "--method",
             default=None,
             choices=("fourier", "image"),
-            help="engine: fourier (as ever, the default) or image",
+            help="engine: fourier (as ever, the default) or image (default of the recipe muse_imphot)",
         )
 
 

@@ -29,6 +29,16 @@ def test_a_few_bright_stars_are_enough(align, stars, params):
         assert aligned.qc(f"ERR DEC{n}") < 0.02
 
 
+def test_fewer_sources_than_wanted_are_told(align, caplog):
+    align(exposures_of([(4.0, -3.0, 1000.0)], ERRORS, shifts=SHIFTS))
+    told = [text for text in caplog.messages if "are wanted, 1 stand out of the noise" in text]
+    assert len(told) == 3
+    for number, text in enumerate(told, 1):
+        assert f"{number:04d}.fits: " in text
+        assert "(srcmin, srcmax)" in text
+        assert "these are used" in text
+
+
 def test_a_star_in_the_narrow_field_with_a_faint_companion(align):
     images = exposures_of(
         [(0.0, 0.0, 3e5), (0.2, 1.4, 3e3)],

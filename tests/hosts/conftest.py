@@ -13,15 +13,10 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from tests.oracle import missing
+
 RECIPES = Path(__file__).parent / "recipes"
 RECIPE = "muse_test_echo"
-
-
-def missing(what: str) -> None:
-    """Skip, or fail in CI, where the hosts must be there."""
-    if os.environ.get("CI"):
-        pytest.fail(f"{what} is missing; it has to be installed in CI")
-    pytest.skip(f"{what} is not installed")
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,10 @@ from astropy.table import Table
 import imphot
 from muse_core.simulate.imphot_pairs import with_noise
 
-mpdaf = pytest.importorskip("mpdaf")
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import mpdaf.obj  # noqa: F401
+
 pytestmark = pytest.mark.filterwarnings("ignore")  # mpdaf and its units speak up on import and on reading
 
 FILTERS = {"F606W": (7500.0, 7640.0), "F775W": (7560.0, 7760.0)}

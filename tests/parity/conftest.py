@@ -3,32 +3,14 @@
 
 from __future__ import annotations
 
-import functools
 import os
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-
-@functools.cache
-def c_recipes() -> str:
-    """What esorex lists, "" without esorex."""
-    if shutil.which("esorex") is None:
-        return ""
-    return subprocess.run(["esorex", "--recipes"], capture_output=True, text=True, check=False).stdout
-
-
-def need_c_recipe(name: str) -> None:
-    """Skip without the C recipe; in CI that is a failure."""
-    if name in c_recipes():
-        return
-    text = f"the C recipe {name} is not installed (apt-get install esorex cpl-plugin-muse)"
-    if os.environ.get("CI"):
-        pytest.fail(text)
-    pytest.skip(text)
+from tests.oracle import need_c_recipe
 
 
 @dataclass

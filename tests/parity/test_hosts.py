@@ -14,8 +14,8 @@ from astropy.io import fits
 
 from muse_core.framework import registry
 from muse_core.framework.registry import load
-from tests.hosts.conftest import esorex_command, missing, plugins, python_cpl  # noqa: F401
-from tests.parity.conftest import need_c_recipe
+from tests.hosts.conftest import esorex_command, plugins, python_cpl  # noqa: F401
+from tests.oracle import need_c_recipe
 
 pytestmark = pytest.mark.parity
 

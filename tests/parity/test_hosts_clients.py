@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from astropy.io import fits
 
-from tests.hosts.conftest import esorex_command, missing, plugins, python_cpl  # noqa: F401
+from tests.hosts.conftest import esorex_command, plugins, python_cpl  # noqa: F401
+from tests.oracle import missing
 from tests.parity.test_hosts import exp_align_input, scipost_input, twilight_input
 
 pytestmark = pytest.mark.parity

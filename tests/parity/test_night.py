@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,15 +14,13 @@ from astropy.io import fits
 from muse_core.simulate.night import NightSetup, simulate_night
 from muse_core.simulate.raw_instrument import RawSetup
 from muse_core.tools import main
+from tests.oracle import need_c_recipe
 
-pytestmark = [
-    pytest.mark.parity,
-    pytest.mark.slow,
-    pytest.mark.skipif(shutil.which("esorex") is None, reason="no C pipeline here"),
-]
+pytestmark = [pytest.mark.parity, pytest.mark.slow]
 
 
 def test_raw_to_cube(tmp_path):
+    need_c_recipe("muse_bias")
     simulate_night(tmp_path / "in", NightSetup(raw=RawSetup(ifus=(1, 2), nx=512, ny=64, cosmics=5)))
     plan = tmp_path / "plan"
     assert main(["sof", "--night", str(tmp_path / "in"), "-o", str(plan)]) == 0

@@ -18,7 +18,7 @@ from muse_core.simulate.night import write_raw
 from muse_core.simulate.night_schedule import NightSetup, schedule
 from muse_core.tools import main
 from tests.hosts.conftest import esorex_command, plugins, python_cpl  # noqa: F401
-from tests.parity.conftest import need_c_recipe
+from tests.oracle import need_c_recipe
 from tests.parity.test_hosts import exp_align_input
 
 pytestmark = pytest.mark.parity

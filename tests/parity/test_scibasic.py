@@ -18,8 +18,8 @@ from muse_core.framework.registry import load
 from muse_core.simulate.raw import RawSetup
 from muse_core.simulate.raw_science import simulate_raw_science
 from tests.basic.test_corrections import write_cube
+from tests.oracle import need_c_recipe
 from tests.parity.compare import keyword_differences, option_text
-from tests.parity.conftest import need_c_recipe
 
 pytestmark = [pytest.mark.parity, pytest.mark.usefixtures("compat")]
 RTOL = 1e-6

@@ -12,8 +12,8 @@ from astropy.io import fits
 from muse_core.framework import InputError, RecipeError, run_recipe
 from muse_core.framework.registry import load
 from muse_core.simulate.raw import RawSetup, simulate_raw
+from tests.oracle import need_c_recipe
 from tests.parity.compare import assert_same_product, option_text
-from tests.parity.conftest import need_c_recipe
 from tests.twilight.recipe_runs import edited
 
 pytestmark = [pytest.mark.parity, pytest.mark.usefixtures("compat")]

@@ -2,7 +2,6 @@
 """musetools simulate and the demonstration's set of frames."""
 
 import os
-import shutil
 import subprocess
 
 import pytest
@@ -10,6 +9,7 @@ from astropy.io import fits
 
 from muse_core.tools import main
 from muse_core.tools.demo import demo_sof
+from tests.oracle import need_c_recipe
 
 
 @pytest.mark.unit
@@ -55,20 +55,6 @@ def test_demo_sof_names_what_the_demo_makes(monkeypatch, tmp_path):
         assert fits.getheader(frame.path)["ESO PRO CATG"] == frame.tag
 
 
-def _c_recipe():
-    found = shutil.which("esorex")
-    listed = (
-        found
-        and "muse_scipost" in subprocess.run([found, "--recipes"], capture_output=True, text=True).stdout
-    )
-    if not listed:
-        reason = "esorex with the MUSE pipeline is not installed"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
-
-
 SETS = {
     "none-table-flatfield": ({"as_table": True, "flat_field": True}, ["--skymethod=none"]),
     "simple-celestial": (
@@ -97,13 +83,13 @@ SETS = {
 def test_the_c_recipe_takes_the_simulated_inputs(tmp_path, name):
     from muse_core.simulate.scipost import simulate_scipost
 
-    esorex = _c_recipe()
+    need_c_recipe("muse_scipost")
     keywords, options = SETS[name]
     simulate_scipost(
         tmp_path, **{"ifus": (12, 13), "slices": 12, "lambda_range": (7270.0, 7300.0), **keywords}
     )
     run = subprocess.run(
-        [esorex, "--output-dir=.", "--log-dir=.", "muse_scipost", *options, "scipost.sof"],
+        ["esorex", "--output-dir=.", "--log-dir=.", "muse_scipost", *options, "scipost.sof"],
         cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert run.returncode == 0, run.stdout[-2000:]
@@ -126,7 +112,7 @@ def test_true_lines_leave_nothing_but_noise(tmp_path):
     from muse_core.simulate.scene import Scene
     from muse_core.simulate.scipost import simulate_scipost
 
-    esorex = _c_recipe()
+    need_c_recipe("muse_scipost")
     sim = simulate_scipost(
         tmp_path, ifus=(12, 13), slices=12, lambda_range=(7270.0, 7350.0), scene=Scene(),
         detector=Detector(cosmic_rate=0, bad_fraction=0, variance_from_data=False),
@@ -137,7 +123,7 @@ def test_true_lines_leave_nothing_but_noise(tmp_path):
     (tmp_path / "true.sof").write_text("".join(f"{p} {t}\n" for p, t in frames))
     options = ["--skymethod=subtract-model", "--rvcorr=none", "--save=individual"]
     run = subprocess.run(
-        [esorex, "--output-dir=.", "--log-dir=.", "muse_scipost", *options, "true.sof"],
+        ["esorex", "--output-dir=.", "--log-dir=.", "muse_scipost", *options, "true.sof"],
         cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert run.returncode == 0, run.stdout[-2000:]
