@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from muse_core.basic import products
+from muse_core.basic.complete import complete_card
 from muse_core.basic.products import ProductHeader
 from muse_core.basic.table import IfuTable
 from muse_core.detector.image import DetectorImage
@@ -88,7 +89,8 @@ class MergedFiles:
             parts.sort(key=lambda part: part.header.ifu)
             first = parts[0].header
             base = header_without(first.base, lambda key: OF_CHANNEL.match(key) is not None)
-            with self._ctx.stream(tag, base=base, used=first.used, index=number) as product:
+            cards = complete_card(self._ctx)
+            with self._ctx.stream(tag, base=base, used=first.used, qc=cards, index=number) as product:
                 with product.path.open("wb") as stream:
                     header = product.header
                     stream.write(header.tostring(sep="", endcard=True, padding=True).encode("ascii"))

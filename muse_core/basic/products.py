@@ -13,6 +13,7 @@ import numpy.typing as npt
 from astropy.io import fits
 
 from muse_core.basic.adaptive_optics import Strehl
+from muse_core.basic.complete import complete_card
 from muse_core.basic.inputs import Exposure
 from muse_core.basic.table import FlatSpectrum, IfuTable
 from muse_core.data.block import Block
@@ -191,7 +192,7 @@ def save_image(image: DetectorImage, overscan: list[Card], header: ProductHeader
         used=header.used,
         extra=header.channel,
         own=header.channel,
-        qc=[saturated_card(image), *overscan, *header.lamp],
+        qc=[*complete_card(ctx), saturated_card(image), *overscan, *header.lamp],
         index=header.index,
     ) as product:
         with product.path.open("wb") as stream:
@@ -249,6 +250,7 @@ def save_table(
     """Write the pixel table of an IFU, slice by slice, and the spectrum of its flat field."""
     shift = single_precision(table.shift.value)
     qc = [
+        *complete_card(ctx),
         saturated,
         ("ESO QC SCIBASIC LAMBDA SHIFT", shift, "[Angstrom] Shift in wavelength applied"),
         *header.lamp,
@@ -301,6 +303,6 @@ def save_resampled(hdu: fits.ImageHDU, table: IfuTable, header: ProductHeader, c
         fits.HDUList([primary, hdu]),
         base=header.base,
         used=header.used,
-        qc=[*header.lamp, *sky_flux_card(table)],
+        qc=[*complete_card(ctx), *header.lamp, *sky_flux_card(table)],
         index=header.index,
     )

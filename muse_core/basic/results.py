@@ -11,12 +11,14 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from muse_core.basic.complete import withdraw
 from muse_core.basic.inputs import Exposure
 from muse_core.basic.sky_lines import WavelengthShift
 from muse_core.detector.calibrate import ExposureModel
 from muse_core.detector.image import DetectorImage, band
 from muse_core.framework.errors import RecipeError
 from muse_core.framework.execution import RunContext
+from muse_core.framework.log import UNDONE
 
 PREPARE_BYTES = 1_500_000_000  # IFUs worked on at the same time fit in this, whatever the budget
 
@@ -67,6 +69,7 @@ class BasicResults:
 
     made: list[IfuResult] = field(default_factory=list)
     failed: dict[tuple[str, int], str] = field(default_factory=dict)
+    incomplete: set[tuple[str, int]] = field(default_factory=set)
 
 
 def workers_for(bytes_per_ifu: int, ctx: RunContext) -> int:
@@ -91,6 +94,7 @@ def run_all(
                     _log_result(result, ctx)
                 else:
                     results.failed[result.exposure.name, result.ifu] = result.reason
+                    results.incomplete.add((result.exposure.tag, result.exposure.number))
                     ctx.log.error(
                         "%s, IFU %d: no product: %s", result.exposure.name, result.ifu, result.reason
                     )
@@ -134,16 +138,24 @@ def sum_up(
         ):
             if missing:
                 tell("not in the raw data: IFU %s", ", ".join(map(str, missing)))
-    if results.failed:
-        failed = sorted({ifu for _, ifu in results.failed})
-        ctx.log.warning(
-            "%d of %d IFUs failed, see above: %s",
-            len(failed), len(ifus), ", ".join(map(str, failed)),
-        )  # fmt: skip
+    lines = sorted({line for result in results.made for line in result.shift.absent})
+    for line in lines:
+        without = sorted({result.ifu for result in results.made if line in result.shift.absent})
+        text = f"sky line {line:g} Angstrom lies outside of the data of IFU {_listed(without)}: not used"
+        ctx.log.warning("%s", text)
+    if results.failed and results.made:
+        ifus_failed = sorted({ifu for _, ifu in results.failed})
+        withdraw(ctx, results.incomplete)
+        text = f"{len(ifus_failed)} of {len(ifus)} IFUs failed, see above: {_listed(ifus_failed)}"
+        ctx.log.warning("%s", text, extra=UNDONE)
     if not results.made:
         reasons = "; ".join(dict.fromkeys(results.failed.values()))
         raise RecipeError(f"no IFU could be processed: {reasons}")
     ctx.log.info("%d pixel tables", len(results.made))
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 def thumbnail(image: DetectorImage, size: int = 220) -> npt.NDArray[np.float32]:

@@ -80,3 +80,4 @@ class ProductFrame:
     level: str = "FINAL"
     group: str = "PRODUCT"
     type: str = "IMAGE"
+    complete: bool = True  # False: part of the data that should be in it, or beside it, could not be made

@@ -37,6 +37,7 @@ EXIT_MISSING = 9
 EXIT_UNKNOWN = 13
 EXIT_FAILED = 255
 EXIT_SOF = 8
+EXIT_INCOMPLETE = 4  # products were delivered, but part of the data could not be made
 
 Settings = dict[str, "Value"]
 
@@ -318,7 +319,11 @@ def _run(
         return EXIT_FAILED
     if settings["time"]:
         say.info(f"Recipe operation(s) took {time.monotonic() - started:14.3g} seconds to complete.")
-    return _write_products_sof(str(settings["products-sof"]), delivered, say)
+    status = _write_products_sof(str(settings["products-sof"]), delivered, say)
+    if status == 0 and not all(product.complete for product in products):
+        say.warning(f"products are incomplete, see the warnings above; status = {EXIT_INCOMPLETE}")
+        return EXIT_INCOMPLETE
+    return status
 
 
 def _write_products_sof(name: str, delivered: list[tuple[Path, str]], say: Messages) -> int:

@@ -40,6 +40,10 @@ class RawSetup:
         Scatter of throughputs; the last one is the change between flat field and sky, seen by ILLUM.
     slice_fill : float
         Width of a slice on the detector in units of the distance of slices.
+    size_scatter : float
+        Scatter from IFU to IFU of the width of the slices on the detector and of the wavelength step.
+    scattered : float
+        Light that spreads over the whole detector, as a fraction of the mean light on it.
     cosmics : int
         Hits per frame and channel.
     saturated : float
@@ -66,6 +70,8 @@ class RawSetup:
     ifu_scatter: float = 0.04
     illum_scatter: float = 0.03
     slice_fill: float = 0.87
+    size_scatter: float = 0.0
+    scattered: float = 0.0
     cosmics: int = 20
     saturated: float = 0.0
     level: float = 15000.0
@@ -110,13 +116,18 @@ class RawSetup:
         return replace(self, **changes)
 
 
+def relative_size(setup: RawSetup, ifu: int, axis: int) -> float:
+    """Width of the slices on the detector (axis 0), or wavelength step (1), of an IFU; the mean is 1."""
+    return 1.0 + setup.size_scatter * float(setup.rng(906, axis).standard_normal(24)[ifu - 1])
+
+
 def trace_polynomials(setup: RawSetup, ifu: int) -> np.ndarray:
     """Centre, left and right edge of each slice: float64[48, 3, 6], ascending powers of the 1-based row."""
     pitch = 2 * setup.nx / NSLICE
     height = setup.shape[0]
     s = np.arange(NSLICE)
     out = np.zeros((NSLICE, 3, 6))
-    half = 0.5 * setup.slice_fill * pitch * (1 + 0.005 * np.sin(s + ifu))
+    half = 0.5 * setup.slice_fill * pitch * (1 + 0.005 * np.sin(s + ifu)) * relative_size(setup, ifu, 0)
     bend = 0.004 * pitch * (s - 23.5) / 24
     centre = pitch * (s + 0.5) + 0.5 + 0.01 * pitch * np.sin(s + 2.0 * ifu)
     # bend * (2 y / height - 1)^2 written out in powers of y
@@ -130,7 +141,7 @@ def trace_polynomials(setup: RawSetup, ifu: int) -> np.ndarray:
 def wave_polynomials(setup: RawSetup, ifu: int) -> np.ndarray:
     """Wavelength of each pixel: float64[48, 3, 7], coefficients of x^i y^j."""
     height = setup.shape[0]
-    step = (setup.lambda_max - setup.lambda_min) / height
+    step = (setup.lambda_max - setup.lambda_min) / height * relative_size(setup, ifu, 1)
     s = np.arange(NSLICE)
     middle = trace_polynomials(setup, ifu)[:, 0, 0]
     tilt = 0.2 * step / (setup.nx / 24)
@@ -258,6 +269,8 @@ def light_on_detector(setup: RawSetup, ifu: int) -> tuple[np.ndarray, np.ndarray
         part = (slice(None), slice(x1 - 1, x2))
         lamp[part] += profile * lamp_spectrum(lam)
         sky[part] += profile * solar_spectrum(lam) * sky_illumination(setup, fx, fy, lam) * change[s]
+    for light in (sky, lamp):
+        light += np.float32(setup.scattered * light.mean())
     return sky, lamp
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -193,8 +194,10 @@ def save_sky_flat(
 ) -> None:
     """Write both products of a complete run."""
     first = sky.ifus[min(sky.ifus)]
-    primary = inputs.exposures[0].primary
-    base = raw_header(primary, inputs.exposures[0].headers.get(first.ifu, primary))
+    # the first sky flat that the IFU used: others may lack it
+    raw = next(job.exposures[0] for job in inputs.ifus if job.ifu == first.ifu)
+    primary = raw.primary
+    base = raw_header(primary, raw.headers[first.ifu])
     extra = [*flux_cards(first.lamp_flux, sky.fluxes), *old_quality_cards(base)]
     used = inputs.used_frames(frames)
     target = str(primary.get("OBJECT", ""))
@@ -210,6 +213,8 @@ def save_sky_flat(
     if not inputs.narrow_field:
         used += frames["VIGNETTING_MASK"]
     ctx.save("TWILIGHT_CUBE", twilight_hdus(model, sky.cube.grid, target), base=base, used=used, extra=extra)
+    if inputs.failed:
+        ctx.products[:] = [replace(product, complete=False) for product in ctx.products]
 
 
 def save_model_alone(

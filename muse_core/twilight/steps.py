@@ -13,6 +13,7 @@ import numpy.typing as npt
 from muse_core.framework.defects import Defects
 from muse_core.framework.errors import InputError, RecipeError
 from muse_core.framework.execution import RunContext
+from muse_core.framework.log import UNDONE
 from muse_core.framework.spec import ParamValues
 from muse_core.resampling.quality import single_precision
 from muse_core.twilight.cube import SkyCube, SkyCubePlan, build_cube, cube_grid
@@ -88,6 +89,7 @@ def combine_exposures(
     prepared = dict(sorted(prepared.items()))
     _log_notes(prepared, ctx.log)
     _report_failures(inputs, ctx.log)
+    ctx.flag("COMPLETE", not inputs.failed, "all IFUs of the sky flats were used")
     if not prepared:
         raise RecipeError("no IFU could be processed, see the reasons above")
     if ctx.defects.first_ifu_required and 1 not in prepared:
@@ -115,6 +117,7 @@ def _report_failures(inputs: TwilightInputs, log: logging.Logger) -> None:
             len(inputs.failed),
             len(set(inputs.failed) | {job.ifu for job in inputs.ifus}),
             ", ".join(str(i) for i in sorted(inputs.failed)),
+            extra=UNDONE if inputs.ifus else {},
         )
 
 

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What a user can get wrong, and IFUs that fail."""
 
+import subprocess
 import sys
 
 import numpy as np
 import pytest
 from astropy.io import fits
 
-from muse_core.framework import InputError, ParameterError, RecipeError
+from muse_core.framework import InputError, ParameterError, RecipeError, run_recipe
 from tests.basic.runs import edited, path_of, replaced, run, without
 
 pytestmark = pytest.mark.unit
@@ -176,7 +177,34 @@ def test_one_bad_ifu_does_not_stop_the_others(tiny, tmp_path, caplog):
         products = run(replaced(one_exposure(tiny), "TRACE_TABLE", bad), tmp_path / "out", **QUICK)
     assert [name[-7:-5] for name in products] == ["02", "03"]
     assert "IFU 1: no product: no TRACE_TABLE with CHAN01" in caplog.text
-    assert "1 of 3 IFUs failed" in caplog.text
+    assert "1 of 3 IFUs failed, see above: 1" in caplog.text
+    for path in products.values():
+        with fits.open(path, checksum=True) as hdus:
+            assert hdus[0].header["ESO QC SCIBASIC COMPLETE"] is False
+            assert all(hdu.verify_checksum() == hdu.verify_datasum() == 1 for hdu in hdus)
+    frames = replaced(one_exposure(tiny), "TRACE_TABLE", bad)
+    made = run_recipe("muse_scibasic", frames, QUICK, workdir=tmp_path / "out")
+    assert [product.complete for product in made] == [False, False]
+    with pytest.raises(RecipeError, match="1 of 3 IFUs failed"):
+        run_recipe("muse_scibasic", frames, QUICK, workdir=tmp_path / "out", strict=True)
+
+
+def test_the_command_tells_of_products_that_are_incomplete(tiny, tmp_path):
+    def drop(hdus):
+        del hdus[[h.name for h in hdus].index("CHAN01")]
+
+    bad = edited(path_of(tiny.raw, "TRACE_TABLE"), tmp_path / "t.fits", drop)
+    sof = tmp_path / "set.sof"
+    frames = replaced(one_exposure(tiny), "TRACE_TABLE", bad)
+    sof.write_text("".join(f"{path} {tag}\n" for path, tag in frames))
+    out = tmp_path / "out"
+    out.mkdir()
+    words = [f"--output-dir={out}", "muse_scibasic", "--saveimage=false", "--skylines=none", str(sof)]
+    program = [sys.executable, "-m", "muse_core.hosts.muserun"]
+    done = subprocess.run([*program, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 4, done.stdout
+    assert "products are incomplete" in done.stdout
+    assert len(list(out.glob("PIXTABLE_*.fits"))) == 2
 
 
 def test_truncated_raw_file_loses_only_its_end(tiny, tmp_path, caplog):
@@ -189,6 +217,8 @@ def test_truncated_raw_file_loses_only_its_end(tiny, tmp_path, caplog):
         products = run(frames, tmp_path / "out", **QUICK)
     assert "truncated" in caplog.text
     assert [name[16:23] for name in products] == ["0001-01", "0001-02", "0002-01", "0002-02", "0002-03"]
+    told = [fits.getval(path, "ESO QC SCIBASIC COMPLETE") for path in products.values()]
+    assert told == [False, False, True, True, True]
 
 
 def test_nothing_left_is_an_error(tiny, tmp_path):

@@ -4,9 +4,9 @@
 import pytest
 from astropy.io import fits
 
-from muse_core.framework import RecipeError
+from muse_core.framework import RecipeError, run_recipe
 from tests.twilight.conftest import frames_of
-from tests.twilight.recipe_runs import edited, keywords, replaced, run
+from tests.twilight.recipe_runs import OPTIONS, edited, keywords, replaced, run
 
 
 @pytest.mark.unit
@@ -22,6 +22,9 @@ def test_no_ifu_is_special(tiny, tmp_path, caplog, monkeypatch):
     assert "IFU 1 not used" in caplog.text
     assert "1 of 3 IFUs not used: 1" in caplog.text
     words = keywords(products["TWILIGHT_CUBE"])
+    assert words["ESO QC TWILIGHT COMPLETE"] is False
+    with pytest.raises(RecipeError, match="1 of 3 IFUs not used"):
+        run_recipe("muse_twilight", frames, OPTIONS, workdir=tmp_path, strict=True)
     assert "ESO DRS MUSE FLAT FLUX SKY1" not in words
     assert "ESO DRS MUSE FLAT FLUX SKY3" in words
     monkeypatch.setenv("MUSE_RECIPES_COMPAT", "1")
@@ -61,6 +64,20 @@ def test_exposures_that_do_not_match_are_skipped(tiny, tmp_path, caplog, monkeyp
     counted = keywords(run(fourth, tmp_path)["DATACUBE_SKYFLAT"])
     assert "ESO QC TWILIGHT2 INPUT3 MEAN" in counted
     assert "ESO QC TWILIGHT2 INPUT4 MEAN" not in counted
+
+
+def test_header_is_that_of_a_sky_flat_that_was_used(tiny, tmp_path):
+    """The first IFU is missing in the first sky flat."""
+
+    def drop(hdus):
+        hdus[0].header["OBJECT"] = "without the first IFU"
+        del hdus[[h.name for h in hdus].index("CHAN01")]
+
+    odd = edited(tiny / "sky0.fits", tmp_path / "odd.fits", drop)
+    frames = [(odd if path.name == "sky0.fits" else path, tag) for path, tag in frames_of(tiny)]
+    frames.append((tiny / "sky1.fits", "SKYFLAT"))
+    for path in run(frames, tmp_path).values():
+        assert fits.getheader(path)["OBJECT"] != "without the first IFU"
 
 
 def test_headers_name_what_was_used(tiny, tmp_path):

@@ -32,7 +32,8 @@ def test_products_are_complete(tiny_products):
             "white_div_global_DQ",
         ]
         assert np.isfinite(hdus["DATA"].data).all()
-        assert not any(k.startswith("ESO QC") for k in hdus[0].header)
+        assert [k for k in hdus[0].header if k.startswith("ESO QC")] == ["ESO QC TWILIGHT COMPLETE"]
+        assert hdus[0].header["ESO QC TWILIGHT COMPLETE"] is True
         assert hdus["DATA"].data.mean(axis=(1, 2)) == pytest.approx(1, abs=0.02)
 
 
