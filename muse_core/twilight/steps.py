@@ -191,12 +191,12 @@ def _settle_levels(
 ) -> Fluxes:
     """Fluxes that put all IFUs on one level outside of the vignetted area (see `fit_levels`).
 
-    Found from quick cubes, if there is a vignetted area or slices have lost pixels; otherwise the fluxes are
-    those measured.
+    Found from quick cubes: a measured flux counts pixels, of which IFUs have more or fewer. Fluxes as C takes
+    them are those measured.
     """
     vignetted = inputs.narrow_field or inputs.vignetting_mask is not None
     settle = vignetted and not ctx.defects.levels_with_vignetted_slices
-    if not settle and not (store.incomplete and not ctx.defects.levels_of_incomplete_slices):
+    if not settle and ctx.defects.levels_count_pixels:
         return fluxes
     grid = cube_grid(store.limits, p.dlambda)
     ifus = field_map(

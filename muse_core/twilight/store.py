@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from muse_core.detector.pixels import PixelMap, cut_slices
+from muse_core.detector.pixels import PixelMap
 from muse_core.detector.tables import NSLICE, SliceGeometry
 from muse_core.twilight.rows import (
     RowColumns,
@@ -104,11 +104,6 @@ class RowStore:
     def geometries(self) -> dict[int, SliceGeometry]:
         """Places of the slices of the IFUs in the field."""
         return {ifu: pixels.geometry for ifu, pixels in sorted(self._maps.items()) if ifu in self._scales}
-
-    @property
-    def incomplete(self) -> bool:
-        """Whether slices of an IFU leave the detector: its flux is that of fewer pixels then."""
-        return any(cut_slices(pixels) for pixels in self._maps.values())
 
     def add(
         self, pixels: PixelMap, data: np.ndarray, stat: np.ndarray, dq: np.ndarray, factors: np.ndarray

@@ -105,7 +105,7 @@ def test_same_products(c_pipeline, sets, tmp_path, name):
 MEDIAN_OF_FOUR = LOW_ORDER | {"vignsmooth": "median", "vignxpar": 4, "vignypar": 4}
 SHOWN = {
     "area": ("wide", LOW_ORDER, ("levels_with_vignetted_slices", "vignetting_mean_of_everything")),
-    "cut": ("offset", {"overscan": "offset"}, ("levels_of_incomplete_slices",)),
+    "cut": ("offset", {"overscan": "offset"}, ("levels_count_pixels",)),
     "even": ("wide", MEDIAN_OF_FOUR, ("vignetting_filter_fails",)),
     "notch": ("narrow", LOW_ORDER | {"resample": "nearest", "dlambda": 100.0}, ("ends_at_empty_plane",)),
     "no23": ("no23", LOW_ORDER | {"vignxpar": 2, "vignypar": 2}, ("ifu24_without_ifu23",)),
