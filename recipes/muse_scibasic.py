@@ -93,6 +93,12 @@ RECIPE = RecipeSpec(
         Param("dlambda", 1.25, low=0, finite=True, help="Wavelength step of that image, in Angstrom."),
         Param("merge", False, help="Save the images of all IFUs in one file."),
         Param(
+            "slicelines",
+            False,
+            ours=True,
+            help="Refine the wavelengths of each slice, too, by the sky lines.",
+        ),
+        Param(
             "lacosmic",
             False,
             ours=True,

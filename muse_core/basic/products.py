@@ -15,6 +15,7 @@ from astropy.io import fits
 from muse_core.basic.adaptive_optics import Strehl
 from muse_core.basic.complete import complete_card
 from muse_core.basic.inputs import Exposure
+from muse_core.basic.sky_lines import WavelengthShift
 from muse_core.basic.table import FlatSpectrum, IfuTable
 from muse_core.data.block import Block
 from muse_core.data.pixtable_writer import PixelTableWriter, column_units
@@ -224,11 +225,25 @@ def table_cards(table: IfuTable) -> list[Card]:
         cards += [(f"{TABLE} LIMITS {name} LOW", low, ""), (f"{TABLE} LIMITS {name} HIGH", high, "")]
     if table.illum is not None:
         factors = table.illum.factors
-        cards += [(f"{TABLE} ILLUM{s}", float(value), "") for s, value in enumerate(factors, 1)]
-        seen = factors[~np.isnan(table.illum.medians)]
+        measured = ~np.isnan(table.illum.medians)
+        cards += [
+            (f"{TABLE} ILLUM{s}", float(value), "") for s, value in enumerate(factors, 1) if measured[s - 1]
+        ]
+        seen = factors[measured]
         cards.append((f"{TABLE} ILLUM MEAN", float(seen.mean()), ""))
         cards.append((f"{TABLE} ILLUM STDEV", float(seen.std(ddof=1)) if seen.size > 1 else 0.0, ""))
     return cards
+
+
+def slice_cards(shift: WavelengthShift) -> list[Card]:
+    """What the slices were moved beside their IFU (``slicelines``)."""
+    if shift.slices is None:
+        return []
+    name = "ESO QC SCIBASIC LAMBDA SLICES"
+    return [
+        (f"{name} NUMBER", shift.measured, "Slices with a shift of their own"),
+        (f"{name} RMS", single_precision(float(np.std(shift.slices))), "[Angstrom] Scatter of the slices"),
+    ]
 
 
 def strehl_cards(strehl: Strehl | None) -> list[Card]:
@@ -253,6 +268,7 @@ def save_table(
         *complete_card(ctx),
         saturated,
         ("ESO QC SCIBASIC LAMBDA SHIFT", shift, "[Angstrom] Shift in wavelength applied"),
+        *slice_cards(table.shift),
         *header.lamp,
         *table_cards(table),
         *strehl_cards(strehl),

@@ -22,7 +22,8 @@ Floats = npt.NDArray[np.float32]
 class SkyLinePlan:
     """Parameters ``skylines``, ``skyhalfwidth``, ``skybinsize``, ``skyreject`` (high, low, passes).
 
-    ``believe_all`` applies the shift of a line that is not there, too, as 2.8.7 does.
+    ``believe_all`` applies the shift of a line that is not there, too, as 2.8.7 does; ``by_slice`` refines
+    the slices, too (``slicelines``).
     """
 
     lines: tuple[float, ...] = (5577.339, 6300.304)
@@ -30,6 +31,7 @@ class SkyLinePlan:
     bin_size: float = 0.1
     reject: tuple[float, float, float] = DEFAULT_REJECT
     believe_all: bool = False
+    by_slice: bool = False
 
 
 def reject_limits(given: Sequence[float]) -> tuple[float, float, float]:
@@ -98,12 +100,18 @@ class WavelengthShift:
         Why some do not count.
     absent : tuple of float
         Lines of which the detector sees nothing.
+    slices : float64[48] or None
+        What the slices are moved beside it.
+    measured : int
+        Number of slices that have a shift of their own.
     """
 
     value: float
     fits: tuple[LineFit, ...] = ()
     doubts: tuple[str, ...] = ()
     absent: tuple[float, ...] = ()
+    slices: npt.NDArray[np.float64] | None = None
+    measured: int = 0
 
 
 def _fit_bins(spectrum: BinnedSpectrum) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -64,6 +64,7 @@ class BasicPlan:
             p.skybinsize,
             reject_limits(p.skyreject),
             believe_all=ctx.defects.shifts_without_line,
+            by_slice=p.slicelines,
         )
         return cls(overscan_plan(p), cosmics, sky)
 

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from muse_core.basic.sky_lines import LineFit, SkyLinePlan, WavelengthShift, combine_fits, fit_line
+from muse_core.basic.slice_shifts import combine_slices, slice_offset
 from muse_core.basic.spectrum import LinearSum
 from muse_core.basic.twilight_cube import TwilightCube, divide_by_cube
 from muse_core.detector.illum import IllumModel
@@ -185,6 +186,7 @@ def find_shift(image: DetectorImage, shared: IfuPixels, plan: SkyLinePlan) -> Wa
     low, high = wavelengths.limits
     fits: list[LineFit] = []
     absent: list[float] = []
+    windows: list[LineRows] = []
     for line in plan.lines:
         rows = None
         if low <= line <= high and plan.half_width >= 0:
@@ -194,7 +196,30 @@ def find_shift(image: DetectorImage, shared: IfuPixels, plan: SkyLinePlan) -> Wa
             absent.append(line)
         else:
             fits.append(fit_line(line, rows.lam, rows.data, rows.stat, rows.dq, low, plan))
-    return combine_fits(fits, plan, tuple(absent))
+            if plan.by_slice:
+                windows.append(rows)
+    shift = combine_fits(fits, plan, tuple(absent))
+    return _with_slices(shift, windows, plan) if windows else shift
+
+
+def _with_slices(shift: WavelengthShift, windows: list[LineRows], plan: SkyLinePlan) -> WavelengthShift:
+    """Refine the slices by the lines that are there."""
+    offsets, errors = [], []
+    for fit, rows in zip(shift.fits, windows, strict=True):
+        if fit.doubt(plan.half_width):
+            continue
+        found = np.full((2, NSLICE), np.nan)
+        good = rows.dq == 0
+        columns = [column.astype(np.float64) for column in (rows.lam, rows.data, rows.stat)]
+        for s in range(NSLICE):
+            own = good & (rows.slices == s)
+            found[:, s] = slice_offset(fit, *(column[own] for column in columns))
+        offsets.append(found[0])
+        errors.append(found[1])
+    if not offsets:
+        return shift
+    slices = combine_slices(offsets, errors)
+    return replace(shift, slices=slices.values, measured=int(slices.measured.sum()))
 
 
 @dataclass(frozen=True)
@@ -273,7 +298,10 @@ def make_table(
         If none is.
     """
     shift = find_shift(image, shared, plan)
-    wavelengths = shared.wavelengths.shifted(np.full(NSLICE, shift.value))
+    moved = np.full(NSLICE, shift.value)
+    if shift.slices is not None:
+        moved += shift.slices
+    wavelengths = shared.wavelengths.shifted(moved)
     extent = table_extent(shared.pixels, wavelengths, shared.limits)
     if not extent.rows.any():
         raise InputError("", "wavelengths", found="no pixel in the range that is kept; use crop=false")
