@@ -104,6 +104,7 @@ STOREYS = {
         "combination",
         "cube",
         "stages",
+        "single",
     ),
 }
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ _FIELDS = (
     ("stat", "stat"),
     ("origin", "origin"),
 )
+_FURTHER = "further"
 
 
 def column_units(position: str, data: str) -> dict[str, str]:
@@ -59,6 +60,8 @@ class PixelTableWriter:
         add the column weight
     as_table : bool
         one binary table instead of an image extension for each column
+    further : (name, unit) or None
+        one more column of data, see `write`
     """
 
     def __init__(
@@ -70,10 +73,15 @@ class PixelTableWriter:
         *,
         weighted: bool = False,
         as_table: bool = False,
+        further: tuple[str, str] | None = None,
     ) -> None:
         self._rows = rows
         self._fields = [*_FIELDS, *([("weight", "weight")] if weighted else [])]
+        if further is not None:
+            self._fields.append((further[0], _FURTHER))
+            units = {**units, further[0]: further[1]}
         self._as_table = as_table
+        self._further: npt.NDArray[np.float32] | None = None
         self._next = 0
         self._stream = path.open("wb")
         self._stream.write(header.tostring(sep="", endcard=True, padding=True).encode("ascii"))
@@ -96,9 +104,21 @@ class PixelTableWriter:
     def _write_header(self, header: Header) -> None:
         self._stream.write(header.tostring(sep="", endcard=True, padding=True).encode("ascii"))
 
-    def write(self, block: Block, weight: Weight | None = None) -> None:
-        """Append the rows of a block."""
+    def write(
+        self,
+        block: Block,
+        weight: Weight | None = None,
+        further: npt.NDArray[np.float32] | None = None,
+    ) -> None:
+        """Append the rows of a block.
+
+        Parameters
+        ----------
+        further : float32[n]
+            values of the column ``further``
+        """
         count = len(block)
+        self._further = further
         if self._as_table:
             table = np.empty((count, len(self._fields)), ">u4")
             for i, (_, attribute) in enumerate(self._fields):
@@ -115,7 +135,8 @@ class PixelTableWriter:
             values = np.empty(len(block), np.float32)
             values[:] = weight_of_block(weight, block)
             return values.view(np.uint32)
-        words: npt.NDArray[np.uint32] = np.ascontiguousarray(getattr(block, attribute)).view(np.uint32)
+        column = self._further if attribute == _FURTHER else getattr(block, attribute)
+        words: npt.NDArray[np.uint32] = np.ascontiguousarray(column).view(np.uint32)
         return words
 
     def _put(self, values: npt.NDArray[np.uint32], offset: int) -> None:
@@ -131,11 +152,19 @@ class PixelTableWriter:
         if self._next != self._rows:
             raise ValueError(f"{self._next} rows written, {self._rows} announced")
 
-    def write_all(self, blocks: Iterable[Any]) -> None:
-        """Write all blocks (`Block`, or rows with the same columns) and close."""
+    def write_all(self, blocks: Iterable[Any], last: Callable[[Any], None] | None = None) -> None:
+        """Write all blocks (`Block`, or rows with the same columns) and close.
+
+        Parameters
+        ----------
+        last : a correction that is made now; the data before it go into the column ``further``
+        """
         try:
             for block in blocks:
-                self.write(block)
+                before = None if last is None else block.data.copy()
+                if last is not None:
+                    last(block)
+                self.write(block, further=before)
         except BaseException:
             self._stream.close()
             raise

@@ -44,6 +44,7 @@ SETUP = "Calibrations of another setup"
 IMPHOT = "imphot"
 COMBINE = "muse_exp_combine"
 HEADERS = "Headers of products"
+SINGLE = "Single steps (muse_scipost_*)"
 
 
 def _defect(topic: str, subject: str, *, c: str, ours: str, since: str = "0.1") -> Any:
@@ -72,6 +73,25 @@ class Defects:
         "integer keywords",
         c="an integer where a float is expected counts as missing (`POSANG = 45` acts as 0)",
         ours="read as the number it is",
+    )
+
+    predar_limits_rounded: bool = _defect(
+        ROWS,
+        "limits before the refraction correction (`PREDAR LIMITS`), to which the astrometry refers",
+        c=(
+            "rounded to seven digits in the header: single steps put the field elsewhere (2e-5 pixel) than "
+            "`muse_scipost`"
+        ),
+        ours="all digits: the same bits",
+        since="0.2",
+    )
+
+    refraction_denied: bool = _defect(
+        ROWS,
+        "`lambdaref=-1` for tables whose refraction was corrected before",
+        c="their headers say that it was not (`DAR CORRECT` = -1)",
+        ours="as it was",
+        since="0.2",
     )
 
     zero_outside_response: bool = _defect(
@@ -427,6 +447,93 @@ class Defects:
         "`EXPTIME` missing, 0 or an integer in a later exposure",
         c="weight 0 without a word: its voxels become NaN",
         ours="integers are read, the rest is an error that names the file",
+        since="0.2",
+    )
+
+    # --- single steps of muse_scipost -----------------------------------------------------------------
+
+    history_lost: bool = _defect(
+        SINGLE,
+        "history in the headers of `muse_scipost_apply_astrometry`",
+        c="records of earlier recipes, `ARCFILE` and `PRO ANCESTOR` are lost, its raw frames are not named",
+        ours="kept and continued as everywhere",
+        since="0.2",
+    )
+
+    limits_from_header: bool = _defect(
+        SINGLE,
+        "grid of `muse_scipost_make_cube` for tables in pixels, and combined ones; reference of "
+        "`muse_scipost_apply_astrometry` for tables with their refraction",
+        c=(
+            "from the keywords `PIXTABLE LIMITS`, which are rounded to seven digits (cubes half a spaxel "
+            "off), or wrong"
+        ),
+        ours="from the rows",
+        since="0.2",
+    )
+
+    first_table_only: bool = _defect(
+        SINGLE,
+        "several tables for `muse_scipost_make_cube`",
+        c="all but the first are left out, without a word",
+        ours="error",
+        since="0.2",
+    )
+
+    cube_without_qc: bool = _defect(
+        SINGLE,
+        "QC keywords of `muse_scipost_make_cube`",
+        c="none",
+        ours="those of `muse_scipost`",
+        since="0.2",
+    )
+
+    run_ends_at_unfit_table: bool = _defect(
+        SINGLE,
+        "`muse_scipost_subtract_sky` of counts, or of a table without sky",
+        c="an error in the log, no product of this table and all that follow, and exit 0",
+        ours="error that names the file",
+        since="0.2",
+    )
+
+    sky_partly_given: bool = _defect(
+        SINGLE,
+        "`muse_scipost_subtract_sky` without SKY_LINES or SKY_CONTINUUM",
+        c="subtracts what there is",
+        ours="error",
+        since="0.2",
+    )
+
+    flat_level_of_first_table_ignored: bool = _defect(
+        SINGLE,
+        "`flux_sky`, `flux_lamp` of `muse_scipost_subtract_sky` not given",
+        c="the sky is the same for all tables, although the manual says that the first one is the reference",
+        ours="scaled by the flat-field flux of the table over that of the first one",
+        since="0.2",
+    )
+
+    original_without_name: bool = _defect(
+        SINGLE,
+        "tables of `muse_scipost_subtract_sky` without the parameter `orig`",
+        c="the data before the subtraction are saved all the same, in an extension without a name",
+        ours="not saved",
+        since="0.2",
+    )
+
+    sky_of_any_unit: bool = _defect(
+        SINGLE,
+        "SKY_SPECTRUM in another unit than the table, or a table without its sky, in "
+        "`muse_scipost_subtract_sky_simple`",
+        c="subtracted, again and again",
+        ours="error; the product says that its sky is subtracted (`SKYSUB`)",
+        since="0.2",
+    )
+
+    flagged_rows_lost: bool = _defect(
+        SINGLE,
+        "flagged rows in the table of `muse_scipost_raman`",
+        c="missing",
+        ours="there, with their flags",
         since="0.2",
     )
 

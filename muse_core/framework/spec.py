@@ -413,6 +413,10 @@ class ParamValues:
         except KeyError:
             raise AttributeError(f"no parameter {name!r}") from None
 
+    def also(self, **values: Any) -> ParamValues:
+        """Return these values with further ones, under the names that shared steps ask for."""
+        return ParamValues(self._spec, self._raw, {**self._parsed, **values}, self.notes)
+
     def __getitem__(self, name: str) -> Value:
         return self._raw[name]
 

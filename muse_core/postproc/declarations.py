@@ -70,6 +70,9 @@ TABLE_LAYOUT = Param(
     variable=Variable("MUSE_PIXTABLE_SAVE_AS_TABLE", lambda _: "table"),
 )
 
+SINGLE_STEP = (("superflat_pos", None), ("ld", 1), ("save", ()))
+"""What shared steps ask for, and the single steps do not leave to the user."""
+
 # --- sky and autocalibration
 
 SKYMODEL_FRACTION = Param(

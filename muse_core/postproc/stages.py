@@ -46,13 +46,14 @@ class Stage:
     module : where it is
     asked : tells whether a run asks for it
     absent : QC flag of the products if it does not
-    function : the one of the module that corrects
+    function, loader : those of the module that correct and read
     """
 
     title: str
     module: str
     asked: Callable[[Inputs], bool] = lambda _: True
     function: str = "correct"
+    loader: str = "load"
     absent: tuple[str, bool | str, str] | None = None
 
 
@@ -99,6 +100,21 @@ CORRECTIONS = (
 POSITION = (Stage("position on the sky", "muse_core.postproc.astrometry.step", function="place"),)
 """What is done after that."""
 
+_GIVEN = "muse_core.postproc.sky.given_step"
+GIVEN_SKY = Stage("sky model", _GIVEN, function="correct_model", loader="load_model")
+GIVEN_SPECTRUM = Stage("sky spectrum", _GIVEN, function="correct_spectrum", loader="load_spectrum")
+"""A sky that was found elsewhere, for recipes of this step alone."""
+
+
+def stages(*titles: str) -> tuple[Stage, ...]:
+    """Return lines of the table by their titles.
+
+    >>> [stage.module for stage in stages("radial velocity")]
+    ['muse_core.postproc.velocity.step']
+    """
+    found = {stage.title: stage for stage in (*CORRECTIONS, *POSITION)}
+    return tuple(found[title] for title in titles)
+
 
 @dataclass(frozen=True)
 class ReadyStage:
@@ -126,7 +142,7 @@ def prepare(stages: Iterable[Stage], run: Inputs, ctx: RunContext) -> list[Ready
     for stage in stages:
         if stage.asked(run):
             module = import_module(stage.module)
-            load = getattr(module, "load", None)
+            load = getattr(module, stage.loader, None)
             ready.append(ReadyStage(stage, module, load(run.frames, run.p, ctx) if load else None))
         elif stage.absent:
             ctx.flag(*stage.absent)

@@ -124,7 +124,7 @@ def make_cube(
                 qc.append((f"{ctx.spec.qc_prefix} NREJ EXP", n_disagreeing, _NREJ))
             if p.collapse_pixtable:
                 images = formats.images_from_rows(combination, calibrations.filters, grid, p, ctx)
-            if formats.is_euro3d(p.format):
+            if formats.is_euro3d(p.format) or ctx.defects.cube_without_qc:
                 qc = []
             for image in images:
                 if not image.covers_any_plane:

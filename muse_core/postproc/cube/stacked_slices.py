@@ -18,11 +18,16 @@ from muse_core.resampling.stacked import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from muse_core.framework import ParamValues, RunContext
+    from muse_core.postproc.exposure.correction import Card
     from muse_core.postproc.exposure.reduction import Reduction
 
 
-def save_stacked(combination: Combination, p: ParamValues, ctx: RunContext) -> None:
+def save_stacked(
+    combination: Combination, p: ParamValues, ctx: RunContext, extra: Iterable[Card] = ()
+) -> None:
     """Write OBJECT_RESAMPLED."""
     members = combination.members
     scale, in_degrees = _column_scale(combination), ctx.defects.stacked_dx_in_degrees
@@ -35,7 +40,7 @@ def save_stacked(combination: Combination, p: ParamValues, ctx: RunContext) -> N
     ]
     ctx.log.info("Slices side by side: %d columns, %d wavelengths", layout.nx, layout.ny)
     with ctx.stream(
-        "OBJECT_RESAMPLED", base=product_base(combination), used=combination.image_frames
+        "OBJECT_RESAMPLED", base=product_base(combination), used=combination.image_frames, extra=extra
     ) as product:
         write_stacked(
             product.path,

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from muse_core.data.header_values import get_str
 from muse_core.data.pixtable_writer import PixelTableWriter, column_units
@@ -53,7 +55,7 @@ def save_reduced(exposure: Reduction, used: Iterable[Frame], p: ParamValues, ctx
     used : calibrations that the products name in their headers
     """
     used = (*exposure.product.frames, *used)
-    _save_pending(exposure, used, ctx)
+    save_pending(exposure, used, ctx)
     if "individual" in p.save:
         save_pixtable(exposure, "PIXTABLE_REDUCED", table_limits(exposure, ctx), used, p, ctx)
         if ctx.defects.superflat_forgotten:
@@ -73,6 +75,13 @@ def save_positioned(exposure: Reduction, used: Iterable[Frame], p: ParamValues, 
     save_pixtable(exposure, "PIXTABLE_POSITIONED", limits, used, p, ctx, model.offset_cards(1))
 
 
+@dataclass(frozen=True)
+class KeptData:
+    """The data before the last correction, in a column of their own."""
+
+    column: str
+
+
 def save_pixtable(
     exposure: Reduction,
     tag: str,
@@ -81,22 +90,49 @@ def save_pixtable(
     p: ParamValues,
     ctx: RunContext,
     extra: Iterable[Card] = (),
+    *,
+    index: int | tuple[int, int] | None = None,
+    kept: KeptData | None = None,
+    good_only: bool = False,
 ) -> None:
-    """Write the exposure as it is now."""
-    ctx.log.info('Saving pixel table as "%s"', ctx.file_name(tag, exposure.number))
-    state = exposure.product
+    """Write the exposure as it is now.
+
+    Parameters
+    ----------
+    index : number, or numbers, in the name of the file; None: that of the exposure
+    kept : write the data before the last correction, too
+    good_only : leave out the flagged rows
+    """
+    index = exposure.number if index is None else index
+    ctx.log.info('Saving pixel table as "%s"', ctx.file_name(tag, index))
+    state, chain = exposure.product, exposure.chain
+    rows = chain.rows
+    if good_only:
+        rows = sum(int(np.count_nonzero(block.dq == 0)) for block in chain.blocks())
     with ctx.stream(
-        tag, base=state.header, used=used, extra=(*extra, *limit_cards(limits)), index=exposure.number
+        tag, base=state.header, used=used, extra=(*extra, *limit_cards(limits)), index=index
     ) as product:
         units = column_units(state.position_unit, state.data_unit)
         writer = PixelTableWriter(
-            product.path, product.header, exposure.chain.rows, units, as_table=p.table_layout == "table"
+            product.path,
+            product.header,
+            rows,
+            units,
+            as_table=p.table_layout == "table",
+            further=None if kept is None else (kept.column, state.data_unit),
         )
-        writer.write_all(exposure.chain.blocks())
+        if kept is not None:
+            *earlier, last = chain.corrections
+            writer.write_all(replace(chain, corrections=earlier).blocks(), last.apply)
+        elif good_only:
+            writer.write_all(block.select(block.dq == 0) for block in chain.blocks())
+        else:
+            writer.write_all(chain.blocks())
         state.append_tables(product.path)
 
 
-def _save_pending(exposure: Reduction, used: Iterable[Frame], ctx: RunContext) -> None:
+def save_pending(exposure: Reduction, used: Iterable[Frame], ctx: RunContext) -> None:
+    """Write the products that the corrections of an exposure have left."""
     for product in exposure.product.pending:
         base = product.base
         if base is None:

@@ -163,11 +163,11 @@ def without_pixtable_keys(header: Header) -> Header:
     return header_without(header, lambda key: key.startswith(PIXTABLE))
 
 
-def predar_cards(limits: RowLimits) -> list[Card]:
-    """Return the keywords of the limits before the refraction correction (rounded to seven digits)."""
+def predar_cards(limits: RowLimits, *, rounded: bool) -> list[Card]:
+    """Return the keywords of the limits before the refraction correction (C: rounded to seven digits)."""
     names = ("XLO", "XHI", "YLO", "YHI")
     return [
-        (f"{PREDAR} {name}", seven_digits(value), "")
+        (f"{PREDAR} {name}", seven_digits(value) if rounded else value, "")
         for name, value in zip(names, (*limits.x, *limits.y), strict=True)
     ]
 

@@ -6,10 +6,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 from astropy.io import fits
 
-from muse_core.framework import RecipeError
-from muse_core.postproc.exposure.correction import Skipped
+from muse_core.data.curves import make_curve
+from muse_core.framework import InputError, RecipeError
+from muse_core.postproc.exposure.correction import Card, Skipped
 from muse_core.postproc.flatfield.spectrum import (
     EXTENSION,
     FLAT_KEY,
@@ -48,6 +50,7 @@ def correct(
     """Multiply the data by the smoothed flat-field spectrum, if there is one and the response wants it."""
     files = exposure.chain.files
     if FLAT_KEY in exposure.product.header:
+        keep_table(exposure)
         return Skipped(FlatSpectrum.name, "made before", earlier=True)
     tables = [table.flat_field for table in files.files]
     found = [
@@ -82,3 +85,61 @@ def flat_product(model: FlatSpectrum) -> fits.BinTableHDU:
     return fits.BinTableHDU.from_columns(
         [fits.Column(name, "1D", array=values) for name, values in columns.items()], name=EXTENSION
     )
+
+
+def keep_table(exposure: Reduction, *_: object) -> None:
+    """Let the products have the spectrum that came with the (first) pixel table, cut as the rows are."""
+    files = exposure.chain.files
+    file, zone = files.files[0], files.zones[0]
+    if file.flat_field is None:
+        return
+    with fits.open(file.path) as hdus:
+        table = hdus[EXTENSION]
+        values = table.data if zone.rows == file.rows else cut_table(table.data, None, *files.cut)
+        columns = [
+            fits.Column(
+                c.name, c.format if c.format[0].isdigit() else f"1{c.format}", c.unit, array=values[c.name]
+            )
+            for c in table.columns
+        ]
+        exposure.product.tables.append(fits.BinTableHDU.from_columns(columns, name=EXTENSION))
+
+
+def revert(
+    exposure: Reduction, calibrations: FlatfieldCalibrations, p: ParamValues, ctx: RunContext
+) -> FlatSpectrum | None:
+    """Take the spectrum out of the data again if STD_RESPONSE was made without it.
+
+    Raises
+    ------
+    InputError
+        if the response wants the spectrum, and the table has not got it
+    """
+    product, file = exposure.product, exposure.chain.files.files[0]
+    header = calibrations.response_header
+    if header is None or response_wants_flat(header) == (FLAT_KEY in product.header):
+        return None
+    if FLAT_KEY not in product.header:
+        raise InputError(
+            file.source, f"keyword {FLAT_KEY}",
+            expected="data multiplied by their flat-field spectrum, as those of STD_RESPONSE",
+            found="none", remedy="Run muse_scipost_combine_pixtables first, or give another STD_RESPONSE.",
+        )  # fmt: skip
+    if not product.tables:
+        raise InputError(
+            file.source, f"extension {EXTENSION}", expected="the spectrum that the data were multiplied by",
+            found="none", remedy="Give a STD_RESPONSE made with flat-field spectra.",
+        )  # fmt: skip
+    ctx.log.warning("The flat-field spectrum is taken out of the data again: STD_RESPONSE was made without")
+    table = product.tables.pop().data
+    del product.header[FLAT_KEY]
+    inverse = make_curve(table["lambda"], 1.0 / np.asarray(table["data"], float))
+    return TakenOut(inverse, table["data"], 0, drop_to_zero=False)
+
+
+class TakenOut(FlatSpectrum):
+    """The inverse of a spectrum, of which nothing is told."""
+
+    def cards(self) -> list[Card]:
+        """Nothing to tell."""
+        return []

@@ -159,6 +159,36 @@ def _merge(
     """
     tables = [table for _, table in members]
     scales = fit_ifu_scales([_keywords(table.header, ctx) for table in tables], ctx.log)
+    files = _scanned(number, tables, scales, p, ctx)
+    present = {table.ifu for table in tables}
+    if 0 not in present and len(present) < 24:
+        missing = ", ".join(str(ifu) for ifu in range(1, 25) if ifu not in present)
+        ctx.log.warning(
+            "exposure %d (%s): channels for IFUs %s are missing", number, tables[0].date_obs, missing
+        )
+    header = merged_header(tables, slice_offsets=not MADE_FROM_VOXELS.issuperset(p.save))
+    return _reduction(number, files, header, named, p, ctx)
+
+
+def each_alone(tables: Iterable[Table], p: ParamValues, ctx: RunContext) -> list[Reduction]:
+    """Take every pixel table for itself, in the order given, with its header as it is.
+
+    All that was found wrong with the inputs so far is raised here, before the first row is read.
+    """
+    ctx.problems.raise_if_any()
+    reductions = []
+    for number, (frame, table) in enumerate(tables, 1):
+        header = table.header.copy()
+        if "RADECSYS" in header:
+            header.rename_keyword("RADECSYS", "RADESYS")
+        reductions.append(_reduction(number, _scanned(number, [table], (1.0,), p, ctx), header, (frame,), p, ctx))
+    return reductions
+
+
+def _scanned(
+    number: int, tables: list[PixelTableFile], scales: tuple[float, ...], p: ParamValues, ctx: RunContext
+) -> Exposure:
+    """Return the rows of the tables of exposure 1, 2, ... within lambdamin and lambdamax."""
     files = Exposure(tables, scales, (p.lambdamin, p.lambdamax))
     files.scan(ctx.threads)
     if files.rows == 0:
@@ -183,19 +213,20 @@ def _merge(
         raise InputError(
             tables[0].path, "columns xpos, ypos", expected="positions of pixels", found="none in any row"
         )
-    present = {table.ifu for table in tables}
-    if 0 not in present and len(present) < 24:
-        missing = ", ".join(str(ifu) for ifu in range(1, 25) if ifu not in present)
-        ctx.log.warning(
-            "exposure %d (%s): channels for IFUs %s are missing", number, tables[0].date_obs, missing
-        )
-    header = merged_header(tables, slice_offsets=not MADE_FROM_VOXELS.issuperset(p.save))
-    position_unit = tables[0].units["xpos"] or "pix"
+    return files
+
+
+def _reduction(
+    number: int, files: Exposure, header: Header, named: tuple[Frame, ...], p: ParamValues, ctx: RunContext
+) -> Reduction:
+    """Return an exposure at the start of its corrections; `header` is that of its products."""
+    units = files.files[0].units
+    position_unit = units["xpos"] or "pix"
     polar = position_unit == "rad" or str(header.get(f"{PIXTABLE} WCS", "")).startswith("projected")
     return Reduction(
         number,
         Chain(files, ctx.threads, polar_files=polar),
-        ProductState(header, named, tables[0].units["data"] or "count", position_unit),
+        ProductState(header, named, units["data"] or "count", position_unit),
         _keywords(header, ctx, replaced_pointing(p.superflat_pos)),
         ctx.log,
         records_skipped=not ctx.defects.skipped_without_a_word,

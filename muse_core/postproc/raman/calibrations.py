@@ -17,6 +17,7 @@ from muse_core.postproc.lsf.tables import LsfTable
 if TYPE_CHECKING:
     from muse_core.framework import Frame, ParamValues, RunContext
     from muse_core.postproc.inputs.calibration_frames import CalibrationFrames
+    from muse_core.postproc.white_light.calibrations import MaskCalibrations
 
 Lines = tuple[npt.NDArray, npt.NDArray, npt.NDArray, npt.NDArray]
 """Columns lambda, flux, group, dq of RAMAN_LINES."""
@@ -28,6 +29,8 @@ class RamanCalibrations:
 
     lines: Lines
     lsf: LsfImage | LsfTable | None
+    mask: MaskCalibrations | None = None
+    """SKY_MASK, outside of which no row is taken (not in muse_scipost)."""
 
 
 def load(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> RamanCalibrations | None:

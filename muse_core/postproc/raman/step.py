@@ -24,6 +24,7 @@ from muse_core.postproc.raman.model import (
     raman_bands,
     raman_shapes,
 )
+from muse_core.postproc.white_light.given_mask import given_mask
 from muse_core.postproc.white_light.image import WhiteImage, make_white_image, pixel_wcs_cards
 from muse_core.postproc.white_light.sky_mask import SkyMask, fit_sky_mask
 
@@ -53,14 +54,20 @@ def correct(
         return Skipped("raman", "LSF_PROFILE missing", wanted=True)
     sums = RamanSums(bands, raman_shapes(*calibrations.lines, calibrations.lsf))
     images: list[tuple[RamanBand, WhiteImage, SkyMask]] = []
+    given = None if calibrations.mask is None else given_mask(exposure, calibrations.mask, ctx)
     for band in bands:
         rows = _band_rows(chain, band)
         if not len(rows):
             continue
         white, mask = _image_and_mask(chain, band, rows, p, ctx)
         good = (rows.dq == 0) & mask.select(rows.xpos, rows.ypos) & ~white.cosmics.contains(rows.row)
+        if given is not None:
+            good &= given(rows)
         sums.add(band, rows.xpos, rows.ypos, rows.lam, rows.data, rows.origin, good)
         images.append((band, white, mask))
+    mask_given = None if calibrations.mask is None else calibrations.mask.mask
+    if given is not None and mask_given is not None and not ctx.defects.mask_misses_field:
+        mask_given.check_overlap()
     model = fit_raman(sums, ctx.log)
     ctx.flag("RAMAN CONVERGED", isinstance(model, RamanModel) and model.converged, CONVERGED)
     if isinstance(model, Skipped):

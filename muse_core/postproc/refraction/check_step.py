@@ -66,7 +66,7 @@ def correct(
         for card in model.check_cards():
             exposure.product.set_card(*card)
     if exposure.reference_limits is None and f"{PREDAR} XLO" not in header:
-        for card in predar_cards(limits):
+        for card in predar_cards(limits, rounded=ctx.defects.predar_limits_rounded):
             exposure.product.set_card(*card)
         exposure.reference_limits = limits
     return None

@@ -58,6 +58,8 @@ class DarModel:
 
     before: RowLimits | None = None
     """Limits of the rows before the correction."""
+    rounded: bool = False
+    """These are rounded in the header."""
 
     def apply(self, block: Block) -> None:
         """Shift the rows of a block."""
@@ -65,7 +67,7 @@ class DarModel:
 
     def cards(self) -> list[Card]:
         """Header cards of the correction; the astrometry needs the limits before it."""
-        limits = [] if self.before is None else predar_cards(self.before)
+        limits = [] if self.before is None else predar_cards(self.before, rounded=self.rounded)
         return [(CORRECT_KEY, self.reference, "[Angstrom] ref. lambda for DAR corr."), *limits]
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from muse_core.postproc.exposure.correction import Skipped
-from muse_core.postproc.refraction.dar import DarModel, fit_dar
+from muse_core.postproc.refraction.dar import SKIPPED_CARD, DarModel, fit_dar
 
 if TYPE_CHECKING:
     from muse_core.framework import ParamValues, RunContext
@@ -30,7 +30,9 @@ def correct(
         water_vapour_tenfold=ctx.defects.water_vapour_tenfold,
     )
     if isinstance(model, Skipped):
+        if model.earlier and p.lambdaref < 0.0 and ctx.defects.refraction_denied:
+            return replace(model, cards=(SKIPPED_CARD,))
         return model
-    # the header rounds to seven digits; the astrometry needs the full values
     exposure.reference_limits = exposure.chain.limits()
-    return replace(model, before=exposure.reference_limits)
+    rounded = ctx.defects.predar_limits_rounded
+    return replace(model, before=exposure.reference_limits, rounded=rounded)

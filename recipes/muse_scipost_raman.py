@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""muse_scipost_raman: Raman light of the lasers taken out of one exposure."""
+
+from dataclasses import replace
+
+from muse_core.framework import CALIB_MISMATCH, Input, Param, Product, RecipeSpec
+from muse_core.manuals.single import manual
+from muse_core.postproc import declarations as shared
+
+RECIPE = RecipeSpec(
+    name="muse_scipost_raman",
+    summary="Remove of 4GLSF Raman emission.",
+    description=(
+        "Merges the pixel tables of all IFUs of one exposure, takes out the atmospheric refraction, fits the "
+        "light that nitrogen and oxygen scatter from the lasers to the sky of the exposure, and subtracts "
+        "it, as muse_scipost does in AO modes before the sky subtraction."
+    ),
+    params=(
+        shared.LAMBDAMIN,
+        shared.LAMBDAMAX,
+        shared.LAMBDAREF,
+        replace(shared.RAMAN_WIDTH, name="width"),
+        Param(
+            "crsigma", 15.0, hidden=True, help="Cosmic-ray limit of the images of the bands [sigma].", low=0.0
+        ),
+        Param("fraction", 0.75, help="Fraction of the image (after ignore) that is taken as sky."),
+        Param("ignore", 0.05, help="Fraction of the image, the darkest part, that is not used."),
+        shared.DAR_METHOD,
+        shared.TABLE_LAYOUT,
+        shared.COLLAPSE_USE_VARIANCE,
+        CALIB_MISMATCH,
+    ),
+    inputs=(
+        Input("PIXTABLE_OBJECT", "RAW", max=None, declared_max=1, help="Pixel tables of one exposure"),
+        replace(shared.RAMAN_LINES, declared_min=1),
+        replace(shared.LSF_PROFILE, declared_min=1),
+        replace(shared.SKY_MASK, declared_min=1),
+    ),
+    products=(
+        Product("RAMAN_IMAGES", "Images of the light and of its bands", series=True, level="INTERMEDIATE"),
+        Product("PIXTABLE_REDUCED", "Pixel table without Raman light", type="TABLE"),
+    ),
+    kernels=True,
+    manual=manual("PIXTABLE_OBJECT", "RAMAN_LINES", "LSF_PROFILE", "SKY_MASK"),
+    defects=(
+        "calibrations_unchecked",
+        "first_ifu_only_without_flux",
+        "flagged_rows_in_rejection",
+        "flagged_rows_lost",
+        "flat_spectrum_first_node_lost",
+        "integer_keywords",
+        "lab_air_without_latitude",
+        "mask_misses_field",
+        "predar_limits_rounded",
+        "raman_images_without_unit",
+        "raman_needs_lsf_images",
+        "refraction_denied",
+        "skipped_without_a_word",
+        "water_vapour_tenfold",
+        "zero_outside_flat_spectrum",
+    ),
+    fixed=(
+        *shared.SINGLE_STEP,
+        ("astrometry", True),
+        ("autocalib", "none"),
+        ("rot_offset", False),
+        ("save", ("raman",)),
+        ("skymethod", "simple"),
+    ),
+    qc_group="SCIPOST",
+)
+
+
+def run(frames, p, ctx):
+    from muse_core.calib.check import check_calibrations
+    from muse_core.postproc.single.raman import correct_exposure
+
+    check_calibrations(frames, ("PIXTABLE_OBJECT",), ctx, p.calib_mismatch)
+    named = {"raman_width": p.width, "skymodel_fraction": p.fraction, "skymodel_ignore": p.ignore}
+    correct_exposure(frames, p.also(**named, sky_crsigma=(p.crsigma,)), ctx)
