@@ -4,7 +4,7 @@
 from dataclasses import replace
 
 from muse_core.framework import Defects, Input, Param, Product, RecipeSpec
-from muse_core.framework.defects import CUBE, PRODUCTS
+from muse_core.framework.defects import CUBE, HEADERS, PRODUCTS
 from muse_core.manuals.single import manual
 from muse_core.postproc import declarations as shared
 
@@ -51,7 +51,7 @@ RECIPE = RecipeSpec(
     kernels=True,
     manual=manual("PIXTABLE_OBJECT", "FILTER_LIST", "OUTPUT_WCS", values=("resample", "crtype")),
     defects=(
-        *Defects.about(CUBE, PRODUCTS),
+        *Defects.about(CUBE, PRODUCTS, HEADERS),
         "cube_without_qc",
         "first_table_only",
         "integer_keywords",

@@ -3,7 +3,8 @@
 
 from dataclasses import replace
 
-from muse_core.framework import CALIB_MISMATCH, Input, Param, Product, RecipeSpec
+from muse_core.framework import CALIB_MISMATCH, Defects, Input, Param, Product, RecipeSpec
+from muse_core.framework.defects import HEADERS
 from muse_core.manuals.single import manual
 from muse_core.postproc import declarations as shared
 
@@ -43,6 +44,7 @@ RECIPE = RecipeSpec(
     kernels=True,
     manual=manual("PIXTABLE_OBJECT", "RAMAN_LINES", "LSF_PROFILE", "SKY_MASK"),
     defects=(
+        *Defects.about(HEADERS),
         "calibrations_unchecked",
         "first_ifu_only_without_flux",
         "flagged_rows_in_rejection",

@@ -8,7 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from muse_core.framework.defects import ALIGN, BASIC, COMBINE, CUBE, IMPHOT, PRODUCTS, ROWS, SKY, TWILIGHT
+from muse_core.framework.defects import (
+    ALIGN,
+    BASIC,
+    COMBINE,
+    CUBE,
+    IMPHOT,
+    PRODUCTS,
+    ROWS,
+    SINGLE,
+    SKY,
+    TWILIGHT,
+)
 
 
 @dataclass(frozen=True)
@@ -547,5 +558,41 @@ ALWAYS: tuple[Difference, ...] = (
         "no `RA` or `DEC` in a table",
         "taken as 0: a huge cube, memory abort",
         "error that names the file",
+    ),
+    Difference(
+        SINGLE,
+        "data calibrated or projected before; no STD_RESPONSE, ASTROMETRY_WCS or LSF_PROFILE",
+        "internal error in the middle of the run (exit 12, 13, 20, 21); products of earlier tables stay",
+        "one message before the first row is read, no product",
+    ),
+    Difference(
+        SINGLE,
+        "several exposures for `muse_scipost_raman`",
+        "an error in the log; the rows of all of them in one table, exit 0",
+        "error",
+    ),
+    Difference(
+        SINGLE,
+        "`muse_scipost_raman` of data without lasers, or outside of the bands",
+        "the table is saved, then the recipe fails (exit 12)",
+        "the table is saved, with a warning and the reason in its header",
+    ),
+    Difference(
+        SINGLE,
+        "`darcheck` of `muse_scipost_correct_dar` without a source",
+        "fails (exit 10)",
+        "the table is saved, with a warning and the reason in its header",
+    ),
+    Difference(
+        PRODUCTS,
+        "flagged rows in Euro3D tables with `resample=nearest`",
+        "with their data and flags",
+        "missing data, as in the cubes",
+    ),
+    Difference(
+        PRODUCTS,
+        "images in xEuro3D files in pixel coordinates, with `dx`, `dy`",
+        "a pixel for each unit of the coordinates, with gaps",
+        "a pixel for each spaxel",
     ),
 )

@@ -223,10 +223,15 @@ def make_cube(pool: Pool, rng: np.random.Generator) -> Run:
         "stacked": bool(rng.random() < 0.5),
         "filter": str(rng.choice(["white", "white,RED"])),
     }
+    if options["resample"] == "nearest" and "Euro3D" in options["format"]:
+        options["format"] = "Cube"  # flagged rows, a stated difference
     if rng.random() < 0.5:
         options["pixfrac"] = ",".join(f"{x:.2f}" for x in rng.uniform(0.5, 1.0, int(rng.integers(1, 4))))
     if rng.random() < 0.4:
-        step = 0.2 if paths[0] in (*pool.tables[field]["sky"], *pool.tables[field]["all"]) else 1.0
+        on_sky = paths[0] in (*pool.tables[field]["sky"], *pool.tables[field]["all"])
+        step = 0.2 if on_sky else 1.0
+        if options["format"] == "xEuro3D" and not on_sky:
+            options["format"] = "Euro3D"  # images, a stated difference
         options |= {
             "dx": round(float(rng.uniform(1.0, 2.0) * step), 3),
             "dy": round(float(rng.uniform(1.0, 2.0) * step), 3),
@@ -271,6 +276,8 @@ def compare_step(c_pipeline: Any, name: str, run: Run, folder: Path) -> None:
     for reference, new in run_both(c_pipeline, name, run, folder).values():
         if name == "apply_astrometry":  # angles near zero: a float32 rounding of the rows is more than 1e-6
             assert_same_product(reference, new, ignore=("PIXTABLE LIMITS [XY] ",))
+        elif name == "make_cube":  # one row at the limit of the rejection is several voxels of a small cube
+            assert_same_product(reference, new, fraction=2e-4)
         elif name != "raman":
             assert_same_product(reference, new)
         else:

@@ -196,9 +196,10 @@ def _combined_header(
 
 def _take_standard_keywords(header: Header, members: list[Reduction], first: Frame) -> None:
     """Inherit the standard keywords from the first frame given whatever its date (CPL's product rules)."""
-    for member in members[1:]:
-        if first in member.product.frames:
-            own = member.product.header
+    files = [table for member in members for table in member.chain.files.files]
+    for file in files[1:]:
+        if file.source == first.path:
+            own = file.header
             for key in list(header):
                 kept = key in _OF_THE_FIRST or key.startswith(("ESO DRS", *WCS_KEYS))
                 if not kept and key in own:

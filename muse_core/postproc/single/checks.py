@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from muse_core.framework.unit_spelling import FLUX_UNIT, same_unit
 from muse_core.postproc.exposure.reduction import PIXTABLE
 from muse_core.postproc.flux.calibration import FLUX_KEY
 from muse_core.postproc.inputs.calibration_frames import CalibrationFrames
 from muse_core.postproc.inputs.exposures import Table
 from muse_core.postproc.sky.given_step import spectrum_unit
-from muse_core.resampling.cube_cards import FLUX_UNIT
 
 if TYPE_CHECKING:
     from muse_core.framework import RunContext
@@ -95,18 +95,14 @@ def with_sky_in_unit(
                 frame.path, f"keyword {SKY_KEY}", expected="a table with its sky",
                 found="T: the sky was subtracted before", remedy="Leave this table out.",
             )  # fmt: skip
-        elif unit and _plain(table.units["data"]) != _plain(unit):
-            calibrated = _plain(unit) == _plain(FLUX_UNIT)
+        elif unit and not same_unit(table.units["data"], unit):
+            calibrated = same_unit(unit, FLUX_UNIT)
             ctx.problems.add(
                 frame.path, "unit of data", expected=f"{unit}, that of SKY_SPECTRUM",
                 found=table.units["data"] or "none",
                 remedy="Run muse_scipost_calibrate_flux first." if calibrated else "Give another spectrum.",
             )  # fmt: skip
     return list(tables)
-
-
-def _plain(unit: str) -> str:
-    return "".join(letter for letter in unit.lower() if letter not in " ()")
 
 
 def chosen_table(tables: Sequence[Table], ctx: RunContext) -> list[Table]:

@@ -105,7 +105,7 @@ def limits_of_header(header: Header, p: ParamValues) -> RowLimits | None:
         found.append((float(np.float32(values[0])), float(np.float32(values[1]))))
     low, high = found[2]
     uncut = p.lambdamin < low and p.lambdamax > high
-    return RowLimits(*found, (0, 0), (0, 0)) if uncut else None
+    return RowLimits(found[0], found[1], found[2], (0, 0), (0, 0)) if uncut else None
 
 
 def name_of_ifu(exposure: Reduction) -> list[Card]:
