@@ -19,7 +19,9 @@ RECIPE = RecipeSpec(
         Input("PIXTABLE_OBJECT", "RAW", max=None, help="Pixel tables in pixel coordinates"),
         shared.ASTROMETRY_WCS,
     ),
-    products=(Product("PIXTABLE_REDUCED", "Projected pixel tables", series=True, type="TABLE"),),
+    products=(
+        Product("PIXTABLE_REDUCED", "Projected pixel tables", series=True, type="TABLE", c_units=True),
+    ),
     kernels=True,
     manual=manual("PIXTABLE_OBJECT", "ASTROMETRY_WCS"),
     defects=(

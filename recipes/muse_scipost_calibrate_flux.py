@@ -23,7 +23,9 @@ RECIPE = RecipeSpec(
         shared.STD_RESPONSE,
         shared.STD_TELLURIC,
     ),
-    products=(Product("PIXTABLE_REDUCED", "Flux-calibrated pixel tables", series=True, type="TABLE"),),
+    products=(
+        Product("PIXTABLE_REDUCED", "Flux-calibrated pixel tables", series=True, type="TABLE", c_units=True),
+    ),
     kernels=True,
     manual=manual("PIXTABLE_OBJECT", "EXTINCT_TABLE", "STD_RESPONSE", "STD_TELLURIC"),
     defects=(

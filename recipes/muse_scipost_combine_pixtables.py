@@ -22,7 +22,11 @@ RECIPE = RecipeSpec(
         Input("PIXTABLE_OBJECT", "RAW", max=None, help="Pixel tables of IFUs, or of exposures"),
         replace(shared.OFFSET_LIST, max=None, declared_max=1),
     ),
-    products=(Product("PIXTABLE_COMBINED", "All rows in one table", level="INTERMEDIATE", type="TABLE"),),
+    products=(
+        Product(
+            "PIXTABLE_COMBINED", "All rows in one table", level="INTERMEDIATE", type="TABLE", c_units=True
+        ),
+    ),
     kernels=True,
     manual=manual("PIXTABLE_OBJECT", "OFFSET_LIST", values=("weight",)),
     defects=(

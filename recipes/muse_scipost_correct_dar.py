@@ -23,7 +23,9 @@ RECIPE = RecipeSpec(
         shared.TABLE_LAYOUT,
     ),
     inputs=(Input("PIXTABLE_OBJECT", "RAW", max=None, help="Pixel tables in pixel coordinates"),),
-    products=(Product("PIXTABLE_REDUCED", "Corrected pixel tables", series=True, type="TABLE"),),
+    products=(
+        Product("PIXTABLE_REDUCED", "Corrected pixel tables", series=True, type="TABLE", c_units=True),
+    ),
     kernels=True,
     manual=manual("PIXTABLE_OBJECT", values=("darcheck",)),
     defects=(

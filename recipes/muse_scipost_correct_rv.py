@@ -14,7 +14,9 @@ RECIPE = RecipeSpec(
     ),
     params=(shared.LAMBDAMIN, shared.LAMBDAMAX, shared.RVCORR, shared.TABLE_LAYOUT),
     inputs=(Input("PIXTABLE_OBJECT", "RAW", max=None, help="Pixel tables with observed wavelengths"),),
-    products=(Product("PIXTABLE_REDUCED", "Corrected pixel tables", series=True, type="TABLE"),),
+    products=(
+        Product("PIXTABLE_REDUCED", "Corrected pixel tables", series=True, type="TABLE", c_units=True),
+    ),
     kernels=True,
     manual=manual("PIXTABLE_OBJECT", values=("rvcorr",)),
     defects=(

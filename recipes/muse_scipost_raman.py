@@ -39,7 +39,7 @@ RECIPE = RecipeSpec(
     ),
     products=(
         Product("RAMAN_IMAGES", "Images of the light and of its bands", series=True, level="INTERMEDIATE"),
-        Product("PIXTABLE_REDUCED", "Pixel table without Raman light", type="TABLE"),
+        Product("PIXTABLE_REDUCED", "Pixel table without Raman light", type="TABLE", c_units=True),
     ),
     kernels=True,
     manual=manual("PIXTABLE_OBJECT", "RAMAN_LINES", "LSF_PROFILE", "SKY_MASK"),

@@ -40,7 +40,9 @@ RECIPE = RecipeSpec(
         replace(shared.SKY_CONTINUUM, declared_min=1),
         replace(shared.LSF_PROFILE, declared_min=1),
     ),
-    products=(Product("PIXTABLE_REDUCED", "Pixel tables without sky", series=True, type="TABLE"),),
+    products=(
+        Product("PIXTABLE_REDUCED", "Pixel tables without sky", series=True, type="TABLE", c_units=True),
+    ),
     kernels=True,
     manual=manual("PIXTABLE_REDUCED", "SKY_LINES", "SKY_CONTINUUM", "LSF_PROFILE"),
     defects=(

@@ -17,7 +17,9 @@ RECIPE = RecipeSpec(
         Input("PIXTABLE_REDUCED", "RAW", max=None, help="Flux-calibrated pixel tables"),
         Input("SKY_SPECTRUM", min=0, declared_min=1, help="Spectrum of the sky"),
     ),
-    products=(Product("PIXTABLE_REDUCED", "Pixel tables without sky", series=True, type="TABLE"),),
+    products=(
+        Product("PIXTABLE_REDUCED", "Pixel tables without sky", series=True, type="TABLE", c_units=True),
+    ),
     kernels=True,
     manual=manual("PIXTABLE_REDUCED", "SKY_SPECTRUM"),
     defects=("calibrations_unchecked", "integer_keywords", "skipped_without_a_word", "sky_of_any_unit"),

@@ -29,21 +29,28 @@ def main(args: argparse.Namespace) -> int:
 
     started = time.perf_counter()
     names = simulate_examples(args.outdir, args.threads)
-    _reduce(args.outdir / "several", args.threads)
+    _reduce(args.outdir, args.threads)
     size = sum(path.stat().st_size for path in args.outdir.rglob("*") if path.is_file())
     print(f"{args.outdir}: {', '.join(names)}; {size / 1e6:.0f} MB in {time.perf_counter() - started:.1f} s")
     print(f"export MUSE_EXAMPLES={args.outdir.resolve()}\nexamples: {shipped_folder('sof_examples')}")
     return 0
 
 
-def _reduce(folder: Path, threads: int) -> None:
-    """Reduce the exposures of a folder one by one, as muse_exp_combine takes them."""
+def _reduce(root: Path, threads: int) -> None:
+    """Make the tables half way through the reduction, for muse_exp_combine and the single steps."""
     from muse_core.framework import run_recipe
 
-    target = folder / "reduced"
-    target.mkdir(exist_ok=True)
-    frames = [(path, "PIXTABLE_OBJECT") for path in sorted(folder.glob("PIXTABLE_OBJECT_*.fits"))]
-    for tag in ("EXTINCT_TABLE", "STD_RESPONSE", "STD_TELLURIC", "ASTROMETRY_WCS"):
-        frames.append((folder / f"{tag.lower()}.fits", tag))
-    settings = {"skymethod": "simple", "save": "individual"}
-    run_recipe("muse_scipost", frames, settings, workdir=target, threads=threads)
+    curves = ("EXTINCT_TABLE", "STD_RESPONSE", "STD_TELLURIC")
+    runs = (
+        ("muse_scipost", "several", "reduced", (*curves, "ASTROMETRY_WCS"), {"save": "individual"}),
+        ("muse_scipost", "single", "sky", (*curves, "ASTROMETRY_WCS"), {"save": "skymodel"}),
+        ("muse_scipost_calibrate_flux", "single", "calibrated", curves, {}),
+    )
+    for recipe, field, made, tags, settings in runs:
+        folder = root / field
+        target = folder / made
+        target.mkdir(exist_ok=True)
+        frames = [(path, "PIXTABLE_OBJECT") for path in sorted(folder.glob("PIXTABLE_OBJECT_*.fits"))]
+        frames += [(folder / f"{tag.lower()}.fits", tag) for tag in tags]
+        method = {"skymethod": "simple"} if recipe == "muse_scipost" else {}
+        run_recipe(recipe, frames, method | settings, workdir=target, threads=threads)

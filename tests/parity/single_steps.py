@@ -276,8 +276,10 @@ def compare_step(c_pipeline: Any, name: str, run: Run, folder: Path) -> None:
     for reference, new in run_both(c_pipeline, name, run, folder).values():
         if name == "apply_astrometry":  # angles near zero: a float32 rounding of the rows is more than 1e-6
             assert_same_product(reference, new, ignore=("PIXTABLE LIMITS [XY] ",))
-        elif name == "make_cube":  # one row at the limit of the rejection is several voxels of a small cube
-            assert_same_product(reference, new, fraction=2e-4)
+        elif name == "make_cube":
+            # the weight of a row at the very edge of the lanczos kernel is a rounding error, 0 or not
+            fraction = 5e-3 if run[1]["resample"] == "lanczos" else 1e-4
+            assert_same_product(reference, new, fraction=fraction)
         elif name != "raman":
             assert_same_product(reference, new)
         else:

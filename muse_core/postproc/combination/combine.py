@@ -198,7 +198,7 @@ def _take_standard_keywords(header: Header, members: list[Reduction], first: Fra
     """Inherit the standard keywords from the first frame given whatever its date (CPL's product rules)."""
     files = [table for member in members for table in member.chain.files.files]
     for file in files[1:]:
-        if file.source == first.path:
+        if file.path == first.path:
             own = file.header
             for key in list(header):
                 kept = key in _OF_THE_FIRST or key.startswith(("ESO DRS", *WCS_KEYS))

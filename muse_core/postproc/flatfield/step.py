@@ -10,7 +10,7 @@ import numpy as np
 from astropy.io import fits
 
 from muse_core.data.curves import make_curve
-from muse_core.framework import InputError, RecipeError
+from muse_core.framework import RecipeError
 from muse_core.postproc.exposure.correction import Card, Skipped
 from muse_core.postproc.flatfield.spectrum import (
     EXTENSION,
@@ -108,28 +108,10 @@ def keep_table(exposure: Reduction, *_: object) -> None:
 def revert(
     exposure: Reduction, calibrations: FlatfieldCalibrations, p: ParamValues, ctx: RunContext
 ) -> FlatSpectrum | None:
-    """Take the spectrum out of the data again if STD_RESPONSE was made without it.
-
-    Raises
-    ------
-    InputError
-        if the response wants the spectrum, and the table has not got it
-    """
-    product, file = exposure.product, exposure.chain.files.files[0]
-    header = calibrations.response_header
-    if header is None or response_wants_flat(header) == (FLAT_KEY in product.header):
+    """Take the spectrum out of the data again if STD_RESPONSE was made without it."""
+    product, response = exposure.product, calibrations.response_header
+    if response is None or response_wants_flat(response) or FLAT_KEY not in product.header:
         return None
-    if FLAT_KEY not in product.header:
-        raise InputError(
-            file.source, f"keyword {FLAT_KEY}",
-            expected="data multiplied by their flat-field spectrum, as those of STD_RESPONSE",
-            found="none", remedy="Run muse_scipost_combine_pixtables first, or give another STD_RESPONSE.",
-        )  # fmt: skip
-    if not product.tables:
-        raise InputError(
-            file.source, f"extension {EXTENSION}", expected="the spectrum that the data were multiplied by",
-            found="none", remedy="Give a STD_RESPONSE made with flat-field spectra.",
-        )  # fmt: skip
     ctx.log.warning("The flat-field spectrum is taken out of the data again: STD_RESPONSE was made without")
     table = product.tables.pop().data
     del product.header[FLAT_KEY]

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from muse_core.framework.unit_spelling import FLUX_UNIT, same_unit
 from muse_core.postproc.exposure.reduction import PIXTABLE
+from muse_core.postproc.flatfield.spectrum import EXTENSION, FLAT_KEY, response_wants_flat
 from muse_core.postproc.flux.calibration import FLUX_KEY
-from muse_core.postproc.inputs.calibration_frames import CalibrationFrames
+from muse_core.postproc.inputs.calibration_frames import CalibrationFrames, read_header
 from muse_core.postproc.inputs.exposures import Table
 from muse_core.postproc.sky.given_step import spectrum_unit
 
@@ -49,13 +50,28 @@ def in_pixels_with_astrometry(
 
 
 def in_counts(tables: Sequence[Table], calibrations: CalibrationFrames, ctx: RunContext) -> list[Table]:
-    """Return the tables; those that are flux calibrated already, and a run without response, are faults."""
+    """Return the tables; those that are calibrated already, or do not go with the response, are faults."""
     calibrations.require("STD_RESPONSE", "the flux calibration", "Add one to the set of frames.")
+    response = calibrations.read("STD_RESPONSE", read_header)
+    wanted = response is not None and response_wants_flat(response)
     for frame, table in tables:
+        has_flat = FLAT_KEY in table.header
         if table.header.get(FLUX_KEY) is True:
             ctx.problems.add(
                 frame.path, f"keyword {FLUX_KEY}", expected="data in counts", found="calibrated fluxes",
                 remedy="Leave this step out for this table.",
+            )  # fmt: skip
+        elif wanted and not has_flat:
+            ctx.problems.add(
+                frame.path, f"keyword {FLAT_KEY}", found="none",
+                expected="data multiplied by their flat-field spectrum, as those of STD_RESPONSE",
+                remedy="Run muse_scipost_combine_pixtables first, or give another STD_RESPONSE.",
+            )  # fmt: skip
+        elif response is not None and has_flat and not wanted and table.flat_field is None:
+            ctx.problems.add(
+                frame.path, f"extension {EXTENSION}", found="none",
+                expected="the spectrum that the data were multiplied by",
+                remedy="Give a STD_RESPONSE made with flat-field spectra.",
             )  # fmt: skip
     return list(tables)
 
