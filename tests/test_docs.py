@@ -22,12 +22,15 @@ RECIPES = sorted(recipe.spec.name for recipe in registry.available())
 @pytest.mark.parametrize("page", ["README.md", "docs/workflows.md", "CITATION.cff", "CHANGELOG.md"])
 def test_a_page_names_all_recipes(page):
     text = (ROOT / page).read_text()
-    assert [name for name in RECIPES if name not in text] == []
+    single = "muse_scipost_" if re.search(r"muse_scipost_\\?\*", text) else "none"  # named together
+    assert [name for name in RECIPES if name not in text and not name.startswith(single)] == []
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_each_recipe_has_a_page(recipe):
-    assert (ROOT / "docs" / "recipes" / f"{recipe}.md").exists()
+    pages = ROOT / "docs" / "recipes"
+    steps = (pages / "muse_scipost_steps.md").read_text()
+    assert (pages / f"{recipe}.md").exists() or f"| `{recipe}` |" in steps
 
 
 def test_readme_lists_the_commands_of_musetools():
