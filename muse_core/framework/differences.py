@@ -591,7 +591,7 @@ ALWAYS: tuple[Difference, ...] = (
     ),
     Difference(
         PRODUCTS,
-        "images in xEuro3D files in pixel coordinates, with `dx`, `dy`",
+        "images with Euro3D formats in pixel coordinates, with `dx`, `dy`",
         "a pixel for each unit of the coordinates, with gaps",
         "a pixel for each spaxel",
     ),

@@ -230,8 +230,8 @@ def make_cube(pool: Pool, rng: np.random.Generator) -> Run:
     if rng.random() < 0.4:
         on_sky = paths[0] in (*pool.tables[field]["sky"], *pool.tables[field]["all"])
         step = 0.2 if on_sky else 1.0
-        if options["format"] == "xEuro3D" and not on_sky:
-            options["format"] = "Euro3D"  # images, a stated difference
+        if "Euro3D" in options["format"] and not on_sky:
+            options["format"] = "xCube"  # size of the images, a stated difference
         options |= {
             "dx": round(float(rng.uniform(1.0, 2.0) * step), 3),
             "dy": round(float(rng.uniform(1.0, 2.0) * step), 3),
