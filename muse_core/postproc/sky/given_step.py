@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from muse_core.data.calibration import open_fits, read_curve
 from muse_core.data.header_values import Keywords
-from muse_core.framework import fits_layout
 from muse_core.postproc.exposure.reduction import PIXTABLE
+from muse_core.postproc.inputs.calibration_frames import read_header
 from muse_core.postproc.lsf.calibrations import read_profiles
 from muse_core.postproc.sky.calibrations import SkyCalibrations
 from muse_core.postproc.sky.line_list import load_sky_continuum, load_sky_lines
@@ -85,7 +85,7 @@ def _level(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> FlatLe
     if first is None or ctx.defects.flat_level_of_first_table_ignored:
         return FlatLevel()
     try:
-        header = fits_layout.primary(first.path)
+        header = read_header(first)
     except (OSError, ValueError):  # told by those who open it as a pixel table
         return FlatLevel()
     keywords = Keywords(header, integers_missing=ctx.defects.integer_keywords)
