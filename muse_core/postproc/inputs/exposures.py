@@ -181,7 +181,9 @@ def each_alone(tables: Iterable[Table], p: ParamValues, ctx: RunContext) -> list
         header = table.header.copy()
         if "RADECSYS" in header:
             header.rename_keyword("RADECSYS", "RADESYS")
-        reductions.append(_reduction(number, _scanned(number, [table], (1.0,), p, ctx), header, (frame,), p, ctx))
+        reductions.append(
+            _reduction(number, _scanned(number, [table], (1.0,), p, ctx), header, (frame,), p, ctx)
+        )
     return reductions
 
 
