@@ -41,7 +41,7 @@ def _reduce(root: Path, threads: int) -> None:
     from muse_core.framework import run_recipe
 
     curves = ("EXTINCT_TABLE", "STD_RESPONSE", "STD_TELLURIC")
-    runs = (
+    runs: tuple[tuple[str, str, str, tuple[str, ...], dict[str, str]], ...] = (
         ("muse_scipost", "several", "reduced", (*curves, "ASTROMETRY_WCS"), {"save": "individual"}),
         ("muse_scipost", "single", "sky", (*curves, "ASTROMETRY_WCS"), {"save": "skymodel"}),
         ("muse_scipost_calibrate_flux", "single", "calibrated", curves, {}),
