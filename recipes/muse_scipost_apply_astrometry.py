@@ -25,6 +25,7 @@ RECIPE = RecipeSpec(
     kernels=True,
     manual=manual("PIXTABLE_OBJECT", "ASTROMETRY_WCS"),
     defects=(
+        "absurd_values_used",
         "calibrations_unchecked",
         "history_lost",
         "integer_keywords",

@@ -29,6 +29,7 @@ RECIPE = RecipeSpec(
     kernels=True,
     manual=manual("PIXTABLE_OBJECT", "EXTINCT_TABLE", "STD_RESPONSE", "STD_TELLURIC"),
     defects=(
+        "absurd_values_used",
         "calibrations_unchecked",
         "integer_keywords",
         "skipped_without_a_word",

@@ -30,6 +30,7 @@ RECIPE = RecipeSpec(
     kernels=True,
     manual=manual("PIXTABLE_OBJECT", "OFFSET_LIST", values=("weight",)),
     defects=(
+        "absurd_values_used",
         *Defects.about(COMBINE),
         "first_ifu_only_without_flux",
         "flat_spectrum_first_node_lost",

@@ -29,6 +29,7 @@ RECIPE = RecipeSpec(
     kernels=True,
     manual=manual("PIXTABLE_OBJECT", values=("darcheck",)),
     defects=(
+        "absurd_values_used",
         "integer_keywords",
         "lab_air_without_latitude",
         "predar_limits_rounded",

@@ -20,6 +20,7 @@ RECIPE = RecipeSpec(
     kernels=True,
     manual=manual("PIXTABLE_OBJECT", values=("rvcorr",)),
     defects=(
+        "absurd_values_used",
         "integer_keywords",
         "longitude_positive_west",
         "skipped_without_a_word",

@@ -51,6 +51,7 @@ RECIPE = RecipeSpec(
     kernels=True,
     manual=manual("PIXTABLE_OBJECT", "FILTER_LIST", "OUTPUT_WCS", values=("resample", "crtype")),
     defects=(
+        "absurd_values_used",
         *Defects.about(CUBE, PRODUCTS, HEADERS),
         "cube_without_qc",
         "first_table_only",

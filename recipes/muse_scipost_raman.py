@@ -44,6 +44,7 @@ RECIPE = RecipeSpec(
     kernels=True,
     manual=manual("PIXTABLE_OBJECT", "RAMAN_LINES", "LSF_PROFILE", "SKY_MASK"),
     defects=(
+        "absurd_values_used",
         *Defects.about(HEADERS),
         "calibrations_unchecked",
         "first_ifu_only_without_flux",

@@ -46,6 +46,7 @@ RECIPE = RecipeSpec(
     kernels=True,
     manual=manual("PIXTABLE_REDUCED", "SKY_LINES", "SKY_CONTINUUM", "LSF_PROFILE"),
     defects=(
+        "absurd_values_used",
         "calibrations_unchecked",
         "flat_level_of_first_table_ignored",
         "integer_keywords",

@@ -22,7 +22,13 @@ RECIPE = RecipeSpec(
     ),
     kernels=True,
     manual=manual("PIXTABLE_REDUCED", "SKY_SPECTRUM"),
-    defects=("calibrations_unchecked", "integer_keywords", "skipped_without_a_word", "sky_of_any_unit"),
+    defects=(
+        "absurd_values_used",
+        "calibrations_unchecked",
+        "integer_keywords",
+        "skipped_without_a_word",
+        "sky_of_any_unit",
+    ),
     fixed=shared.SINGLE_STEP,
     qc_group="SCIPOST",
 )
