@@ -48,7 +48,7 @@ def rows_of(slices, amounts, noise=10.0, objects=0.0, seed=2, columns=40):
 
 def fit(t, rows, noise):
     lam, data, origin = rows
-    coarse, fine = np.zeros((2, 1152, N_TERM + 1, N_TERM + 1))
+    coarse, fine = np.zeros((2, 2, 1152, N_TERM + 1, N_TERM + 1))
     count, columns = np.zeros(1152, np.int64), np.zeros((1152, 128), np.bool_)
     stat = np.full(lam.size, noise**2, np.float32)
     good = np.ones(lam.size, np.bool_)
@@ -84,7 +84,7 @@ def test_a_slice_with_few_columns_follows_its_ifu():
 
 @pytest.mark.unit
 def test_slices_without_sky_are_counted_and_told_if_they_are_corrected():
-    found = fit(*rows_of([5, 6], [(0.02, 0.05, 0.0)] * 2))
+    found = fit(*rows_of([5, 6], [(0.03, 0.05, 0.0), (0.01, 0.05, 0.0)]))
     assert found.n_changed == 48  # the whole IFU: 2 by themselves, the others with it
     assert found.qc()[1][1] == 46
     table = found.columns_of_table()

@@ -9,9 +9,9 @@ spectrum S of the sky and its derivatives::
 a is an error of the throughput, b a shift of the wavelengths, c half the excess of the squared width of the
 line-spread function. The straight line keeps the light of objects out of the others and is not subtracted; so
 spaxels with some light of objects can take part.
-A term is used in a slice only if the fit is better by more than chance explains (Schwarz 1978, eq. 2: by the
-logarithm of the number of rows in chi-square). A slice with few columns on sky gets what was fitted to all
-slices of its IFU together.
+Terms are used in a slice only if those fitted to one half of its detector columns make the rest smaller in
+the other half, both ways; else it gets what was fitted to all slices of its IFU together, if that makes its
+rest smaller, or nothing. A slice with few columns on sky follows its IFU.
 """
 
 from __future__ import annotations
@@ -52,6 +52,8 @@ MODELS = [
     for width in ((), (4,))
 ]
 """Terms that may be used together, from the simplest model on."""
+EVIDENCE = 9.0
+"""By how much chi-square of columns that took no part in a fit must fall; by chance it does in 1 of 1000."""
 RIDGE = 1e-9  # of the normalised matrices, which are singular where a slice sees no structure of the sky
 
 
@@ -164,7 +166,7 @@ class _Sums:
     """Sums of one thread: see `sum_products`."""
 
     def __init__(self) -> None:
-        self.coarse, self.fine = (np.zeros((N_KEY, N_TERM + 1, N_TERM + 1)) for _ in range(2))
+        self.coarse, self.fine = (np.zeros((2, N_KEY, N_TERM + 1, N_TERM + 1)) for _ in range(2))
         self.count = np.zeros(N_KEY, np.int64)
         self.columns = np.zeros((N_KEY, 128), np.bool_)
 
@@ -215,49 +217,88 @@ def fit_amounts(
     columns: npt.NDArray[np.int64],
     present: npt.NDArray[np.bool_],
 ) -> SliceRefinement:
-    """Solve for the amounts of all slices.
+    """Find the amounts of all slices.
 
     Parameters
     ----------
-    products : float64[1152, 8, 8]   see `sum_products`
+    products : float64[2, 1152, 8, 8]   of both halves of the columns, see `sum_products`
     rows, columns : int64[1152]
     present : bool[1152]   slices with rows, on sky or not
     """
-    by_ifu = products.reshape(N_IFU, N_SLICE, *products.shape[1:]).sum(axis=1)
+    by_ifu = products.reshape(2, N_IFU, N_SLICE, *products.shape[2:]).sum(axis=2)
     rows_by_ifu = rows.reshape(N_IFU, N_SLICE).sum(axis=1)
-    own = (columns >= MIN_COLUMNS) & (rows >= MIN_ROWS)
-    amount = np.where(
-        own[:, np.newaxis], solve(products, rows), np.repeat(solve(by_ifu, rows_by_ifu), N_SLICE, axis=0)
-    )
-    amount[:, OBJECTS] = 0.0
-    return SliceRefinement(templates, amount, columns, ~own, present)
+    of_ifu = np.repeat(Evidence.of(by_ifu, rows_by_ifu).amount, N_SLICE, axis=0)
+    own = Evidence.of(products, rows)
+    few = (columns < MIN_COLUMNS) | (rows < MIN_ROWS)
+    gain_of_ifu = _gain(*_normal_equations(products.sum(axis=0)), of_ifu)
+    follows = few | ((gain_of_ifu >= own.gain) & (gain_of_ifu > EVIDENCE))
+    amount = np.where(follows[:, np.newaxis], of_ifu, own.amount)
+    return SliceRefinement(templates, amount, columns, follows & (of_ifu != 0.0).any(axis=1), present)
 
 
-def solve(products: Vector, rows: npt.NDArray[np.int64]) -> Vector:
-    """Return the amounts of the terms that the rows ask for, float64[n, 7].
-
-    Of all models that hold slopes only beside their constants, the one is taken that lowers chi-square most,
-    less a penalty for each of its terms.
+@dataclass(frozen=True)
+class Evidence:
+    """Amounts of the terms that the rows ask for, and how much they ask for them.
 
     Parameters
     ----------
-    products : float64[n, 8, 8]   upper triangles; the last columns belong to the data
-    rows : int64[n]   numbers of rows
+    amount : float64[n, 7]   0 where nothing is asked for
+    gain : float64[n]   by how much chi-square of columns falls that took no part in the fit
     """
-    matrix = np.triu(products) + np.swapaxes(np.triu(products, 1), 1, 2)
-    scale = np.sqrt(np.maximum(np.diagonal(matrix, axis1=1, axis2=2)[:, :N_TERM], 1e-300))
-    normal = matrix[:, :N_TERM, :N_TERM] / (scale[:, :, np.newaxis] * scale[:, np.newaxis, :])
-    right = matrix[:, :N_TERM, N_TERM] / scale
-    best = np.full(rows.size, -np.inf)
-    solution = np.zeros((rows.size, N_TERM))
-    penalty = np.log(np.maximum(rows, 2))
-    for terms in MODELS:
-        used = [*OBJECTS, *terms]
-        part = normal[:, used][:, :, used] + RIDGE * np.eye(len(used))
-        found = np.linalg.solve(part, right[:, used, np.newaxis])[:, :, 0]
-        gain = (found * right[:, used]).sum(axis=1) - penalty * len(terms)
-        better = np.flatnonzero((gain > best) & (rows >= MIN_ROWS))
-        best[better] = gain[better]
-        solution[better] = 0.0
-        solution[np.ix_(better, used)] = found[better]
-    return solution / scale
+
+    amount: Vector
+    gain: Vector
+
+    @classmethod
+    def of(cls, products: Vector, rows: npt.NDArray[np.int64]) -> Evidence:
+        """Choose the terms, of all models that hold slopes only beside their constants.
+
+        Parameters
+        ----------
+        products : float64[2, n, 8, 8]   upper triangles; the last columns belong to the data
+        rows : int64[n]   numbers of rows
+        """
+        halves = [_normal_equations(part) for part in products]
+        whole = _normal_equations(products.sum(axis=0))
+        best = np.full(rows.size, EVIDENCE)
+        amount = np.zeros((rows.size, N_TERM))
+        for terms in MODELS[1:]:
+            forth, back = (_gain(*halves[1 - k], _solution(*halves[k], terms)) for k in (0, 1))
+            gain = forth + back
+            better = np.flatnonzero((gain > best) & (rows >= MIN_ROWS))
+            best[better] = gain[better]
+            amount[better] = _solution(*whole, terms)[better]
+        return cls(amount, np.where(amount.any(axis=1), best, 0.0))
+
+
+def _normal_equations(products: Vector) -> tuple[Vector, Vector]:
+    """Return matrix and right side of the terms of the sky, those of the objects eliminated.
+
+    Parameters
+    ----------
+    products : float64[n, 8, 8]   upper triangles
+    """
+    whole = np.triu(products) + np.swapaxes(np.triu(products, 1), 1, 2)
+    sky = [k for k in range(N_TERM + 1) if k not in OBJECTS]
+    lines = whole[:, OBJECTS][:, :, OBJECTS]
+    scale = np.sqrt(np.maximum(np.diagonal(lines, axis1=1, axis2=2), 1e-300))
+    lines = lines / (scale[:, :, np.newaxis] * scale[:, np.newaxis, :]) + RIDGE * np.eye(len(OBJECTS))
+    mixed = whole[:, OBJECTS][:, :, sky] / scale[:, :, np.newaxis]
+    rest = whole[:, sky][:, :, sky] - np.swapaxes(mixed, 1, 2) @ np.linalg.solve(lines, mixed)
+    return rest[:, :-1, :-1], rest[:, :-1, -1]
+
+
+def _solution(matrix: Vector, right: Vector, terms: list[int]) -> Vector:
+    """Return the amounts of some terms that fit best, float64[n, 7]."""
+    part = matrix[:, terms][:, :, terms]
+    scale = np.sqrt(np.maximum(np.diagonal(part, axis1=1, axis2=2), 1e-300))
+    part = part / (scale[:, :, np.newaxis] * scale[:, np.newaxis, :]) + RIDGE * np.eye(len(terms))
+    amount = np.zeros((len(matrix), N_TERM))
+    amount[:, terms] = np.linalg.solve(part, (right[:, terms] / scale)[:, :, np.newaxis])[:, :, 0] / scale
+    return amount
+
+
+def _gain(matrix: Vector, right: Vector, amount: Vector) -> Vector:
+    """Return by how much chi-square falls with given amounts (float64[n, 7])."""
+    x = amount[:, : right.shape[1]]
+    return 2.0 * (x * right).sum(axis=1) - np.einsum("ni,nij,nj->n", x, matrix, x)

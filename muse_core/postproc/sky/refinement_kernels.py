@@ -52,7 +52,8 @@ def sum_products(
     ----------
     lam, data, stat : float32[n], origin : int32[n], good : bool[n]
     clip : rows that are off by more than this many standard deviations do not count
-    coarse, fine : float64[1152, 8, 8]   upper triangles; exact sums, updated, as are
+    coarse, fine : float64[2, 1152, 8, 8]   upper triangles of both halves of the detector columns (groups of
+        four in turn); exact sums, updated, as are
     count : int64[1152]   rows
     columns : bool[1152, 128]   detector columns seen
     """
@@ -66,14 +67,16 @@ def sum_products(
         if not fill_terms(np.float64(lam[i]), first, step, sky, slope, bend, middle, half, term):
             continue
         term[N_TERM] = value
+        column = (origin[i] >> 24) & 0x7F
+        half_of = (column >> 2) & 1
         count[key] += 1
-        columns[key, (origin[i] >> 24) & 0x7F] = True
+        columns[key, column] = True
         for a in range(N_TERM + 1):
             scaled = term[a] / variance
             for b in range(a, N_TERM + 1):
                 high, low = split(scaled * term[b], COARSE, FINE)
-                coarse[key, a, b] += high
-                fine[key, a, b] += low
+                coarse[half_of, key, a, b] += high
+                fine[half_of, key, a, b] += low
 
 
 @njit(cache=True, nogil=True)

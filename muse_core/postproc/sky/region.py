@@ -13,6 +13,7 @@ from muse_core.data.block import Block
 from muse_core.framework import RecipeError
 from muse_core.postproc.exposure.chain import Chain
 from muse_core.postproc.exposure.row_limits import RowLimits
+from muse_core.postproc.sky.empty_sky import MOSTLY_SMOOTH, EmptySky, fit_empty_sky
 from muse_core.postproc.sky.object_spectrum import NO_OBJECTS, ObjectSpectrum, ObjectSums
 from muse_core.postproc.sky.sample import SkySample, fit_sky_sample
 from muse_core.postproc.sky.spectrum import SkySpectrum, SkySpectrumSum
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from muse_core.postproc.white_light.calibrations import MaskCalibrations
 
 
+SKY_EMPTY = "Part of the field is empty sky"
 MOSTLY_SKY = 0.1
 """Light of objects over that of the sky, up to which a spaxel counts as faint."""
 
@@ -46,6 +48,8 @@ class SkyRegion:
         how the spaxels were chosen; None: they are the darkest ones
     objects : ObjectSpectrum
         light of objects that was in the mean
+    empty : EmptySky or None
+        whether there is empty sky at all
     """
 
     white: WhiteImage
@@ -53,6 +57,7 @@ class SkyRegion:
     spectrum: SkySpectrum
     sample: SkySample | None = None
     objects: ObjectSpectrum = NO_OBJECTS
+    empty: EmptySky | None = None
 
     def faint_mask(self) -> SkyMask:
         """Return all spaxels in which the sky is by far the most."""
@@ -68,10 +73,14 @@ class SkyRegion:
             return []
         level = float(np.median(self.spectrum.data))
         light = 100.0 * float(np.median(self.objects.flux)) / level if level else 0.0
-        return [
+        cards: list[Card] = [
             ("ESO QC SCIPOST SKY OBJECTS", light, "[%] Object light in mean of sky, taken out"),
             ("ESO QC SCIPOST SKY EXCESS", 100.0 * self.sample.excess, "[%] Field above its darkest part"),
         ]
+        if self.empty is not None and self.empty.known:
+            spread = 100.0 * self.empty.third
+            cards.append(("ESO QC SCIPOST SKY SPREAD", spread, "[%] A third of the field above its darkest"))
+        return cards
 
 
 def find_sky(
@@ -106,10 +115,12 @@ def find_sky(
         x_low=white.corner[0],
         y_low=white.corner[1],
     )
-    sample = None
+    sample, empty = None, None
     if not ctx.defects.darkest_spaxels_as_sky:
         sample = fit_sky_sample(white.image, mask.mask)
         mask = _mask_of_sample(sample, mask, white.image)
+        empty = fit_empty_sky(white.image)
+        _tell_empty(empty, exposure, ctx)
         if sample.excess > 0.0:
             ctx.log.warning(
                 "exposure %d: most of the field is %.1f %% brighter than its darkest part, which is taken as "
@@ -132,7 +143,22 @@ def find_sky(
     objects = NO_OBJECTS if sums is None else sums.spectrum(ctx.log)
     if objects is not NO_OBJECTS:
         spectrum = replace(spectrum, data=spectrum.data - objects(spectrum.lam))
-    return SkyRegion(white, mask, spectrum, sample, objects)
+    return SkyRegion(white, mask, spectrum, sample, objects, empty)
+
+
+def _tell_empty(empty: EmptySky, exposure: Reduction, ctx: RunContext) -> None:
+    """Say whether there is empty sky in the field."""
+    if empty.known and empty.found:
+        ctx.flag("SKY EMPTY", True, SKY_EMPTY)
+    elif not empty.found:
+        what = "a nebula or a galaxy fills it" if empty.smooth >= MOSTLY_SMOOTH else "stars fill it"
+        text = (
+            f"exposure {exposure.number}: no empty sky in the field, it seems that {what}: "
+            f"most of it is brighter than its darkest part by {100.0 * empty.third:.1f} % or more. "
+            "The sky that is subtracted holds light of objects. Give the sky of a sky exposure "
+            "(skymethod=subtract-model with its SKY_LINES and SKY_CONTINUUM), or a SKY_MASK"
+        )
+        ctx.undone("SKY EMPTY", text, SKY_EMPTY)
 
 
 def _mask_of_sample(sample: SkySample, dark: SkyMask, image: npt.NDArray[np.float32]) -> SkyMask:
