@@ -139,7 +139,7 @@ def _unpack_tiles(source: Path, target: Path) -> None:
 
     with (
         warnings.catch_warnings(action="ignore", category=AstropyWarning),
-        fits.open(source, memmap=True, lazy_load_hdus=True) as hdus,
+        fits.open(source, memmap=False, lazy_load_hdus=True) as hdus,  # scaled integers cannot be mapped
         target.open("wb") as stream,
     ):
         for number, hdu in enumerate(hdus):

@@ -246,3 +246,15 @@ def test_tags_that_were_found_are_listed(picture, tmp_path):
     frames = [Frame(picture, "PICTURS"), Frame(picture, "NOTE_TABLE")]
     with pytest.raises(InputError, match=r"0 among 2 frames given, whose tags are: NOTE_TABLE \(1\), PIC"):
         run_recipe(counting, frames, workdir=tmp_path)
+
+
+def test_packed_raw_frames_keep_their_counts(tmp_path):
+    """Raw frames of the archive are unsigned 16-bit integers, stored with BZERO and packed with fpack."""
+    source = tmp_path / "raw.fits.fz"
+    counts = np.arange(12000, dtype=np.uint16).reshape(100, 120) * 5
+    unit = fits.CompImageHDU(counts, name="DATA", compression_type="RICE_1")
+    fits.HDUList([fits.PrimaryHDU(), unit]).writeto(source)
+    assert b"BZERO   =                32768" in source.read_bytes()
+    seen = []
+    run_recipe(recipe(seen), [Frame(source, "PICTURE")], workdir=tmp_path)
+    assert seen[0][2] == counts.sum()
