@@ -51,7 +51,7 @@ def mark(files: list[Path], verdict: str, note: str, who: str, rules: Rules) -> 
 
 def _identity(index: Index, path: Path) -> tuple[str, str]:
     row = index.entry(path)
-    if row is None:
+    if row is None or row["kind"] == "xml":
         raise InputError(
             shown(path), "mark", expected="a FITS file of an indexed folder", found="none of them",
             remedy="Run 'musetools calib index' on its folder first.",

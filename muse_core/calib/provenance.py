@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -54,14 +55,21 @@ def _by_name(index: Index, name: str) -> Any:
     query = "SELECT path, datamd5 FROM file WHERE state = 'ok'"
     query += " AND ((kind = 'raw' AND arcfile = ?) OR path = ? OR substr(path, ?) = ?) ORDER BY path"
     end = f"/{name}"
-    return index.db.execute(query, (name, stored(name), -len(end), end)).fetchone()
+    return index.db.execute(query, (_unpacked(name), stored(name), -len(end), end)).fetchone()
+
+
+def _unpacked(name: str) -> str:
+    """Name of a file before it was packed, which is that in ARCFILE."""
+    return re.sub(r"\.(fz|gz|Z)$", "", name)
 
 
 def users_of(library: Library, path: Path) -> list[str]:
     """Return the products that name a file, by the sum of its data, else by its name."""
     row, _ = library.row_of(path)
     # a product carries the name of its first raw frame, too
-    names = {shown(PurePath(path).name), (row.arcfile or "") if row.kind == "raw" else ""} - {""}
+    given = shown(PurePath(path).name)
+    names = {given, _unpacked(given), (row.arcfile or "") if row.kind == "raw" else ""} - {""}
+    names |= {f"{name}{suffix}" for name in names for suffix in (".fz", ".gz", ".Z")}
     marks = ",".join("?" * len(names))
     lines = set()
     for index in library.indexes:

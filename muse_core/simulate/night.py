@@ -213,12 +213,24 @@ def _general(folder: Path, night: NightSetup, tag: str, code: str, valid: float,
     return path
 
 
+def _pack(path: Path) -> None:
+    """Pack the images of a raw frame in tiles, as the archive sends it; only the packed file stays."""
+    with fits.open(path) as hdus:
+        units = [fits.CompImageHDU(hdu.data, hdu.header, name=hdu.name) for hdu in hdus[1:]]
+        packed = path.with_name(path.name + ".fz")
+        fits.HDUList([fits.PrimaryHDU(header=hdus[0].header), *units]).writeto(packed, overwrite=True)
+    path.unlink()
+
+
 def _set_traps(root: Path, paths: list[Path], frames: list[NightFrame]) -> None:
     """Rename, double and add files as real folders have them."""
     by_tag = {frame.tag: path for path, frame in zip(paths, frames, strict=True)}
     renamed = by_tag["SKY"]
     renamed.rename(renamed.with_name(renamed.name.replace(":", "_")))
     science = by_tag["OBJECT"]
+    first = next(path for path, frame in zip(paths, frames, strict=True) if frame.tag == "OBJECT")
+    if first != science:
+        _pack(first)
     (root / "raw" / "again").mkdir(exist_ok=True)
     (root / "raw" / "again" / science.name).write_bytes(science.read_bytes())
     (root / "raw" / "MUSE.NL.txt").write_text("night log\n", encoding="utf-8")

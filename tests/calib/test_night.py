@@ -34,6 +34,7 @@ def test_headers_are_like_those_of_the_archive(night):
     assert header["DATE-OBS"] == "2017-06-15T23:54:00.000" and header["ARCFILE"] == path.name
     assert (header["MJD-OBS"] - 57919.995833333) * 86400 == pytest.approx(0.867, abs=0.01)
     assert header["ESO INS MODE"] == "WFM-NOAO-N" and header["SIMULATE"] is True
+    assert [path.name for path in night.glob("raw/*.fz")] == ["MUSE.2017-06-16T00:00:00.867.fits.fz"]
     with fits.open(path) as hdus:
         assert [hdu.name for hdu in hdus[1:]] == ["CHAN01", "CHAN02"]
         assert hdus[1].data.dtype.name == "uint16"
@@ -90,7 +91,7 @@ def test_the_plan_of_the_night(night, tmp_path, capsys):
 
 def test_a_wrong_mode_is_found_by_the_table_of_the_recipes(night):
     rules = load_rules()
-    science = [(path, "OBJECT") for path in night.glob("raw/MUSE.2017-06-16T00:00*.fits")]
+    science = [(path, "OBJECT") for path in night.glob("raw/MUSE.2017-06-16T00:00*.fits.fz")]
     flats = [(path, "MASTER_FLAT") for path in night.glob("master/MASTER_FLAT/*/*-01.fits")]
     found = [wrong for path in flats for wrong in mismatches(science, [path], rules) if not wrong.usual]
     assert len(flats) == 2 and len(found) == 1

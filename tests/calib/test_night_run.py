@@ -76,7 +76,7 @@ def test_from_the_archive_to_the_cube(night, tmp_path, capsys):
         f"REC1 CAL TWILIGHT_CUBE    TWILIGHT_CUBE.fits: {tmp_path}/p/01_muse_twilight/TWILIGHT_CUBE.fits"
         in told
     )
-    assert "REC1 RAW OBJECT           MUSE.2017-06-16T00:00:00.867.fits: not here" in told  # another tree
+    assert "REC1 RAW OBJECT           MUSE.2017-06-16T00:00:00.867.fits.fz: not here" in told  # another tree
     assert main(words) == 0 and plan_of(tmp_path / "p") == steps
 
 

@@ -220,6 +220,28 @@ def test_150_broken_files_are_named_one_by_one(tmp_path, capsys):
     assert main(["calib", "verify", str(tmp_path / "b")]) == 3
 
 
+def test_no_command_falls_over_a_broken_file(tmp_path, capsys):
+    """Named one by one to every command: a message and an exit status, for each of the 15 kinds."""
+    from muse_core.tools import main
+
+    broken_files(tmp_path / "b")
+    main(["calib", "index", str(tmp_path / "b")])
+    files = sorted(path for path in (tmp_path / "b").iterdir() if not path.name.startswith("."))[:15]
+    for path in files:
+        for command in (
+            ["calib", "find", "MASTER_BIAS", "--for", str(path)],
+            ["calib", "find", "--used-by", str(path)],
+            ["calib", "find", "--uses", str(path)],
+            ["calib", "mark", str(path), "--as", "bad"],
+            ["sof", "muse_bias", "--for", str(path), "-o", str(tmp_path / "x.sof")],
+        ):
+            capsys.readouterr()
+            assert main(command) in (1, 2, 3), command
+            assert "Traceback" not in capsys.readouterr().err
+    assert main(["calib", "verify", "--full", str(tmp_path / "b")]) == 3
+    assert main(["sof", "--night", str(tmp_path / "b"), "-o", str(tmp_path / "p")]) == 1
+
+
 ODD_HEADERS = {
     "small letters": {"ESO DPR TYPE": "bias  ", "ESO DPR CATG": "calib"},
     "padded": {"ESO DPR TYPE": "  BIAS   ", "ESO DPR CATG": " CALIB"},
