@@ -114,7 +114,7 @@ def write_tree(root: Path, count: int) -> None:
             folders.add(folder)
         with (root / name).open("wb") as stream:
             stream.write(text)
-            for n in range(1, 25):  # the data are holes
+            for n in range(1, 25 if name.startswith("raw/") else 1):  # the data are holes
                 stream.write(extension(n))
                 stream.seek(DATA_BLOCKS * 2880, os.SEEK_CUR)
             stream.truncate(stream.tell())

@@ -19,7 +19,7 @@ from muse_core.calib.judging import Options, excluded
 from muse_core.calib.messages import Message
 from muse_core.calib.rules import RecipeRule, Rules
 from muse_core.calib.store import Index, restored
-from muse_core.calib.targets import ALL_IFUS, Target, detectors, ifu_list, target_of
+from muse_core.calib.targets import ALL_IFUS, Target, channels, cut_off, detectors, ifu_list, target_of
 from muse_core.framework import registry
 from muse_core.framework.errors import RecipeError
 
@@ -106,10 +106,11 @@ class Planner:
             if row.ident in targets:
                 continue  # the same exposure once more, or packed
             path = self.data.full(raw["path"])
-            mask, notes = detectors(row, path)
-            masks[row.set_id] = masks.get(row.set_id, 0) | mask
-            targets[row.ident] = target_of(row, (path,), mask, notes)
-        whole = [replace(t, ifus=masks[t.set_id] or t.ifus) for t in targets.values()]
+            # the frames that are used are looked into later: an archive may have a hundred thousand
+            if '"ESO DET CHIPS":24' not in row.cards and not masks.get(row.set_id):
+                masks[row.set_id] = detectors(row, path)[0]
+            targets[row.ident] = target_of(row, (path,))
+        whole = [replace(t, ifus=masks.get(t.set_id) or t.ifus) for t in targets.values()]
         return sorted(whole, key=lambda t: (t.mjd or 0.0, t.name))
 
     def of(self, *tags: str) -> list[Target]:
@@ -187,6 +188,7 @@ class Planner:
         if step.targets[0].tag in ("PIXTABLE_STD", "PIXTABLE_SKY"):
             raw = [replace(t, tag=t.tag.removeprefix("PIXTABLE_")) for t in step.targets]
             step.targets = [self.pixel_table(target) for target in raw]
+        step.targets = [self._looked_into(target) for target in step.targets]
         planned = {tag: self._without_circle(step, found) for tag, found in self.planned.items()}
         options = self.options
         if step.recipe.name == "muse_scipost" and "OFFSET_LIST" in options.pins:
@@ -200,6 +202,16 @@ class Planner:
             if key in self.possible:
                 self.need(self.possible[key])
         return step
+
+    def _looked_into(self, target: Target) -> Target:
+        """Note what is wrong with a raw frame that is used."""
+        path = target.files[0]
+        if _PLACE.match(path) or target.notes:
+            return target
+        have, fault = channels(path)
+        if not fault and have not in (None, target.ifus):
+            fault = f"has the IFUs {ifu_list(have or 0)}, the frames of its set have {ifu_list(target.ifus)}"
+        return replace(target, notes=(cut_off(path, fault),)) if fault else target
 
     def _without_circle(self, step: Step, found: list[Candidate]) -> list[Candidate]:
         """Leave out what a step of the same or a later place in the cascade would make."""

@@ -11,7 +11,7 @@ import pytest
 
 from muse_core.framework.sof import load_sof
 from muse_core.tools import main
-from tests.calib.archive import DPR, master, raw, write
+from tests.calib.archive import BLOCK, DPR, header, master, raw, write
 
 pytestmark = pytest.mark.unit
 
@@ -148,3 +148,13 @@ def test_names_that_are_no_text_stand_in_the_plan(tmp_path, folder):
     assert main(["sof", "--night", str(folder), "-o", str(tmp_path / "p")]) == 0
     plan = tomllib.loads((tmp_path / "p" / "plan.toml").read_text())["step"]
     assert any("\\udcfe" in name for step in plan for name in step["for"])
+
+
+def test_a_raw_frame_cut_off_is_named_in_the_plan(tmp_path, folder, capsys):
+    path = next(folder.glob("MUSE.2017-06-16T02*"))
+    cut = header({"EXTNAME": "CHAN01", "NAXIS": 1, "NAXIS1": 4 * BLOCK}, "XTENSION")
+    path.write_bytes(path.read_bytes() + cut)
+    words = ["sof", "--night", str(folder), "-o", str(tmp_path / "p")]
+    assert main(words) == 0
+    assert f"C043 damaged: {path.name} is cut off" in capsys.readouterr().out
+    assert main([*words, "--strict"]) == 1
