@@ -235,6 +235,8 @@ def fit_field(
 ) -> tuple[FittedImagePhotometry, FitPictures]:
     """The fit of `fit_image_photometry`."""
     aligned = image_grids_aligned(hst, muse)
+    check_light(muse, "MUSE")
+    check_light(hst, "HST")
     extra = extra_mask(options.extramask, muse.shape)
     if not (~muse.mask & ~extra).any():
         raise UserError("All pixels of the MUSE image are masked or not a number: nothing is left to fit")
@@ -247,10 +249,19 @@ def fit_field(
     return fit_fourier_plane(hst, muse, extra, options)
 
 
+def check_light(image: SkyImage, what: str) -> None:
+    """Refuse an image without any structure: whatever is fitted to it means nothing."""
+    values = image.values[~image.mask]
+    if values.size and values.min() == values.max():
+        raise UserError(f"All pixels of the {what} image have the value {values[0]:g}: there is no light")
+
+
 def fit_one_star(
     hst: SkyImage, muse: SkyImage, options: FitOptions
 ) -> tuple[FittedStarPhotometry, StarProfile]:
     """The fit of `fit_star_photometry`; the options hold the star."""
+    check_light(muse, "MUSE")
+    check_light(hst, "HST")
     if not image_grids_aligned(hst, muse):
         if options.method != "image":
             raise UserError(NOT_ALIGNED)

@@ -72,6 +72,8 @@ class FitOptions:
             raise UserError(
                 "margin must not be negative, hst_fwhm must be positive and hst_beta larger than one"
             )
+        if self.fix_scale is not None and not self.fix_scale > 0:
+            raise UserError(f"fix_scale must be positive: {self.fix_scale:g}")
         if self.mask_points is not None and self.mask_points < 0:
             raise UserError(f"The radius given to mask_points must not be negative: {self.mask_points:g}")
 

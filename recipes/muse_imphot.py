@@ -143,6 +143,6 @@ def run(frames, p, ctx):
         exposures = load_exposures(frames, settings.curve, p.filter, ctx)
         give_references(frames, exposures, p.filter, ctx)
         fit_exposures(exposures, settings, p.nproc, ctx)
-        save_tables(exposures, frames, ctx)
+        save_tables(exposures, frames, p, ctx)
         save_images(exposures, frames, p, ctx)
         save_report(exposures, ctx)

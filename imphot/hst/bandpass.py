@@ -83,9 +83,8 @@ def _collapse(
     truncation_warning: bool,
     nprocess: int,
 ) -> ImageLike:
-    n = source.shape[0]
-    centres = source.first + source.step * np.arange(n, dtype=float)
-    weights, outside = plane_weights(centres, source.step, wavelengths, sensitivities, interpolation)
+    centres, widths = source.wavelengths()
+    weights, outside = plane_weights(centres, widths, wavelengths, sensitivities, interpolation)
     used = np.flatnonzero(weights)
     if used.size == 0:
         raise UserError("The filter curve does not overlap the wavelength coverage of the cube.")
@@ -133,7 +132,7 @@ def _sum_blocks(
 
 def plane_weights(
     centres: Array,
-    step: float,
+    step: float | Array,
     wavelengths: Array,
     sensitivities: Array,
     interpolation: str = "linear",

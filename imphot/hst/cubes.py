@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,11 +16,14 @@ import numpy.typing as npt
 from astropy import units
 
 from imphot.errors import UserError
-from imphot.images.opening import open_file
+from imphot.images.opening import is_companion, open_file
 
 if TYPE_CHECKING:
     from astropy.io.fits import HDUList, Header
     from astropy.wcs import WCS
+
+WAVELENGTHS = ("", "AWAV", "WAVE", "LAMBDA", "WAVELENGTH", "LINEAR", "AWAV-LOG", "WAVE-LOG")
+"""Kinds of the third axis that can be collapsed."""
 
 __all__ = ["CubeLike", "CubeSource", "open_cube"]
 
@@ -32,7 +36,8 @@ class CubeSource:
     """A cube of which planes can be read one by one.
 
     ``planes(start, stop)`` gives data, variances or None, and mask; `first` and `step` are wavelengths
-    [Angstrom]; `cube` is the mpdaf cube, where it is one.
+    [Angstrom]; `reference` is where the step holds, of planes that are equally spaced in the logarithm of the
+    wavelength (AWAV-LOG), else None; `cube` is the mpdaf cube, where it is one.
     """
 
     planes: Callable[[int, int], Planes]
@@ -45,6 +50,15 @@ class CubeSource:
     primary_header: Header
     data_header: Header
     cube: Any = None
+    reference: float | None = None
+
+    def wavelengths(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Centres and widths of all planes [Angstrom]."""
+        number = np.arange(self.shape[0], dtype=float)
+        if self.reference is None:
+            return self.first + self.step * number, np.full(number.size, self.step)
+        centres = self.first * np.exp(self.step * number / self.reference)
+        return centres, self.step * centres / self.reference
 
 
 @contextmanager
@@ -97,23 +111,23 @@ def _from_hdus(hdus: HDUList, filename: str | None) -> CubeSource:
     data = (
         hdus["DATA"]
         if "DATA" in names
-        else next((h for h in hdus if h.is_image and h.header.get("NAXIS") == 3), None)
+        else next((h for h in hdus if h.is_image and len(h.shape) == 3 and not is_companion(h.name)), None)
     )
-    if data is None or len(data.shape) != 3:
+    if data is None or len(getattr(data, "shape", ())) != 3:
         raise UserError(f"The file {filename} holds no cube")
-    stat = hdus["STAT"] if "STAT" in names else None
-    dq = hdus["DQ"] if "DQ" in names else None
+    stat, dq = (hdus[name] if name in names else None for name in ("STAT", "DQ"))
+    for name, other in (("STAT", stat), ("DQ", dq)):
+        if other is not None and other.shape != data.shape:
+            raise UserError(f"{name} of the cube {filename} has the size {other.shape}, DATA {data.shape}")
     header = data.header
-    step = header.get("CD3_3", header.get("CDELT3"))
-    if step is None or "CRVAL3" not in header:
-        raise UserError(f"The cube {filename} has no wavelengths (CRVAL3, CD3_3)")
-    factor = float(units.Unit(header.get("CUNIT3", "Angstrom") or "Angstrom").to(units.Angstrom))
-    first = (header["CRVAL3"] + (1.0 - header.get("CRPIX3", 1.0)) * step) * factor
+    first, step, reference = _wavelength_axis(header, filename)
+    file = threading.Lock()  # threads share the file, and the place in it
 
     def planes(start: int, stop: int) -> Planes:
-        values = np.asarray(data.section[start:stop])
-        var = None if stat is None else np.asarray(stat.section[start:stop])
-        mask = np.zeros(values.shape, bool) if dq is None else np.asarray(dq.section[start:stop]) != 0
+        with file:
+            values = np.asarray(data.section[start:stop])
+            var = None if stat is None else np.asarray(stat.section[start:stop])
+            mask = np.zeros(values.shape, bool) if dq is None else np.asarray(dq.section[start:stop]) != 0
         return values, var, mask
 
     with warnings.catch_warnings():
@@ -123,10 +137,31 @@ def _from_hdus(hdus: HDUList, filename: str | None) -> CubeSource:
         planes,
         data.shape,
         first,
-        step * factor,
+        step,
         wcs,
         header.get("BUNIT", ""),
         filename,
         hdus[0].header.copy(),
         header.copy(),
+        reference=reference,
     )
+
+
+def _wavelength_axis(header: Header, filename: str | None) -> tuple[float, float, float | None]:
+    """Wavelength of the first plane, step and, on a logarithmic axis, where that step holds [Angstrom]."""
+    kind = str(header.get("CTYPE3", "")).strip().upper()
+    if kind not in WAVELENGTHS:
+        raise UserError(f"The third axis of the cube {filename} is {kind}, not wavelengths (AWAV)")
+    values = [header.get("CRVAL3"), header.get("CD3_3", header.get("CDELT3")), header.get("CRPIX3", 1.0)]
+    if not all(isinstance(v, int | float) and not isinstance(v, bool) and np.isfinite(v) for v in values):
+        raise UserError(f"The cube {filename} has no wavelengths (CRVAL3, CD3_3)")
+    try:
+        factor = float(units.Unit(header.get("CUNIT3", "Angstrom") or "Angstrom").to(units.Angstrom))
+    except (ValueError, TypeError, units.UnitsError) as err:
+        raise UserError(f"CUNIT3 of the cube {filename} is no unit of wavelengths ({err})") from err
+    value, step, pixel = values[0] * factor, values[1] * factor, float(values[2])
+    if not (value > 0 and step > 0):
+        raise UserError(f"The wavelengths of the cube {filename} do not increase from a positive value")
+    if kind.endswith("-LOG"):
+        return float(value * np.exp(step * (1.0 - pixel) / value)), step, value
+    return value + (1.0 - pixel) * step, step, None

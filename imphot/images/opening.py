@@ -30,6 +30,7 @@ __all__ = ["ImageLike", "as_sky_image", "load_pair", "open_file", "read_plane"]
 
 ImageLike: TypeAlias = Any  # mpdaf Image, file name, HDUList, (data, var, mask, wcs) or SkyImage
 
+COMPANIONS = ("STAT", "DQ", "ERR", "VAR", "WHT", "CTX", "MASK", "EXP")
 LARGE = 4_000_000  # pixels; smaller files are read whole
 SURROUNDINGS = 15.0  # arcsec read around the field of a MUSE image
 
@@ -143,7 +144,9 @@ def _from_hdus(
         None,
     )
     if position is None:
-        position = next((i for i, hdu in enumerate(hdus) if has_pixels(hdu)), None)
+        position = next(
+            (i for i, hdu in enumerate(hdus) if has_pixels(hdu) and not is_companion(hdu.name)), None
+        )
     if position is None:
         raise UserError(f"The {what} file {filename} holds no image")
     hdu = hdus[position]
@@ -159,14 +162,25 @@ def _from_hdus(
     part = _part_around(hdu, wcs, around) if around is not None and wcs is not None else None
     values = _first_plane(_section(hdu, cube_ok, part), cube_ok, what)
     var = mask = None
-    if "STAT" in names and hdus["STAT"].shape[-2:] == hdu.shape[-2:]:
+    for name in ("STAT", "DQ"):
+        if name in names and tuple(getattr(hdus[name], "shape", ())[-2:]) != hdu.shape[-2:]:
+            raise UserError(
+                f"{name} of the {what} file {filename} has the size {getattr(hdus[name], 'shape', ())}, its "
+                f"image {hdu.shape}: remove it or make the file again"
+            )
+    if "STAT" in names:
         var = _first_plane(_section(hdus["STAT"], cube_ok, part), cube_ok, what)
-    if "DQ" in names and hdus["DQ"].shape[-2:] == hdu.shape[-2:]:
+    if "DQ" in names:
         mask = _first_plane(_section(hdus["DQ"], cube_ok, part), cube_ok, what) != 0
     if part is not None:
         wcs = wcs[part]
     unit = header.get("BUNIT", hdus[0].header.get("BUNIT", ""))
     return SkyImage(values, var, mask, wcs, unit, filename, hdus[0].header.copy(), header)
+
+
+def is_companion(name: str) -> bool:
+    """Say whether an extension belongs to an image, by its name, and is none itself."""
+    return name.upper() in COMPANIONS
 
 
 def _part_around(hdu: Any, wcs: WCS, field: SkyImage) -> tuple[slice, slice] | None:

@@ -9,17 +9,22 @@ import numpy as np
 import numpy.typing as npt
 
 from imphot.errors import UserError
+from imphot.fitting import check_light
 from imphot.hst.bandpass import bandpass_image
 from imphot.hst.filters import filter_of
 from imphot.images.grids import image_grids_aligned
 from imphot.images.opening import as_sky_image
 from imphot.images.sky_image import SkyImage
 from imphot.results import FitPictures, FittedImagePhotometry, FittedStarPhotometry
+from muse_core.data.input_rules import INPUT_RULES
+from muse_core.data.rules import check
 from muse_core.framework import Frame, Frames, InputError, RunContext
 from muse_core.framework.fits_file import open_fits
 from muse_core.photometry.settings import Curve
 
 __all__ = ["Exposure", "Fit", "give_references", "load_exposures"]
+
+PIXEL_BYTES = 60  # of an image with its variances and masks, model and residuals
 
 Fit = FittedImagePhotometry | FittedStarPhotometry
 
@@ -59,7 +64,7 @@ def load_exposures(frames: Frames, curve: Curve | None, filter_name: str, ctx: R
     for frame, is_cube in ctx.progress(given, "reading MUSE images"):
         try:
             image = _collapsed(frame, curve) if is_cube else as_sky_image(str(frame.path), "MUSE")
-            _check(image)
+            _check(image, ctx.memory_bytes)
         except UserError as err:
             ctx.problems.add(
                 frame.path,
@@ -70,6 +75,8 @@ def load_exposures(frames: Frames, curve: Curve | None, filter_name: str, ctx: R
             )
             continue
         image.filename = str(frame.path)
+        words = {key: image.header_value(key) for key in ("MJD-OBS", "EXPTIME")}
+        check(frame.path, INPUT_RULES["IMAGE_FOV"], words, ctx)
         own = image.header_value("ESO DRS MUSE FILTER NAME", image.header_value("FILTER", ""))
         out.append(
             Exposure(
@@ -91,11 +98,14 @@ def _collapsed(frame: Frame, curve: Curve | None) -> SkyImage:
     return as_sky_image(bandpass_image(str(frame.path), *curve, nprocess=1))
 
 
-def _check(image: SkyImage) -> None:
+def _check(image: SkyImage, memory_bytes: int) -> None:
+    if PIXEL_BYTES * image.values.size > memory_bytes:
+        raise UserError(f"{image.shape[1]} x {image.shape[0]} pixels, too many for the memory")
     if image.wcs is None or not image.wcs.has_celestial:
         raise UserError("no celestial coordinates")
     if image.mask.all():
         raise UserError("all pixels are masked or not a number")
+    check_light(image, "MUSE")
 
 
 def _number(value: object) -> float:

@@ -30,16 +30,24 @@ PICTURES = {
 }
 
 
-def _calibrations(frames: Frames) -> list[Frame]:
-    return [frame for frame in frames if frame.tag not in ("IMAGE_FOV", "DATACUBE_FINAL")]
+def _calibrations(exposures: Sequence[Exposure], frames: Frames, p: ParamValues) -> list[Frame]:
+    """Frames besides the images that went into the fits of some exposures, in the order given."""
+    used = {exposure.reference.path for exposure in exposures if exposure.reference is not None}
+    tags = ["IMPHOT_REGIONS", "IMPHOT_MASK"]
+    if p.method != "fourier":
+        tags.append("HST_PSF")
+    if any(exposure.from_cube for exposure in exposures):
+        tags.append("FILTER_LIST")
+    used |= {frame.path for tag in tags if (frame := frames.first(tag)) is not None}
+    return [f for f in frames if f.tag not in ("IMAGE_FOV", "DATACUBE_FINAL") and f.path in used]
 
 
-def save_tables(exposures: Sequence[Exposure], frames: Frames, ctx: RunContext) -> None:
+def save_tables(exposures: Sequence[Exposure], frames: Frames, p: ParamValues, ctx: RunContext) -> None:
     """Write the IMPHOT_TABLE, and the OFFSET_LIST of the fits that can be trusted."""
     from astropy.io import fits
 
     base = exposures[0].image.primary_header
-    used = [*(e.frame for e in exposures), *_calibrations(frames)]
+    used = [*(e.frame for e in exposures), *_calibrations(exposures, frames, p)]
     qc = qc_cards([e.best for e in exposures])
     offsets, good = offset_rows(exposures, ctx.log.warning)
     tables = {"IMPHOT_TABLE": imphot_table(exposures)}
@@ -54,8 +62,8 @@ def save_tables(exposures: Sequence[Exposure], frames: Frames, ctx: RunContext) 
 
 def save_images(exposures: Sequence[Exposure], frames: Frames, p: ParamValues, ctx: RunContext) -> None:
     """Write the corrected images and the pictures of the fits, as far as they are asked for."""
-    calibrations = _calibrations(frames)
     for index, exposure in enumerate(exposures, start=1):
+        calibrations = _calibrations([exposure], frames, p)
         made: dict[str, HDUList] = {}
         if p.apply:
             made["IMAGE_FOV_ALIGNED"] = apply_corrections(

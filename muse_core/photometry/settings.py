@@ -13,7 +13,7 @@ from imphot.ds9regions import Ds9Circle, Ds9Region, Ds9Regions
 from imphot.errors import UserError
 from imphot.images.opening import read_plane
 from imphot.options import PARAMETERS, FitOptions, Star
-from muse_core.framework import Frames, ParameterError, ParamValues, RunContext
+from muse_core.framework import Frame, Frames, ParameterError, ParamValues, RunContext
 from muse_core.framework.fits_file import column_numbers, open_fits
 
 __all__ = ["Curve", "Settings", "read_filter", "read_settings"]
@@ -60,13 +60,28 @@ def read_settings(frames: Frames, p: ParamValues, ctx: RunContext) -> Settings:
             "star": star,
             "regions": _regions(regions.path if regions else None, p.regions, star),
             "extramask": str(mask.path) if mask else None,
-            "hst_psf": read_plane(psf.path, psf.tag).astype(float) if psf else None,
+            "hst_psf": _psf(psf) if psf else None,
             "mask_points": mask_points,
         }
         | {name: getattr(p, name) for name in _PARAMETERS}
     )
     curve = _curve(frames, p, ctx)
     return Settings(p.method, options, curve, bool(set(p.save) - {"hst"}) or ctx.report_requested)
+
+
+LARGEST_PSF = 4_000_000  # pixels
+
+
+def _psf(frame: Frame) -> npt.NDArray[np.float64]:
+    """Image of a PSF; it must have light, and no more pixels than a PSF may have."""
+    values = read_plane(frame.path, frame.tag).astype(float)
+    if values.size > LARGEST_PSF:
+        raise UserError(
+            file=frame.path, item=frame.tag, expected=f"at most {LARGEST_PSF} pixels", found=f"{values.size}"
+        )
+    if not (np.isfinite(values).any() and np.nansum(values) > 0):
+        raise UserError(file=frame.path, item=frame.tag, expected="the light of a star", found="none")
+    return values
 
 
 _PARAMETERS = (

@@ -20,6 +20,8 @@ __all__ = ["imphot_table", "offset_rows", "qc_cards"]
 
 VALUES = ("SCALE", "BG", "DX", "DY", "DRA", "DDEC", "FWHM", "BETA")
 UNITS = {"DX": "arcsec", "DY": "arcsec", "DRA": "arcsec", "DDEC": "arcsec", "FWHM": "arcsec"}
+LEAST_SCALE, MOST_SCALE = 1e-2, 1e2
+"""Flux scales beyond come from images in other units, or without light."""
 UNUSABLE = 1 | 2 | 16  # flags that keep a fit out of the offset table
 QC_COMMENTS = {
     "FWHM": "[arcsec] width of the MUSE PSF",
@@ -38,11 +40,11 @@ def imphot_table(exposures: Sequence[Exposure]) -> BinTableHDU:
     from astropy.io import fits
 
     rows = [(e, f) for e in exposures for f in e.fits]
-    longest = max(len(e.name) for e in exposures)
+    longest = max(len(e.name) for e in exposures) or 1
     columns = [
-        fits.Column("NAME", f"{longest}A", array=[e.name for e, _ in rows]),
+        fits.Column("NAME", f"{longest}A", array=[as_ascii(e.name) for e, _ in rows]),
         fits.Column("METHOD", "8A", array=[f.engine if f.method == "image" else "star" for _, f in rows]),
-        fits.Column("DATE_OBS", "23A", array=[e.date for e, _ in rows]),
+        fits.Column("DATE_OBS", "23A", array=[as_ascii(e.date)[:23] for e, _ in rows]),
         fits.Column("MJD_OBS", "D", unit="d", array=[e.mjd for e, _ in rows]),
     ]
     for name in VALUES:
@@ -56,6 +58,15 @@ def imphot_table(exposures: Sequence[Exposure]) -> BinTableHDU:
     columns.append(fits.Column("NPIX", "J", array=[int(f.npix or 0) for _, f in rows]))
     columns.append(fits.Column("FLAG", "J", array=[f.flag for _, f in rows]))
     return fits.BinTableHDU.from_columns(columns, name="IMPHOT_TABLE")
+
+
+def as_ascii(text: str) -> str:
+    """Text as tables of FITS can hold it: of other letters a question mark is left.
+
+    >>> as_ascii("Objekt_ä")
+    'Objekt_?'
+    """
+    return text.encode("ascii", "replace").decode("ascii")
 
 
 def _chi2(fit: Fit) -> float:
@@ -80,12 +91,19 @@ def offset_rows(
                 e.name,
                 e.best.flag,
             )
+        elif not LEAST_SCALE <= 1.0 / e.best.scale.value <= MOST_SCALE:
+            warn(
+                "%s: FLUX_SCALE would be %.3g, which no calibration is off by: it gets no row in the "
+                "OFFSET_LIST (check the units of the images, BUNIT)",
+                e.name,
+                1.0 / e.best.scale.value,
+            )
         elif not e.date:
             warn("%s: no DATE-OBS in its header, it gets no row in the OFFSET_LIST", e.name)
         else:
             good.append(e)
     columns = [
-        fits.Column("DATE_OBS", "23A", disp="A23", array=np.array([e.date for e in good], "U23")),
+        fits.Column("DATE_OBS", "23A", disp="A23", array=np.array([as_ascii(e.date) for e in good], "U23")),
         fits.Column("MJD_OBS", "D", unit="s", array=np.array([e.mjd for e in good])),
         fits.Column("RA_OFFSET", "D", unit="deg", array=np.array([e.best.dra.value for e in good]) / 3600.0),
         fits.Column(
@@ -101,10 +119,11 @@ def qc_cards(fits_: Sequence[Fit]) -> list[Card]:
     cards: list[Card] = []
     for name, comment in QC_COMMENTS.items():
         values = [getattr(f, name.lower()) for f in fits_]
-        cards.append((f"ESO QC IMPHOT {name}", _card_number([v.value for v in values]), comment))
-        cards.append((f"ESO QC IMPHOT {name} ERR", _card_number([v.stdev for v in values]), "standard error"))
-    cards.append(("ESO QC IMPHOT RMS", _card_number([f.rms_error for f in fits_]), "rms of image - model"))
-    cards.append(("ESO QC IMPHOT CHI2", _card_number([_chi2(f) for f in fits_]), "reduced chi squared"))
+        errors = [v.stdev for v in values if not v.fixed]  # a value that is held has none
+        cards += _card(f"ESO QC IMPHOT {name}", [v.value for v in values], comment)
+        cards += _card(f"ESO QC IMPHOT {name} ERR", errors, "standard error")
+    cards += _card("ESO QC IMPHOT RMS", [f.rms_error for f in fits_], "rms of image - model")
+    cards += _card("ESO QC IMPHOT CHI2", [_chi2(f) for f in fits_], "reduced chi squared")
     cards.append(("ESO QC IMPHOT NPIX", int(np.median([f.npix or 0 for f in fits_])), "pixels used"))
     cards.append(("ESO QC IMPHOT NITER", int(np.median([f.niter for f in fits_])), "model evaluations"))
     cards.append(
@@ -117,6 +136,7 @@ def qc_cards(fits_: Sequence[Fit]) -> list[Card]:
     return cards
 
 
-def _card_number(values: Iterable[float | None]) -> float:
+def _card(key: str, values: Iterable[float | None], comment: str) -> list[Card]:
+    """The median as a keyword; none where nothing was measured."""
     finite = [v for v in values if v is not None and np.isfinite(v)]
-    return float(np.median(finite)) if finite else -1.0
+    return [(key, float(np.median(finite)), comment)] if finite else []
