@@ -140,5 +140,7 @@ def test_any_value_of_any_keyword_is_judged(seed):
 def test_pages_list_the_rules_of_all_inputs(page):
     text = page.read_text(encoding="utf-8")
     assert updated(text) == text, f"run: musetools rules --update {page.relative_to(ROOT)}"
+    if page.stem not in registry.names():
+        return  # of several recipes
     if any(declared.tag in INPUT_RULES for declared in registry.load(page.stem).spec.inputs):
         assert f"<!-- rules: {page.stem} -->" in text
