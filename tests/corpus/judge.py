@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""One run of a recipe in a forked process, and what became of it.
+
+A fork of a process in which all modules are imported costs a hundredth of a second; it may die of a signal, hang
+or take all memory, and only this run is lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import re
+import resource
+import signal
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from tests.corpus.worlds import Frames, World
+
+CPU_SECONDS, WALL_SECONDS = 20, 240
+MOST_MEMORY = 1_500_000_000
+"""Bytes that a run on these small inputs may take (the interpreter and its libraries take 0.3 GB)."""
+
+GOOD = ("ok", "ok, warned", "error")
+BAD = ("unclear error", "nonsense", "half product", "hidden traceback", "traceback", "memory", "hang", "signal")
+INTERNAL = re.compile(
+    r"unexpected [A-Z]\w+|Traceback|\b(?:Key|Index|Type|Attribute|ZeroDivision|ModuleNotFound|Overflow|Recursion|LinAlg|"
+    r"UnboundLocal|Assertion|Unicode\w*|Memory|Value|OS|Runtime|Zlib|EOF|Import|Verify)Error\b|NoneType|has no attribute|"
+    r"index \d+ is out of bounds|out of range for|could not (?:be )?broadcast|not subscriptable|"
+    r"buffer is (?:too small|smaller)|unsupported operand|object is not|cannot convert float NaN|invalid literal for|"
+    r"unhashable|cannot reshape|all the input array|must be real number|'<' not supported|object has no|"
+    r"argument must be|dtype\(|ndarray"
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a run: an outcome of `GOOD` or `BAD`, and the text that belongs to it."""
+
+    outcome: str
+    text: str = ""
+    seconds: float = 0.0
+    memory: int = 0
+    profile: dict = field(default_factory=dict)
+    warned: tuple[str, ...] = ()
+
+
+def profile_of(path: Path) -> dict[str, list[float]]:
+    """Shape and level of each extension of a product, in a few numbers."""
+    found = {}
+    with fits.open(path, memmap=False, checksum=True) as hdus:
+        for number, hdu in enumerate(hdus):
+            if hdu.data is None:
+                continue
+            columns = (
+                {name: hdu.data[name] for name in hdu.columns.names}
+                if isinstance(hdu, fits.BinTableHDU)
+                else {"": hdu.data}
+            )
+            for name, data in columns.items():
+                data = np.asarray(data)
+                if data.dtype.kind not in "fiu":
+                    continue
+                sound = np.isfinite(data)
+                level = np.abs(data[sound & (data != 0)].astype(float))
+                found[f"{number}:{hdu.name}:{name}"] = [
+                    float(data.size),
+                    float(sound.mean()) if data.size else 0.0,
+                    float(np.median(level)) if level.size else 0.0,
+                    float(level.max()) if level.size else 0.0,
+                ]
+    return found
+
+
+def _nonsense(sound: dict[str, dict], found: dict[str, dict]) -> str:
+    """What of the products cannot be right, compared with those of the sound inputs ("" if nothing)."""
+    missing = sorted(set(sound) - set(found))
+    if missing:
+        return f"without {', '.join(missing)}"
+    for name, parts in sound.items():
+        for part, (size, finite, median, most) in parts.items():
+            if part.split(":")[1] == "DQ":
+                continue
+            if part not in found[name]:
+                return f"{name} without {part}"
+            size2, finite2, median2, most2 = found[name][part]
+            if size2 < 0.3 * size or size2 > 20 * size + 100:
+                return f"{name} {part}: size {size:g} -> {size2:g}"
+            if finite > 0.05 and finite2 < 0.3 * finite:
+                return f"{name} {part}: finite {finite:.3f} -> {finite2:.3f}"
+            if median > 0 and not 1e-3 * median < median2 < 1e3 * median:
+                return f"{name} {part}: median {median:g} -> {median2:g}"
+            if most > 0 and most2 > 1e8 * most:
+                return f"{name} {part}: largest {most:g} -> {most2:g}"
+    return ""
+
+
+class _Kept(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(record.getMessage())
+
+
+def _run(world: World, frames: Frames, tag: str, out: Path, report: bool) -> dict:
+    """Run the recipe in this process, with its quality page or not; returns what is to be judged."""
+    from muse_core.framework import RecipeError, run_recipe
+    from muse_core.framework.settings import Environment
+
+    kept = _Kept()
+    answer: dict = {}
+    try:
+        products = run_recipe(
+            world.recipe, frames, world.settings(tag), workdir=out, threads=1, handlers=[kept],
+            environment=Environment(threads=1, memory_bytes=300_000_000, report=report),
+        )  # fmt: skip
+    except RecipeError as error:
+        answer = {"outcome": "error", "text": str(error)}
+    except BaseException as error:  # noqa: BLE001  this is what is looked for
+        answer = {
+            "outcome": "traceback",
+            "text": f"{type(error).__name__}: {error} " + "".join(traceback.format_tb(error.__traceback__)[-2:]),
+        }
+    else:
+        answer = {"outcome": "ok", "text": "", "profile": {}}
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for product in products:
+                try:
+                    answer["profile"][product.path.name] = profile_of(product.path)
+                except Exception as error:  # noqa: BLE001  astropy raises many kinds for broken files
+                    answer = {"outcome": "half product", "text": f"{product.path.name}: {error}"}
+                    break
+        expected = {product.path.name for product in products}
+        left = {path.name for path in out.iterdir() if not path.name.endswith("_report.html")} - expected
+        if left and answer["outcome"] == "ok":
+            answer = {"outcome": "half product", "text": f"left behind: {', '.join(sorted(left))}"}
+    if answer["outcome"] == "error":
+        hidden = [name.name for name in out.iterdir() if name.name.startswith(".")]
+        if hidden:
+            answer = {"outcome": "half product", "text": f"left behind: {', '.join(hidden)}"}
+    answer["warned"] = kept.texts
+    return answer
+
+
+def _child(work: Callable[[], dict], pipe: int) -> None:
+    status = 1
+    try:
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 5))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        null = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(null, descriptor)
+        warnings.simplefilter("ignore")
+        answer = json.dumps(work()).encode()
+        with os.fdopen(pipe, "wb") as stream:
+            stream.write(answer)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def forked(work: Callable[[], dict]) -> tuple[dict, int, float, int]:
+    """Do some work in a fork; returns its answer, the wait status, seconds and bytes."""
+    ours, theirs = os.pipe()
+    started = time.monotonic()
+    process = os.fork()
+    if process == 0:
+        os.close(ours)
+        _child(work, theirs)
+    os.close(theirs)
+    text, late = b"", False
+    os.set_blocking(ours, False)
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            while piece := os.read(ours, 1 << 16):
+                text += piece
+        ended, status, usage = os.wait4(process, os.WNOHANG)
+        if ended:
+            break
+        if not late and time.monotonic() - started > WALL_SECONDS:
+            os.kill(process, signal.SIGKILL)
+            late = True
+        time.sleep(0.003)
+    with contextlib.suppress(BlockingIOError):
+        while piece := os.read(ours, 1 << 16):
+            text += piece
+    os.close(ours)
+    memory = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    answer = json.loads(text) if text else {}
+    if late:
+        answer = {"outcome": "hang", "text": f"more than {WALL_SECONDS} s"}
+    return answer, status, time.monotonic() - started, memory
+
+
+def sound_verdict(world: World, tag: str, out: Path) -> Verdict:
+    """Run the sound inputs, which must make products."""
+    answer, status, seconds, memory = forked(lambda: _run(world, world.frames, tag, out, False))
+    if answer.get("outcome") != "ok":
+        raise RuntimeError(f"the sound inputs of {world.name} ({tag}) fail: {status} {answer}")
+    return Verdict("ok", "", seconds, memory, answer["profile"], tuple(answer["warned"]))
+
+
+def _plain(texts: Iterable[str]) -> set[str]:
+    """Warnings without numbers, which differ a little with each run."""
+    return {re.sub(r"[-+]?\d[\d.e+-]*", "#", text) for text in texts}
+
+
+def verdict(
+    world: World, frames: Frames, tag: str, name: str, out: Path, sound: Verdict, report: bool = False
+) -> Verdict:
+    """Run a recipe on inputs of which the file `name` is broken, and say what became of it."""
+    answer, status, seconds, memory = forked(lambda: _run(world, frames, tag, out, report))
+
+    def told(outcome: str, text: str) -> Verdict:
+        return Verdict(outcome, text, seconds, memory, {}, tuple(answer.get("warned", ())))
+
+    if answer.get("outcome") == "hang":
+        return told("hang", answer["text"])
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        return told("hang" if number in (signal.SIGXCPU, signal.SIGKILL) else "signal", signal.Signals(number).name)
+    if not answer:
+        return told("signal", f"no answer, status {status}")
+    outcome, text = answer["outcome"], answer["text"]
+    if outcome in ("traceback", "half product"):
+        return told(outcome, text)
+    if memory > MOST_MEMORY:
+        return told("memory", f"{memory / 1e6:.0f} MB; {text}")
+    for message in [text, *answer["warned"]]:
+        if INTERNAL.search(message):
+            return told("hidden traceback", message)
+    if outcome == "error":
+        named = name in text or tag in text
+        return told("error" if named else "unclear error", text)
+    fresh = _plain(answer["warned"]) - _plain(sound.warned)
+    if fresh:
+        return told("ok, warned", "; ".join(sorted(fresh)))
+    nonsense = _nonsense(sound.profile, answer["profile"])
+    return told("nonsense" if nonsense else "ok", nonsense)

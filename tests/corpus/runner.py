@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""All cases of a world, within a budget of time, and the table of what became of them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.corpus.damage import Target, broken
+from tests.corpus.judge import BAD, GOOD, Verdict, sound_verdict, verdict
+from tests.corpus.worlds import World
+
+
+@dataclass(frozen=True)
+class Case:
+    """One broken input and what a recipe did with it."""
+
+    world: str
+    tag: str
+    number: int
+    family: str
+    damage: str
+    verdict: Verdict
+
+    def line(self) -> str:
+        """One line for a report."""
+        first = self.verdict.text.replace("\n", " | ")[:600]
+        return f"{self.world} {self.tag} {self.number} [{self.family}] {self.damage}: {self.verdict.outcome} ({self.verdict.seconds:.1f} s): {first}"
+
+
+def prepare(world: World, out: Path) -> dict[str, Verdict]:
+    """Run the sound inputs once in this process (modules, compiled functions), then once for each tag."""
+    from muse_core.framework import run_recipe
+
+    logging.disable(logging.CRITICAL)
+    try:
+        for number, settings in enumerate({str(world.settings(t)): world.settings(t) for t in world.tags()}.values()):
+            folder = out / f"first{number}"
+            folder.mkdir()
+            run_recipe(world.recipe, world.frames, settings, workdir=folder, threads=1, report=True)
+    finally:
+        logging.disable(logging.NOTSET)
+    sound = {}
+    for tag in world.tags():
+        folder = out / f"sound-{tag}"
+        folder.mkdir()
+        sound[tag] = sound_verdict(world, tag, folder)
+        shutil.rmtree(folder)
+    return sound
+
+
+def one_case(world: World, tag: str, number: int, seed: int, sound: Verdict, folder: Path) -> Case:
+    """Break a file of a tag and run the recipe."""
+    paths = [path for path, name in world.frames if name == tag]
+    source = paths[number % len(paths)]
+    others = tuple(dict.fromkeys(path for path, name in world.frames if name != tag))
+    home = Path(tempfile.mkdtemp(prefix="case-", dir=folder))
+    try:
+        copy = home / f"broken-{source.name}"
+        family, told = broken(seed, f"{world.name}:{tag}", number, Target(source, copy, others))
+        frames = [(copy if path == source and name == tag else path, name) for path, name in world.frames]
+        out = home / "out"
+        out.mkdir()
+        found = verdict(world, frames, tag, copy.name, out, sound, report=number % 16 == 1)
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+    return Case(world.name, tag, number, family, told, found)
+
+
+def cases(
+    world: World,
+    sound: dict[str, Verdict],
+    folder: Path,
+    *,
+    seed: int,
+    per_tag: int,
+    seconds: float = float("inf"),
+    tags: Sequence[str] = (),
+    share: tuple[int, int] = (0, 1),
+) -> Iterator[Case]:
+    """Yield the cases of a world, the numbers of all tags in turn, until the time is over.
+
+    Parameters
+    ----------
+    sound : what the sound inputs give, see `prepare`
+    seconds : budget; the cases that are left are not run
+    share : (this process, number of processes): which of the cases are made here
+    """
+    started = time.monotonic()
+    listed = [(number, tag) for number in range(per_tag) for tag in world.tags() if not tags or tag in tags]
+    for number, tag in listed[share[0] :: share[1]]:
+        if time.monotonic() - started > seconds:
+            return
+        yield one_case(world, tag, number, seed, sound[tag], folder)
+
+
+def table(found: Sequence[Case], by: Callable[[Case], str]) -> str:
+    """Numbers of cases and of each outcome, as a table in Markdown."""
+    outcomes = [name for name in (*GOOD, *BAD)]
+    counts: dict[str, Counter[str]] = {}
+    for case in found:
+        counts.setdefault(by(case), Counter())[case.verdict.outcome] += 1
+    head = ["", "cases", *outcomes]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    total: Counter[str] = Counter()
+    for name, count in sorted(counts.items()):
+        total += count
+        lines.append("| " + " | ".join([name, str(count.total()), *(str(count[o]) for o in outcomes)]) + " |")
+    lines.append("| " + " | ".join(["all", str(total.total()), *(str(total[o]) for o in outcomes)]) + " |")
+    return "\n".join(lines)
+
+
+def cores() -> int:
+    """Number of processes that may run at a time."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

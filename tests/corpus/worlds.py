@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Small sound inputs of each recipe, one set for each kind of file: what is going to be broken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+Frames = list[tuple[Path, str]]
+
+
+@dataclass(frozen=True)
+class World:
+    """Sound inputs of one recipe.
+
+    Parameters
+    ----------
+    name : of the world: the recipe, and a variant of it
+    recipe, frames : what is run
+    options : parameters, with which all inputs are used
+    by_tag : further parameters while files of a tag are broken
+    broken : the tags whose files are to be broken; all if empty
+    """
+
+    name: str
+    recipe: str
+    frames: Frames
+    options: Mapping[str, object] = field(default_factory=dict)
+    by_tag: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    broken: tuple[str, ...] = ()
+
+    def tags(self) -> list[str]:
+        """The tags whose files are to be broken."""
+        return [tag for tag in dict.fromkeys(t for _, t in self.frames) if not self.broken or tag in self.broken]
+
+    def settings(self, tag: str) -> dict[str, object]:
+        """Parameters while files of a tag are broken."""
+        return {**self.options, **self.by_tag.get(tag, {})}
+
+
+def _science(folder: Path, name: str, **changes: object) -> World:
+    from muse_core.simulate.scipost import simulate_scipost
+
+    plan = {
+        "seed": 2, "ifus": (12,), "slices": 4, "columns": 12, "mode": "WFM-AO-N", "sky_mask": "celestial",
+        "lambda_range": (6465.0, 6500.0), "lsf": "image", "output_wcs": True, "autocal": True,
+        "offsets": [(0.3, 0.2)], "flux_scales": [1.1],
+    }  # fmt: skip
+    simulated = simulate_scipost(folder / name, **{**plan, **changes})
+    model, user = {"skymethod": "model"}, {"autocalib": "user"}
+    return World(
+        name, "muse_scipost", simulated.frames(),
+        {"skymethod": "simple", "save": "cube,individual", "filter": "white,WIDE"},
+        {
+            "SKY_LINES": model, "LSF_PROFILE": model, "SKY_CONTINUUM": model, "AUTOCAL_FACTORS": user,
+            "SKY_MASK": model,
+        },
+    )  # fmt: skip
+
+
+def science(folder: Path) -> World:
+    """muse_scipost with every calibration."""
+    return _science(folder, "scipost")
+
+
+def science_tables(folder: Path) -> World:
+    """muse_scipost with pixel tables in the binary layout, and tables of line profiles."""
+    world = _science(folder, "scipost-tables", as_table=True, lsf="table", slices=2)
+    return World(
+        world.name, world.recipe, world.frames, world.options, world.by_tag, ("PIXTABLE_OBJECT", "LSF_PROFILE")
+    )
+
+
+def combination(folder: Path) -> World:
+    """muse_exp_combine with two reduced exposures."""
+    from muse_core.framework import run_recipe
+
+    raw = _science(folder, "combine", offsets=[(0.3, 0.2), (0.0, 0.1)], flux_scales=[1.1, 0.9], n_exposures=2, dithers=[(0.0, 0.0), (0.3, 0.2)])
+    out = folder / "reduced"
+    out.mkdir()
+    run_recipe(
+        "muse_scipost", [f for f in raw.frames if f[1] != "OFFSET_LIST"],
+        {"skymethod": "none", "save": "individual"}, workdir=out,
+    )  # fmt: skip
+    kept = [f for f in raw.frames if f[1] in ("OFFSET_LIST", "FILTER_LIST", "OUTPUT_WCS")]
+    frames = [(path, "PIXTABLE_REDUCED") for path in sorted(out.glob("PIXTABLE_REDUCED*"))] + kept
+    return World("combine", "muse_exp_combine", frames, {"save": "cube,combined", "filter": "white,WIDE"})
+
+
+def alignment(folder: Path) -> World:
+    """muse_exp_align with source lists and a reference image."""
+    world = _alignment(folder, "align")
+    frames = [*world.frames, (world.frames[0][0], "REFERENCE_IMAGE")]
+    return World(
+        world.name, world.recipe, frames, {"flux_scale": True}, {"SOURCE_LIST": {"override_detection": True}}
+    )
+
+
+def alignment_catalogue(folder: Path) -> World:
+    """muse_exp_align with a reference catalogue (which excludes a reference image)."""
+    world = _alignment(folder, "align-catalogue")
+    sources = fits.getdata(next(path for path, tag in world.frames if tag == "SOURCE_LIST"), 1)
+    catalogue = folder / world.name / "catalogue.fits"
+    fits.BinTableHDU.from_columns(
+        [fits.Column(name, "D", unit="deg", array=np.array(sources[name])) for name in ("RA", "DEC")]
+    ).writeto(catalogue)
+    images = [frame for frame in world.frames if frame[1] == "IMAGE_FOV"]
+    return World(
+        world.name, world.recipe, [*images, (catalogue, "REFERENCE_CATALOG")], {}, {}, ("REFERENCE_CATALOG",)
+    )
+
+
+def _alignment(folder: Path, name: str) -> World:
+    from muse_core.framework import run_recipe
+    from muse_core.simulate.fields import FieldPlan, simulate_fields, write_fields
+
+    home = folder / name
+    (home / "products").mkdir(parents=True)
+    images = simulate_fields(
+        FieldPlan(exposures=3, shape=(90, 100), stars=25, dither_arcsec=0.5, error_arcsec=0.6, seed=3)
+    )
+    frames: Frames = [(path, "IMAGE_FOV") for path in write_fields(images, home)]
+    products = run_recipe("muse_exp_align", frames, {}, workdir=home / "products")
+    lists: Frames = [(p.path, "SOURCE_LIST") for p in products if p.tag == "SOURCE_LIST"]
+    return World(name, "muse_exp_align", frames + lists)
+
+
+def photometry(folder: Path) -> World:
+    """muse_imphot with an image, a cube, regions, a mask and a PSF."""
+    from muse_core.simulate import calibrations
+    from muse_core.simulate.imphot_pairs import PairTruth, make_pair, make_sky, write_pair
+
+    truth = PairTruth(size=9.0, hst_noise=0.005)
+    home = folder / "imphot"
+    home.mkdir()
+    hst, muse = write_pair(home, "field", make_pair(make_sky(3, truth.size, nstar=3, ndisc=12), truth), truth, seed=1)
+    cube = home / "cube.fits"
+    with fits.open(muse) as hdus:
+        planes = [hdus[0].copy()]
+        for hdu in hdus[1:]:
+            header = hdu.header.copy()
+            header.update({"CTYPE3": "AWAV", "CUNIT3": "Angstrom", "CRVAL3": 7000.0, "CRPIX3": 1.0, "CD3_3": 500.0})
+            planes.append(fits.ImageHDU(np.stack([hdu.data] * 3), header, name=hdu.name))
+        mask = np.zeros(hdus["DATA"].data.shape, np.int16)
+        mask_header = hdus["DATA"].header.copy()
+    fits.HDUList(planes).writeto(cube)
+    mask[:4, :4] = 1
+    fits.PrimaryHDU(mask, mask_header).writeto(home / "mask.fits")
+    y, x = np.mgrid[-8:9, -8:9]
+    psf = fits.PrimaryHDU(np.exp(-0.5 * (x * x + y * y) / 1.5**2).astype(np.float32))
+    with fits.open(hst) as hdus:
+        image = next(hdu for hdu in hdus if hdu.header["NAXIS"] == 2)
+        for key in ("CTYPE1", "CTYPE2", "CUNIT1", "CUNIT2", "CD1_1", "CD1_2", "CD2_1", "CD2_2"):
+            if key in image.header:
+                psf.header[key] = image.header[key]
+    psf.writeto(home / "psf.fits")
+    (home / "regions.reg").write_text(
+        "# Region file format: DS9\nimage\n-circle(10,10,3)\nimage; +box(20,20,30,30,10)\n"
+        "image; polygon(1,1,40,1,40,40,1,40)\n"
+    )
+    wave = np.linspace(6500.0, 8500.0, 41)
+    filters = calibrations.write_filters(home / "filters.fits", {"F775W": (wave, np.full(41, 0.9))})
+    frames: Frames = [
+        (muse, "IMAGE_FOV"), (hst, "HST_IMAGE"), (home / "regions.reg", "IMPHOT_REGIONS"),
+        (home / "mask.fits", "IMPHOT_MASK"), (home / "psf.fits", "HST_PSF"), (cube, "DATACUBE_FINAL"),
+        (filters, "FILTER_LIST"),
+    ]  # fmt: skip
+    return World(
+        "imphot", "muse_imphot", frames, {"nproc": 1, "filter": "F775W", "save": "model", "apply": True}
+    )
+
+
+def detector(folder: Path) -> World:
+    """muse_scibasic with all calibrations."""
+    from muse_core.framework import run_recipe
+    from muse_core.simulate.raw import RawSetup
+    from muse_core.simulate.raw_science import simulate_raw_science
+
+    setup = RawSetup(nx=144, ny=64, ifus=(1, 2), lambda_min=5480.0, lambda_max=6900.0, cosmics=8)
+    made = simulate_raw_science(
+        folder / "raw", setup, exposures=1, n_stars=2, skyflats=3, illum=True, calibrations=False
+    )
+    out = folder / "flat"
+    out.mkdir()
+    products = run_recipe("muse_twilight", made.skyflats, {"dlambda": 200.0}, workdir=out)
+    cube = next(p.path for p in products if p.tag == "TWILIGHT_CUBE")
+    return World(
+        "scibasic", "muse_scibasic", [*made.raw, (cube, "TWILIGHT_CUBE")],
+        {"skylines": "none", "resample": True},
+        {"OBJECT": {"skylines": "5577.339,6300.304", "cr": "dcr"}},
+    )  # fmt: skip
+
+
+def twilight(folder: Path) -> World:
+    """muse_twilight with all calibrations and a vignetting mask."""
+    from muse_core.simulate.raw import RawSetup, simulate_raw
+
+    sof = simulate_raw(folder / "twilight", RawSetup(nx=192, ny=40, ifus=(1, 2), cosmics=5))
+    frames = [(sof.parent / name, tag) for name, tag in (line.split() for line in sof.read_text().splitlines())]
+    return World("twilight", "muse_twilight", frames, {"dlambda": 500.0})
+
+
+WORLDS: dict[str, Callable[[Path], World]] = {
+    "scipost": science,
+    "scipost-tables": science_tables,
+    "combine": combination,
+    "align": alignment,
+    "align-catalogue": alignment_catalogue,
+    "imphot": photometry,
+    "scibasic": detector,
+    "twilight": twilight,
+}
