@@ -80,6 +80,14 @@ def read_twilight_cube(path: Path) -> TwilightCube:
     return TwilightCube(path, data, (first[0], first[1], first[2]), step, fluxes)
 
 
+@njit(cache=True, nogil=True, inline="always")
+def _index_within(place: float, size: int) -> int:
+    """Return a place as an index of an axis; what is no number is the first one."""
+    if not place > 0.0:
+        return 0
+    return int(min(place, size - 1.0))
+
+
 @njit(cache=True, nogil=True)
 def divide_rows(
     xpos: Any, ypos: Any, lam: Any, data: Any, stat: Any, cube: Any, origin: Any, step: Any
@@ -100,10 +108,10 @@ def divide_rows(
     """
     nz, ny, nx = cube.shape
     for i in range(lam.size):
-        ix = int(min(max(np.floor((xpos[i] - origin[0]) / step[0] + 0.5), 0.0), nx - 1.0))
-        iy = int(min(max(np.floor((ypos[i] - origin[1]) / step[1] + 0.5), 0.0), ny - 1.0))
+        ix = _index_within(np.floor((xpos[i] - origin[0]) / step[0] + 0.5), nx)
+        iy = _index_within(np.floor((ypos[i] - origin[1]) / step[1] + 0.5), ny)
         place = min(max((lam[i] - origin[2]) / step[2], 0.0), nz - 1.0)
-        k = min(int(place), max(nz - 2, 0))
+        k = _index_within(place, max(nz - 1, 1))
         t = place - k
         value = np.float64(cube[k, iy, ix])
         if t > 0:

@@ -50,7 +50,8 @@ def make_curve(nodes: npt.ArrayLike, values: npt.ArrayLike, errors: npt.ArrayLik
     x, y, e = x[order], y[order], e[order]
     span = x[-1] - x[0]
     n_cells = int(min(max(2 * x.size, 1), 1 << 16)) if span > 0 else 1
-    per_angstrom = n_cells / span if span > 0 else 0.0
+    # nodes as near to each other as numbers can be: the inverse would be infinite, and no index
+    per_angstrom = n_cells / span if span > 1e-100 else 0.0
     starts = x[0] + np.arange(n_cells) * (span / n_cells if n_cells else 0.0)
     cells = np.clip(np.searchsorted(x, starts, side="right") - 1, 0, max(x.size - 2, 0)).astype(np.int32)
     return Curve(x, y, e, cells, float(per_angstrom))

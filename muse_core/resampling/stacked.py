@@ -201,7 +201,10 @@ def add_stacked_rows(
         key = origin[i] & 0x7FF
         # the difference is single precision in the C pipeline, which decides ties between columns
         shift = np.float64(np.float32(xpos[i] - np.float32(position[key])))
-        ix = column[key] + int(np.floor(shift / step + 0.5))
+        place = column[key] + np.floor(shift / step + 0.5)
+        if not (place >= 0.0 and place < sums.shape[1]):  # a position that is not a number
+            continue
+        ix = int(place)
         offset = (np.float64(lam[i]) - lambda_min) / dlambda
         own = int(np.floor(offset + 0.5))
         value = np.float64(data[i])

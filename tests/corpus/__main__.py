@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The whole corpus: ``python -m tests.corpus --seed 1 --per-tag 150 --seconds 3000``.
 
-Ends with status 1 if a recipe did what none may do: a signal, a hang, a traceback (plain or hidden in a message), half
-a product, or a product without sense and without a warning.
+Ends with status 1 if a recipe did what none may do: a signal, a hang, a traceback (plain or hidden in a
+message), half a product, or a product without sense and without a warning.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def _run(name: str, args: argparse.Namespace, until: float, results: Sequence[Pa
             results[number].write_bytes(pickle.dumps(list(found)))
 
         children = [_child(lambda number=number: share(number)) for number in range(len(results))]
-        if any([os.waitpid(child, 0)[1] for child in children]):
+        statuses = [os.waitpid(child, 0)[1] for child in children]
+        if any(statuses):
             raise RuntimeError(f"the cases of {name} could not be made")
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """One run of a recipe in a forked process, and what became of it.
 
-A fork of a process in which all modules are imported costs a hundredth of a second; it may die of a signal, hang
-or take all memory, and only this run is lost.
+A fork of a process in which all modules are imported costs a hundredth of a second; it may die of a signal,
+hang or take all memory, and only this run is lost.
 """
 
 from __future__ import annotations
@@ -32,15 +32,29 @@ MOST_MEMORY = 1_500_000_000
 """Bytes that a run on these small inputs may take (the interpreter and its libraries take 0.3 GB)."""
 
 GOOD = ("ok", "ok, warned", "error")
-BAD = ("unclear error", "nonsense", "half product", "hidden traceback", "traceback", "memory", "hang", "signal")
-INTERNAL = re.compile(
-    r"unexpected [A-Z]\w+|Traceback|\b(?:Key|Index|Type|Attribute|ZeroDivision|ModuleNotFound|Overflow|Recursion|LinAlg|"
-    r"UnboundLocal|Assertion|Unicode\w*|Memory|Value|OS|Runtime|Zlib|EOF|Import|Verify)Error\b|NoneType|has no attribute|"
-    r"index \d+ is out of bounds|out of range for|could not (?:be )?broadcast|not subscriptable|"
-    r"buffer is (?:too small|smaller)|unsupported operand|object is not|cannot convert float NaN|invalid literal for|"
-    r"unhashable|cannot reshape|all the input array|must be real number|'<' not supported|object has no|"
-    r"argument must be|dtype\(|ndarray"
+BAD = (
+    "unclear error",
+    "nonsense",
+    "half product",
+    "hidden traceback",
+    "traceback",
+    "memory",
+    "hang",
+    "signal",
 )
+_ERRORS = (
+    "Key Index Type Attribute ZeroDivision ModuleNotFound Overflow Recursion LinAlg UnboundLocal Assertion "
+    r"Unicode\w* Memory Value OS Runtime Zlib EOF Import Verify"
+)
+_PHRASES = (
+    r"unexpected [A-Z]\w+", "Traceback", "NoneType", "has no attribute", r"index \d+ is out of bounds",
+    "out of range for", "could not (?:be )?broadcast", "not subscriptable", "buffer is (?:too small|smaller)",
+    "unsupported operand", "object is not", "cannot convert float", "invalid literal for", "unhashable",
+    "cannot reshape", "all the input array", "must be real number", "'<' not supported", "argument must be",
+    r"dtype\(", "ndarray", "cannot fit 'int'",
+)  # fmt: skip
+INTERNAL = re.compile("|".join([*_PHRASES, rf"\b(?:{'|'.join(_ERRORS.split())})Error\b"]))
+"""What a message to a user never holds: the words of the interpreter and its libraries."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +145,8 @@ def _run(world: World, frames: Frames, tag: str, out: Path, report: bool) -> dic
     except BaseException as error:  # noqa: BLE001  this is what is looked for
         answer = {
             "outcome": "traceback",
-            "text": f"{type(error).__name__}: {error} " + "".join(traceback.format_tb(error.__traceback__)[-2:]),
+            "text": f"{type(error).__name__}: {error} "
+            + "".join(traceback.format_tb(error.__traceback__)[-2:]),
         }
     else:
         answer = {"outcome": "ok", "text": "", "profile": {}}
@@ -231,7 +246,9 @@ def verdict(
         return told("hang", answer["text"])
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
-        return told("hang" if number in (signal.SIGXCPU, signal.SIGKILL) else "signal", signal.Signals(number).name)
+        return told(
+            "hang" if number in (signal.SIGXCPU, signal.SIGKILL) else "signal", signal.Signals(number).name
+        )
     if not answer:
         return told("signal", f"no answer, status {status}")
     outcome, text = answer["outcome"], answer["text"]

@@ -31,8 +31,9 @@ class Case:
 
     def line(self) -> str:
         """One line for a report."""
-        first = self.verdict.text.replace("\n", " | ")[:600]
-        return f"{self.world} {self.tag} {self.number} [{self.family}] {self.damage}: {self.verdict.outcome} ({self.verdict.seconds:.1f} s): {first}"
+        found = self.verdict
+        head = f"{self.world} {self.tag} {self.number} [{self.family}] {self.damage}"
+        return f"{head}: {found.outcome} ({found.seconds:.1f} s): {found.text.replace(chr(10), ' | ')[:600]}"
 
 
 def prepare(world: World, out: Path) -> dict[str, Verdict]:
@@ -41,7 +42,9 @@ def prepare(world: World, out: Path) -> dict[str, Verdict]:
 
     logging.disable(logging.CRITICAL)
     try:
-        for number, settings in enumerate({str(world.settings(t)): world.settings(t) for t in world.tags()}.values()):
+        for number, settings in enumerate(
+            {str(world.settings(t)): world.settings(t) for t in world.tags()}.values()
+        ):
             folder = out / f"first{number}"
             folder.mkdir()
             run_recipe(world.recipe, world.frames, settings, workdir=folder, threads=1, report=True)
@@ -103,7 +106,7 @@ def cases(
 
 def table(found: Sequence[Case], by: Callable[[Case], str]) -> str:
     """Numbers of cases and of each outcome, as a table in Markdown."""
-    outcomes = [name for name in (*GOOD, *BAD)]
+    outcomes = (*GOOD, *BAD)
     counts: dict[str, Counter[str]] = {}
     for case in found:
         counts.setdefault(by(case), Counter())[case.verdict.outcome] += 1

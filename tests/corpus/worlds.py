@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,9 @@ class World:
 
     def tags(self) -> list[str]:
         """The tags whose files are to be broken."""
-        return [tag for tag in dict.fromkeys(t for _, t in self.frames) if not self.broken or tag in self.broken]
+        return [
+            tag for tag in dict.fromkeys(t for _, t in self.frames) if not self.broken or tag in self.broken
+        ]
 
     def settings(self, tag: str) -> dict[str, object]:
         """Parameters while files of a tag are broken."""
@@ -71,7 +73,12 @@ def science_tables(folder: Path) -> World:
     """muse_scipost with pixel tables in the binary layout, and tables of line profiles."""
     world = _science(folder, "scipost-tables", as_table=True, lsf="table", slices=2)
     return World(
-        world.name, world.recipe, world.frames, world.options, world.by_tag, ("PIXTABLE_OBJECT", "LSF_PROFILE")
+        world.name,
+        world.recipe,
+        world.frames,
+        world.options,
+        world.by_tag,
+        ("PIXTABLE_OBJECT", "LSF_PROFILE"),
     )
 
 
@@ -79,7 +86,14 @@ def combination(folder: Path) -> World:
     """muse_exp_combine with two reduced exposures."""
     from muse_core.framework import run_recipe
 
-    raw = _science(folder, "combine", offsets=[(0.3, 0.2), (0.0, 0.1)], flux_scales=[1.1, 0.9], n_exposures=2, dithers=[(0.0, 0.0), (0.3, 0.2)])
+    raw = _science(
+        folder,
+        "combine",
+        offsets=[(0.3, 0.2), (0.0, 0.1)],
+        flux_scales=[1.1, 0.9],
+        n_exposures=2,
+        dithers=[(0.0, 0.0), (0.3, 0.2)],
+    )
     out = folder / "reduced"
     out.mkdir()
     run_recipe(
@@ -130,20 +144,34 @@ def _alignment(folder: Path, name: str) -> World:
 
 
 def photometry(folder: Path) -> World:
-    """muse_imphot with an image, a cube, regions, a mask and a PSF."""
+    """muse_imphot with an image, regions, a mask and a PSF."""
+    return _photometry(folder, "imphot", ("DATACUBE_FINAL", "FILTER_LIST"))
+
+
+def photometry_of_cubes(folder: Path) -> World:
+    """muse_imphot with a cube."""
+    world = _photometry(folder, "imphot-cube", ("IMAGE_FOV", "IMPHOT_REGIONS", "IMPHOT_MASK", "HST_PSF"))
+    return replace(world, broken=("DATACUBE_FINAL", "FILTER_LIST"))
+
+
+def _photometry(folder: Path, name: str, without: tuple[str, ...]) -> World:
     from muse_core.simulate import calibrations
     from muse_core.simulate.imphot_pairs import PairTruth, make_pair, make_sky, write_pair
 
-    truth = PairTruth(size=9.0, hst_noise=0.005)
-    home = folder / "imphot"
+    truth = PairTruth(size=6.0, hst_noise=0.005)
+    home = folder / name
     home.mkdir()
-    hst, muse = write_pair(home, "field", make_pair(make_sky(3, truth.size, nstar=3, ndisc=12), truth), truth, seed=1)
+    hst, muse = write_pair(
+        home, "field", make_pair(make_sky(3, truth.size, nstar=3, ndisc=12), truth), truth, seed=1
+    )
     cube = home / "cube.fits"
     with fits.open(muse) as hdus:
         planes = [hdus[0].copy()]
         for hdu in hdus[1:]:
             header = hdu.header.copy()
-            header.update({"CTYPE3": "AWAV", "CUNIT3": "Angstrom", "CRVAL3": 7000.0, "CRPIX3": 1.0, "CD3_3": 500.0})
+            header.update(
+                {"CTYPE3": "AWAV", "CUNIT3": "Angstrom", "CRVAL3": 7000.0, "CRPIX3": 1.0, "CD3_3": 500.0}
+            )
             planes.append(fits.ImageHDU(np.stack([hdu.data] * 3), header, name=hdu.name))
         mask = np.zeros(hdus["DATA"].data.shape, np.int16)
         mask_header = hdus["DATA"].header.copy()
@@ -159,7 +187,7 @@ def photometry(folder: Path) -> World:
                 psf.header[key] = image.header[key]
     psf.writeto(home / "psf.fits")
     (home / "regions.reg").write_text(
-        "# Region file format: DS9\nimage\n-circle(10,10,3)\nimage; +box(20,20,30,30,10)\n"
+        "# Region file format: DS9\nimage\n-circle(5,5,2)\nimage; +box(15,15,28,28,10)\n"
         "image; polygon(1,1,40,1,40,40,1,40)\n"
     )
     wave = np.linspace(6500.0, 8500.0, 41)
@@ -170,8 +198,9 @@ def photometry(folder: Path) -> World:
         (filters, "FILTER_LIST"),
     ]  # fmt: skip
     return World(
-        "imphot", "muse_imphot", frames, {"nproc": 1, "filter": "F775W", "save": "model", "apply": True}
-    )
+        name, "muse_imphot", [frame for frame in frames if frame[1] not in without],
+        {"nproc": 1, "filter": "F775W", "save": "model", "apply": True, "psf": "moffat"},
+    )  # fmt: skip
 
 
 def detector(folder: Path) -> World:
@@ -200,7 +229,9 @@ def twilight(folder: Path) -> World:
     from muse_core.simulate.raw import RawSetup, simulate_raw
 
     sof = simulate_raw(folder / "twilight", RawSetup(nx=192, ny=40, ifus=(1, 2), cosmics=5))
-    frames = [(sof.parent / name, tag) for name, tag in (line.split() for line in sof.read_text().splitlines())]
+    frames = [
+        (sof.parent / name, tag) for name, tag in (line.split() for line in sof.read_text().splitlines())
+    ]
     return World("twilight", "muse_twilight", frames, {"dlambda": 500.0})
 
 
@@ -211,6 +242,7 @@ WORLDS: dict[str, Callable[[Path], World]] = {
     "align": alignment,
     "align-catalogue": alignment_catalogue,
     "imphot": photometry,
+    "imphot-cube": photometry_of_cubes,
     "scibasic": detector,
     "twilight": twilight,
 }

@@ -19,8 +19,8 @@ def place_line(total, moment, x_first, x_step, lam_first, lam_step, lam_line):  
     total, moment : float64[n_lambda]
     """
     n = total.size
-    place = min(max((lam_line - lam_first) / lam_step, 0.0), n - 1.0)
-    k = min(int(place), max(n - 2, 0))
+    place = min(max(0.0, (lam_line - lam_first) / lam_step), n - 1.0)  # in this order NaN becomes 0
+    k = max(min(int(place), n - 2), 0)
     f = place - k
     k1 = min(k + 1, n - 1)
     s = (1.0 - f) * total[k] + f * total[k1]
@@ -46,7 +46,7 @@ def place_lines(total, moment, x_first, x_step, lam_first, lam_step, lam, first_
 def sample(image, k, f, x, x_first, x_step):
     """Return the (not normalised) value of the row ``k + f`` of a padded image at offset ``x``."""
     u = (x - x_first) / x_step + 1.0
-    if u <= 0.0 or u >= image.shape[1] - 1:
+    if not (u > 0.0 and u < image.shape[1] - 1):  # outside, or not a number
         return 0.0
     i = int(u)
     t = u - i

@@ -80,11 +80,8 @@ def difference_residuals(model, seen, sigma):
 @njit(cache=True, nogil=True, inline="always")
 def index_at_or_above(x, value, first, start):
     """Return the index of the first value >= x (the number of values if there is none)."""
-    cell = int((x - start) * (1.0 / CELL))
-    if x <= start:
-        cell = 0
-    if cell >= first.size:
-        cell = first.size - 1
+    # a number too large for an integer, and what is no number, must not become an index
+    cell = int(min((x - start) * (1.0 / CELL), first.size - 1.0)) if x > start else 0
     j = first[cell]
     while j < value.size and value[j] < x:
         j += 1

@@ -144,6 +144,8 @@ class SkySpectrumSum:
         step: float = DEFAULT_SAMPLING,
         limits: npt.NDArray[np.float64] | None = None,
     ) -> None:
+        if not step > 0.0:
+            raise ValueError(f"the step of a sky spectrum is {step}")
         if not lam_max >= lam_min:
             raise RecipeError(f"The wavelength limits {lam_min} .. {lam_max} of the exposure contain no row.")
         self.lam_min, self.lam_max, self.step = float(lam_min), float(lam_max), float(step)
