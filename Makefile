@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export MPLBACKEND := Agg
 
-.PHONY: demo demo-twilight test test-quick rules kernels warm clean
+.PHONY: demo demo-twilight test test-quick rules kernels corpus faults warm clean
 
 $(BIN)/.demo: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -48,6 +48,21 @@ kernels: $(BIN)/.test
 	NUMBA_DISABLE_JIT=1 $(PYTEST) -q -m "kernel and not golden" -W ignore::RuntimeWarning $(TESTFLAGS)
 	cache=$$(mktemp -d) && trap "rm -rf $$cache" EXIT && \
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$$cache $(PYTEST) -q -m "kernel and not golden" $(TESTFLAGS)
+
+# broken inputs for every tag of every recipe (make corpus SEED=7 PER_TAG=150 SECONDS=3600), and with every index checked
+SEED ?= 1
+PER_TAG ?= 150
+SECONDS ?= 3600
+CORPUS = $(BIN)/python -W ignore -m tests.corpus --seed $(SEED)
+
+corpus: $(BIN)/.test
+	$(CORPUS) --per-tag $(PER_TAG) --seconds $(SECONDS) --report corpus.txt
+	cache=$$(mktemp -d) && trap "rm -rf $$cache" EXIT && NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$$cache \
+	$(CORPUS) --per-tag 10 --seconds 1200 scipost scipost-tables combine scibasic twilight
+
+# runs to which the machine refuses something: memory, disk, files, a terminal, a home; signals; workers that die
+faults: $(BIN)/.test
+	$(PYTEST) tests/corpus/test_faults.py tests/test_cluster_faults.py tests/test_concurrent_runs.py $(TESTFLAGS)
 
 warm: $(BIN)/.demo
 	$(BIN)/musetools warm

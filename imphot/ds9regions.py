@@ -240,8 +240,10 @@ class Ds9Regions:
             y = _coordinate(words[1], system, first=False)
             sizes = [_size(word, system) for word in words[2 : 4 if wanted == 5 else 3]]
             angle = float(words[4].rstrip("d°")) if wanted == 5 else 0.0
-        except ValueError as err:
+        except (ValueError, OverflowError) as err:
             raise RegionError(f"Error on line {number} ({err})") from err
+        if not np.isfinite([x, y, angle, *(value for value, _ in sizes)]).all():
+            raise RegionError(f"Error on line {number} (a number that is not finite: {text})")
         if any(not value > 0 for value, _ in sizes):
             raise RegionError(f"Error on line {number} (the size of a {shape} must be positive: {text})")
         if len({in_pixels for _, in_pixels in sizes}) > 1:

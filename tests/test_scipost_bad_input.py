@@ -427,7 +427,7 @@ def test_full_disk(observation, tmp_path):
             text=True,
             check=False,
         )
-        assert result.returncode == 255
+        assert result.returncode == 74
         assert "could not be written" in result.stdout + result.stderr
         left = [*folder.iterdir(), *tmp_path.glob("*.fits"), *tmp_path.glob(".*.part")]
         assert not left

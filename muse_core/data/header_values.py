@@ -33,7 +33,10 @@ def get_float(header: Header, key: str, *, integers_missing: bool = False) -> fl
         return None
     if integers_missing and not isinstance(value, float):
         return None
-    return float(value) if math.isfinite(value) else None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # an integer that no float can hold
+        return None
 
 
 def get_str(header: Header, key: str) -> str | None:

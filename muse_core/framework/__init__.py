@@ -6,7 +6,16 @@ astropy.
 """
 
 from muse_core.framework.defects import Defects
-from muse_core.framework.errors import Fault, InputError, ParameterError, Problems, RecipeError
+from muse_core.framework.errors import (
+    Fault,
+    InputError,
+    LimitError,
+    LostWorkerError,
+    ParameterError,
+    Problems,
+    RecipeError,
+    WriteError,
+)
 from muse_core.framework.execution import RunContext, run_recipe
 from muse_core.framework.frames import Frame, Frames, ProductFrame
 from muse_core.framework.kinds import FloatList, Method, NumberOrNone, Words
@@ -34,6 +43,8 @@ __all__ = [
     "Frames",
     "Input",
     "InputError",
+    "LimitError",
+    "LostWorkerError",
     "Manual",
     "Method",
     "MissingFileError",
@@ -49,6 +60,7 @@ __all__ = [
     "RunContext",
     "Variable",
     "Words",
+    "WriteError",
     "run_recipe",
     "value_text",
 ]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import logging
 import os
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from muse_core.framework.errors import Problems, RecipeError
+from muse_core.framework.errors import Problems, RecipeError, WriteError
 from muse_core.framework.frames import Frame, Frames
 from muse_core.framework.log import UNDONE
 from muse_core.framework.registry import available
@@ -107,8 +108,37 @@ def check_folder(folder: Path) -> None:
     """Refuse an output folder that is not there or cannot be written."""
     if not folder.is_dir():
         raise RecipeError(f"the output folder {folder} does not exist; create it or choose another one")
-    if not os.access(folder, os.W_OK):
-        raise RecipeError(f"the output folder {folder} cannot be written; check its permissions")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise WriteError(f"the output folder {folder} cannot be written; check its permissions")
+
+
+LEAST_ROOM = 1 << 20
+"""Bytes that must be free for a run to begin: any product has more than its headers."""
+
+
+def check_room(frames: Iterable[Frame], folder: Path, log: logging.Logger) -> None:
+    """Refuse a full disk, and warn of one with less room than the exposures take.
+
+    (How large products will be is known later: they reserve their room on the disk before they are computed.)
+    """
+    state = os.statvfs(folder)
+    free = state.f_bavail * state.f_frsize
+    if not state.f_blocks:  # a file system that does not tell
+        return
+    if free < LEAST_ROOM:
+        raise WriteError(
+            f"products could not be written: the disk of the output folder {folder} is full ({free >> 10} kB "
+            "free); make room, or choose another folder"
+        )
+    taken = 0
+    for frame in frames:
+        with contextlib.suppress(OSError):
+            taken += frame.source.stat().st_size if frame.group == "RAW" else 0
+    if free < taken:
+        log.warning(
+            "the disk of the output folder has %d MB free, the exposures take %d MB: products may not fit",
+            free >> 20, taken >> 20,
+        )  # fmt: skip
 
 
 def check_targets(

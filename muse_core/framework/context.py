@@ -4,16 +4,17 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sized
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from muse_core.framework.defects import Defects
-from muse_core.framework.errors import Problems, RecipeError
+from muse_core.framework.delivery import DiskQueue, deliver
+from muse_core.framework.errors import Problems
+from muse_core.framework.faults import write_error
 from muse_core.framework.frames import Frame, ProductFrame
 from muse_core.framework.log import UNDONE
 from muse_core.framework.spec import ParamValues, RecipeSpec
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from muse_core.framework.products import Card, DataSums
 
 T = TypeVar("T")
-_FAULTS_OF_WRITING = (
-    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR
-)  # fmt: skip
 
 
 @dataclass
@@ -43,7 +41,10 @@ class StreamedProduct:
 
 @dataclass
 class RunContext:
-    """What a recipe may ask of its surroundings: log, progress, limits, and a place for products."""
+    """What a recipe may ask of its surroundings: log, progress, limits, and a place for products.
+
+    Products are made in `workdir`; at the end of the run `deliver` puts them into `destination`.
+    """
 
     spec: RecipeSpec
     params: ParamValues
@@ -59,6 +60,8 @@ class RunContext:
     sign_products: bool = True
     problems: Problems = field(default_factory=Problems)
     products: list[ProductFrame] = field(default_factory=list)
+    destination: Path | None = None
+    on_disk: DiskQueue = field(default_factory=DiskQueue)
     _part: dict[str, Card] | None = None
 
     def progress(
@@ -189,7 +192,7 @@ class RunContext:
 
         Raises
         ------
-        RecipeError
+        WriteError
             if the folder cannot be written or the disk is full
         """
         from muse_core.framework.products import add_checksum_placeholders, product_header, sign
@@ -220,11 +223,34 @@ class RunContext:
                 sign(temporary, product.sums)
             temporary.replace(target)
         except OSError as error:
-            raise RecipeError(_why_not_written(target, error)) from error
+            raise write_error(f"product {self._place / name}", error) from error
         finally:
             temporary.unlink(missing_ok=True)
+        self.on_disk.add(target)
         self.products.append(self._frame(target, tag))
         self.log.debug("wrote %s (%s)", name, tag)
+
+    @property
+    def _place(self) -> Path:
+        """The folder in which the user will find the products."""
+        return self.workdir if self.destination is None else self.destination
+
+    def deliver(self) -> None:
+        """Put everything that the run has made into the folder of the products: all of it, or nothing.
+
+        Raises
+        ------
+        WriteError
+            if that cannot be done, or something could not be forced to the disk
+        """
+        self.on_disk.wait()
+        if self.destination is None:
+            return
+        made = sorted(path for path in self.workdir.iterdir() if not path.name.startswith("."))
+        deliver([(path, self.destination / path.name) for path in made])
+        self.products[:] = [
+            replace(product, path=self.destination / product.path.name) for product in self.products
+        ]
 
     def _frame(self, path: Path, tag: str) -> ProductFrame:
         declared = self.spec.product(tag)
@@ -235,20 +261,11 @@ class RunContext:
         text = html.read_text(encoding="utf-8") if isinstance(html, Path) else html
         target = self.workdir / f"{self.spec.name}_report.html"
         temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
-        temporary.write_text(text, encoding="utf-8")
+        try:
+            temporary.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise write_error(self._place / target.name, error) from error
         temporary.replace(target)
-
-
-def _why_not_written(target: Path, error: OSError) -> str:
-    """Say what went wrong while a product was made: the disk it goes to, or an input that was lost."""
-    reason = error.strerror or str(error)
-    if error.errno in _FAULTS_OF_WRITING:
-        return f"product {target} could not be written: {reason}; check free space and permissions"
-    named = f" ({error.filename})" if error.filename else ""
-    return (
-        f"product {target} could not be made: {reason}{named}; check that the inputs are still there, and "
-        "the disks that they and the product are on"
-    )
 
 
 def _join_flag(flags: dict[str, Card], card: Card) -> None:

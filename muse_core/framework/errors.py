@@ -13,6 +13,27 @@ from typing import Any
 class RecipeError(Exception):
     """A run that cannot go on, with a message for the user (no traceback is shown for it)."""
 
+    exit_status = 255
+    """Of a command that ends with this error."""
+
+
+class WriteError(RecipeError):
+    """A product, or what is written on the way to it, could not be written: disk full, quota, rights."""
+
+    exit_status = 74
+
+
+class LimitError(RecipeError):
+    """The machine or the process has no more memory, open files or threads."""
+
+    exit_status = 71
+
+
+class LostWorkerError(RecipeError):
+    """Another process that worked for this run is gone, or does not answer; the inputs are not to blame."""
+
+    exit_status = 75
+
 
 class ParameterError(RecipeError, ValueError):
     """An unknown parameter or a value it does not take."""

@@ -8,13 +8,14 @@ import logging
 import resource
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from muse_core.framework.admission import (
     assign_groups,
     check_counts,
     check_folder,
+    check_room,
     check_targets,
     tell_unused,
     told,
@@ -22,12 +23,14 @@ from muse_core.framework.admission import (
 from muse_core.framework.cleanup import release_all
 from muse_core.framework.compiling import announced
 from muse_core.framework.context import RunContext, StreamedProduct
+from muse_core.framework.delivery import working_folder
 from muse_core.framework.errors import RecipeError
+from muse_core.framework.faults import recipe_error
 from muse_core.framework.frames import Frame, ProductFrame
 from muse_core.framework.input_files import GivenNames, InputFiles
 from muse_core.framework.log import RepeatCounter, Strict, run_logger
 from muse_core.framework.registry import LoadedRecipe, load
-from muse_core.framework.settings import Environment
+from muse_core.framework.settings import Environment, usable_kernel_cache
 from muse_core.framework.spec import ParamValues, value_text
 
 
@@ -54,7 +57,7 @@ def run_recipe(
     recipe : name or loaded recipe
     frames : frames or (file, tag) pairs
     params : settings by alias or full name; what is left out keeps its default
-    workdir : folder for the products
+    workdir : folder for the products; it gets all of them when the run is done, and nothing if it fails
     report : write the quality page; None leaves it to the environment
     strict : warnings that something is missing and is left out become errors
     threads : worker threads; None leaves them to the environment
@@ -67,10 +70,13 @@ def run_recipe(
     ------
     ParameterError, InputError, RecipeError
         for everything a user can mend; the message says how
+    WriteError, LimitError, LostWorkerError
+        for what the disk, the machine or another process refused
     """
     loaded = load(recipe) if isinstance(recipe, str) else recipe
     spec = loaded.spec
     environment = environment or Environment.read()
+    usable_kernel_cache()
     log = run_logger(spec.name, handlers)
     given = [frame if isinstance(frame, Frame) else Frame(Path(frame[0]), frame[1]) for frame in frames]
     values = spec.values(params, environment.variables)
@@ -92,33 +98,46 @@ def run_recipe(
         log.addFilter(Strict(context.problems))
     log.addFilter(counter)  # the logger belongs to this run alone
     started = time.monotonic()
-    check_folder(context.workdir)
-    files = InputFiles(context.workdir)
+    folder = context.workdir
+    check_folder(folder)
     try:
-        with files:
-            known = assign_groups(spec, given, log)
-            check_counts(spec, known, given, context.problems, log)
-            check_targets(spec, values, given, Path(deliver_to or workdir), product_prefix, context.problems)
-            known = told(spec, files.admit(known, context.problems), log)
+        with working_folder(folder) as context.workdir, InputFiles(context.workdir, folder) as files:
+            context.destination = folder
             log.addFilter(GivenNames(files))
-            _log_start(values, environment, log)
-            with announced(log) if spec.kernels else contextlib.nullcontext():
-                loaded.run(known, values, context)
-            context.problems.raise_if_any()  # those that the recipe has not asked for
-            tell_unused(known, log)
-            counter.report(log)
-    except RecipeError as error:
-        if not files:
-            raise
-        raise files.renamed(error) from None
-    except MemoryError as error:
-        raise RecipeError(
-            "out of memory; lower MUSE_RECIPES_MEMORY (in MB) or the number of threads"
-        ) from error
+            with _in_plain_words(files):
+                known = assign_groups(spec, given, log)
+                check_counts(spec, known, given, context.problems, log)
+                place = Path(deliver_to or folder)
+                check_targets(spec, values, given, place, product_prefix, context.problems)
+                check_room(known, place, log)
+                known = told(spec, files.admit(known, context.problems), log)
+                _log_start(values, environment, log)
+                with announced(log) if spec.kernels else contextlib.nullcontext():
+                    loaded.run(known, values, context)
+                context.problems.raise_if_any()  # those that the recipe has not asked for
+                context.deliver()
+                tell_unused(known, log)
+                counter.report(log)
     finally:
+        context.on_disk.close()
+        context.workdir = folder
         release_all()
     log.info("%d products in %.1f s, peak memory %.0f MB", len(context.products), *_cost(started))
     return context.products
+
+
+@contextlib.contextmanager
+def _in_plain_words(files: InputFiles) -> Iterator[None]:
+    """Have errors name the files that the user gave, and tell what the system refused as that."""
+    try:
+        yield
+    except RecipeError as error:
+        raise files.renamed(error) from None
+    except (OSError, MemoryError, RuntimeError) as error:
+        known = recipe_error(error)
+        if known is None:
+            raise
+        raise files.renamed(known) from error
 
 
 def _log_start(values: ParamValues, environment: Environment, log: logging.Logger) -> None:

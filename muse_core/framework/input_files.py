@@ -217,12 +217,14 @@ class InputFiles:
     Parameters
     ----------
     workdir : the scratch folder is made in it (hidden), on the first packed file
+    shown : the folder that messages name in place of `workdir`, if that is hidden from the user
     """
 
-    def __init__(self, workdir: Path) -> None:
+    def __init__(self, workdir: Path, shown: Path | None = None) -> None:
         self._workdir = workdir
         self._scratch: Path | None = None
         self._names: dict[str, str] = {}
+        self._folder = (str(workdir), str(shown)) if shown is not None else None
 
     def __enter__(self) -> InputFiles:
         return self
@@ -272,7 +274,7 @@ class InputFiles:
         """Return a message with the names that the user gave in place of those of the copies."""
         for copy, given in self._names.items():
             text = text.replace(copy, given)
-        return text
+        return text if self._folder is None else text.replace(*self._folder)
 
     def renamed(self, error: RecipeError) -> RecipeError:
         """Return an error that names the files that the user gave."""
@@ -285,7 +287,7 @@ class InputFiles:
         )
 
     def __bool__(self) -> bool:
-        return bool(self._names)
+        return bool(self._names) or self._folder is not None
 
 
 class GivenNames(logging.Filter):

@@ -6,8 +6,12 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import stat
+import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 CLUSTER_VARIABLE = "MUSE_RECIPES_CLUSTER"
 DEFAULT_MEMORY_MB = 1300
@@ -102,6 +106,54 @@ def child_environment(changes: Mapping[str, object | None]) -> dict[str, str]:
     return {name: str(value) for name, value in merged.items() if value is not None}
 
 
+def occupy_descriptors() -> None:
+    """Give the null device to standard input, output or error that are closed (``>&-``).
+
+    The next file opened would have their number, and whatever is printed would be written into a product.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+
+
+def usable_kernel_cache() -> None:
+    """Give compiled functions a folder where neither the package nor the home of the user can be written.
+
+    (numba refuses to import a function that it cannot keep. A cache holds pickles, so the folder is used only
+    if it belongs to this user alone.) To be called before numba is imported.
+    """
+    if os.environ.get("NUMBA_CACHE_DIR") or "numba" in sys.modules:
+        return
+    if os.access(Path(__file__).resolve().parents[1], os.W_OK):
+        return
+    try:
+        wide = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "numba"
+        wide.mkdir(parents=True, exist_ok=True)
+        if os.access(wide, os.W_OK | os.X_OK):
+            return
+    except (OSError, RuntimeError):  # RuntimeError: there is no home
+        pass
+    os.environ["NUMBA_CACHE_DIR"] = str(_private_folder())
+
+
+def _private_folder() -> Path:
+    """Return a folder for temporary files that is this user's alone, the same for all runs if possible."""
+    folder = Path(tempfile.gettempdir()) / f"muse-recipes-{os.getuid()}"
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        state = folder.lstat()
+        mine = stat.S_ISDIR(state.st_mode) and state.st_uid == os.getuid() and not state.st_mode & 0o077
+        if not mine:
+            return Path(tempfile.mkdtemp(prefix="muse-recipes-"))
+    return folder
+
+
 def own_process() -> None:
     """Adjust a process that does nothing but run a recipe; to be called before numpy is imported.
 
@@ -112,6 +164,7 @@ def own_process() -> None:
     gc.set_threshold(20_000, 20, 20)
     atexit.register(gc.freeze)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    usable_kernel_cache()
     _reuse_freed_memory()
 
 

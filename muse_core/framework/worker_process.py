@@ -14,7 +14,15 @@ from collections.abc import Callable
 from typing import Any
 
 from muse_core.framework.errors import RecipeError
-from muse_core.framework.workers import IDLE_SECONDS, WorkerError, read_message, write_message
+from muse_core.framework.faults import recipe_error
+from muse_core.framework.settings import occupy_descriptors
+from muse_core.framework.workers import (
+    IDLE_SECONDS,
+    DeadWorkerError,
+    WorkerError,
+    read_message,
+    write_message,
+)
 
 
 def find_function(name: str) -> Callable[..., Any]:
@@ -50,10 +58,13 @@ def answer_to(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple
     try:
         return "result", find_function(name)(*args, **kwargs), ""
     except WorkerError as err:  # of a worker's worker
-        return "error", err.message, err.traceback
+        return "lost" if isinstance(err, DeadWorkerError) else "error", err.message, err.traceback
     except RecipeError as err:
         return "raised", err, ""
     except Exception as err:  # the caller gets whatever happened
+        known = recipe_error(err)
+        if known is not None:
+            return "raised", known, ""
         return "error", f"{type(err).__name__}: {err}", traceback.format_exc()
 
 
@@ -61,8 +72,9 @@ def main() -> int:
     """Serve calls until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     source = sys.stdin.buffer
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever is printed must not get between the answers
+    occupy_descriptors()
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever is printed must not get between the answers
     notes = Notes()
     logging.getLogger().addHandler(notes)
     settled = False

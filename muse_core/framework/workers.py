@@ -9,10 +9,12 @@ the child is `muse_core.framework.worker_process`.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import logging
 import os
 import pickle
+import signal
 import struct
 import subprocess
 import sys
@@ -23,7 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, TypeAlias
 
-from muse_core.framework.errors import RecipeError
+from muse_core.framework.errors import LostWorkerError, RecipeError
 from muse_core.framework.settings import child_environment
 
 __all__ = [
@@ -80,8 +82,19 @@ class WorkerError(RecipeError):
         self.message = str(message)
         self.traceback = text
 
+    exit_status = 70
+
     def __str__(self) -> str:
         return f"{self.message}\nTraceback of the worker process:\n{self.traceback}"
+
+
+class DeadWorkerError(WorkerError, LostWorkerError):
+    """A worker process that has ended before its work was done."""
+
+    exit_status = LostWorkerError.exit_status
+
+    def __str__(self) -> str:
+        return self.message
 
 
 def import_path() -> list[str]:
@@ -159,7 +172,7 @@ class Worker:
 
         Returns
         -------
-        kind : {"result", "raised", "error"}
+        kind : {"result", "raised", "error", "lost"}
         value
             the result, the exception that the user is to see, or a sentence
         traceback : str
@@ -175,10 +188,21 @@ class Worker:
                 self.close()
                 self._start()
                 return self.call(call)
-            code = self.process.poll()
-            return "error", f"A worker process ended unexpectedly (exit status {code})", repr(err), []
+            return "lost", f"A worker process ended unexpectedly ({self._end()})", repr(err), []
         self.fresh = True  # from here on a failure is one of the job
         return answer
+
+    def _end(self) -> str:
+        """Say how the process ended."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=2)
+        code = self.process.poll()
+        if code is None or code >= 0:
+            return f"exit status {code}"
+        name = signal.Signals(-code).name
+        if code != -signal.SIGKILL:
+            return name
+        return f"{name}; the system does so when memory runs out: use fewer processes"
 
     @staticmethod
     def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
@@ -319,6 +343,8 @@ class CallIterator:
             logging.getLogger(name).log(level, "%s", text)
         if kind == "raised":
             raise value
+        if kind == "lost":
+            raise DeadWorkerError(value, traceback)
         if kind == "error":
             raise WorkerError(value, traceback)
         return value

@@ -8,8 +8,8 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from muse_core.framework.frames import ProductFrame
@@ -29,14 +29,15 @@ class Delivery:
 
 def without_private_folder(text: str) -> str:
     """Take the hidden folder out of a message: the user never sees it."""
-    return re.sub(r"\.muserun-[^/]+/", "", text)
+    return re.sub(r"\.muserun-[^/\s]+/?", "", text)
 
 
 @contextlib.contextmanager
 def private_folder(target: Path) -> Iterator[Path]:
     """Give a hidden folder inside the output folder, so that two runs at once never share a file.
 
-    What is in it when the run fails is moved to the current folder, where esorex leaves such products.
+    What is in it when the run fails is gone: esorex leaves such products in the current folder, where they
+    take the place of others that a good run has made.
     """
     try:
         folder = Path(tempfile.mkdtemp(prefix=".muserun-", dir=target))
@@ -44,13 +45,60 @@ def private_folder(target: Path) -> Iterator[Path]:
         raise UsageError(f"output folder {target} cannot be written: {error.strerror}") from None
     try:
         yield folder
-    except Exception:
-        for left in sorted(folder.glob("[!.]*")):
-            with contextlib.suppress(OSError):
-                shutil.move(left, Path.cwd() / left.name)
-        raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def checked_places(delivery: Delivery, products_sof: str, sofs: Sequence[str]) -> Delivery:
+    """Refuse, before the work, places where something would be lost.
+
+    Returns
+    -------
+    Delivery
+        without links, if they would have the places of the products
+
+    Raises
+    ------
+    UsageError
+        for a prefix that leaves the folder, or a list of products in place of another file of the run
+    """
+    if "/" in delivery.prefix or delivery.prefix in (".", ".."):
+        raise UsageError(f"The argument to '--output-prefix' [{delivery.prefix}] must be a name without '/'")
+    if products_sof:
+        path = Path(products_sof)
+        if path.is_dir():
+            raise UsageError(f"The argument to '--products-sof' [{products_sof}] is a folder")
+        if any(_is_same(path, Path(name)) for name in sofs) or _is_fits(path):
+            raise UsageError(
+                f"The argument to '--products-sof' [{products_sof}] is an input of this run, or a FITS file"
+            )
+    if delivery.link_folder is not None and _is_same(delivery.link_folder, delivery.folder):
+        return replace(delivery, link_folder=None)
+    return delivery
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
+def _is_fits(path: Path) -> bool:
+    """Tell whether a path is that of a FITS file, which a text file must not replace."""
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as stream:
+            return stream.read(9) == b"SIMPLE  ="
+    except OSError:
+        return False
+
+
+def check_log_file(path: Path) -> None:
+    """Refuse a log file in the place of data."""
+    if _is_fits(path):
+        raise UsageError(f"log file {path} is a FITS file and is not overwritten; give another --log-file")
 
 
 def deliver(
@@ -58,10 +106,24 @@ def deliver(
     delivery: Delivery,
     info: Callable[[str], None],
     warn: Callable[[str], None],
+    pages: Iterable[Path] = (),
 ) -> list[tuple[Path, str]]:
-    """Rename the products into place and return (path, tag) of each, ordered by tag."""
-    delivered = []
+    """Rename the products into place, all or none, and return (path, tag) of each, ordered by tag.
+
+    Parameters
+    ----------
+    pages : files that are put beside them, under their own names
+
+    Raises
+    ------
+    WriteError
+        if one of them cannot be put there; then the folder is as it was
+    """
+    from muse_core.framework.delivery import deliver as rename_all
+
     ordered = sorted(products, key=lambda product: product.tag)
+    delivered: list[tuple[Path, str]] = []
+    moves = []
     for number, product in enumerate(ordered):
         name = f"{delivery.prefix}_{number:04d}.fits" if delivery.prefix else product.path.name
         target = delivery.folder / name
@@ -69,15 +131,27 @@ def deliver(
             warn(f"Product final output path file already exists and will be overwritten ({target})")
         if delivery.read_only:
             product.path.chmod(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
-        product.path.replace(target)
-        info(f"Created product {target}" + (" (in place)" if delivery.folder == Path() else ""))
+        moves.append((product.path, target))
         delivered.append((target, product.tag))
+    rename_all([*moves, *((page, delivery.folder / page.name) for page in pages)])
+    for target, _ in delivered:
+        info(f"Created product {target}" + (" (in place)" if delivery.folder == Path() else ""))
         if delivery.link_folder is not None:
-            link = delivery.link_folder / name
-            link.unlink(missing_ok=True)
-            link.symlink_to(target.absolute())
+            _link(delivery.link_folder / target.name, target, warn)
     info(f"{len(delivered)} product{'' if len(delivered) == 1 else 's'} created")
     return delivered
+
+
+def _link(link: Path, target: Path, warn: Callable[[str], None]) -> None:
+    """Make a link to a product; only another link is replaced."""
+    if link.exists() and not link.is_symlink():
+        warn(f"{link} is there and is no link: it is kept, no link is made")
+        return
+    try:
+        link.unlink(missing_ok=True)
+        link.symlink_to(target.absolute())
+    except OSError as error:
+        warn(f"link {link} could not be made: {error.strerror}")
 
 
 def products_list(delivered: Iterable[tuple[Path, str]], as_json: bool) -> str:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import time
@@ -24,7 +23,14 @@ from muse_core.hosts.options import (
     runner_options,
     split_misplaced,
 )
-from muse_core.hosts.terminal import LogFileHandler, Messages, TerminalHandler, attached, level_number
+from muse_core.hosts.terminal import (
+    LogFileHandler,
+    Messages,
+    TerminalHandler,
+    attached,
+    level_number,
+    standard_streams,
+)
 from muse_core.version import __version__
 
 if TYPE_CHECKING:
@@ -36,6 +42,8 @@ PROGRAM = "muserun"
 EXIT_MISSING = 9
 EXIT_UNKNOWN = 13
 EXIT_FAILED = 255
+EXIT_DEFECT = 70
+"""A fault of the program itself; for inputs, disk, memory and workers see `RecipeError.exit_status`."""
 EXIT_SOF = 8
 EXIT_INCOMPLETE = 4  # products were delivered, but part of the data could not be made
 
@@ -50,9 +58,7 @@ def banner() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    standard_streams()
     say = Messages(PROGRAM)
     terminal = TerminalHandler(level_number("info"))
     with attached(terminal):
@@ -62,9 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except UsageError as error:
             say.error(str(error))
             return EXIT_FAILED
-        except BrokenPipeError:
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123  the reader went away, nothing is left to say
-            return 0
+        finally:
+            sys.stdout.flush()
 
 
 def _command(words: list[str], say: Messages, terminal: TerminalHandler) -> int:
@@ -112,8 +117,17 @@ def _configured(given: Settings, say: Messages) -> Settings:
     known = [option for option in runner_options() if option.configurable]
     if given.get("config"):
         return config_values(str(given["config"]), CALLER, known)
-    default = Path.home() / ".esorex" / "esorex.rc"
-    return config_values(default, CALLER, known, say.warning) if default.is_file() else {}
+    default = own_file("esorex.rc")
+    return config_values(default, CALLER, known, say.warning) if default is not None else {}
+
+
+def own_file(name: str) -> Path | None:
+    """Return a file of the user's folder .esorex; None if it is not there, or there is no such folder."""
+    try:
+        path = Path.home() / ".esorex" / name
+        return path if path.is_file() else None
+    except (OSError, RuntimeError):  # a home that is not to be read, or none at all
+        return None
 
 
 def _show_recipes(extra: list[str], say: Messages) -> int:
@@ -179,8 +193,8 @@ def recipe_settings(
     if settings["recipe-config"]:
         values = config_values(str(settings["recipe-config"]), spec.context, spec.params)
     else:
-        default = Path.home() / ".esorex" / f"{spec.name}.rc"
-        if default.is_file():
+        default = own_file(f"{spec.name}.rc")
+        if default is not None:
             values = config_values(default, spec.context, spec.params)
     return {**values, **parsed.values}, parsed.position, parsed.remarks
 
@@ -209,17 +223,20 @@ def _with_recipe(
     if settings["params"]:
         print(helptext.parameter_lines("Recipe Parameters", spec.params, values))
         return 0
+    from muse_core.hosts.delivery import check_log_file
+
     output, link = _folder(settings, "output-dir"), None
     if not settings["suppress-link"]:
         link = _folder(settings, "link-dir").resolve()
     log_path = _folder(settings, "log-dir") / str(settings["log-file"])
+    check_log_file(log_path)
     with attached(LogFileHandler(log_path, str(settings["log-level"]), PROGRAM)):
         say.note(f"This is {PROGRAM}, version {__version__}")
         say.note(f"Invocation command line was: {PROGRAM} {' '.join(command_line)}")
         frames = _read_frames(words[position:], settings, say)
         if frames is None:
             return EXIT_MISSING
-        return _run(recipe, frames, values, settings, say, output, link)
+        return _run(recipe, frames, values, settings, say, output, link, words[position:])
 
 
 def _folder(settings: Settings, name: str) -> Path:
@@ -268,10 +285,13 @@ def _run(
     say: Messages,
     output: Path,
     link: Path | None,
+    sofs: Sequence[str],
 ) -> int:
     from muse_core.framework import RecipeError, run_recipe
+    from muse_core.framework.workers import WorkerError
     from muse_core.hosts.delivery import (
         Delivery,
+        checked_places,
         deliver,
         private_folder,
         remove_signatures,
@@ -280,6 +300,9 @@ def _run(
 
     prefix = "" if settings["suppress-prefix"] else str(settings["output-prefix"])
     plan = Delivery(output, prefix, link, bool(settings["output-readonly"]))
+    plan = checked_places(plan, str(settings["products-sof"]), sofs)
+    if link is not None and plan.link_folder is None:
+        say.warning(f"--link-dir is the output folder itself ({output}): no links are made")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _terminated)
     started = time.monotonic()
@@ -303,20 +326,25 @@ def _run(
                         checksum=bool(settings["no-checksum"]),
                         datamd5=bool(settings["no-datamd5"]),
                     )
-            delivered = deliver(products, plan, say.info, say.warning)
-            for page in folder.glob("*_report.html"):
-                page.replace(output / page.name)
+            delivered = deliver(products, plan, say.info, say.warning, folder.glob("*_report.html"))
     except KeyboardInterrupt:
         say.error("interrupted; no product was delivered")
         return 130
+    except UsageError:
+        raise
+    except WorkerError as error:
+        say.error(without_private_folder(error.message))
+        say.debug(error.traceback)
+        say.error(f"Execution of recipe '{recipe.spec.name}' failed, status = -1")
+        return error.exit_status
     except RecipeError as error:
         say.error(without_private_folder(str(error)))
         say.error(f"Execution of recipe '{recipe.spec.name}' failed, status = -1")
-        return EXIT_FAILED
+        return error.exit_status
     except Exception as error:
         say.unexpected(error)
         say.error(f"Execution of recipe '{recipe.spec.name}' failed, status = -1")
-        return EXIT_FAILED
+        return EXIT_DEFECT
     if settings["time"]:
         say.info(f"Recipe operation(s) took {time.monotonic() - started:14.3g} seconds to complete.")
     status = _write_products_sof(str(settings["products-sof"]), delivered, say)

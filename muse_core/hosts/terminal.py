@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, TextIO
 
 from muse_core.framework.log import ROOT
+from muse_core.framework.settings import occupy_descriptors
 from muse_core.hosts.options import UsageError
 
 _LABELS = {
@@ -52,7 +55,7 @@ class TerminalHandler(logging.Handler):
         head = f"{clock} {_LABELS.get(record.levelname, '[ INFO  ]')} {component(record)}: "
         if self.level <= logging.DEBUG and record.funcName:
             head += f"{record.funcName}: "
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(OSError, ValueError):  # closed, or on a full disk: no reason to end a run
             for line in record.getMessage().split("\n"):
                 print(head + line, file=stream, flush=True)
 
@@ -114,6 +117,10 @@ class Messages:
             "%s", "".join(traceback.format_exception(error)).rstrip(), extra={"from_host": True}
         )
 
+    def debug(self, text: str) -> None:
+        """Say what only a developer needs."""
+        self._logger.debug("%s", text, extra={"from_host": True})
+
     def warning(self, text: str) -> None:
         """Warn."""
         self._logger.warning("%s", text, extra={"from_host": True})
@@ -121,6 +128,43 @@ class Messages:
     def error(self, text: str) -> None:
         """Name an error."""
         self._logger.error("%s", text, extra={"from_host": True})
+
+
+class Tolerant:
+    """A text stream that takes what it can: a reader that went away or a full disk ends nothing."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write; what cannot be written is lost."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush; a stream that cannot is given up, so that the interpreter does not complain at its end."""
+        try:
+            self._stream.flush()
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError):
+                self._stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def standard_streams() -> None:
+    """Make standard output and error such that neither can end a run."""
+    occupy_descriptors()
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+        if not isinstance(stream, Tolerant):
+            setattr(sys, name, Tolerant(stream))
 
 
 @contextlib.contextmanager

@@ -211,8 +211,9 @@ def _settings(given: dict[str, tuple[bool, str]], spec: RecipeSpec) -> dict[str,
 
 def main() -> int:
     """Serve one request on the descriptor given as the only argument."""
-    from muse_core.framework.settings import own_process
+    from muse_core.framework.settings import occupy_descriptors, own_process
 
+    occupy_descriptors()
     own_process()
     connection = Connection(int(sys.argv[1]))
     signal.signal(signal.SIGTERM, _ended)

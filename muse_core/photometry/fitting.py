@@ -64,7 +64,7 @@ def _outcomes(
             except UserError as err:
                 raise err.in_file(exposure.frame.path.name) from err
             except WorkerError as err:
-                raise WorkerError(f"{exposure.frame.path.name}: {err.message}", err.traceback) from err
+                raise type(err)(f"{exposure.frame.path.name}: {err.message}", err.traceback) from err
             yield exposure, outcome
 
 

@@ -119,9 +119,9 @@ def test_signatures_can_be_left_out(work, sof, option, absent, present):
         ([RECIPE, "--output-dir=o", "in.sof"], 255, "muserun --output-dir=o muse_test_echo ..."),
         ([RECIPE, "--msg-level", "in.sof"], 255, "in front of the recipe's name"),
         ([RECIPE], 255, "TEST_RAW"),
-        ([RECIPE, "--fault=raise", "in.sof"], 255, "a defect of the recipe itself"),
+        ([RECIPE, "--fault=raise", "in.sof"], 70, "a defect of the recipe itself"),
         ([RECIPE, "--fault=recipe", "in.sof"], 255, "this run cannot go on"),
-        ([RECIPE, "--fault=memory", "in.sof"], 255, "out of memory"),
+        ([RECIPE, "--fault=memory", "in.sof"], 71, "out of memory"),
         (["--products-sof=/no/such/p.sof", RECIPE, "in.sof"], 8, "/no/such/p.sof"),
     ],
 )
@@ -139,11 +139,11 @@ def test_all_input_faults_are_reported(work, sof):
     assert "y.fits" in result.stderr
 
 
-def test_failed_run_leaves_finished_products_in_current_folder(work, sof):
+def test_failed_run_leaves_the_folders_as_they_were(work, sof):
     (work / "o").mkdir()
     result = muserun("--output-dir=o", "--products-sof=p.sof", RECIPE, "--fault=half", sof)
     assert result.returncode == 255
-    assert products(work) == MADE[:1]
+    assert products(work) == []
     assert list((work / "o").iterdir()) == []
     assert not (work / "p.sof").exists()
 
@@ -295,7 +295,7 @@ def test_interruption_leaves_nothing(work, sof, number):
     ]
     run = subprocess.Popen([*command, "--fault=hang", sof], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
-    while not list((work / "o").glob(".muserun-*/.hanging")) and time.monotonic() < deadline:
+    while not list((work / "o").glob(".muserun-*/.muse-run-*/.hanging")) and time.monotonic() < deadline:
         time.sleep(0.02)
     run.send_signal(number)
     assert run.wait(30) == 128 + number
@@ -307,7 +307,7 @@ def test_full_disk_is_one_clear_error(work, sof):
     command = [sys.executable, "-m", "muse_core.hosts.muserun", f"--recipe-dir={RECIPES}", RECIPE, str(sof)]
     limited = ["bash", "-c", 'trap "" XFSZ; ulimit -f 4; exec "$@"', "sh", *command]
     result = subprocess.run(limited, capture_output=True, text=True, timeout=60)
-    assert result.returncode == 255, result.stdout + result.stderr
+    assert result.returncode == 74, result.stdout + result.stderr
     assert "could not be written" in result.stderr
     assert products(work) == []
 

@@ -25,7 +25,7 @@ from tests.oracle import missing
 pytestmark = pytest.mark.unit
 
 MADE = ["TEST_IMAGE_0001.fits", "TEST_IMAGE_0002.fits", "TEST_TABLE.fits"]
-HANGING = ".hanging"
+HANGING = ".muse-run-*/.hanging"
 
 
 def body(text: str) -> str:
@@ -234,8 +234,8 @@ def hanging(work, sof, plugins, esorex_command):
     host = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
     )
-    assert wait_for(lambda: (work / HANGING).exists() and (work / HANGING).read_text(), 20)
-    worker = int((work / HANGING).read_text())
+    assert wait_for(lambda: [path for path in work.glob(HANGING) if path.read_text()], 20)
+    worker = int(next(work.glob(HANGING)).read_text())
     yield host, worker
     host.kill()
     host.wait()
@@ -279,7 +279,7 @@ def test_worker_ends_with_its_host(work, hanging, number):
     host, worker = hanging
     host.send_signal(number)
     assert wait_for(lambda: not is_running(worker))
-    assert not (work / HANGING).exists()  # its clean-up has run
+    assert wait_for(lambda: not list(work.glob(".muse-run-*")))  # its clean-up has run
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
@@ -296,7 +296,7 @@ def test_interrupt_ends_host_and_worker(work, hanging):
     os.killpg(host.pid, signal.SIGINT)
     host.wait(30)
     assert wait_for(lambda: not is_running(worker))
-    assert not (work / HANGING).exists()
+    assert not list(work.glob(".muse-run-*"))
 
 
 def test_missing_compiler_is_explained(tmp_path):

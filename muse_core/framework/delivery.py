@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Products come into their folder all together, when the run is done and they are on the disk, or not at all.
+
+A run works in a hidden folder inside of the one for its products. What it has finished is forced to the disk
+in the background, so that a power cut leaves no empty file under a final name. At the end the files are
+renamed; what they replace is kept until the last one is in its place, and put back if one of them cannot be.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from muse_core.framework.errors import RecipeError
+from muse_core.framework.faults import write_error
+
+PREFIX = ".muse-run-"
+_TO_TIDY_UP = 4
+"""Descriptors that are kept for removing a folder and what is in it."""
+_NO_SYNC = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EROFS})
+"""What file systems answer that know nothing of forcing to the disk."""
+
+
+@contextlib.contextmanager
+def working_folder(folder: Path) -> Iterator[Path]:
+    """Give a hidden folder for what a run makes; it is gone at the end, whatever that is.
+
+    Raises
+    ------
+    WriteError
+        if it cannot be made
+    """
+    try:
+        made = Path(tempfile.mkdtemp(prefix=PREFIX, dir=folder))
+    except OSError as error:
+        raise write_error(f"the output folder {folder}", error) from None
+    # a run that ends because it may open no more files must still be able to tidy up
+    spare = [os.open(os.devnull, os.O_RDONLY) for _ in range(_TO_TIDY_UP)]
+    try:
+        yield made
+    finally:
+        for descriptor in spare:
+            os.close(descriptor)
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def deliver(moves: Sequence[tuple[Path, Path]]) -> None:
+    """Rename finished files into their places: all of them, or none.
+
+    Parameters
+    ----------
+    moves : pairs of the present and the final path, on the same file system. A file or link that has the
+        final path is replaced.
+
+    Raises
+    ------
+    WriteError
+        if one of them cannot be renamed; those before it are taken back, what they replaced is there again
+    """
+    if not moves:
+        return
+    kept = Path(tempfile.mkdtemp(prefix=".replaced-", dir=moves[0][0].parent))
+    undo: list[tuple[Path, Path]] = []
+    try:
+        for number, (source, target) in enumerate(moves):
+            try:
+                if target.is_dir() and not target.is_symlink():
+                    raise IsADirectoryError(errno.EISDIR, "a folder has this name")
+                if os.path.lexists(target):
+                    old = kept / str(number)
+                    target.rename(old)
+                    undo.append((old, target))
+                source.rename(target)
+                undo.append((target, source))
+            except OSError as error:
+                raise write_error(f"product {target}", error) from error
+    except BaseException:
+        for now, before in reversed(undo):
+            with contextlib.suppress(OSError):
+                now.rename(before)
+        raise
+    for folder in dict.fromkeys(target.parent for _, target in moves):
+        force_to_disk(folder)
+    shutil.rmtree(kept, ignore_errors=True)
+
+
+def force_to_disk(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+class DiskQueue:
+    """Files that are being forced to the disk while the run goes on."""
+
+    def __init__(self) -> None:
+        self._thread: ThreadPoolExecutor | None = None
+        self._waiting: list[tuple[Path, Future[None]]] = []
+
+    def add(self, path: Path) -> None:
+        """Begin with one file; it must not be renamed before `wait`."""
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1)
+        self._waiting.append((path, self._thread.submit(force_to_disk, path)))
+
+    def wait(self) -> None:
+        """Return when all files are on the disk.
+
+        Raises
+        ------
+        WriteError
+            if one of them could not be written
+        """
+        try:
+            for path, done in self._waiting:
+                try:
+                    done.result()
+                except OSError as error:
+                    raise write_error(f"product {path.name}", error) from error
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Give up what has not begun."""
+        if self._thread is not None:
+            self._thread.shutdown(cancel_futures=True)
+        self._thread, self._waiting = None, []
+
+
+def check_name(name: str, what: str) -> None:
+    """Refuse a name that would leave its folder.
+
+    >>> check_name("night1", "prefix")
+    >>> check_name("../night1", "prefix")
+    Traceback (most recent call last):
+    muse_core.framework.errors.RecipeError: prefix '../night1': expected a name without '/'
+    """
+    if "/" in name or "\0" in name or name in (".", ".."):
+        raise RecipeError(f"{what} {name!r}: expected a name without '/'")
