@@ -113,7 +113,10 @@ class DiskQueue:
         """Begin with one file; it must not be renamed before `wait`."""
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1)
-        self._waiting.append((path, self._thread.submit(force_to_disk, path)))
+        try:
+            self._waiting.append((path, self._thread.submit(force_to_disk, path)))
+        except RuntimeError:  # no thread can be started: wait here
+            force_to_disk(path)
 
     def wait(self) -> None:
         """Return when all files are on the disk.

@@ -82,10 +82,11 @@ def main() -> int:
                 continue
             for result in results:
                 found += pickle.loads(result.read_bytes())  # noqa: S301  written above
+            if args.report:
+                lines = [case.line() for case in found]
+                args.report.write_text("\n".join(lines) + "\n", encoding="utf-8")
             print(f"{name}: {len(found)} cases after {time.monotonic() - started:.0f} s", flush=True)
     bad = [case for case in found if not case.verdict.outcome.startswith(("ok", "error"))]
-    if args.report:
-        args.report.write_text("\n".join(case.line() for case in found) + "\n", encoding="utf-8")
     for title, by in (("family", lambda c: c.family), ("tag", lambda c: f"{c.world} {c.tag}")):
         print(f"\nby {title}\n\n{table(found, by)}")
     print()
