@@ -30,11 +30,12 @@ def test_stars_and_wavelengths_come_back(tmp_path):
     )
     check = chain.reduce(science, tmp_path / "ours", chain.run_ours, chain.SETUP.ifus, shift)
     assert check.positions.size >= 3
-    assert check.positions.max() < 0.05  # arcsec, a quarter of a spaxel
+    assert check.positions.max() < 0.03  # arcsec, a seventh of a spaxel
     # the faintest star is one percent of the brightest
-    assert np.abs(check.fluxes - 1).max() < 0.03
-    assert abs(check.level - 1) < 0.015
-    assert abs(check.shift) < 0.03  # Angstrom, at 3.7 Angstrom per pixel
+    assert np.abs(check.fluxes - 1).max() < 0.015
+    assert abs(check.level - 1) < 0.008
+    assert check.offset == 0
+    assert abs(check.shift) < 0.02  # Angstrom, at 3.7 Angstrom per pixel
     assert check.cube.parent.name == "final"
     assert (tmp_path / "ours" / "align" / "OFFSET_LIST.fits").exists()
 

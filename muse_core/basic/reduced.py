@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from muse_core.basic import products
@@ -27,9 +26,8 @@ from muse_core.basic.steps import IMAGE_BYTES, RESAMPLED_BYTES, WORK_BYTES, Basi
 from muse_core.basic.table import EVERYTHING, IfuPixels, crop_range, ifu_pixels, make_table
 from muse_core.basic.twilight_cube import TwilightCube, read_twilight_cube
 from muse_core.data.extension_keywords import with_extension_keywords
-from muse_core.detector.calibrate import DQ_SATURATED
 from muse_core.detector.calibrations import attempt
-from muse_core.detector.image import DetectorImage, MemoryImage, Window, bands
+from muse_core.detector.image import DetectorImage, MemoryImage, Window, bands, count_saturated_flags
 from muse_core.detector.masters import MasterImage, find_masters
 from muse_core.detector.pixels import build_pixel_map, cut_slices
 from muse_core.detector.tables import (
@@ -247,7 +245,7 @@ class StoredMaster:
         self._master = master
         self.window = master.window
         self.nsaturated = sum(
-            int(np.count_nonzero(master.window(Window(first, last, 0, self.shape[1])).dq & DQ_SATURATED))
+            count_saturated_flags(master.window(Window(first, last, 0, self.shape[1])).dq)
             for first, last in bands(self.shape[0])
         )
 

@@ -37,6 +37,11 @@ class Image(NamedTuple):
         return Image(self.data[first:last], self.stat[first:last], self.dq[first:last])
 
 
+def count_saturated_flags(dq: npt.NDArray[np.int32]) -> int:
+    """Number of pixels that are flagged as saturated and nothing else (measured against 2.8.7)."""
+    return int(np.count_nonzero(dq == DQ_SATURATED))
+
+
 class Window(NamedTuple):
     """Some rows and columns of a detector, from 0; the ends are not included."""
 
@@ -98,7 +103,7 @@ class MemoryImage:
     @property
     def nsaturated(self) -> int:
         """Number of saturated pixels."""
-        return int(np.count_nonzero(self.image.dq & DQ_SATURATED))
+        return count_saturated_flags(self.image.dq)
 
     def window(self, window: Window) -> Image:
         """Return a part (no copy)."""
@@ -144,7 +149,7 @@ class ScratchImage:
 
     def put(self, first: int, rows: Image) -> None:
         """Set whole rows (each once)."""
-        self.nsaturated += int(np.count_nonzero(rows.dq & DQ_SATURATED))
+        self.nsaturated += count_saturated_flags(rows.dq)
         for number, values in enumerate(rows):
             for x0, x1, start in self._places(number, first, 0, self.shape[1]):
                 view = np.ascontiguousarray(values[:, x0:x1]).reshape(-1).view(np.uint8).data
