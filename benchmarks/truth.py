@@ -16,13 +16,14 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from astropy.io import fits
 
 from muse_core.framework import RecipeError, run_recipe
 from muse_core.simulate import recovery
 from muse_core.simulate.airglow import sky_line_list
 from muse_core.simulate.exposure import Detector
 from muse_core.simulate.physics import Weather
-from muse_core.simulate.scene import Galaxy, Scene, Star, random_scene
+from muse_core.simulate.scene import Galaxy, Scene, Star, nebula, random_scene
 from muse_core.simulate.scipost import RAMAN_LINES, simulate_scipost
 from muse_core.simulate.slice_errors import SliceErrors
 
@@ -182,6 +183,7 @@ SLICE_FIELDS = {
         (Star(15, 2, 3e4),), (Galaxy(2, 0, 3e5, size=14.0, axis_ratio=0.5, angle=80.0),)
     ),
     "galaxy fills the field": Scene((), (Galaxy(2, 0, 6e5, size=30.0, axis_ratio=0.5, angle=80.0),)),
+    "nebula fills the field": nebula(60.0),
 }
 
 
@@ -223,18 +225,45 @@ def sky_slices(folder: Path) -> None:
                 )
 
 
+AUTOCAL_FIELDS = {
+    "6 stars, 4 galaxies": (6, 4),
+    "two bright stars, a galaxy": Scene(
+        (Star(-12.0, 3.0, 4e5), Star(10.0, -4.0, 3e5)),
+        (Galaxy(0, 0, 1.2e5, size=8.0, axis_ratio=0.6, angle=20.0),),
+    ),
+    "empty": Scene(),
+}
+
+
 def autocal(folder: Path) -> None:
-    """Slice pattern of a deep field with 1 % throughput errors."""
-    sim = simulate_scipost(
-        folder / "autocal", ifus=range(9, 17), lambda_range=(6700, 6920), n_stars=6, n_galaxies=4, seed=7,
-        throughput_error=0.01,
-    )  # fmt: skip
-    print("| autocalib | recipe | scatter of the slice levels |\n|---|---|---|")
-    for method in ("none", "deepfield"):
-        params = {"skymethod": "none", "autocalib": method, "rvcorr": "none", "save": "individual"}
-        for who, products in reduce_both(sim, params).items():
-            scatter = recovery.slice_pattern(products / "PIXTABLE_REDUCED_0001.fits")
-            print(f"| {method} | {who} | {100 * scatter:.3f} % |", flush=True)
+    """Slices with and without throughput errors of 1 %, corrected by factors from the field itself."""
+    print("| field | errors | recipe | scatter of the slices [%] | robust [%] | level [%] |")
+    print("|---|---|---|---|---|---|")
+    for name, scene in AUTOCAL_FIELDS.items():
+        if not isinstance(scene, Scene):
+            rng = np.random.default_rng(7)
+            scene = random_scene(
+                rng, (29.0, 9.0), n_stars=scene[0], n_galaxies=scene[1], lambda_range=(6700, 6920)
+            )
+        for error in (0.01, 0.0):
+            sim = simulate_scipost(
+                folder / "autocal", n_ifu=8, lambda_range=(6700, 6920), seed=7, throughput_error=error,
+                scene=scene,
+            )  # fmt: skip
+            here = np.array(sim.truth["ifus"]) - 1
+            true = np.load(sim.outdir / "truth" / "throughput.npy") if error else np.ones((20, 24, 48))
+            params = {"skymethod": "none", "autocalib": "deepfield", "rvcorr": "none", "save": "autocal"}
+            for who, products in reduce_both(sim, params).items():
+                table = fits.getdata(products / "AUTOCAL_FACTORS_0001.fits")
+                used = int(np.argmax(table["npts"].reshape(20, -1).sum(axis=1)))
+                left = (table["corr"].reshape(true.shape) * true)[used, here]
+                robust = 148.26 * np.median(np.abs(left - np.median(left)))
+                level = 100 * (left.mean() - true[used, here].mean())
+                print(
+                    f"| {name} | {100 * error:g} % | {who} | {100 * left.std():.2f} | {robust:.2f} "
+                    f"| {level:+.2f} |",
+                    flush=True,
+                )
 
 
 def raman(folder: Path) -> None:

@@ -123,6 +123,22 @@ class Scene:
         return table, spectra
 
 
+def nebula(level: float, contrast: float = 0.3, tilt: float = 0.0) -> Scene:
+    """Return diffuse light over all of the field, the same at all wavelengths.
+
+    Parameters
+    ----------
+    level : mean flux per nominal spaxel [1e-20 erg/s/cm2/A]; the continuum of the simulated sky is 45
+    contrast : of clouds of some 20 arcsec
+    tilt : change from the middle to 30 arcsec east
+    """
+    north, east = np.mgrid[-45:45.1:0.5, -45:45.1:0.5]
+    clouds = np.sin(2 * np.pi * east / 41.0 + 1.0) * np.cos(2 * np.pi * north / 33.0 + 0.5)
+    image = level * (1.0 + contrast * clouds + tilt * east / 30.0)
+    grid = (-45.0, 0.5, -45.0, 0.5, GRID_START, GRID_STEP * GRID_SIZE)
+    return Scene(cubes=(SceneCube(image[np.newaxis].astype(np.float32), grid),))
+
+
 def random_scene(
     rng: np.random.Generator,
     half_size: tuple[float, float],

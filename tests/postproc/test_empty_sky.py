@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Whether a field has empty sky: fields that have, and fields that a nebula, a galaxy or stars fill."""
 
+import logging
+
 import numpy as np
 import pytest
+from astropy.io import fits
 
+from muse_core.framework import run_recipe
 from muse_core.postproc.sky.empty_sky import fit_empty_sky
+from muse_core.simulate.scene import Scene, nebula
+from muse_core.simulate.scipost import simulate_scipost
 
 pytestmark = pytest.mark.unit
 SHAPE = (75, 300)
@@ -66,3 +72,22 @@ def test_what_cannot_be_judged():
     assert not fit_empty_sky(np.full((20, 30), 5.0, np.float32)).known
     assert not fit_empty_sky(np.full(SHAPE, np.nan, np.float32)).known
     assert not fit_empty_sky(observed(np.full(SHAPE, -SKY))).known
+
+
+@pytest.mark.law
+@pytest.mark.parametrize("filled", [True, False])
+def test_it_is_told_in_the_log_and_in_the_products(tmp_path, caplog, filled):
+    made = simulate_scipost(
+        tmp_path / "in", n_ifu=3, slices=48, lambda_range=(6995.0, 7005.0), lsf=None, seed=6,
+        scene=nebula(60.0) if filled else Scene(),
+    )  # fmt: skip
+    options = {"skymethod": "simple", "rvcorr": "none", "save": "cube,skymodel"}
+    run_recipe("muse_scipost", made.frames(), options, workdir=tmp_path)
+    warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    told = [text for text in warnings if "no empty sky" in text]
+    assert len(told) == filled
+    assert fits.getheader(tmp_path / "DATACUBE_FINAL.fits")["ESO QC SCIPOST SKY EMPTY"] is (not filled)
+    spread = fits.getheader(tmp_path / "SKY_MASK_0001.fits")["ESO QC SCIPOST SKY SPREAD"]
+    assert spread > 3.5 if filled else spread < 2.0
+    if filled:
+        assert "subtract-model" in told[0]

@@ -125,6 +125,10 @@ def test_errors_of_slices_are_taken_out(method, tmp_path):
     assert fits.getheader(tables[3])["ESO DRS MUSE SKY REFINE"] > 15
     assert header["ESO QC SCIPOST REFINE NSLICES"] > 15
     assert 0.3 < header["ESO QC SCIPOST REFINE THROUGHPUT"] < 3.0
+    with fits.open(tables[3].parent / "SKY_REFINEMENT_0001.fits") as hdus:
+        shift = hdus["SHIFT"].data
+    assert shift.shape == (24, 48)
+    assert np.count_nonzero(np.isfinite(shift)) == 24
     assert flux_of_star(tables[3]) == pytest.approx(flux_of_star(tables[2]), rel=2e-3)
 
 

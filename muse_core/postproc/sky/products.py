@@ -152,10 +152,18 @@ def sky_continuum(
 
 
 def sky_refinement(refinement: SliceRefinement) -> fits.HDUList:
-    """Build SKY_REFINEMENT: errors of throughput, wavelength and squared profile width of each slice."""
+    """Build SKY_REFINEMENT: errors of throughput, wavelength and squared profile width of each slice.
+
+    As a table, and as pictures of the instrument (slices along x, IFUs along y), NaN where there are no rows.
+    """
     units = {"shift": "Angstrom", "shift_slope": "Angstrom", "width2": "Angstrom**2"}
     columns = [
         fits.Column(name, "1J" if values.dtype.kind == "i" else "1D", unit=units.get(name), array=values)
         for name, values in refinement.columns_of_table().items()
     ]
-    return fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns(columns, name="SLICES")])
+    hdus = fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns(columns, name="SLICES")])
+    for name, values in refinement.pictures().items():
+        hdus.append(fits.ImageHDU(values, name=name.upper()))
+        if name in units:
+            hdus[-1].header["BUNIT"] = units[name]
+    return hdus

@@ -148,6 +148,14 @@ class SliceRefinement:
             (f"{prefix} WIDTH", rms(self.width()), "[Angstrom^2] rms error of squared LSF widths"),
         ]
 
+    def pictures(self) -> dict[str, npt.NDArray[np.float32]]:
+        """Return the errors of the slices as images of the instrument, float32[24, 48]; NaN without rows."""
+        values = {"throughput": self.amount[:, 0], "shift": self.shift(), "width2": self.width()}
+        return {
+            name: np.where(self.present, value, np.nan).reshape(N_IFU, N_SLICE).astype(np.float32)
+            for name, value in values.items()
+        }
+
     def columns_of_table(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return the columns of the product SKY_REFINEMENT, one row for each slice of the data."""
         keys = np.flatnonzero(self.present)
