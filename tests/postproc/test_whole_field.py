@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Positions of exposures without their outermost IFUs."""
 
+import numpy as np
 import pytest
 from astropy.io import fits
 
 from muse_core.framework import run_recipe
 from muse_core.postproc.astrometry.whole_field import IFU_HEIGHT, whole_field
 from muse_core.postproc.exposure.row_limits import RowLimits
-from muse_core.simulate.scene import Scene
+from muse_core.simulate.recovery import recover_stars
+from muse_core.simulate.scene import Scene, Star
 from muse_core.simulate.scipost import simulate_scipost
 
 
@@ -57,3 +59,17 @@ def test_an_exposure_without_some_ifus_stays_where_it_is(tmp_path, missing, shif
         middles[name] = fits.getheader(folder / "PIXTABLE_REDUCED_0001.fits")["CRPIX2"]
     assert middles["partial"] == pytest.approx(middles["all"], abs=0.4)  # edges of the IFUs are not level
     assert middles["all"] - middles["c"] == pytest.approx(shift, abs=0.5)
+
+
+@pytest.mark.law
+def test_turned_exposures_of_a_part_of_the_field_lie_on_each_other(tmp_path):
+    made = simulate_scipost(
+        tmp_path / "in", ifus=(20, 21, 22), slices=48, lambda_range=(6985.0, 7005.0), lsf=None, sky=False,
+        scene=Scene((Star(2.0, 1.0, 6e4), Star(-12.0, -1.5, 6e4))), n_exposures=2, posang=(0.0, 180.0),
+        dithers=[(0.0, 0.0), (0.6, 0.3)], seed=8,
+    )  # fmt: skip
+    options = {"skymethod": "none", "rvcorr": "none", "save": "cube"}
+    run_recipe("muse_scipost", made.frames(), options, workdir=tmp_path)
+    for star in recover_stars(tmp_path / "DATACUBE_FINAL.fits", made.truth["stars"]):
+        assert np.hypot(star.east, star.north) < 0.1  # arcsec; each IFU at an edge was worth 1.2
+        assert star.flux_ratio == pytest.approx(1.0, abs=0.05)
