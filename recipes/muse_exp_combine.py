@@ -73,6 +73,8 @@ RECIPE = RecipeSpec(
             ours=True,
             help="Add an extension EXPOSURES to the cube: how many there are in each spaxel, or each voxel.",
         ),
+        shared.COVARIANCE,
+        shared.STAT_APERTURE,
     ),
     inputs=(
         Input("PIXTABLE_REDUCED", "RAW", min=1, max=None, declared_min=2, help="Reduced exposures"),

@@ -106,6 +106,8 @@ RECIPE = RecipeSpec(
             ),
             ours=True,
         ),
+        shared.COVARIANCE,
+        shared.STAT_APERTURE,
         CALIB_MISMATCH,
     ),
     inputs=(

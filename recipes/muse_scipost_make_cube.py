@@ -37,6 +37,8 @@ RECIPE = RecipeSpec(
         shared.FILTER,
         shared.COLLAPSE_USE_VARIANCE,
         shared.COLLAPSE_PIXTABLE,
+        shared.COVARIANCE,
+        shared.STAT_APERTURE,
     ),
     inputs=(
         Input("PIXTABLE_OBJECT", "RAW", max=None, help="Pixel table"),

@@ -49,7 +49,7 @@ ALLOWED = {
         "cpl",
         "calib",
     },
-    "muse_core": {"cpl"},  # the package itself: `from muse_core import Recipe`
+    "muse_core": {"cpl", "resampling"},  # the package itself: `from muse_core import Recipe, noise_factor`
     "imphot": {"framework"},
     "recipes": {
         "framework",

@@ -175,6 +175,23 @@ COLLAPSE_PIXTABLE = Param(
     ours=True,
     variable=Variable.whole_number("MUSE_COLLAPSE_PIXTABLE"),
 )
+COVARIANCE = Param(
+    "covariance",
+    False,
+    help="Add the extension COVARIANCE to the cube: how the noise of its voxels is correlated.",
+    ours=True,
+)
+STAT_APERTURE = Param(
+    "stat_aperture",
+    1,
+    help=(
+        "Scale STAT so that its sum over n x n spaxels is the variance of their sum (and add COVARIANCE); "
+        "1: the variances of single voxels."
+    ),
+    low=1,
+    high=100,
+    ours=True,
+)
 
 # --- calibrations
 

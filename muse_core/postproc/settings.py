@@ -24,3 +24,8 @@ def check_settings(p: ParamValues, ctx: RunContext) -> None:
         ctx.log.warning(
             "sky_refine has no effect with skymethod=%s: there is no sky of the exposure itself", p.skymethod
         )
+    if getattr(p, "covariance", False) and p.format.endswith("Euro3D"):
+        ctx.problems.add(
+            "", "parameters covariance, format",
+            expected="a cube: Euro3D tables have no place for COVARIANCE", found=p.format,
+        )  # fmt: skip

@@ -56,19 +56,7 @@ def slabs_between(
     edges = [*edges, *([min(last + plan.reach, nz)] if last < nz else [])]
 
     def gather(number: int) -> Layer:
-        low, high = edges[number], edges[number + 1]
-        limits = _wavelength_limits(plan, low, high)
-        return make_layer(
-            contributions,
-            plan.grid,
-            plan.reference,
-            limits,
-            low,
-            high,
-            keep_rows=plan.report_flags,
-            round_as_c=plan.defects.arc_sine_rounding,
-            by_exposure=plan.by_exposure is not None,
-        )
+        return gather_layer(contributions, plan, edges[number], edges[number + 1])
 
     def reject(below: Layer | None, layer: Layer, above: Layer | None) -> Layer:
         find_cosmics(below, layer, above, plan)
@@ -81,6 +69,34 @@ def slabs_between(
 
     slabs = in_stages(gather, (reject, resample), len(edges) - 1, threads)
     yield from (slab for slab in slabs if slab is not None)
+
+
+def gather_layer(
+    contributions: Sequence[Contribution],
+    plan: CubePlan,
+    low: int,
+    high: int,
+    *,
+    keep_rows: bool | None = None,
+) -> Layer:
+    """Gather the rows of the planes low .. high - 1.
+
+    Parameters
+    ----------
+    keep_rows : bool or None
+        keep the row numbers; None: if the plan asks for them
+    """
+    return make_layer(
+        contributions,
+        plan.grid,
+        plan.reference,
+        _wavelength_limits(plan, low, high),
+        low,
+        high,
+        keep_rows=plan.report_flags if keep_rows is None else keep_rows,
+        round_as_c=plan.defects.arc_sine_rounding,
+        by_exposure=plan.by_exposure is not None,
+    )
 
 
 def _wavelength_limits(plan: CubePlan, first: int, last: int) -> tuple[float, float]:

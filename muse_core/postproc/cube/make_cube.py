@@ -24,7 +24,7 @@ from muse_core.postproc.cube.plan import contributions, cube_plan, output_grid
 from muse_core.postproc.exposure.reduction import FLAT_CORRECTED, PIXTABLE, WCS_KEYS
 from muse_core.resampling.collapse import FilterSet, white_filter
 from muse_core.resampling.grid import NFM_STEP, WFM_STEP, OutputGrid
-from muse_core.resampling.plan import Slab
+from muse_core.resampling.plan import CubePlan, Slab
 from muse_core.resampling.quality import pixel_steps_arcsec, qc_from_plane, quality_plane
 from muse_core.resampling.row_images import RowImages
 from muse_core.resampling.schedule import cube_slabs
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from muse_core.framework import ParamValues, RunContext
     from muse_core.postproc.exposure.correction import Card
+    from muse_core.resampling.covariance import Covariance
     from muse_core.resampling.cube_file import CubeWriter
 
 _NREJ = "values that the other exposures do not confirm"
@@ -82,6 +83,7 @@ def make_cube(
     coverage = MeanExposures(grid) if options.count == "image" else None
     counts = options.count == "cube"
     axis = () if ctx.defects.unreadable_units or formats.is_euro3d(p.format) else (SPECTRAL_AXIS,)
+    covariance = covariance_of_cube(combination, plan, p, ctx)
     with ctx.stream("DATACUBE_FINAL", base=base, used=combination.image_frames, own=axis) as product:
         with (
             formats.open_cube(
@@ -97,6 +99,8 @@ def make_cube(
                 memory_bytes=ctx.memory_bytes,
                 cluster=ctx.cluster,
             )
+            if covariance is not None and covariance.stat_aperture > 1:
+                slabs = scaled(slabs, covariance.stat_factors(grid.nz))
             done = written(slabs, writer, is_product, ctx.threads)
             for slab in ctx.progress(done, "planes of the cube", grid.nz, lambda slab: len(slab.data)):
                 end = slab.first + len(slab.data)
@@ -131,6 +135,11 @@ def make_cube(
                     ctx.log.warning("filter %s does not overlap the wavelength range of the cube", image.name)
             if formats.writes_image_files(p.format):
                 save_images(images, combination, base, qc, unit, name, p.format, ctx)
+            more = [coverage.hdu()] if coverage else []
+            if covariance is not None:
+                from muse_core.resampling.covariance_file import covariance_extension
+
+                more.append(covariance_extension(covariance))
             formats.finish_cube(
                 writer,
                 product.path,
@@ -143,10 +152,42 @@ def make_cube(
                 name,
                 p,
                 ctx,
-                [coverage.hdu()] if coverage else [],
+                more,
             )
             if is_product:
                 product.sums = writer.sums
+
+
+def covariance_of_cube(
+    combination: Combination, plan: CubePlan, p: ParamValues, ctx: RunContext
+) -> Covariance | None:
+    """Return how the voxels of the cube are correlated, if that is asked for."""
+    if not p.covariance and p.stat_aperture <= 1:
+        return None
+    from muse_core.resampling.covariance import assemble, count_blocks, measure_covariance
+
+    if combination.earlier:
+        raise InputError(
+            "", "covariance, stat_aperture", expected="the pixel tables of all exposures",
+            found="sums of earlier exposures", remedy="Combine all exposures anew.",
+        )  # fmt: skip
+    measured = measure_covariance(
+        contributions(combination), plan, threads=ctx.threads, memory_bytes=ctx.memory_bytes
+    )
+    blocks = list(ctx.progress(measured, "covariance of the cube", count_blocks(plan)))
+    covariance = assemble(blocks, plan, p.stat_aperture)
+    for n in (3, 9):
+        factor = float(np.sqrt(np.mean(covariance.noise_factors(n) ** 2)))
+        ctx.log.info("  errors of %d x %d spaxels are %.2f times what STAT alone says", n, n, factor)
+    return covariance
+
+
+def scaled(slabs: Iterator[Slab], factors: npt.NDArray[np.float64]) -> Iterator[Slab]:
+    """Multiply the variances of each plane."""
+    for slab in slabs:
+        own = factors[slab.first : slab.first + len(slab.stat)]
+        slab.stat *= own.astype(np.float32)[:, None, None]
+        yield slab
 
 
 @contextmanager

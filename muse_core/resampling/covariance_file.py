@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The extension COVARIANCE of a cube."""
+
+from __future__ import annotations
+
+import numpy as np
+from astropy.io import fits
+
+from muse_core.framework import InputError
+from muse_core.resampling.covariance import Covariance
+
+NAME = "COVARIANCE"
+KEY = "ESO DRS MUSE COVAR"
+
+
+def covariance_extension(covariance: Covariance) -> fits.ImageHDU:
+    """Return the extension; axes: dx, dy, dlambda, x and y of the tiles, blocks of planes."""
+    hdu = fits.ImageHDU(np.asarray(covariance.rho, np.float32), name=NAME)
+    reach = (covariance.rho.shape[4] - 1) // 2
+    tile, block = covariance.tile, covariance.block
+    axes = (
+        ("DX", reach + 1.0, 0.0, 1.0, "offset along x [spaxels]"),
+        ("DY", reach + 1.0, 0.0, 1.0, "offset along y [spaxels]"),
+        ("DLAMBDA", 1.0, 0.0, 1.0, "offset along wavelength [planes]"),
+        ("X", 1.0, 0.5 * (tile + 1), float(tile), "middle of the tile [spaxels]"),
+        ("Y", 1.0, 0.5 * (tile + 1), float(tile), "middle of the tile [spaxels]"),
+        ("PLANE", 1.0, 0.5 * (block + 1), float(block), "middle of the block [planes]"),
+    )
+    for number, (name, pixel, value, step, comment) in enumerate(axes, 1):
+        hdu.header[f"CTYPE{number}"] = (name, comment)
+        hdu.header[f"CRPIX{number}"] = pixel
+        hdu.header[f"CRVAL{number}"] = value
+        hdu.header[f"CDELT{number}"] = step
+    hdu.header[f"HIERARCH {KEY} TILE"] = (tile, "[spaxels] side of a tile")
+    hdu.header[f"HIERARCH {KEY} BLOCK"] = (block, "[planes] height of a block")
+    hdu.header[f"HIERARCH {KEY} APERTURE"] = (
+        covariance.stat_aperture,
+        "[spaxels] for which STAT is right",
+    )
+    if covariance.stat_aperture > 1:
+        for number, scale in enumerate(covariance.scales, 1):
+            hdu.header[f"HIERARCH {KEY} SCALE{number}"] = (float(scale), "of STAT")
+    return hdu
+
+
+def read_covariance(hdus: fits.HDUList, file: str = "") -> Covariance:
+    """Read the extension.
+
+    Raises
+    ------
+    InputError
+        if there is none, or it is not as it was written
+    """
+    if NAME not in hdus:
+        raise InputError(
+            file, NAME, expected="an extension with the correlation of voxels", found="none",
+            remedy="Make the cube with covariance=true.",
+        )  # fmt: skip
+    data, header = hdus[NAME].data, hdus[NAME].header
+    sizes = [header.get(f"{KEY} {word}") for word in ("TILE", "BLOCK", "APERTURE")]
+    if np.ndim(data) != 6 or not all(isinstance(size, int) and size > 0 for size in sizes):
+        raise InputError(
+            file, NAME, expected=f"six axes and the keywords {KEY} TILE, BLOCK, APERTURE",
+            found=f"{np.ndim(data)} axes, {sizes}", remedy="Make the cube with covariance=true.",
+        )  # fmt: skip
+    tile, block, aperture = sizes
+    scales = [float(header.get(f"{KEY} SCALE{number + 1}", 1.0)) for number in range(len(data))]
+    rho = np.asarray(data, np.float32)
+    even = np.ones((len(rho), *rho.shape[3:]))
+    return Covariance(rho, block, tile, even, aperture, np.array(scales))
