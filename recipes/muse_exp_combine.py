@@ -130,6 +130,7 @@ def run(frames, p, ctx):
     from muse_core.postproc.cube.exposure_options import ExposureOptions
     from muse_core.postproc.cube.products import save_combination
     from muse_core.postproc.exposure.pixel_tables import log_exposure
+    from muse_core.postproc.flatfield.step import keep_table
     from muse_core.postproc.inputs.calibration_frames import CalibrationFrames
     from muse_core.postproc.inputs.exposures import open_tables, sort_exposures
     from muse_core.postproc.settings import check_settings
@@ -154,6 +155,7 @@ def run(frames, p, ctx):
     for exposure in exposures:
         with ctx.part():
             log_exposure(exposure, ctx.log)
+            keep_table(exposure)
             correct(exposure, position, p, ctx)
 
     combination = combine(exposures, frames["PIXTABLE_REDUCED"], calibrations.used, p, ctx, earlier)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """muse_scipost_apply_astrometry: pixel tables projected onto the sphere."""
 
-from muse_core.framework import CALIB_MISMATCH, Input, Product, RecipeSpec
+from muse_core.framework import CALIB_MISMATCH, Defects, Input, Product, RecipeSpec
+from muse_core.framework.defects import CUBE, ROWS, SETUP
 from muse_core.manuals.single import manual
 from muse_core.postproc import declarations as shared
 
@@ -24,14 +25,7 @@ RECIPE = RecipeSpec(
     ),
     kernels=True,
     manual=manual("PIXTABLE_OBJECT", "ASTROMETRY_WCS"),
-    defects=(
-        "absurd_values_used",
-        "calibrations_unchecked",
-        "history_lost",
-        "integer_keywords",
-        "limits_from_header",
-        "skipped_without_a_word",
-    ),
+    defects=(*Defects.about(ROWS, CUBE, SETUP), "history_lost", "limits_from_header"),
     fixed=(*shared.SINGLE_STEP, ("astrometry", True), ("rot_offset", False)),
     qc_group="SCIPOST",
 )

@@ -3,7 +3,8 @@
 
 from dataclasses import replace
 
-from muse_core.framework import CALIB_MISMATCH, Input, Product, RecipeSpec
+from muse_core.framework import CALIB_MISMATCH, Defects, Input, Product, RecipeSpec
+from muse_core.framework.defects import ROWS, SETUP
 from muse_core.manuals.single import manual
 from muse_core.postproc import declarations as shared
 
@@ -28,13 +29,7 @@ RECIPE = RecipeSpec(
     ),
     kernels=True,
     manual=manual("PIXTABLE_OBJECT", "EXTINCT_TABLE", "STD_RESPONSE", "STD_TELLURIC"),
-    defects=(
-        "absurd_values_used",
-        "calibrations_unchecked",
-        "integer_keywords",
-        "skipped_without_a_word",
-        "zero_outside_response",
-    ),
+    defects=(*Defects.about(ROWS, SETUP), "skipped_without_a_word"),
     fixed=shared.SINGLE_STEP,
     qc_group="SCIPOST",
 )

@@ -4,7 +4,7 @@
 from dataclasses import replace
 
 from muse_core.framework import Defects, Input, Product, RecipeSpec
-from muse_core.framework.defects import COMBINE
+from muse_core.framework.defects import COMBINE, CUBE, ROWS
 from muse_core.manuals.single import manual
 from muse_core.postproc import declarations as shared
 
@@ -29,16 +29,7 @@ RECIPE = RecipeSpec(
     ),
     kernels=True,
     manual=manual("PIXTABLE_OBJECT", "OFFSET_LIST", values=("weight",)),
-    defects=(
-        "absurd_values_used",
-        *Defects.about(COMBINE),
-        "first_ifu_only_without_flux",
-        "flat_spectrum_first_node_lost",
-        "integer_keywords",
-        "offset_list_by_date_text",
-        "skipped_without_a_word",
-        "zero_outside_flat_spectrum",
-    ),
+    defects=Defects.about(ROWS, COMBINE, CUBE),
     fixed=(*shared.SINGLE_STEP, ("astrometry", True), ("save", ("combined",))),
     qc_group="SCIPOST",
 )

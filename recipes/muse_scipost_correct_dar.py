@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """muse_scipost_correct_dar: atmospheric refraction taken out of pixel tables."""
 
-from muse_core.framework import Input, Product, RecipeSpec
+from muse_core.framework import Defects, Input, Product, RecipeSpec
+from muse_core.framework.defects import CUBE, ROWS
 from muse_core.manuals.single import manual
 from muse_core.postproc import declarations as shared
 
@@ -28,15 +29,7 @@ RECIPE = RecipeSpec(
     ),
     kernels=True,
     manual=manual("PIXTABLE_OBJECT", values=("darcheck",)),
-    defects=(
-        "absurd_values_used",
-        "integer_keywords",
-        "lab_air_without_latitude",
-        "predar_limits_rounded",
-        "refraction_denied",
-        "skipped_without_a_word",
-        "water_vapour_tenfold",
-    ),
+    defects=Defects.about(ROWS, CUBE),
     fixed=shared.SINGLE_STEP,
     qc_group="SCIPOST",
 )

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """muse_scipost_correct_rv: wavelengths of pixel tables taken to another velocity frame."""
 
-from muse_core.framework import Input, Product, RecipeSpec
+from muse_core.framework import Defects, Input, Product, RecipeSpec
+from muse_core.framework.defects import ROWS
 from muse_core.manuals.single import manual
 from muse_core.postproc import declarations as shared
 
@@ -19,13 +20,7 @@ RECIPE = RecipeSpec(
     ),
     kernels=True,
     manual=manual("PIXTABLE_OBJECT", values=("rvcorr",)),
-    defects=(
-        "absurd_values_used",
-        "integer_keywords",
-        "longitude_positive_west",
-        "skipped_without_a_word",
-        "stale_wavelength_limits",
-    ),
+    defects=(*Defects.about(ROWS), "skipped_without_a_word", "stale_wavelength_limits"),
     fixed=shared.SINGLE_STEP,
     qc_group="SCIPOST",
 )

@@ -4,7 +4,7 @@
 from dataclasses import replace
 
 from muse_core.framework import Defects, Input, Param, Product, RecipeSpec
-from muse_core.framework.defects import CUBE, HEADERS, PRODUCTS
+from muse_core.framework.defects import CUBE, HEADERS, PRODUCTS, ROWS
 from muse_core.manuals.single import manual
 from muse_core.postproc import declarations as shared
 
@@ -53,11 +53,9 @@ RECIPE = RecipeSpec(
     kernels=True,
     manual=manual("PIXTABLE_OBJECT", "FILTER_LIST", "OUTPUT_WCS", values=("resample", "crtype")),
     defects=(
-        "absurd_values_used",
-        *Defects.about(CUBE, PRODUCTS, HEADERS),
+        *Defects.about(ROWS, CUBE, PRODUCTS, HEADERS),
         "cube_without_qc",
         "first_table_only",
-        "integer_keywords",
         "limits_from_header",
     ),
     fixed=(

@@ -4,7 +4,7 @@
 from dataclasses import replace
 
 from muse_core.framework import CALIB_MISMATCH, Defects, Input, Param, Product, RecipeSpec
-from muse_core.framework.defects import HEADERS
+from muse_core.framework.defects import CUBE, HEADERS, ROWS, SETUP, SKY
 from muse_core.manuals.single import manual
 from muse_core.postproc import declarations as shared
 
@@ -43,25 +43,7 @@ RECIPE = RecipeSpec(
     ),
     kernels=True,
     manual=manual("PIXTABLE_OBJECT", "RAMAN_LINES", "LSF_PROFILE", "SKY_MASK"),
-    defects=(
-        "absurd_values_used",
-        *Defects.about(HEADERS),
-        "calibrations_unchecked",
-        "first_ifu_only_without_flux",
-        "flagged_rows_in_rejection",
-        "flagged_rows_lost",
-        "flat_spectrum_first_node_lost",
-        "integer_keywords",
-        "lab_air_without_latitude",
-        "mask_misses_field",
-        "predar_limits_rounded",
-        "raman_images_without_unit",
-        "raman_needs_lsf_images",
-        "refraction_denied",
-        "skipped_without_a_word",
-        "water_vapour_tenfold",
-        "zero_outside_flat_spectrum",
-    ),
+    defects=(*Defects.about(ROWS, SKY, CUBE, HEADERS, SETUP), "flagged_rows_lost"),
     fixed=(
         *shared.SINGLE_STEP,
         ("astrometry", True),

@@ -3,7 +3,8 @@
 
 from dataclasses import replace
 
-from muse_core.framework import CALIB_MISMATCH, Input, Param, Product, RecipeSpec
+from muse_core.framework import CALIB_MISMATCH, Defects, Input, Param, Product, RecipeSpec
+from muse_core.framework.defects import ROWS, SETUP, SKY
 from muse_core.manuals.single import manual
 from muse_core.postproc import declarations as shared
 
@@ -46,13 +47,10 @@ RECIPE = RecipeSpec(
     kernels=True,
     manual=manual("PIXTABLE_REDUCED", "SKY_LINES", "SKY_CONTINUUM", "LSF_PROFILE"),
     defects=(
-        "absurd_values_used",
-        "calibrations_unchecked",
-        "flat_level_of_first_table_ignored",
-        "integer_keywords",
-        "lsf_gaps_leave_lines",
-        "original_without_name",
+        *Defects.about(ROWS, SKY, SETUP),
         "skipped_without_a_word",
+        "flat_level_of_first_table_ignored",
+        "original_without_name",
         "sky_partly_given",
         "run_ends_at_unfit_table",
     ),

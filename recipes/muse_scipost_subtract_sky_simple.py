@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """muse_scipost_subtract_sky_simple: a given spectrum of the sky taken out of pixel tables."""
 
-from muse_core.framework import CALIB_MISMATCH, Input, Product, RecipeSpec
+from muse_core.framework import CALIB_MISMATCH, Defects, Input, Product, RecipeSpec
+from muse_core.framework.defects import ROWS, SETUP, SKY
 from muse_core.manuals.single import manual
 from muse_core.postproc import declarations as shared
 
@@ -22,13 +23,7 @@ RECIPE = RecipeSpec(
     ),
     kernels=True,
     manual=manual("PIXTABLE_REDUCED", "SKY_SPECTRUM"),
-    defects=(
-        "absurd_values_used",
-        "calibrations_unchecked",
-        "integer_keywords",
-        "skipped_without_a_word",
-        "sky_of_any_unit",
-    ),
+    defects=(*Defects.about(ROWS, SKY, SETUP), "skipped_without_a_word", "sky_of_any_unit"),
     fixed=shared.SINGLE_STEP,
     qc_group="SCIPOST",
 )
