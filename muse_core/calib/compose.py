@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -52,6 +52,7 @@ def compose(
 
     The calibrations are those of the first target; where another one would take others, that is said.
     """
+    targets = [replace(target, tag=recipe.renamed.get(target.tag, target.tag)) for target in targets]
     first = targets[0]
     more = f" and {len(targets) - 1} more" if len(targets) > 1 else ""
     about = ", ".join(part for part in (first.tag, first.mode, first.object) if part)

@@ -92,6 +92,7 @@ class RecipeRule:
     each_lamp: int = 0
     series: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def takes(self) -> tuple[str, ...]:
@@ -186,6 +187,7 @@ def _recipe(name: str, body: Mapping[str, Any]) -> RecipeRule:
         each_lamp=int(body.get("each_lamp", 0)),
         series=tuple(body.get("series", ())),
         also=tuple(body.get("also", ())),
+        renamed=body.get("as", {}),
     )
 
 

@@ -208,3 +208,24 @@ def test_dates_choose_nights(raw_night, tmp_path, capsys):
     assert "found nights: 2017-06-15" in capsys.readouterr().err
     main([*command, "--date", "2017-06-15"])
     assert (tmp_path / "p" / "plan.toml").is_file()
+
+
+def test_every_recipe_of_ours_has_a_rule_that_it_can_read():
+    from muse_core.framework import registry
+
+    for name in registry.names():
+        rule, inputs = RULES.recipes[name], {declared.tag for declared in registry.load(name).spec.inputs}
+        assert set(rule.raw) | set(rule.takes) <= inputs, name
+        assert set(rule.renamed.values()) <= set(rule.raw), name
+
+
+def test_single_steps_take_the_tables_of_the_step_before(tmp_path):
+    table = master(tmp_path, "PIXTABLE_REDUCED", "2017-06-16T01:34:56.000", ifus=None)[0]
+    master(tmp_path, "ASTROMETRY_WCS", "2017-06-10T00:00:00.000", ifus=None)
+    out = tmp_path / "x.sof"
+    assert main(["sof", "muse_scipost_apply_astrometry", "--for", str(table), "-o", str(out)]) == 0
+    assert [(frame.path.name, frame.tag) for frame in load_sof(out)] == [
+        ("PIXTABLE_REDUCED.fits", "PIXTABLE_OBJECT"), ("ASTROMETRY_WCS.fits", "ASTROMETRY_WCS"),
+    ]  # fmt: skip
+    assert main(["sof", "muse_scipost_subtract_sky", "--for", str(table), "-o", str(out)]) == 0
+    assert ("PIXTABLE_REDUCED.fits", "PIXTABLE_REDUCED") in [(f.path.name, f.tag) for f in load_sof(out)]
