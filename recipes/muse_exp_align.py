@@ -125,7 +125,7 @@ across right ascension 0, the search into the noise, and others.""",
         Product("OFFSET_LIST", help="Coordinate offset of each exposure", type="TABLE"),
     ),
     manual=MANUAL,
-    defects=Defects.about(ALIGN, HEADERS),
+    defects=(*Defects.about(ALIGN, HEADERS), "absurd_values_used"),
 )
 
 

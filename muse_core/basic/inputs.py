@@ -9,6 +9,8 @@ from pathlib import Path
 
 from muse_core.basic.adaptive_optics import Strehl, read_strehl
 from muse_core.basic.twilight_cube import TwilightCube, read_twilight_cube
+from muse_core.data.input_rules import INPUT_RULES
+from muse_core.data.rules import check
 from muse_core.detector.calibrations import (
     REQUIRED,
     CalibrationFiles,
@@ -159,6 +161,7 @@ def open_inputs(frames: Frames, p: ParamValues, ctx: RunContext) -> BasicInputs:
         opened = [raw for raw in raws if raw is not None]
         for raw in opened:
             _check_date(raw, problems)
+            check(raw.path, INPUT_RULES[tag], raw.primary, ctx)
         exposures += _numbered(tag, opened, p.combine != "none")
         _check_combination(tag, len(raws), p, problems)
     illum = None

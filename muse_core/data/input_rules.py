@@ -8,6 +8,7 @@ unit, a broken header), not an unusual exposure.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from muse_core.data.rules import Rule, Values, column, keyword
 
@@ -113,6 +114,10 @@ PIXEL_TABLE = (
     keyword("ESO DRS MUSE FLAT FLUX SKY", above=0.0),
     keyword("ESO DRS MUSE FLAT FLUX LAMP", above=0.0),
 )
+RAW_FRAME = tuple(
+    replace(rule, is_error=False) for rule in PIXEL_TABLE if not rule.item.startswith("keyword ESO DRS")
+)
+"""Warnings: what comes of them is refused where it is used."""
 FIELD_IMAGE = (MJD, keyword("EXPTIME", "s", high=1e7, is_error=False))
 RESPONSE = (
     _spans_muse("lambda"),
@@ -147,6 +152,7 @@ FILTER = (_spans_muse("lambda"), column("throughput", low=0.0))
 AUTOCAL = (column("corr", above=0.0, high=100.0), column("npts", low=0.0))
 
 INPUT_RULES: dict[str, tuple[Rule, ...]] = {
+    **dict.fromkeys(("OBJECT", "STD", "SKY", "ASTROMETRY", "SKYFLAT"), RAW_FRAME),
     "PIXTABLE_OBJECT": PIXEL_TABLE,
     "PIXTABLE_REDUCED": PIXEL_TABLE,
     "IMAGE_FOV": FIELD_IMAGE,

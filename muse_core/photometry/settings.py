@@ -13,6 +13,8 @@ from imphot.ds9regions import Ds9Circle, Ds9Region, Ds9Regions
 from imphot.errors import UserError
 from imphot.images.opening import read_plane
 from imphot.options import PARAMETERS, FitOptions, Star
+from muse_core.data.input_rules import INPUT_RULES
+from muse_core.data.rules import check
 from muse_core.framework import Frame, Frames, ParameterError, ParamValues, RunContext
 from muse_core.framework.fits_file import column_numbers, open_fits
 
@@ -133,7 +135,10 @@ def _curve(frames: Frames, p: ParamValues, ctx: RunContext) -> Curve | None:
             remedy="Cubes are collapsed with a filter curve.",
         )
         return None
-    return read_filter(filters.path, p.filter)
+    lam, throughput = read_filter(filters.path, p.filter)
+    columns = {"lambda": lam, "throughput": throughput}
+    check(filters.path, INPUT_RULES["FILTER_LIST"], columns, ctx)
+    return lam, throughput
 
 
 def read_filter(path: Path, name: str) -> Curve:

@@ -10,6 +10,10 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from muse_core.data.rules import Rule
 
 SUMMARY = "rules for the values in the inputs of a recipe"
 
@@ -41,10 +45,13 @@ def table(recipe: str) -> str:
     from muse_core.framework import registry
 
     lines = ["| input | what | must be | else |", "| --- | --- | --- | --- |"]
+    tags: dict[tuple[Rule, ...], list[str]] = {}
     for declared in registry.load(recipe).spec.inputs:
-        for rule in INPUT_RULES.get(declared.tag, ()):
+        tags.setdefault(INPUT_RULES.get(declared.tag, ()), []).append(declared.tag)
+    for rules, alike in tags.items():
+        for rule in rules:
             severity = "error" if rule.is_error else "warning"
-            lines.append(f"| {declared.tag} | {rule.item} | {rule.demand} | {severity} |")
+            lines.append(f"| {', '.join(alike)} | {rule.item} | {rule.demand} | {severity} |")
     return "\n".join(lines)
 
 

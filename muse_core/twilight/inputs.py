@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from muse_core.data.input_rules import INPUT_RULES
+from muse_core.data.rules import check
 from muse_core.detector.calibrations import (
     CalibrationFiles,
     IfuCalibration,
@@ -167,6 +169,8 @@ def open_inputs(frames: Frames, p: ParamValues, ctx: RunContext) -> TwilightInpu
             )
     opened_raws = [attempt(problems, open_raw, path, default=None) for path in paths["SKYFLAT"]]
     exposures = tuple(raw for raw in opened_raws if raw is not None)
+    for raw in exposures:
+        check(raw.path, INPUT_RULES["SKYFLAT"], raw.primary, ctx)
     illum = attempt(problems, open_raw, paths["ILLUM"][0], default=None) if paths["ILLUM"] else None
     files = open_calibrations(paths, problems)
     masks = paths["VIGNETTING_MASK"]
