@@ -157,6 +157,6 @@ def run(frames, p, ctx):
     found = AlignedExposures(fields, sources, results, alignment, mosaic)
     save_products(found, images, (*lists, *reference_frames(frames)), ctx)
     if ctx.report_requested:
-        from muse_core.report.exp_align import page
+        from muse_core.report.exp_align import align_page
 
-        ctx.report(page(found, p.rsearch, p.nbins))
+        ctx.report(align_page(found, p.rsearch, p.nbins))

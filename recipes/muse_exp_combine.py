@@ -161,3 +161,7 @@ def run(frames, p, ctx):
     combination = combine(exposures, frames["PIXTABLE_REDUCED"], calibrations.used, p, ctx, earlier)
     check_agreement(combination, p, ctx)
     save_combination(combination, for_cube, p, ctx, options)
+    if ctx.report_requested:
+        from muse_core.report.cube import cube_page
+
+        ctx.report(cube_page(ctx.products))

@@ -135,7 +135,7 @@ def run(frames, p, ctx):
     from muse_core.photometry.exposures import give_references, load_exposures
     from muse_core.photometry.fitting import fit_exposures
     from muse_core.photometry.messages import library_messages_to
-    from muse_core.photometry.products import save_images, save_report, save_tables
+    from muse_core.photometry.products import save_images, save_tables
     from muse_core.photometry.settings import read_settings
 
     with library_messages_to(ctx.log):
@@ -145,4 +145,7 @@ def run(frames, p, ctx):
         fit_exposures(exposures, settings, p.nproc, ctx)
         save_tables(exposures, frames, p, ctx)
         save_images(exposures, frames, p, ctx)
-        save_report(exposures, ctx)
+    if ctx.report_requested:
+        from muse_core.report.imphot import imphot_page
+
+        ctx.report(imphot_page(exposures))

@@ -170,6 +170,6 @@ def run(frames, p, ctx):
         inputs = open_inputs(frames, p, ctx)
         results = process(inputs, frames, p, ctx)
     if ctx.report_requested:
-        from muse_core.report.basic import basic_report
+        from muse_core.report.basic import basic_page
 
-        ctx.report(basic_report(results, inputs))
+        ctx.report(basic_page(results, inputs))

@@ -253,3 +253,7 @@ def run(frames, p, ctx):
     combination = combine(exposures, frames["PIXTABLE_OBJECT"], calibrations.used, p, ctx)
     check_agreement(combination, p, ctx)
     save_combination(combination, for_cube, p, ctx)
+    if ctx.report_requested:
+        from muse_core.report.cube import cube_page
+
+        ctx.report(cube_page(ctx.products))

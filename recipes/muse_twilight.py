@@ -149,6 +149,6 @@ def run(frames, p, ctx):
 
     products.save_sky_flat(sky, model, inputs, frames, ctx)
     if ctx.report_requested:
-        from muse_core.report.twilight import twilight_report
+        from muse_core.report.twilight import twilight_page
 
-        ctx.report(twilight_report(sky, model, inputs.failed))
+        ctx.report(twilight_page(sky, model, inputs.failed))

@@ -31,7 +31,7 @@ ALLOWED = {
     "basic": {"detector", "resampling", "data", "framework"},
     "twilight": {"detector", "resampling", "postproc", "data", "framework"},
     "photometry": {"imphot", "data", "framework"},
-    "report": {"data", "framework", "resampling", "alignment", "basic", "twilight", "postproc"},
+    "report": {"data", "framework", "resampling", "alignment", "basic", "twilight", "postproc", "photometry"},
     "hosts": {"framework"},
     "cpl": {"hosts", "framework"},
     "calib": {"framework"},

@@ -9,8 +9,9 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from muse_core.framework.clock import Clock
 from muse_core.framework.defects import Defects
 from muse_core.framework.delivery import DiskQueue, deliver
 from muse_core.framework.errors import Problems
@@ -23,8 +24,17 @@ if TYPE_CHECKING:
     from astropy.io.fits import HDUList, Header, PrimaryHDU
 
     from muse_core.framework.products import Card, DataSums
+    from muse_core.framework.record import RunRecord
 
 T = TypeVar("T")
+
+
+class QualityPage(Protocol):
+    """What a recipe hands to `RunContext.report`: it becomes HTML when the run is over."""
+
+    def html(self, record: RunRecord) -> str:
+        """Return the page as one self-contained HTML text."""
+        ...
 
 
 @dataclass
@@ -62,6 +72,8 @@ class RunContext:
     products: list[ProductFrame] = field(default_factory=list)
     destination: Path | None = None
     on_disk: DiskQueue = field(default_factory=DiskQueue)
+    clock: Clock = field(default_factory=Clock)
+    page: QualityPage | None = None
     _part: dict[str, Card] | None = None
 
     def progress(
@@ -256,16 +268,20 @@ class RunContext:
         declared = self.spec.product(tag)
         return ProductFrame(path, tag, declared.level, type=declared.type)
 
-    def report(self, html: str | Path) -> None:
-        """Write the recipe's quality page ``<recipe>_report.html`` beside the products."""
-        text = html.read_text(encoding="utf-8") if isinstance(html, Path) else html
-        target = self.workdir / f"{self.spec.name}_report.html"
+    def report(self, page: QualityPage) -> None:
+        """Keep the recipe's quality page; it is written when the run is over, with what the run was."""
+        self.page = page
+
+    def write_beside(self, name: str, text: str) -> Path:
+        """Write a text file beside the products, at once or not at all."""
+        target = self.workdir / name
         temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
         try:
             temporary.write_text(text, encoding="utf-8")
         except OSError as error:
             raise write_error(self._place / target.name, error) from error
         temporary.replace(target)
+        return target
 
 
 def _join_flag(flags: dict[str, Card], card: Card) -> None:

@@ -5,9 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import resource
-import sys
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -26,9 +23,9 @@ from muse_core.framework.context import RunContext, StreamedProduct
 from muse_core.framework.delivery import working_folder
 from muse_core.framework.errors import RecipeError
 from muse_core.framework.faults import recipe_error
-from muse_core.framework.frames import Frame, ProductFrame
+from muse_core.framework.frames import Frame, Frames, ProductFrame
 from muse_core.framework.input_files import GivenNames, InputFiles
-from muse_core.framework.log import RepeatCounter, Strict, run_logger
+from muse_core.framework.log import RepeatCounter, Strict, WarningKeeper, run_logger
 from muse_core.framework.registry import LoadedRecipe, load
 from muse_core.framework.settings import Environment, usable_kernel_cache
 from muse_core.framework.spec import ParamValues, value_text
@@ -97,7 +94,8 @@ def run_recipe(
     if strict:
         log.addFilter(Strict(context.problems))
     log.addFilter(counter)  # the logger belongs to this run alone
-    started = time.monotonic()
+    kept = WarningKeeper()
+    log.addHandler(kept)
     folder = context.workdir
     check_folder(folder)
     try:
@@ -115,6 +113,7 @@ def run_recipe(
                 with announced(log) if spec.kernels else contextlib.nullcontext():
                     loaded.run(known, values, context)
                 context.problems.raise_if_any()  # those that the recipe has not asked for
+                _write_page(context, known, kept.texts)
                 context.deliver()
                 tell_unused(known, log)
                 counter.report(log)
@@ -122,7 +121,8 @@ def run_recipe(
         context.on_disk.close()
         context.workdir = folder
         release_all()
-    log.info("%d products in %.1f s, peak memory %.0f MB", len(context.products), *_cost(started))
+    wall, _, memory = context.clock.cost()
+    log.info("%d products in %.1f s, peak memory %.0f MB", len(context.products), wall, memory)
     return context.products
 
 
@@ -148,9 +148,19 @@ def _log_start(values: ParamValues, environment: Environment, log: logging.Logge
         log.warning("%s", note)
 
 
-def _cost(started: float) -> tuple[float, float]:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return time.monotonic() - started, peak / (1e6 if sys.platform == "darwin" else 1e3)
+def _write_page(context: RunContext, inputs: Frames, warnings: Iterable[str]) -> None:
+    """Write the quality page, and the record of the run for programs, if they are wanted."""
+    if not context.report_requested:
+        return
+    from muse_core.framework.record import record_of_run
+
+    texts = {parameter.name: value_text(context.params[parameter.name]) for parameter in context.spec.params}
+    record = record_of_run(
+        context.spec.name, context.params, texts, inputs, context.products, context.clock, warnings
+    )
+    context.write_beside(f"{context.spec.name}_run.json", record.json())
+    if context.page is not None:
+        context.write_beside(f"{context.spec.name}_report.html", context.page.html(record))
 
 
 __all__ = ["RunContext", "StreamedProduct", "run_recipe"]

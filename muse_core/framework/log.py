@@ -76,3 +76,15 @@ class RepeatCounter(logging.Filter):
         for text, count in self.counts.items():
             if count > 1:
                 log.info("the warning '%s' came %d times", text, count)
+
+
+class WarningKeeper(logging.Handler):
+    """Keeps the texts of the warnings of a run, each once."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: dict[str, None] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a text."""
+        self.texts.setdefault(record.getMessage())

@@ -326,7 +326,8 @@ def _run(
                         checksum=bool(settings["no-checksum"]),
                         datamd5=bool(settings["no-datamd5"]),
                     )
-            delivered = deliver(products, plan, say.info, say.warning, folder.glob("*_report.html"))
+            pages = [*folder.glob("*_report.html"), *folder.glob("*_run.json")]
+            delivered = deliver(products, plan, say.info, say.warning, pages)
     except KeyboardInterrupt:
         say.error("interrupted; no product was delivered")
         return 130

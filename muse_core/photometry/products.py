@@ -14,13 +14,12 @@ from imphot.fitting import on_muse_grid
 from imphot.images.corrections import apply_corrections
 from muse_core.framework import Frame, Frames, ParamValues, RunContext
 from muse_core.photometry.exposures import Exposure
-from muse_core.photometry.report import html_page
 from muse_core.photometry.tables import imphot_table, offset_rows, qc_cards
 
 if TYPE_CHECKING:
     from astropy.io.fits import HDUList
 
-__all__ = ["save_images", "save_report", "save_tables"]
+__all__ = ["save_images", "save_tables"]
 
 PICTURES = {
     "model": "IMPHOT_MODEL",
@@ -82,12 +81,6 @@ def save_images(exposures: Sequence[Exposure], frames: Frames, p: ParamValues, c
                 qc=qc_cards([exposure.best]),
                 index=index,
             )
-
-
-def save_report(exposures: Sequence[Exposure], ctx: RunContext) -> None:
-    """Write the quality page, if one is wanted."""
-    if ctx.report_requested:
-        ctx.report(html_page(exposures))
 
 
 def regridded(exposure: Exposure) -> HDUList:

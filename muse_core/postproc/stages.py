@@ -152,4 +152,5 @@ def prepare(stages: Iterable[Stage], run: Inputs, ctx: RunContext) -> list[Ready
 def correct(exposure: Reduction, corrections: Iterable[ReadyStage], p: ParamValues, ctx: RunContext) -> None:
     """Make corrections of one exposure, one after the other."""
     for correction in corrections:
-        correction.correct(exposure, p, ctx)
+        with ctx.clock.step(correction.stage.title):
+            correction.correct(exposure, p, ctx)

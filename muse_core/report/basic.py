@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
-from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from muse_core.report.page import Page, Picture, Section, Table, picture, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,11 +16,6 @@ if TYPE_CHECKING:
     from muse_core.basic.inputs import BasicInputs
     from muse_core.basic.results import BasicResults, IfuResult
 
-STYLE = (
-    "body{font-family:sans-serif;margin:2em;max-width:75em}table{border-collapse:collapse}"
-    "td,th{padding:.15em .7em;text-align:right;border-bottom:1px solid #ddd}"
-    ".bad{background:#fdd}img{max-width:100%}"
-)
 COLUMNS = 6  # of the panels with images
 
 
@@ -82,52 +76,45 @@ def images_figure(results: Sequence[IfuResult]) -> Figure | None:
     return figure
 
 
-def _png(figure: Figure | None) -> str:
-    if figure is None:
-        return ""
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=80)
-    return f"<img src='data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}' alt='figure'>"
-
-
-def _table(results: Sequence[IfuResult]) -> str:
-    rows = [
-        "<table><tr><th>IFU</th><th>rows</th><th>overscan 1..4 (adu)</th><th>saturated</th><th>hits</th>"
-        "<th>shift (Angstrom)</th><th>lines used</th></tr>"
-    ]
-    for result in results:
+def _table(results: Sequence[IfuResult]) -> Table:
+    head = ("IFU", "rows", "overscan 1..4 [adu]", "saturated", "hits", "shift [Å]", "lines used")
+    rows, marked = [], []
+    for number, result in enumerate(results):
         quadrants = result.model.quadrants if result.model is not None else ()
         levels = " ".join(f"{quadrant.stats.mean:.1f}" for quadrant in quadrants) or "-"
         used = len(result.shift.fits) - len(result.shift.doubts)
-        hits = "-" if result.hits is None else str(result.hits)
-        mark = " class='bad'" if result.shift.doubts else ""
+        if result.shift.doubts:
+            marked.append(number)
         rows.append(
-            f"<tr{mark}><td>{result.ifu}</td><td>{result.rows}</td><td>{levels}</td>"
-            f"<td>{result.saturated}</td><td>{hits}</td><td>{result.shift.value:+.4f}</td>"
-            f"<td>{used} of {len(result.shift.fits)}</td></tr>"
-        )
-    return "".join(rows) + "</table>"
+            (
+                str(result.ifu), str(result.rows), levels, str(result.saturated),
+                "-" if result.hits is None else str(result.hits), f"{result.shift.value:+.4f}",
+                f"{used} of {len(result.shift.fits)}",
+            )
+        )  # fmt: skip
+    return table(head, rows, marked)
 
 
-def basic_report(results: BasicResults, inputs: BasicInputs) -> str:
-    """Build the quality page as one self-contained HTML text, one section for each exposure."""
-    parts = []
+def basic_page(results: BasicResults, inputs: BasicInputs) -> Page:
+    """Describe the quality page, one section for each exposure."""
+    looks, sections = [], []
     for exposure in inputs.exposures:
         own = [result for result in results.made if result.exposure is exposure]
-        parts.append(f"<h2>{escape(exposure.name)}</h2>")
+        parts: list[Picture | Table | str] = []
         if own:
-            parts += [_png(levels_figure(own)), _table(own), _png(images_figure(own))]
+            parts += [picture(levels_figure(own), "levels, pixels and shifts of the IFUs"), _table(own)]
+            images = images_figure(own)
+            if images is not None:
+                parts.append(picture(images, "images of the IFUs"))
         failed = [(ifu, text) for (name, ifu), text in results.failed.items() if name == exposure.name]
         if failed:
-            parts.append("<table>")
-            parts += [
-                f"<tr class='bad'><td>{ifu}</td><td>no product: {escape(text)}</td></tr>"
-                for ifu, text in failed
-            ]
-            parts.append("</table>")
+            parts.append(table(("IFU", "no product, because"), failed, range(len(failed))))
+            looks += [f"{exposure.name}: IFU {ifu} failed: {text}" for ifu, text in failed]
+        doubtful = [result.ifu for result in own if result.shift.doubts]
+        if doubtful:
+            looks.append(f"{exposure.name}: doubtful sky lines in IFU {', '.join(map(str, doubtful))}")
+        sections.append(Section(exposure.name, tuple(parts)))
     if inputs.failed:
-        parts.append(f"<p>Not in the raw data: IFU {', '.join(map(str, sorted(inputs.failed)))}.</p>")
-    return (
-        "<!DOCTYPE html><html lang='en'><head><meta charset='utf-8'><title>muse_scibasic</title>"
-        f"<style>{STYLE}</style></head><body><h1>muse_scibasic</h1>{''.join(parts)}</body></html>"
-    )
+        looks.append(f"Not in the raw data: IFU {', '.join(map(str, sorted(inputs.failed)))}.")
+    made = f"{len(results.made)} pixel tables of {len(inputs.exposures)} exposure(s)."
+    return Page(made, looks, [("exposures", ", ".join(e.name for e in inputs.exposures))], sections)

@@ -3,10 +3,7 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +18,7 @@ from muse_core.alignment.preview.mosaic import Mosaic
 from muse_core.alignment.products import AlignedExposures
 from muse_core.alignment.results import Results
 from muse_core.alignment.sources.source_list import SourceList
+from muse_core.report.page import Page, Picture, Section, Table, picture, table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,15 +26,10 @@ if TYPE_CHECKING:
 
 MAX_PANELS = 12  # pictures of single exposures; the table has all of them
 MAX_BINS = 600  # of a picture, whatever the recipe used
-STYLE = (
-    "body{font-family:sans-serif;margin:2em;max-width:70em}table{border-collapse:collapse}"
-    "td,th{padding:.15em .7em;text-align:right;border-bottom:1px solid #ddd}td:first-child{text-align:left}"
-    ".bad{background:#fdd}img{max-width:100%}"
-)
 
 
-def page(found: AlignedExposures, radii: Sequence[float], nbins: int) -> str:
-    """Build the page as one self-contained HTML text.
+def align_page(found: AlignedExposures, radii: Sequence[float], nbins: int) -> Page:
+    """Describe the page.
 
     Parameters
     ----------
@@ -47,32 +40,54 @@ def page(found: AlignedExposures, radii: Sequence[float], nbins: int) -> str:
     """
     fields, sources, results = found.fields, found.sources, found.results
     aligned, members = found.alignment, found.alignment.group.members
-    chosen = choose_exposures(results.confidence.trusted)
+    confidence = results.confidence
+    chosen = choose_exposures(confidence.trusted)
     chosen_members = [k for k, n in enumerate(members) if n in chosen]
-    parts = [
-        "<!DOCTYPE html><html lang='en'><head><meta charset='utf-8'><title>muse_exp_align</title>",
-        f"<style>{STYLE}</style></head><body><h1>muse_exp_align</h1>",
-        verdict_text(results.confidence),
-        offset_rows(fields, sources, results),
-    ]
+    offsets: list[Picture | Table | str] = [offset_rows(fields, sources, results)]
     if len(chosen) < len(fields):
-        parts.append(
-            f"<p>Pictures of {len(chosen)} of {len(fields)} exposures, the suspicious ones first.</p>"
-        )
-    parts += [
-        "<h2>Fields and sources</h2>",
-        picture(fields_figure(fields, sources, chosen)),
-        "<h2>Histogram of the first iteration</h2>",
-        f"<p>Differences of all coordinates against another exposure, search radius {radii[0]:g} arcsec, "
-        f"{nbins} x {nbins} bins. The cross marks the highest bin.</p>",
-        picture(histogram_figure(aligned.table, chosen_members, members, radii[0], nbins)),
-        "<h2>Residuals after the last iteration</h2>",
-        picture(residual_figure(aligned, chosen_members)),
-        "<h2>Preview</h2>",
-        picture(preview_figure(found.mosaic)),
-        "</body></html>",
+        offsets.append(f"Pictures of {len(chosen)} of {len(fields)} exposures, the suspicious ones first.")
+    histogram = (
+        f"Differences of all coordinates against another exposure, search radius {radii[0]:g} arcsec, "
+        f"{nbins} x {nbins} bins. The cross marks the highest bin."
+    )
+    looks = [
+        f"{fields[n].name}: {confidence.reasons[n]}" for n in range(len(fields)) if not confidence.trusted[n]
     ]
-    return "\n".join(parts)
+    sections = [
+        Section("Offsets", tuple(offsets)),
+        Section(
+            "Fields and sources",
+            (
+                picture(
+                    fields_figure(fields, sources, chosen),
+                    "fields with their sources",
+                    "Circles: sources found.",
+                ),
+            ),
+        ),
+        Section(
+            "Histogram of the first iteration",
+            (
+                picture(
+                    histogram_figure(aligned.table, chosen_members, members, radii[0], nbins),
+                    "histograms of coordinate differences",
+                    histogram,
+                ),
+            ),
+        ),
+        Section(
+            "Residuals after the last iteration",
+            (
+                picture(
+                    residual_figure(aligned, chosen_members),
+                    "residual vectors of the matches",
+                    "Arrows: from a source to its match, enlarged; the arrow below has the length it names.",
+                ),
+            ),
+        ),
+        Section("Preview", (picture(preview_figure(found.mosaic), "sum of the aligned exposures"),)),
+    ]
+    return Page(verdict_text(confidence), looks, [("exposures", str(len(fields)))], sections)
 
 
 def choose_exposures(trusted: Flags) -> list[int]:
@@ -85,9 +100,8 @@ def verdict_text(confidence: Confidence) -> str:
     """One sentence on the whole."""
     count = len(confidence.trusted)
     if confidence.untrusted == 0:
-        return f"<p>The offsets of all {count} exposures can be trusted.</p>"
-    text = f"The offsets of {confidence.untrusted} of {count} exposures cannot be trusted."
-    return f"<p class='bad'><b>{text}</b></p>"
+        return f"The offsets of all {count} exposures can be trusted."
+    return f"The offsets of {confidence.untrusted} of {count} exposures cannot be trusted."
 
 
 def _shown(value: float, form: str) -> str:
@@ -95,21 +109,21 @@ def _shown(value: float, form: str) -> str:
 
 
 def _with_error(value: float, error: float, digits: int) -> str:
-    return f"{_shown(value, f'+.{digits}f')} &plusmn; {_shown(error, f'.{digits}f')}"
+    return f"{_shown(value, f'+.{digits}f')} ± {_shown(error, f'.{digits}f')}"
 
 
-def offset_rows(fields: Sequence[FieldInfo], sources: Sequence[SourceList], results: Results) -> str:
+def offset_rows(fields: Sequence[FieldInfo], sources: Sequence[SourceList], results: Results) -> Table:
     """Table of the offsets with their errors."""
     confidence = results.confidence
     head = (
         "exposure", "sources", "matches", "RA offset [arcsec]", "DEC offset [arcsec]", "error [arcsec]",
         "scatter [arcsec]", "expected [arcsec]", "chance", "rotation [deg]", "scale - 1", "verdict",
     )  # fmt: skip
-    rows = ["<tr>" + "".join(f"<th>{h}</th>" for h in head) + "</tr>"]
+    rows = []
     for n, info in enumerate(fields):
         ra, dec = results.offsets[n] * 3600.0
         cells = (
-            escape(info.name),
+            info.name,
             str(len(sources[n])),
             str(results.matches[n]),
             f"{ra:+.4f}",
@@ -120,11 +134,10 @@ def offset_rows(fields: Sequence[FieldInfo], sources: Sequence[SourceList], resu
             _shown(confidence.chance[n], ".1e"),
             _with_error(confidence.turn_deg[n], confidence.turn_error_deg[n], 4),
             _with_error(confidence.stretch[n], confidence.stretch_error[n], 5),
-            "sound" if confidence.trusted[n] else escape(confidence.reasons[n]),
+            "sound" if confidence.trusted[n] else confidence.reasons[n],
         )
-        kind = "" if confidence.trusted[n] else " class='bad'"
-        rows.append(f"<tr{kind}>" + "".join(f"<td>{c}</td>" for c in cells) + "</tr>")
-    return "<table>" + "".join(rows) + "</table>"
+        rows.append(cells)
+    return table(head, rows, [n for n in range(len(fields)) if not confidence.trusted[n]])
 
 
 def _panels(count: int, size: float = 3.2) -> tuple[Figure, Sequence[Axes]]:
@@ -137,13 +150,6 @@ def _panels(count: int, size: float = 3.2) -> tuple[Figure, Sequence[Axes]]:
     for spare in axes[count:]:
         spare.set_axis_off()
     return figure, list(axes)
-
-
-def picture(figure: Figure) -> str:
-    """Return the figure as an embedded PNG."""
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=80)
-    return f"<img alt='' src='data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}'>"
 
 
 def _show_image(axis: Axes, image: Pixels) -> None:
@@ -238,8 +244,12 @@ def residual_figure(aligned: Alignment, chosen: Sequence[int]) -> Figure:
         typical = float(np.median(length)) if length.size else 0.0
         if length.size:
             factor = 3.0 / max(typical, 1e-6)
-            axis.quiver(
+            arrows = axis.quiver(
                 x, y, u * factor, v * factor, angles="xy", scale_units="xy", scale=1, color="tab:blue"
+            )
+            label = f"{typical * 1000:.0f} mas"
+            axis.quiverkey(
+                arrows, 0.14, -0.16, typical * factor, label, labelpos="E", fontproperties={"size": 7}
             )
             axis.plot(x, y, ".", color="k", ms=3)
         axis.set_title(

@@ -3,9 +3,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from muse_core.framework.fits_file import open_fits
+from muse_core.report.page import Page, Section, Table, picture, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,11 +20,6 @@ if TYPE_CHECKING:
     from muse_core.twilight.steps import SkyFlat
 
 Image = npt.NDArray[np.float32]
-STYLE = (
-    "body{font-family:sans-serif;margin:2em;max-width:75em}table{border-collapse:collapse}"
-    "td,th{padding:.15em .7em;text-align:right;border-bottom:1px solid #ddd}"
-    ".bad{background:#fdd}img{max-width:100%}"
-)
 RESIDUAL_RANGE = 0.03
 
 
@@ -77,11 +70,12 @@ def twilight_figure(
         low, high = limits or (scale if colours == "viridis" else (None, None))
         drawn = axis.imshow(image, origin="lower", cmap=colours, vmin=low, vmax=high, interpolation="nearest")
         axis.set_title(title)
+        axis.set(xlabel="x [spaxel]", ylabel="y [spaxel]")
         figure.colorbar(drawn, ax=axis, shrink=0.85)
     values = np.array(list(fluxes.values()))
-    axes.flat[5].bar(list(fluxes), values / values.mean(), color="0.4")
-    axes.flat[5].set(title="integrated flux per IFU / mean", xlabel="IFU")
-    axes.flat[5].set_ylim(min(0.8, 0.95 * (values / values.mean()).min()), None)
+    axes.flat[5].axhline(0.0, color="0.7", lw=0.8)
+    axes.flat[5].stem(list(fluxes), 100.0 * (values / values.mean() - 1.0), basefmt=" ")
+    axes.flat[5].set(title="integrated flux per IFU, deviation from the mean [%]", xlabel="IFU")
     return figure
 
 
@@ -107,32 +101,21 @@ def figure_from_products(datacube: Path, twilight_cube: Path) -> Figure:
         )
 
 
-def _png(figure: Figure) -> str:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=80)
-    return f"<img src='data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}' alt='figure'>"
-
-
-def _ifu_table(ifus: dict[int, PreparedIfu], fluxes: dict[int, float], failed: dict[int, str]) -> str:
+def _ifu_table(ifus: dict[int, PreparedIfu], fluxes: dict[int, float], failed: dict[int, str]) -> Table:
     reference = next(iter(fluxes.values()))
-    rows = [
-        "<table><tr><th>IFU</th><th>flux</th><th>relative</th><th>rows</th><th>slices, rms of ILLUM</th></tr>"
-    ]
+    rows: list[tuple[str, ...]] = []
     for ifu, part in ifus.items():
         spread = f"{part.illum.factors.std():.4f}" if part.illum is not None else "-"
         rows.append(
-            f"<tr><td>{ifu}</td><td>{fluxes[ifu]:.6g}</td><td>{fluxes[ifu] / reference:.4f}</td>"
-            f"<td>{part.stored.rows}</td><td>{spread}</td></tr>"
+            (str(ifu), f"{fluxes[ifu]:.6g}", f"{fluxes[ifu] / reference:.4f}", str(part.stored.rows), spread)
         )
-    rows += [
-        f"<tr class='bad'><td>{ifu}</td><td colspan='4'>not used: {escape(reason)}</td></tr>"
-        for ifu, reason in sorted(failed.items())
-    ]
-    return "".join(rows) + "</table>"
+    rows += [(str(ifu), f"not used: {reason}", "", "", "") for ifu, reason in sorted(failed.items())]
+    head = ("IFU", "flux [count]", "relative to the first", "rows", "slices, rms of ILLUM")
+    return table(head, rows, range(len(ifus), len(rows)))
 
 
-def twilight_report(sky: SkyFlat, model: TwilightModel, failed: dict[int, str]) -> str:
-    """Build the quality page as one self-contained HTML text.
+def twilight_page(sky: SkyFlat, model: TwilightModel, failed: dict[int, str]) -> Page:
+    """Describe the quality page.
 
     Parameters
     ----------
@@ -152,13 +135,27 @@ def twilight_report(sky: SkyFlat, model: TwilightModel, failed: dict[int, str]) 
         sky.fluxes,
     )
     residual = model.corrected[model.good]
-    text = (
-        f"<p>{len(sky.ifus)} IFUs, cube of {' x '.join(map(str, sky.cube.data.shape[::-1]))}, "
-        f"{sky.cube.rejected} cosmic rays. "
-        f"Residual of the illuminated field: rms {np.nanstd(residual):.4f}.</p>"
+    size = " x ".join(map(str, sky.cube.data.shape[::-1]))
+    verdict = f"Residual of the illuminated field: rms {100 * np.nanstd(residual):.2f} %."
+    looks = [f"IFU {ifu} was not used: {reason}" for ifu, reason in sorted(failed.items())]
+    facts = [("cube", f"{len(sky.ifus)} IFUs, {size}"), ("cosmic rays", str(sky.cube.rejected))]
+    caption = (
+        "White: mean of the sky flat along wavelength over its mean. Red and blue: the residual, within 3 % "
+        "of one. Each IFU is a stripe along x."
     )
-    return (
-        "<!DOCTYPE html><html lang='en'><head><meta charset='utf-8'><title>muse_twilight</title>"
-        f"<style>{STYLE}</style></head><body><h1>muse_twilight</h1>{text}{_png(figure)}"
-        f"<h2>IFUs</h2>{_ifu_table(sky.ifus, sky.fluxes, failed)}</body></html>"
+    return Page(
+        verdict,
+        looks,
+        facts,
+        [
+            Section("Illumination", (picture(figure, "white image, fit, vignetting, residual", caption),)),
+            Section("IFUs", (_ifu_table(sky.ifus, sky.fluxes, failed),)),
+        ],
     )
+
+
+def page_from_products(datacube: Path, twilight_cube: Path) -> Page:
+    """Describe the page of products, also those of the C pipeline."""
+    figure = figure_from_products(datacube, twilight_cube)
+    part = picture(figure, "white image, fit, vignetting, residual")
+    return Page("Sky flat and its model.", sections=[Section("Illumination", (part,))])

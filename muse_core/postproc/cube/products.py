@@ -24,9 +24,11 @@ def save_combination(
 ) -> None:
     """Write the products of all exposures that the parameter ``save`` asks for."""
     if "cube" in p.save or options.keep_sums:
-        make_cube(combination, calibrations, p, ctx, options)
+        with ctx.clock.step("cube and images"):
+            make_cube(combination, calibrations, p, ctx, options)
     if "combined" in p.save:
-        save_combined(combination, p, ctx)
+        with ctx.clock.step("combined pixel table"):
+            save_combined(combination, p, ctx)
     if "stacked" in p.save:
         from muse_core.postproc.cube.stacked_slices import save_stacked
 
