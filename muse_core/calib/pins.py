@@ -14,6 +14,7 @@ from muse_core.calib.ranking import incomplete
 from muse_core.calib.rules import Association, RecipeRule, Rules
 from muse_core.calib.store import shown
 from muse_core.calib.targets import Target
+from muse_core.framework import registry
 from muse_core.framework.errors import InputError, ParameterError
 
 _CARRIED = ("mode", "field", "ao", "range", "readout", "night", "temp", "obs_id", "tpl_start")
@@ -97,6 +98,8 @@ def check_wishes(options: Options, rules: Rules, recipes: Iterable[RecipeRule]) 
             raise ParameterError(
                 f"--pin {tag}: {who} takes no such frame; it takes {', '.join(sorted(taken))}"
             )
+    for recipe in recipes:
+        _check_counts(options, recipe.name)
     leaves_out = {tag for tag, body in rules.associations.items() if body.off or "mjd_below" in body.only}
     asked = {tag for recipe in rules.recipes.values() if recipe.ask for tag in recipe.makes}
     possible = (leaves_out | asked) & taken
@@ -105,6 +108,18 @@ def check_wishes(options: Options, rules: Rules, recipes: Iterable[RecipeRule]) 
             names = ", ".join(sorted(possible)) or "none"
             raise ParameterError(
                 f"--use {tag}: the rules of {who} do not leave it out; what --use can add: {names}"
+            )
+
+
+def _check_counts(options: Options, recipe: str) -> None:
+    """Refuse more files of a tag than one of our recipes takes."""
+    if recipe not in registry.names():
+        return
+    for declared in registry.load(recipe).spec.inputs:
+        given = len(options.pins.get(declared.tag, ()))
+        if declared.max is not None and given > declared.max:
+            raise ParameterError(
+                f"--pin {declared.tag}: given {given} times, {recipe} takes {declared.max} of them"
             )
 
 

@@ -116,6 +116,7 @@ def test_what_only_the_user_can_name_is_taken_when_named(tmp_path):
         (["--pin", "MASTER_FLAT=absent.fits"], "an existing file"),
         (["--pin", "MASTER_FLAT={file}", "--exclude", "MASTER_FLAT*"], "a file that is not excluded"),
         (["--pin", "MASTER_FLAT={simulated}"], "one made by the simulator"),
+        (["--pin", "GEOMETRY_TABLE={file}"] * 2, "given 2 times, muse_scibasic takes 1"),
         (["--use", "MASTER_BIAS"], "do not leave it out"),
         (["--use", "X"], "what --use can add: MASTER_DARK"),
     ],
