@@ -52,7 +52,8 @@ INPUTS = {
     ),
     "SKY_MASK": (
         "Needed where the object fills the field, with skymethod=model and simple and with "
-        "autocalib=deepfield: by default the darkest part of the field is taken for sky."
+        "autocalib=deepfield: by default all that looks like sky is taken for it. A run that finds no empty "
+        "sky says so (ESO QC SCIPOST SKY EMPTY)."
     ),
 }
 
@@ -131,8 +132,8 @@ VALUES = {
         ("none", "Slices stay as they are."),
         (
             "deepfield",
-            "The slices are brought to one level of the sky, in ranges of wavelength: for fields that are "
-            "mostly empty, or with a SKY_MASK.",
+            "The slices are brought to one level of the sky, in ranges of wavelength, where that helps on "
+            "detector columns that took no part in it: for fields that are mostly empty, or with a SKY_MASK.",
         ),
         ("user", "The factors of AUTOCAL_FACTORS are applied."),
     ),
