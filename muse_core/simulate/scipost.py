@@ -102,6 +102,7 @@ def simulate_scipost(
     drot_mode: str = "SKY",
     dithers: Sequence[tuple[float, float]] | None = None,
     center: tuple[float, float] = (150.1, -30.2),
+    centred: bool = False,
     hour_angle: float = 2.2,
     exptime: float | Sequence[float] = 600.0,
     mjd: float = 57800.25,
@@ -143,6 +144,7 @@ def simulate_scipost(
     ----------
     outdir : folder, made if missing
     n_ifu, ifus : number of IFUs (in the middle of the field) or their numbers
+    centred : the telescope points at the middle of these IFUs, as C takes it, not of the instrument
     slices : number of slices (neighbours on the sky) or their CCD numbers
     columns : columns per slice, default all (about 75)
     lambda_range : [A], default that of the mode; the CCD rows stay contiguous
@@ -202,7 +204,7 @@ def simulate_scipost(
             lambda_range=layout.lambda_range, brightness=brightness * (0.05 if nfm else 1.0),
         )  # fmt: skip
     # how far the middle of the instrument is above that of the IFUs simulated [pix]
-    missing = 6.0 * SLICE_PITCH * (25 - min(layout.ifus) - max(layout.ifus))
+    missing = 0.0 if centred else 6.0 * SLICE_PITCH * (25 - min(layout.ifus) - max(layout.ifus))
     sources = scene.sources
     radec = deproject([s.xi for s in sources], [s.eta for s in sources], *center)
     lines = sky_line_list() if sky else LineList((), np.zeros(0, int), np.zeros(0), np.zeros(0))

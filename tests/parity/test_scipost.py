@@ -117,7 +117,9 @@ def observation(tmp_path_factory):
 
     def get(field: str):
         if field not in made:
-            made[field] = simulate_scipost(tmp_path_factory.mktemp(field), seed=11, **FIELDS[field])
+            made[field] = simulate_scipost(
+                tmp_path_factory.mktemp(field), seed=11, centred=True, **FIELDS[field]
+            )
         return made[field]
 
     return get

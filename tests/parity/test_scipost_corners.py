@@ -14,7 +14,7 @@ from tests.parity.scipost_runs import Case, run_both
 pytestmark = pytest.mark.parity
 
 SUPERFLAT = (("MUSE_SUPERFLAT_POS", "150.2,-31.0,40.0"),)
-SMALL = {"slices": 6, "columns": 24}
+SMALL = {"slices": 6, "columns": 24, "centred": True}
 
 
 FIELDS = {
