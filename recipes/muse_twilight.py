@@ -136,10 +136,15 @@ def run(frames, p, ctx):
     check_calibrations(frames, ("SKYFLAT",), ctx, p.calib_mismatch)
     inputs = open_inputs(frames, p, ctx)
     if p.skip:
-        stored = read_sky_cube(p.skip)
+        stored = read_sky_cube(p.skip, inputs.mode)
         ctx.log.warning("nothing reduced, model from %s", p.skip)
         model = steps.fit_model(stored.data, inputs, p, ctx, white=stored.white)
+        steps.tell_filled(model, stored.grid, ctx)
         products.save_model_alone(stored, model, inputs.narrow_field, frames, ctx)
+        if ctx.report_requested:
+            from muse_core.report.twilight import stored_page
+
+            ctx.report(stored_page(stored, model))
         return
 
     with steps.open_store(inputs, p, ctx) as store:

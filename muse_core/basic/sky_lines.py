@@ -151,6 +151,8 @@ def fit_line(
         use = inside
         spectrum = _window_spectrum(line, lam, data, stat, use, lam_min, plan)
     (centre, sigma, area, background), errors = _fit_bins(spectrum)
+    if not abs(centre - line) <= plan.half_width:
+        centre = float("nan")  # the fit has left the window
     error = errors[0]
     if not np.isfinite(error) and area > 0:
         error = abs(sigma) / np.sqrt(area)  # measured against 2.8.7 in one case

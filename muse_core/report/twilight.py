@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from muse_core.twilight.model import TwilightModel
     from muse_core.twilight.prepare import PreparedIfu
     from muse_core.twilight.steps import SkyFlat
+    from muse_core.twilight.stored_cube import StoredSkyCube
 
 Image = npt.NDArray[np.float32]
 RESIDUAL_RANGE = 0.03
@@ -152,6 +153,25 @@ def twilight_page(sky: SkyFlat, model: TwilightModel, failed: dict[int, str]) ->
             Section("IFUs", (_ifu_table(sky.ifus, sky.fluxes, failed),)),
         ],
     )
+
+
+def stored_page(stored: StoredSkyCube, model: TwilightModel) -> Page:
+    """Describe the page of a model that was made from a stored cube (parameter ``skip``)."""
+    keys = {ifu: f"ESO DRS MUSE FLAT FLUX SKY{ifu}" for ifu in range(1, 25)}
+    edge = model.vignetting
+    figure = twilight_figure(
+        model.white,
+        model.global_fit,
+        model.ratio,
+        None if edge is None else edge.correction,
+        model.corrected,
+        ~model.good,
+        {ifu: float(stored.header[key]) for ifu, key in keys.items() if key in stored.header},
+    )
+    residual = 100 * np.nanstd(model.corrected[model.good])
+    verdict = f"Model of a stored cube. Residual of the illuminated field: rms {residual:.2f} %."
+    part = picture(figure, "white image, fit, vignetting, residual")
+    return Page(verdict, sections=[Section("Illumination", (part,))])
 
 
 def page_from_products(datacube: Path, twilight_cube: Path) -> Page:

@@ -15,6 +15,7 @@ from muse_core.framework.errors import InputError, RecipeError
 from muse_core.framework.execution import RunContext
 from muse_core.framework.log import UNDONE
 from muse_core.framework.spec import ParamValues
+from muse_core.resampling.grid import OutputGrid
 from muse_core.resampling.quality import single_precision
 from muse_core.twilight.cube import SkyCube, SkyCubePlan, build_cube, cube_grid
 from muse_core.twilight.inputs import DetectorPlan, TwilightInputs
@@ -260,7 +261,12 @@ def fit_model(
 def smooth(sky: SkyFlat, inputs: TwilightInputs, p: ParamValues, ctx: RunContext) -> TwilightModel:
     """Fit the smooth illumination to the cube of the sky flat."""
     model = fit_model(sky.cube.data, inputs, p, ctx)
-    if model.filled:
-        planes = ", ".join(f"{sky.cube.grid.wavelength(k):.0f}" for k in model.filled)
-        ctx.log.warning("no data in the planes at %s Angstrom, interpolated between neighbours", planes)
+    tell_filled(model, sky.cube.grid, ctx)
     return model
+
+
+def tell_filled(model: TwilightModel, grid: OutputGrid, ctx: RunContext) -> None:
+    """Warn of planes that the model has no data of."""
+    if model.filled:
+        planes = ", ".join(f"{grid.wavelength(k):.0f}" for k in model.filled)
+        ctx.log.warning("no data in the planes at %s Angstrom, interpolated between neighbours", planes)

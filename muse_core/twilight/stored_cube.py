@@ -27,14 +27,21 @@ class StoredSkyCube:
     white: npt.NDArray[np.float32]
 
 
-def read_sky_cube(path: Path) -> StoredSkyCube:
+def read_sky_cube(path: Path | str, mode: str) -> StoredSkyCube:
     """Read a DATACUBE_SKYFLAT.
+
+    Parameters
+    ----------
+    path : path-like
+    mode : str
+        ``ESO INS MODE`` of the sky flats beside it.
 
     Raises
     ------
     InputError
-        If it is none.
+        If it is none, of another mode, or its world coordinates make no sense.
     """
+    path = Path(path)
     with opened(path, memmap=False) as hdus:
         named = {h.name.lower(): h for h in hdus[1:]}
         missing = [n for n in ("data", "white") if n not in named]
@@ -48,8 +55,16 @@ def read_sky_cube(path: Path) -> StoredSkyCube:
         data, white, header = named["data"].data, named["white"].data, named["data"].header
         if data is None or data.ndim != 3 or white is None or white.shape != data.shape[1:]:
             raise InputError(path, ITEM, expected="a cube and a white image of its size", found="other sizes")
-        start = [header.get(f"CRVAL{axis}", 1.0) for axis in (1, 2, 3)]
-        step = header.get("CD3_3", 250.0)
+        own = str(hdus[0].header.get("ESO INS MODE", mode))
+        if own != mode:
+            raise InputError(path, "ESO INS MODE", expected=f"{mode} as in the sky flats", found=own)
+        numbers = {key: header.get(key) for key in ("CRVAL1", "CRVAL2", "CRVAL3", "CD3_3")}
+        for key, value in numbers.items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+                raise InputError(path, f"DATA {key}", expected="a number", found=repr(value))
+        *start, step = (float(value) for value in numbers.values())
+        if not step > 0:
+            raise InputError(path, "DATA CD3_3", expected="a positive step", found=step)
         spans = [(s, s + d * (n - 1)) for s, d, n in zip(start, (1, 1, step), data.shape[::-1], strict=True)]
         grid = pixel_grid((spans[0], spans[1], spans[2]), (1.0, 1.0, step))
         return StoredSkyCube(hdus[0].header.copy(), grid, data.astype(np.float32), white.astype(np.float32))

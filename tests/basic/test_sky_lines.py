@@ -4,6 +4,7 @@
 import numpy as np
 import pytest
 
+from muse_core.basic import sky_lines
 from muse_core.basic.gaussian import fit_gaussian, gaussian
 from muse_core.basic.sky_lines import SkyLinePlan, combine_fits, fit_line
 from muse_core.basic.spectrum import LinearSum
@@ -82,8 +83,16 @@ def test_lines_that_are_not_there_count_nothing(changes, text):
     assert shift.value == 0
     assert len(shift.doubts) == 1
     assert text in shift.doubts[0]
-    if np.isfinite(fits[0].error):
+    if np.isfinite(fits[0].error) and np.isfinite(fits[0].offset):
         assert combine_fits(fits, SkyLinePlan(believe_all=True)).value == fits[0].offset
+
+
+def test_a_fit_that_leaves_the_window_moves_nothing(monkeypatch):
+    found = np.array([9000.0, 1.0, 500.0, 60.0]), np.full(4, 0.1)
+    monkeypatch.setattr(sky_lines, "_fit_bins", lambda _: found)
+    fit = fit_line(6300.304, *window(), 4750.0, SkyLinePlan())
+    for plan in (SkyLinePlan(), SkyLinePlan(believe_all=True)):
+        assert combine_fits([fit], plan).value == 0
 
 
 def test_weights_are_inverse_errors():

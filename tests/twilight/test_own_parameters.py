@@ -4,9 +4,9 @@
 import numpy as np
 import pytest
 
-from muse_core.framework import RecipeError
+from muse_core.framework import RecipeError, run_recipe
 from tests.twilight.conftest import frames_of
-from tests.twilight.recipe_runs import data_of, keywords, run
+from tests.twilight.recipe_runs import data_of, edited, keywords, run
 
 
 @pytest.mark.unit
@@ -34,6 +34,34 @@ def test_external_scales_belong_to_the_data(tiny, tmp_path, monkeypatch, caplog)
     monkeypatch.setenv("MUSE_TWILIGHT_SCALES", ",".join(["1.0"] * 23 + ["x"]))
     with pytest.raises(RecipeError, match="parameter scales: 'x'"):
         run(frames, tmp_path)
+
+
+@pytest.mark.unit
+def test_model_of_a_stored_cube_has_its_page_and_warnings(tiny, tmp_path, caplog):
+    """A plane without data is told; a cube of another mode, or without coordinates, is refused."""
+
+    def hole(hdus):
+        hdus["DATA"].data[2] = np.nan
+
+    frames = frames_of(tiny)
+    cube = run(frames, tmp_path)["DATACUBE_SKYFLAT"]
+    stored = edited(cube, tmp_path / "stored.fits", hole)
+    (tmp_path / "again").mkdir()
+    with caplog.at_level("WARNING"):
+        run_recipe("muse_twilight", frames, {"skip": str(stored)}, workdir=tmp_path / "again", report=True)
+    assert "no data in the planes at" in caplog.text
+    assert "Model of a stored cube" in (tmp_path / "again" / "muse_twilight_report.html").read_text()
+
+    def other_mode(hdus):
+        hdus[0].header["ESO INS MODE"] = "NFM-AO-N"
+
+    def no_place(hdus):
+        hdus["DATA"].header["CRVAL3"] = "blue"
+
+    for change, text in ((other_mode, "INS MODE"), (no_place, "CRVAL3")):
+        bad = edited(cube, tmp_path / "bad.fits", change)
+        with pytest.raises(RecipeError, match=text):
+            run_recipe("muse_twilight", frames, {"skip": str(bad)}, workdir=tmp_path / "again")
 
 
 @pytest.mark.unit
