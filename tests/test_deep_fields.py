@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.wcs import WCS
 
 from muse_core.framework import InputError, ParameterError, RecipeError, run_recipe
 from muse_core.simulate.scipost import simulate_scipost
@@ -196,3 +197,44 @@ def test_a_hundred_exposures_with_few_files_open(reduced, tmp_path):
     assert "t057.fits" in done.stderr + done.stdout
     assert "Traceback" not in done.stderr + done.stdout
     assert not (tmp_path / "DATACUBE_FINAL.fits").exists()
+
+
+def image_and_wcs(path):
+    with fits.open(path) as hdus:
+        return hdus["DATA"].data.copy(), WCS(hdus["DATA"].header).celestial
+
+
+def test_a_mosaic_of_two_pointings(tmp_path):
+    """Stars of two fields 40 arcsec apart lie where they are on the sky, in one grid that covers both."""
+    tables = []
+    places = []
+    for number, east in enumerate((0.0, 40.0)):
+        centre = (150.1 + east / 3600.0 / np.cos(np.radians(-30.2)), -30.2)
+        simulation = simulate_scipost(
+            tmp_path / f"in{number}",
+            seed=31 + number,
+            n_ifu=1,
+            slices=24,
+            lambda_range=(7160.0, 7166.0),
+            center=centre,
+            mjd=57800.25 + number / 24.0,
+            n_stars=2,
+            n_galaxies=0,
+            brightness=20.0,
+        )
+        (tmp_path / f"out{number}").mkdir()
+        options = {"skymethod": "none", "save": "individual,cube"}
+        products = run_recipe("muse_scipost", simulation.frames(), options, workdir=tmp_path / f"out{number}")
+        tables += [(p.path, p.tag) for p in products if p.tag == "PIXTABLE_REDUCED"]
+        places.append(next(p.path for p in products if p.tag == "IMAGE_FOV"))
+    mosaic = combine(tables, tmp_path / "mosaic", exposures="image")
+    white, wcs = image_and_wcs(mosaic["IMAGE_FOV"])
+    covered = cube(mosaic["DATACUBE_FINAL"], "EXPOSURES")
+    assert white.shape[1] > 40.0 / 0.2 + 150
+    assert covered.max() <= 1.0  # each voxel is of one exposure
+    for single in places:
+        image, own = image_and_wcs(single)
+        y, x = np.unravel_index(np.nanargmax(image), image.shape)
+        there = wcs.world_to_array_index(own.pixel_to_world(x, y))
+        box = white[there[0] - 2 : there[0] + 3, there[1] - 2 : there[1] + 3]
+        assert np.nanmax(box) == pytest.approx(np.nanmax(image), rel=0.15)
