@@ -225,6 +225,8 @@ def _positions(path: Path, table: Table, mjd: float, ctx: RunContext) -> tuple[F
         brightness = _numbers(path, flux)
     elif magnitude is not None:
         brightness = 10.0 ** (-0.4 * (_numbers(path, magnitude) - 25.0))
+    if not ra.ndim == dec.ndim == brightness.ndim == 1:
+        raise InputError(path, "columns of the position", expected="one number in each row", found="several")
     usable = np.isfinite(ra) & np.isfinite(dec) & (np.abs(dec) <= 90.0)
     if not usable.any():
         raise InputError(path, "columns of the position", expected="positions in degrees", found="none")

@@ -123,7 +123,7 @@ def read_traces(
             out[:, i, : len(columns)] = np.transpose(columns)
         return out
 
-    return {ifu: tables[0] for ifu, tables in _channel_tables(paths, read, faults).items()}
+    return {ifu: tables[0] for ifu, tables in _channel_tables(paths, read, faults).items() if tables}
 
 
 def read_wavecals(
@@ -141,7 +141,7 @@ def read_wavecals(
             out[:, i, j] = _column(hdu, f"wlc{i}{j}", path, item)[order]
         return out
 
-    return {ifu: tables[0] for ifu, tables in _channel_tables(paths, read, faults).items()}
+    return {ifu: tables[0] for ifu, tables in _channel_tables(paths, read, faults).items() if tables}
 
 
 def read_badpix(paths: Iterable[str | Path]) -> dict[int, list[BadPixels]]:

@@ -184,7 +184,7 @@ def _fields(unit: _Cards) -> range:
 
 def _column_faults(unit: _Cards, field: int) -> Iterator[tuple[str, str, object]]:
     name = unit.get(f"TTYPE{field}")
-    if name is not None and not isinstance(name, str):
+    if not isinstance(name, str):
         yield f"keyword TTYPE{field}", "a name", _shown(name)
     yield from _scale_faults(unit, f"TSCAL{field}", f"TZERO{field}", f"TNULL{field}")
 
@@ -212,8 +212,13 @@ def unreadable_cards(header: str) -> Iterator[tuple[int, str]]:
     >>> list(unreadable_cards("OBJECT  = 'star'".ljust(80) + "EXPTIME = 12..5".ljust(80)))
     [(2, 'EXPTIME = 12..5')]
     """
+    before = ""
     for position in range(0, len(header), CARD):
-        card = header[position : position + CARD]
+        card, continues = header[position : position + CARD], _is_text(before)
+        before = card
+        if not card[:8].isprintable() or (card.startswith("CONTINUE") and not continues):
+            yield position // CARD + 1, repr(card.rstrip())[1:-1]
+            continue
         if card[8:10] == "= ":
             value = card[10:]
         elif card.startswith("HIERARCH ") and "=" in card:
@@ -222,6 +227,11 @@ def unreadable_cards(header: str) -> Iterator[tuple[int, str]]:
             continue
         if not _VALUE.fullmatch(value) and not _astropy_reads(card):
             yield position // CARD + 1, card.rstrip()
+
+
+def _is_text(card: str) -> bool:
+    """Tell whether the value of a card is a text, which the next card may continue."""
+    return card.startswith("CONTINUE") or card.partition("=")[2].lstrip().startswith("'")
 
 
 def _astropy_reads(card: str) -> bool:

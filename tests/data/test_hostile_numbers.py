@@ -130,3 +130,19 @@ def test_curve_with_nodes_that_nearly_coincide():
 def test_spectrum_without_a_step(step):
     with pytest.raises(ValueError, match="step"):
         SkySpectrumSum(5000.0, 6000.0, step)
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    "card",
+    ["CONTINUE  'and so on&'", "A\x7fB     = 1", "TTYPE9  = 3"],
+    ids=["continues no text", "a keyword that cannot be printed", "a column whose name is a number"],
+)
+def test_cards_that_readers_stumble_over(table, card):
+    content = bytearray(table.read_bytes())
+    start = content.index(b"XTENSION")
+    at = content.index(b"TFORM1  =", start) if "TTYPE" not in card else content.index(b"TTYPE3  =", start)
+    content[at : at + 80] = card.replace("TTYPE9", "TTYPE3").ljust(80).encode("latin-1")
+    table.write_bytes(content)
+    with pytest.raises(InputError, match="card|TTYPE3|TFORM1"):
+        open_pixtable(table)

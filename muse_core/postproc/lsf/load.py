@@ -155,6 +155,12 @@ def _table_flavour(tables: list[tuple[Path, int | None, fits.FITS_rec]]) -> LsfT
             tables[0][0], "SLICE_PARAM", expected="a row for each slice", found="no rows", remedy=REMEDY
         )
     columns = {name: _stacked(rows) for name, rows in values.items()}
+    for name, column in columns.items():
+        if not np.isfinite(column).all():
+            raise InputError(
+                tables[0][0], f"SLICE_PARAM: column {name}", expected="finite numbers",
+                found="some that are not", remedy=REMEDY,
+            )  # fmt: skip
     for name in ("slit_width", "bin_width"):
         if not (columns[name] > 0).all():
             raise InputError(
