@@ -67,6 +67,58 @@ def test_files_are_opened_at_the_door():
     assert set(LISTED) <= set(found), f"no longer needed: {sorted(set(LISTED) - set(found))}"
 
 
+RAW_READERS = {"memmap", "fromfile", "pread", "preadv"}
+# bytes of files that are read at a place, and who has looked at the file before
+BYTES = {
+    "muse_core/basic/merged.py": "own parts of a product",
+    "muse_core/calib/cards.py": "headers of archives, a hundred thousand of them; judged by what is found",
+    "muse_core/calib/rules.py": "rules in text form",
+    "muse_core/calib/verify.py": "check sums of whatever file",
+    "muse_core/data/exposure.py": "rows of pixel tables that open_pixtable has checked",
+    "muse_core/data/file_kernels.py": "the same",
+    "muse_core/data/pixtable.py": "tables whose length open_pixtable has checked",
+    "muse_core/data/row_weights.py": "a column that open_pixtable has checked",
+    "muse_core/detector/fitsfile.py": "pixels of frames that `opened` has checked; a short file is told",
+    "muse_core/detector/masters.py": "the same",
+    "muse_core/framework/delivery.py": "own products",
+    "muse_core/framework/fits_file.py": "the door",
+    "muse_core/framework/fits_layout.py": "the headers, for the door",
+    "muse_core/framework/fits_structure.py": "the same",
+    "muse_core/framework/input_files.py": "unpacks files, after it has refused what is no regular file",
+    "muse_core/framework/settings.py": "the empty device, for closed streams",
+    "muse_core/framework/sof.py": "sets of frames, which are text",
+    "muse_core/hosts/delivery.py": "own products",
+    "muse_core/resampling/cube_file.py": "own cubes",
+    "muse_core/resampling/stored_sums.py": "sums of an earlier run, opened at the door before",
+    "muse_core/twilight/store.py": "own scratch files",
+}
+
+
+def raw_readings(source: str) -> list[int]:
+    """Lines in which a source opens a file for its bytes."""
+    lines = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute | ast.Name):
+            continue
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
+        modes = [a.value for a in node.args if isinstance(a, ast.Constant)]
+        of_os = isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) == "os"
+        if name in RAW_READERS or (name == "open" and ("rb" in modes or of_os)):
+            lines.append(node.lineno)
+    return lines
+
+
+def test_bytes_of_files_are_read_where_that_is_known():
+    assert raw_readings("p.open('rb')\nos.open(p, 0)\nopen(p)\nnp.memmap(p)") == [1, 2, 4]
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for top in ("muse_core", "imphot", "recipes")
+        for path in (ROOT / top).rglob("*.py")
+        if "simulate" not in path.parts and raw_readings(path.read_text(encoding="utf-8"))
+    }
+    assert found == set(BYTES), "use open_fits, or say here who has looked at the file before"
+
+
 @pytest.fixture
 def image(tmp_path):
     path = tmp_path / "image.fits"

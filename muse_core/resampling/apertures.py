@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from muse_core.framework import InputError
+from muse_core.framework.fits_file import open_fits
 from muse_core.resampling.covariance import Covariance
 from muse_core.resampling.covariance_file import read_covariance
 
@@ -23,10 +24,8 @@ _SAMPLES = 400  # apertures
 
 @contextmanager
 def _opened(cube: Any) -> Iterator[tuple[Any, str]]:
-    from astropy.io import fits
-
     if isinstance(cube, (str, Path)):
-        with fits.open(cube) as hdus:
+        with open_fits(Path(cube), memmap=True) as hdus:
             yield hdus, str(cube)
     else:
         yield cube, str(cube.filename() or "") if hasattr(cube, "filename") else ""

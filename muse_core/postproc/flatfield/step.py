@@ -11,6 +11,7 @@ from astropy.io import fits
 
 from muse_core.data.curves import make_curve
 from muse_core.framework import RecipeError
+from muse_core.framework.fits_file import open_fits
 from muse_core.postproc.exposure.correction import Card, Skipped
 from muse_core.postproc.flatfield.spectrum import (
     EXTENSION,
@@ -93,7 +94,7 @@ def keep_table(exposure: Reduction, *_: object) -> None:
     file, zone = files.files[0], files.zones[0]
     if file.flat_field is None:
         return
-    with fits.open(file.path) as hdus:
+    with open_fits(file.path, memmap=True) as hdus:
         table = hdus[EXTENSION]
         values = table.data if zone.rows == file.rows else cut_table(table.data, None, *files.cut)
         columns = [
