@@ -157,6 +157,20 @@ def test_calibrations_of_another_setup(tiny, tmp_path, tag, change, text):
         run(replaced(tiny.raw, tag, bad), tmp_path)
 
 
+def test_overscan_parameters_other_than_those_of_the_bias_are_told(tiny, tmp_path, caplog):
+    """C warns and goes on, too."""
+    with caplog.at_level("WARNING"):
+        assert run(one_exposure(tiny), tmp_path, nifu=1, overscan="vpoly:6", **QUICK)
+    assert "made with other overscan parameters: overscan=vpoly (now vpoly:6)" in caplog.text
+
+
+def test_boxes_that_do_not_fit_into_small_detectors_are_told(tiny, tmp_path, caplog):
+    """Nothing is rejected in the overscan then, as in C."""
+    with caplog.at_level("WARNING"):
+        assert run(one_exposure(tiny), tmp_path, nifu=1, ovscreject="dcr:200,200,3,2.5", **QUICK)
+    assert "do not fit, nothing rejected" in caplog.text
+
+
 def test_flat_field_of_zeros_is_flagged(tiny, tmp_path):
     bad = edited(path_of(tiny.raw, "MASTER_FLAT"), tmp_path / "bad.fits", _zero)
     products = run(replaced(one_exposure(tiny), "MASTER_FLAT", bad), tmp_path, nifu=1, skylines="none")
