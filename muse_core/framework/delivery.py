@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -36,18 +37,31 @@ def working_folder(folder: Path) -> Iterator[Path]:
     WriteError
         if it cannot be made
     """
+    made = folder / f"{PREFIX}{secrets.token_hex(6)}"  # known before it is there: a signal may come between
+    spare: list[int] = []
     try:
-        made = Path(tempfile.mkdtemp(prefix=PREFIX, dir=folder))
-    except OSError as error:
-        raise write_error(f"the output folder {folder}", error) from None
-    # a run that ends because it may open no more files must still be able to tidy up
-    spare = [os.open(os.devnull, os.O_RDONLY) for _ in range(_TO_TIDY_UP)]
-    try:
+        try:
+            made.mkdir(mode=0o700)
+            # a run that ends because it may open no more files must still be able to tidy up
+            spare += [os.open(os.devnull, os.O_RDONLY) for _ in range(_TO_TIDY_UP)]
+        except OSError as error:
+            raise write_error(f"the output folder {folder}", error) from None
         yield made
     finally:
         for descriptor in spare:
             os.close(descriptor)
-        shutil.rmtree(made, ignore_errors=True)
+        remove_tree(made)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder with all that is in it, even if a signal ends the run meanwhile."""
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        if folder.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # needs no descriptor
 
 
 def deliver(moves: Sequence[tuple[Path, Path]]) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from muse_core.framework.errors import InputError, RecipeError
+from muse_core.framework.faults import limit_error
 from muse_core.framework.fits_structure import check_structure
 from muse_core.framework.input_files import check_regular, packing, plain_copy
 
@@ -85,6 +86,9 @@ def open_fits(
         OSError, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, struct.error,
         fits.VerifyError,
     ) as error:  # fmt: skip
+        limit = limit_error(error)
+        if limit is not None:
+            raise limit from error
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(path, item, expected=expected, found=text, remedy=REMEDY) from error
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from muse_core.framework.errors import InputError
+from muse_core.framework.faults import limit_error
 from muse_core.framework.fits_layout import BLOCK, CARD, LARGEST_NAXIS, Unit, Value, card_value, units
 
 BITPIX = (8, 16, 32, 64, -32, -64)
@@ -55,6 +56,9 @@ def check_structure(path: Path, *, whole: bool = True) -> list[Unit]:
             _check_unit(path, number, unit, size if whole else None)
         _check_next(path, layout[-1].end, len(layout), size)
     except (OSError, ValueError) as error:
+        limit = limit_error(error)
+        if limit is not None:
+            raise limit from error
         text = getattr(error, "strerror", None) or str(error)
         expected = "a readable FITS file"
         raise InputError(path, "file", expected=expected, found=text, remedy=_REMEDY) from None

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shutil
+import secrets
 import stat
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,14 +38,17 @@ def private_folder(target: Path) -> Iterator[Path]:
     What is in it when the run fails is gone: esorex leaves such products in the current folder, where they
     take the place of others that a good run has made.
     """
+    from muse_core.framework.delivery import remove_tree
+
+    folder = target / f".muserun-{secrets.token_hex(6)}"
     try:
-        folder = Path(tempfile.mkdtemp(prefix=".muserun-", dir=target))
-    except OSError as error:
-        raise UsageError(f"output folder {target} cannot be written: {error.strerror}") from None
-    try:
+        try:
+            folder.mkdir(mode=0o700)
+        except OSError as error:
+            raise UsageError(f"output folder {target} cannot be written: {error.strerror}") from None
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_tree(folder)
 
 
 def checked_places(delivery: Delivery, products_sof: str, sofs: Sequence[str]) -> Delivery:
