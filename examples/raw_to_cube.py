@@ -159,7 +159,9 @@ def star_of(truth: dict) -> Star:
 def celestial(cube: Path, stars: list[dict]) -> tuple[WCS, float]:
     """Coordinates of a cube, moved if the brightest star is more than one arcsec away from its place."""
     with fits.open(cube) as hdus:
-        image = np.nanmean(hdus["DATA"].data, axis=0)
+        data = hdus["DATA"].data
+        seen = np.isfinite(data).sum(axis=0)
+        image = np.where(seen > 0, np.nansum(data, axis=0) / np.maximum(seen, 1), np.nan)
         wcs = WCS(hdus["DATA"].header).celestial
     inside = (wavelength_grid() > BAND["lambdamin"]) & (wavelength_grid() < BAND["lambdamax"])
     brightest = max(stars, key=lambda star: star_of(star).spectrum()[inside].mean())
