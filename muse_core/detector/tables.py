@@ -47,7 +47,12 @@ def _column(table: fits.BinTableHDU, name: str, path: Path, item: str) -> np.nda
     try:
         values = np.asarray(table.data[name])
     except (OSError, TypeError, ValueError) as error:
-        raise InputError(path, f"{item} column {name}", expected="readable values", found=error) from None
+        raise InputError(
+            path,
+            f"{item} column {name}",
+            expected="readable values",
+            found="some that end behind the file, or have no such format",
+        ) from error
     if values.dtype.kind not in "iuf" or values.ndim != 1:
         raise InputError(path, f"{item} column {name}", expected="numbers", found=f"type {values.dtype}")
     return values.astype(np.float64)

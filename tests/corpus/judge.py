@@ -159,7 +159,9 @@ def _run(world: World, frames: Frames, tag: str, out: Path, report: bool) -> dic
                     answer = {"outcome": "half product", "text": f"{product.path.name}: {error}"}
                     break
         expected = {product.path.name for product in products}
-        left = {path.name for path in out.iterdir() if not path.name.endswith("_report.html")} - expected
+        left = {
+            path.name for path in out.iterdir() if not path.name.endswith(("_report.html", "_run.json"))
+        } - expected
         if left and answer["outcome"] == "ok":
             answer = {"outcome": "half product", "text": f"left behind: {', '.join(sorted(left))}"}
     if answer["outcome"] == "error":
