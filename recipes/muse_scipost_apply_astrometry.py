@@ -24,7 +24,7 @@ RECIPE = RecipeSpec(
         Product("PIXTABLE_REDUCED", "Projected pixel tables", series=True, type="TABLE", c_units=True),
     ),
     kernels=True,
-    manual=manual("PIXTABLE_OBJECT", "ASTROMETRY_WCS"),
+    manual=manual("PIXTABLE_OBJECT", "ASTROMETRY_WCS", values=("table_layout", "calib_mismatch")),
     defects=(*Defects.about(ROWS, CUBE, SETUP), "history_lost", "limits_from_header"),
     fixed=(*shared.SINGLE_STEP, ("astrometry", True), ("rot_offset", False)),
     qc_group="SCIPOST",

@@ -28,7 +28,7 @@ RECIPE = RecipeSpec(
         ),
     ),
     kernels=True,
-    manual=manual("PIXTABLE_OBJECT", "OFFSET_LIST", values=("weight",)),
+    manual=manual("PIXTABLE_OBJECT", "OFFSET_LIST", values=("weight", "table_layout")),
     defects=Defects.about(ROWS, COMBINE, CUBE),
     fixed=(*shared.SINGLE_STEP, ("astrometry", True), ("save", ("combined",))),
     qc_group="SCIPOST",

@@ -28,7 +28,7 @@ RECIPE = RecipeSpec(
         Product("PIXTABLE_REDUCED", "Corrected pixel tables", series=True, type="TABLE", c_units=True),
     ),
     kernels=True,
-    manual=manual("PIXTABLE_OBJECT", values=("darcheck",)),
+    manual=manual("PIXTABLE_OBJECT", values=("darcheck", "dar_method", "table_layout")),
     defects=Defects.about(ROWS, CUBE),
     fixed=shared.SINGLE_STEP,
     qc_group="SCIPOST",

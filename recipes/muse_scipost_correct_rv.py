@@ -19,7 +19,7 @@ RECIPE = RecipeSpec(
         Product("PIXTABLE_REDUCED", "Corrected pixel tables", series=True, type="TABLE", c_units=True),
     ),
     kernels=True,
-    manual=manual("PIXTABLE_OBJECT", values=("rvcorr",)),
+    manual=manual("PIXTABLE_OBJECT", values=("rvcorr", "table_layout")),
     defects=(*Defects.about(ROWS), "skipped_without_a_word", "stale_wavelength_limits"),
     fixed=shared.SINGLE_STEP,
     qc_group="SCIPOST",

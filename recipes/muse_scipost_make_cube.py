@@ -51,7 +51,7 @@ RECIPE = RecipeSpec(
         Product("OBJECT_RESAMPLED", "All slices side by side (stacked=true)"),
     ),
     kernels=True,
-    manual=manual("PIXTABLE_OBJECT", "FILTER_LIST", "OUTPUT_WCS", values=("resample", "crtype")),
+    manual=manual("PIXTABLE_OBJECT", "FILTER_LIST", "OUTPUT_WCS", values=("resample", "crtype", "format")),
     defects=(
         *Defects.about(ROWS, CUBE, PRODUCTS, HEADERS),
         "cube_without_qc",

@@ -42,7 +42,13 @@ RECIPE = RecipeSpec(
         Product("PIXTABLE_REDUCED", "Pixel table without Raman light", type="TABLE", c_units=True),
     ),
     kernels=True,
-    manual=manual("PIXTABLE_OBJECT", "RAMAN_LINES", "LSF_PROFILE", "SKY_MASK"),
+    manual=manual(
+        "PIXTABLE_OBJECT",
+        "RAMAN_LINES",
+        "LSF_PROFILE",
+        "SKY_MASK",
+        values=("dar_method", "table_layout", "calib_mismatch"),
+    ),
     defects=(*Defects.about(ROWS, SKY, CUBE, HEADERS, SETUP), "flagged_rows_lost"),
     fixed=(
         *shared.SINGLE_STEP,

@@ -45,7 +45,13 @@ RECIPE = RecipeSpec(
         Product("PIXTABLE_REDUCED", "Pixel tables without sky", series=True, type="TABLE", c_units=True),
     ),
     kernels=True,
-    manual=manual("PIXTABLE_REDUCED", "SKY_LINES", "SKY_CONTINUUM", "LSF_PROFILE"),
+    manual=manual(
+        "PIXTABLE_REDUCED",
+        "SKY_LINES",
+        "SKY_CONTINUUM",
+        "LSF_PROFILE",
+        values=("table_layout", "calib_mismatch"),
+    ),
     defects=(
         *Defects.about(ROWS, SKY, SETUP),
         "skipped_without_a_word",

@@ -22,7 +22,7 @@ RECIPE = RecipeSpec(
         Product("PIXTABLE_REDUCED", "Pixel tables without sky", series=True, type="TABLE", c_units=True),
     ),
     kernels=True,
-    manual=manual("PIXTABLE_REDUCED", "SKY_SPECTRUM"),
+    manual=manual("PIXTABLE_REDUCED", "SKY_SPECTRUM", values=("table_layout", "calib_mismatch")),
     defects=(*Defects.about(ROWS, SKY, SETUP), "skipped_without_a_word", "sky_of_any_unit"),
     fixed=shared.SINGLE_STEP,
     qc_group="SCIPOST",

@@ -85,12 +85,16 @@ def recipe_help(spec: RecipeSpec, program: str, show_hidden: bool = False) -> st
     own = option_lines(own_options(spec), show_hidden)
     return (
         f"Recipe: {wrap(f'{spec.name} -- {spec.summary}', 2, start=7)}\n\n"
-        f"Usage: {program} [{program}-options] {spec.name} [{spec.name}-options] sof\n\nOptions:\n\n"
+        f"{wrap(f'Usage: {_synopsis(spec, program)}', 4)}\n\nOptions:\n\n"
         f"{option_lines(c_options(spec), show_hidden)}\n\n"
         + (f"{OWN_TITLE}:\n\n{own}\n\n" if own else "")
         + f"For help on the options of {program} itself, please use '{program} --help' without a\n"
         f"recipe name. More about the recipe: '{program} --man-page {spec.name}'.\n"
     )
+
+
+def _synopsis(spec: RecipeSpec, program: str) -> str:
+    return f"{program} [{program}-options] {spec.name} [{spec.name}-options] sof"
 
 
 def c_options(spec: RecipeSpec) -> list[Param]:
@@ -204,13 +208,13 @@ def man_page(spec: RecipeSpec, program: str, show_hidden: bool = False) -> str:
     own = option_lines(own_options(spec), show_hidden)
     sections = {
         "NAME": "  " + wrap(f"{spec.name} -- {spec.summary}", len(spec.name) + 6, LINE - 1, start=2),
-        "SYNOPSIS": f"  {program} [{program}-options] {spec.name} [{spec.name}-options] sof",
+        "SYNOPSIS": "  " + wrap(_synopsis(spec, program), 6, start=2),
         "DESCRIPTION": _indented(full_description(spec, LINE - 2)),
         "OPTIONS": (
             "  The following options are provided by this recipe.\n\n"
             + option_lines(c_options(spec), show_hidden)
-            + "\n\n  A configuration file with these options and their defaults can be made with\n"
-            f"  '{program} --create-config={spec.name}.rc {spec.name}'."
+            + "\n\n  A configuration file with these options and their defaults can be made with\n  "
+            + wrap(f"'{program} --create-config={spec.name}.rc {spec.name}'.", 6, start=2)
         ),
         OWN_TITLE.upper(): own,
         "AUTHOR": f"  {spec.author}",

@@ -8,7 +8,7 @@ CALIBRATIONS = {
     "MASTER_BIAS": "Required for raw frames, from muse_bias.",
     "MASTER_DARK": "Subtracted if given; rarely needed.",
     "MASTER_FLAT": "Required for raw frames, from muse_flat.",
-    "BADPIX_TABLE": "Pixels to leave out besides those that the masters flag.",
+    "BADPIX_TABLE": "Pixels to leave out besides those that the masters flag; needed for no others.",
     "TRACE_TABLE": "Required, from muse_flat.",
     "WAVECAL_TABLE": "Required, from muse_wavecal.",
     "GEOMETRY_TABLE": "Required, from muse_geometry or the static calibrations.",

@@ -19,6 +19,9 @@ MANUAL = Manual(
             "Aligns all exposures to right coordinates in place of those of the first exposure. An input of "
             "ours; the C recipe has none."
         ),
-        "REFERENCE_CATALOG": "The same, from a catalogue of positions. An input of ours.",
+        "REFERENCE_CATALOG": (
+            "The same, from a catalogue of positions, in place of REFERENCE_IMAGE. Without it the exposures "
+            "are right relative to the first one only. An input of ours."
+        ),
     },
 )

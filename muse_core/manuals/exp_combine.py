@@ -16,7 +16,12 @@ MANUAL = Manual(
         ),
     },
     {
-        **{name: scipost.VALUES[name] for name in ("resample", "crtype", "format")},
+        "save": (
+            ("cube", "DATACUBE_FINAL, and an IMAGE_FOV for every filter."),
+            ("combined", "PIXTABLE_COMBINED: all exposures in one table."),
+            ("sums", "DATACUBE_SUMS, to which exposures can be added later; the cube is made with it."),
+        ),
+        **{name: scipost.VALUES[name] for name in ("resample", "crtype", "format", "table_layout")},
         "weight": (
             *scipost.VALUES["weight"][:2],
             ("header", "By the keyword for weights in the headers of the pixel tables."),

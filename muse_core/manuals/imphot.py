@@ -8,16 +8,16 @@ from muse_core.framework.spec import Manual
 MANUAL = Manual(
     {
         "IMAGE_FOV": "One per exposure; IMAGE_FOV or DATACUBE_FINAL is required.",
-        "DATACUBE_FINAL": "Collapsed with the curve of the parameter filter, see FILTER_LIST.",
+        "DATACUBE_FINAL": "In place of IMAGE_FOV: collapsed with the curve named by filter (FILTER_LIST).",
         "HST_IMAGE": (
             "Required, unless HST_IMAGE_REGRID is given. Of several the one is taken whose filter fits the "
             "parameter filter, or that of the MUSE image."
         ),
         "HST_IMAGE_REGRID": "In place of HST_IMAGE, for method=fourier: spares the regridding.",
         "FILTER_LIST": "Required for cubes.",
-        "IMPHOT_REGIONS": "Restricts the fit to, or leaves out, the regions (parameter regions).",
-        "IMPHOT_MASK": "For what no region describes, such as a bright galaxy.",
-        "HST_PSF": "Where the Moffat of hst_fwhm and hst_beta is not good enough.",
+        "IMPHOT_REGIONS": "Needed to leave out pixels, or all others; by default none are left out.",
+        "IMPHOT_MASK": "Needed for what no region describes, such as a bright galaxy.",
+        "HST_PSF": "Needed where the Moffat function of hst_fwhm and hst_beta is not good enough.",
     },
     {
         "method": (
@@ -30,6 +30,23 @@ MANUAL = Manual(
             ("fourier", "The way of the existing imphot package: the comparison of Fourier transforms."),
             ("star", "One star alone is compared (star_ra, star_dec, star_radius)."),
             ("both", "image and star, a row of the table each."),
+        ),
+        "regions": (
+            ("none", "All of the field is compared, but for what IMPHOT_REGIONS and IMPHOT_MASK leave out."),
+            ("star", "Only the circle of the star (star_ra, star_dec, star_radius)."),
+            ("notstar", "All but the circle of the star, which may have moved, or be saturated."),
+            ("points", "HST sources that are not resolved are left out: stars move, and vary."),
+        ),
+        "save": (
+            ("model", "IMPHOT_MODEL: the HST image as MUSE would have seen it."),
+            ("residual", "IMPHOT_RESIDUAL: the MUSE image without that model."),
+            ("fft", "IMPHOT_FFT: the moduli of the Fourier transforms of image and model."),
+            ("hst", "HST_IMAGE_REGRID: the HST image on the pixels of the MUSE image."),
+            ("plot", "IMPHOT_PLOT: a plot of each fit."),
+        ),
+        "psf": (
+            ("auto", "Wings are added to the Moffat function where the residuals ask for them."),
+            ("moffat", "The Moffat function alone, in all cases."),
         ),
     },
 )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from muse_core.framework.spec import Manual
+from muse_core.manuals import shared
 
 INPUTS = {
     "PIXTABLE_OBJECT": (
@@ -58,6 +59,7 @@ INPUTS = {
 }
 
 VALUES = {
+    **shared.VALUES,
     "save": (
         ("cube", "DATACUBE_FINAL, and an IMAGE_FOV for every filter."),
         ("autocal", "AUTOCAL_MASK and AUTOCAL_FACTORS of each exposure (autocalib=deepfield)."),

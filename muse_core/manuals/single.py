@@ -27,10 +27,10 @@ INPUTS = {
     "SKY_MASK": "Where sky is; without it all of the field is looked at.",
 }
 
+VALUES = {"format": tuple(told for told in scipost.VALUES["format"] if told[0] != "sdpCube")}
+
 
 def manual(*inputs: str, values: tuple[str, ...] = ()) -> Manual:
     """Return the manual of a recipe with these inputs, and parameters whose values are told."""
-    return Manual(
-        {tag: INPUTS[tag] for tag in inputs}, {name: scipost.VALUES[name] for name in values},
-        scipost.MANUAL.environment,
-    )  # fmt: skip
+    told = {name: VALUES.get(name, scipost.VALUES[name]) for name in values}
+    return Manual({tag: INPUTS[tag] for tag in inputs}, told, scipost.MANUAL.environment)

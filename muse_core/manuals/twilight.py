@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from muse_core.framework.spec import Manual
+from muse_core.manuals import scipost
 from muse_core.manuals.detector import CALIBRATIONS
 
 MANUAL = Manual(
@@ -22,6 +23,7 @@ MANUAL = Manual(
             ("minmax", "Mean without the nlow lowest and nhigh highest values."),
             ("sigclip", "Mean of the values between lsigma and hsigma about the median."),
         ),
+        **{name: scipost.VALUES[name] for name in ("resample", "crtype", "calib_mismatch")},
         "vignsmooth": (
             ("polyfit", "Polynomial of orders vignxpar and vignypar."),
             ("gaussian", "Gaussian of widths vignxpar and vignypar."),

@@ -17,6 +17,15 @@ from muse_core.version import CONTACT, __version__
 pytestmark = pytest.mark.unit
 
 RECIPES = {recipe.spec.name: recipe.spec for recipe in available()}
+WHEN = re.compile(r"required|needed|without it|in place of|if given|used with|by default", re.I)
+
+
+def paragraphs(page: str, title: str) -> dict[str, str]:
+    """The entries of a section of a manual page: what stands before each text, and the text in one line."""
+    assert f"  {title}:\n  \n" in page, f"{title} is not in the page"
+    section = page.split(f"  {title}:\n  \n")[1].split("\n  \n")[0]
+    parts = re.split(r"^    (\S+)$", section, flags=re.M)[1:]
+    return {name: " ".join(text.split()) for name, text in zip(parts[::2], parts[1::2], strict=True)}
 
 
 @pytest.mark.parametrize("spec", RECIPES.values(), ids=RECIPES)
@@ -31,14 +40,25 @@ class TestShippedRecipes:
         assert early == []
 
     def test_every_input_says_what_it_is_for(self, spec):
-        missing = {declared.tag for declared in spec.inputs} - set(spec.manual.inputs)
-        assert not missing or not spec.manual.inputs, missing
+        """Each input has a paragraph of its own, of more than its entry in the table of frames."""
+        told = paragraphs(man_page(spec, "muserun"), "What each input is for")
+        assert set(told) == {declared.tag for declared in spec.inputs}
+        for declared in spec.inputs:
+            text = told[declared.tag]
+            assert text != f"{declared.help.rstrip('.')}.", f"{declared.tag}: when is it needed?"
+            if declared.min > 0:
+                assert "Required" in text, declared.tag
+            assert WHEN.search(text), f"{declared.tag}: when is it needed, and what happens without it?"
 
-    def test_every_choice_of_a_method_is_explained(self, spec):
-        for name, meanings in spec.manual.values.items():
-            param = spec.param(name)
-            known = set(param.choices or getattr(param.kind, "choices", ()))
-            assert not known or {value for value, _ in meanings} == known
+    def test_every_choice_of_every_parameter_is_explained(self, spec):
+        """Expert parameters are no exception, and neither are the words of lists."""
+        text = man_page(spec, "muserun", show_hidden=True)
+        for param in spec.params:
+            known = param.choices or getattr(param.kind, "choices", ())
+            if known:
+                told = paragraphs(text, f"Values of {param.name}")
+                assert set(told) == set(known), param.name
+                assert all(len(meaning) > len(value) for value, meaning in told.items()), param.name
 
     def test_own_parameters_have_a_section(self, spec):
         own = [param.name for param in spec.params if param.ours and not param.hidden]
