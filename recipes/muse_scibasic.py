@@ -161,13 +161,16 @@ def run(frames, p, ctx):
     from muse_core.basic.reduced import open_reduced, process_reduced
     from muse_core.basic.steps import process
     from muse_core.calib.check import check_calibrations
+    from muse_core.detector.left_out import tell_of_corrections
 
     check_calibrations(frames, TAGS, ctx, p.calib_mismatch)
     if frames["REDUCED"]:
         inputs = open_reduced(frames, p, ctx)
+        tell_of_corrections(("TWILIGHT_CUBE",), frames, ctx)
         results = process_reduced(inputs, frames, p, ctx)
     else:
         inputs = open_inputs(frames, p, ctx)
+        tell_of_corrections(("MASTER_DARK", "ILLUM", "TWILIGHT_CUBE"), frames, ctx)
         results = process(inputs, frames, p, ctx)
     if ctx.report_requested:
         from muse_core.report.basic import basic_page

@@ -129,6 +129,7 @@ RECIPE = RecipeSpec(
 
 def run(frames, p, ctx):
     from muse_core.calib.check import check_calibrations
+    from muse_core.detector.left_out import tell_of_corrections
     from muse_core.twilight import products, steps
     from muse_core.twilight.inputs import open_inputs
     from muse_core.twilight.stored_cube import read_sky_cube
@@ -147,6 +148,8 @@ def run(frames, p, ctx):
             ctx.report(stored_page(stored, model))
         return
 
+    tags = ("MASTER_DARK", "ILLUM") if inputs.narrow_field else ("MASTER_DARK", "ILLUM", "VIGNETTING_MASK")
+    tell_of_corrections(tags, frames, ctx)
     with steps.open_store(inputs, p, ctx) as store:
         ifus = steps.combine_exposures(inputs, store, p, ctx)
         sky = steps.resample(store, ifus, inputs, p, ctx)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from muse_core.data.header_values import uses_laser_guide_stars
 from muse_core.postproc.exposure.correction import Skipped
 
 if TYPE_CHECKING:
@@ -73,7 +74,10 @@ CORRECTIONS = (
     Stage(
         "Raman light",
         "muse_core.postproc.raman.step",
-        lambda run: bool(run.frames["RAMAN_LINES"]),
+        lambda run: (
+            bool(run.frames["RAMAN_LINES"])
+            or any(uses_laser_guide_stars(table.header) for _, table in run.tables)
+        ),
     ),
     Stage(
         "autocalibration",

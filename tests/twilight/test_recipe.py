@@ -32,8 +32,9 @@ def test_products_are_complete(tiny_products):
             "white_div_global_DQ",
         ]
         assert np.isfinite(hdus["DATA"].data).all()
-        assert [k for k in hdus[0].header if k.startswith("ESO QC")] == ["ESO QC TWILIGHT COMPLETE"]
-        assert hdus[0].header["ESO QC TWILIGHT COMPLETE"] is True
+        flags = {k.removeprefix("ESO QC TWILIGHT "): v for k, v in hdus[0].header.items() if "ESO QC" in k}
+        assert set(flags) == {"COMPLETE", "CORRECTED DARK", "CORRECTED ILLUM", "CORRECTED VIGNETTING"}
+        assert flags["COMPLETE"] is True
         assert hdus["DATA"].data.mean(axis=(1, 2)) == pytest.approx(1, abs=0.02)
 
 

@@ -24,14 +24,15 @@ def check_agreement(combination: Combination, p: ParamValues, ctx: RunContext) -
         return
     if any(member.position is None for member in members):
         return
+    listed = [bool(member.position and member.position.offset) for member in members]
+    ctx.flag("OFFSETS APPLIED", all(listed), "OFFSET_LIST has every exposure")
     images = field_images(combination)
     mode = "NFM" if is_narrow_field(members[0].keywords) else "WFM"
     numbers = [member.number for member in members]
     texts, compared = disagreements(images, numbers, step_arcsec(combination), mode)
-    listed = any(member.position and member.position.offset for member in members)
     advice = (
         "the OFFSET_LIST contradicts the data: see whether it is of these exposures, or make it anew"
-        if listed
+        if any(listed)
         else "give an OFFSET_LIST made by muse_exp_align"
     )
     for text in texts:

@@ -10,7 +10,6 @@ from muse_core.data.input_rules import INPUT_RULES
 from muse_core.data.output_wcs import output_wcs_as_c, read_output_wcs
 from muse_core.data.rules import check
 from muse_core.framework import InputError
-from muse_core.framework.log import UNDONE
 from muse_core.resampling.collapse import WHITE, Filter, load_filters
 
 if TYPE_CHECKING:
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
 
     from muse_core.framework import ParamValues, RunContext
     from muse_core.postproc.inputs.calibration_frames import CalibrationFrames
+
+IMAGES = "an image was made for every filter"
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,9 @@ def _filters(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> tupl
         check(f"{frame.path if frame else ''} ({each.name})", INPUT_RULES["FILTER_LIST"], columns, ctx)
     for name in dict.fromkeys(missing):
         place = f"in {frame.name}" if frame else "(no FILTER_LIST was given)"
-        ctx.log.warning("filter %s not found %s, no image is made for it", name, place, extra=UNDONE)
+        ctx.undone("FILTERS COMPLETE", f"filter {name} not found {place}, no image is made for it", IMAGES)
+    if not missing and any(band.name != WHITE for band in found):
+        ctx.flag("FILTERS COMPLETE", True, IMAGES)
     if any(band.name != WHITE for band in found):
         frames.use("FILTER_LIST", "images")
     return tuple(found)

@@ -15,8 +15,10 @@ from muse_core.framework.unit_spelling import FLUX_UNIT
 from muse_core.postproc.exposure.correction import Skipped
 from muse_core.postproc.exposure.reduction import PendingProduct, without_pixtable_keys
 from muse_core.postproc.exposure.row_limits import RowLimits
+from muse_core.postproc.flux.calibration import FLUX_KEY
 from muse_core.postproc.raman.calibrations import RamanCalibrations, load
 from muse_core.postproc.raman.model import (
+    CENTRES,
     RamanBand,
     RamanModel,
     RamanSums,
@@ -29,6 +31,7 @@ from muse_core.postproc.white_light.image import WhiteImage, make_white_image, p
 from muse_core.postproc.white_light.sky_mask import SkyMask, fit_sky_mask
 
 CONVERGED = "fit of the Raman lines converged"
+CORRECTED = "Raman light of the lasers was subtracted"
 
 if TYPE_CHECKING:
     from muse_core.framework import ParamValues, RunContext
@@ -43,7 +46,7 @@ def correct(
 ) -> RamanModel | Skipped | None:
     """Fit the Raman light of an exposure with lasers."""
     if calibrations is None:
-        return None
+        return _left_in(exposure, p, ctx)
     chain, product = exposure.chain, exposure.product
     if not uses_laser_guide_stars(product.header):
         return Skipped("raman", "RAMAN_LINES has no effect without lasers", wanted=True)
@@ -69,6 +72,7 @@ def correct(
     if given is not None and mask_given is not None and not ctx.defects.mask_misses_field:
         mask_given.check_overlap()
     model = fit_raman(sums, ctx.log)
+    ctx.flag("CORRECTED RAMAN", isinstance(model, RamanModel), CORRECTED)
     ctx.flag("RAMAN CONVERGED", isinstance(model, RamanModel) and model.converged, CONVERGED)
     if isinstance(model, Skipped):
         return model
@@ -79,6 +83,19 @@ def correct(
         product.pending.append(PendingProduct("RAMAN_IMAGES", hdus, model.qc(), base=base))
     chain.sorted_slices = True  # the C recipe leaves the rows of a slice in order of wavelength
     return model
+
+
+def _left_in(exposure: Reduction, p: ParamValues, ctx: RunContext) -> Skipped | None:
+    """Tell of Raman light that stays in the data, unless there is none, or it was corrected before."""
+    header, (low, high) = exposure.product.header, exposure.chain.limits().lam
+    before = any(table.header.get(FLUX_KEY) is True for table in exposure.chain.files.files)
+    if before or not uses_laser_guide_stars(header):
+        return None
+    half = p.raman_width / 2
+    if not any(low <= centre + half and high >= centre - half for centre in CENTRES):
+        return None
+    ctx.flag("CORRECTED RAMAN", False, CORRECTED)
+    return Skipped("raman", "no RAMAN_LINES, the light that the lasers make stays in the data", wanted=True)
 
 
 def _band_rows(chain: Chain, band: RamanBand) -> Block:
