@@ -80,9 +80,7 @@ def test_either_recipe_combines_tables_of_both(c_pipeline, runs, tmp_path):
     pure, _ = combined(c_pipeline, [runs / "c" / first, runs / "c" / second], tmp_path / "pure")
     c, ours = combined(c_pipeline, [runs / "c" / first, runs / "ours" / second], tmp_path / "mixed")
     assert c.shape == ours.shape
-    assert (
-        c.shape[1] >= pure.shape[1]
-    )  # less: a table is lost; ours may lie better
+    assert c.shape[1] >= pure.shape[1]  # less: a table is lost; ours may lie better
     assert np.array_equal(np.isfinite(c), np.isfinite(ours))
     assert np.nanmax(np.abs(c - ours)) <= 1e-5 * np.nanmax(np.abs(c))
 
