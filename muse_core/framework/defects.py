@@ -411,6 +411,18 @@ class Defects:
         ),
     )
 
+    limit_of_longer_step: bool = _defect(
+        PRODUCTS,
+        "`ABMAGLIM` of `format=sdpCube` where pixels are not square",
+        c=(
+            "resolution in pixels from the longer step for both axes, in rotated grids from the longer of "
+            "the steps in right ascension and declination (steps of 0.3 x 0.2 arcsec: 0.8 mag too faint, "
+            "with the grid turned by 30 degrees 0.7 mag too bright; default steps of NFM: 0.01 mag)"
+        ),
+        ours="along each axis from its own step",
+        since="0.2",
+    )
+
     stacked_dx_in_degrees: bool = _defect(
         PRODUCTS,
         "`OBJECT_RESAMPLED` (`save=stacked`) with `--dx` and celestial coordinates",

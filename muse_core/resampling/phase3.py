@@ -32,6 +32,7 @@ VARIANCE_LIMIT = 25.0
 NOMINAL_SPAXELS_WFM = 300.0**2
 NOMINAL_SPAXELS_NFM = 297.2**2
 NO_LIMIT = -99.0
+FWHM_OF_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
 
 _NODE_WAVELENGTHS = 4650.0 + np.arange(30) * 4650.0 / 29.0
 # fmt: off
@@ -182,26 +183,33 @@ def _variance_histogram(stat: np.ndarray, width: float) -> tuple[npt.NDArray[np.
     return counts, int(counts.sum()), total
 
 
-def smooth_image(image: npt.ArrayLike, fwhm_pix: float) -> npt.NDArray[np.float64]:
+def smooth_image(image: npt.ArrayLike, fwhm_pix: tuple[float, float]) -> npt.NDArray[np.float64]:
     """Convolve with a normalised Gaussian of 2 floor(FWHM) + 1 pixels; empty pixels carry no weight.
 
     Pixels are mirrored at the border.  Empty pixels get a value where data are within reach.
+
+    Parameters
+    ----------
+    image : float32[ny, nx]
+    fwhm_pix : float, float
+        FWHM along x and y in pixels.
     """
     from scipy import ndimage
 
     values = np.asarray(image, dtype=np.float64)
-    half = int(math.floor(fwhm_pix))
-    offset = np.arange(-half, half + 1)
-    sigma = fwhm_pix / (2.0 * math.sqrt(2.0 * math.log(2.0)))
-    kernel = np.exp(-0.5 * (offset / sigma) ** 2)
-    kernel /= kernel.sum()
+    extent = [0, 0]
     good = np.isfinite(values)
     total = np.where(good, values, 0.0)
     weight = good.astype(np.float64)
-    for axis in (0, 1):
+    for axis, fwhm in enumerate(reversed(fwhm_pix)):
+        half = int(math.floor(fwhm))
+        extent[axis] = 2 * half + 1
+        offset = np.arange(-half, half + 1)
+        kernel = np.exp(-0.5 * (offset / (fwhm / FWHM_OF_SIGMA)) ** 2)
+        kernel /= kernel.sum()
         total = ndimage.correlate1d(total, kernel, axis=axis, mode="reflect")
         weight = ndimage.correlate1d(weight, kernel, axis=axis, mode="reflect")
-    touched = ndimage.maximum_filter(good.astype(np.uint8), 2 * half + 1, mode="reflect") > 0
+    touched = ndimage.maximum_filter(good.astype(np.uint8), tuple(extent), mode="reflect") > 0
     result = np.full(values.shape, np.nan)
     np.divide(total, weight, out=result, where=touched & (weight > 0.0))
     return result
@@ -237,24 +245,48 @@ def background_noise(smoothed: npt.NDArray[np.float64]) -> float:
     return scatter / math.sqrt(1.0 - 2.0 / math.pi)
 
 
-def limiting_magnitude(image: npt.ArrayLike, fwhm_pix: float, first: float, last: float) -> float:
+def resolution_in_pixels(fwhm: float, cd: npt.ArrayLike, *, longer_step: bool = False) -> tuple[float, float]:
+    """FWHM along x and y of the image.
+
+    Parameters
+    ----------
+    fwhm : float
+        Spatial resolution in arcsec.
+    cd : float[2, 2]
+        Celestial part of the matrix of the WCS in degrees.
+    longer_step : bool
+        As in the C recipe, both from the longer of the steps that the rows of the matrix give (the steps
+        in right ascension and declination; those of pixels in grids that are not rotated).
+        Measured with steps of 0.0125 to 0.38 arcsec and grids rotated by 0, 30, 60, 90 degrees.
+    """
+    matrix = np.asarray(cd, dtype=np.float64)
+    if longer_step:
+        longest = 3600.0 * float(np.hypot(matrix[:, 0], matrix[:, 1]).max())
+        return fwhm / longest, fwhm / longest
+    x, y = 3600.0 * np.hypot(matrix[0], matrix[1])
+    return fwhm / float(x), fwhm / float(y)
+
+
+def limiting_magnitude(
+    image: npt.ArrayLike, fwhm_pix: tuple[float, float], first: float, last: float
+) -> float:
     """AB magnitude of a point source at five times the noise of the white-light image.
 
     Parameters
     ----------
     image : float32[ny, nx]
         White-light image in 10^-20 erg/s/cm2/Angstrom.
-    fwhm_pix : float
-        Spatial resolution in pixels.
+    fwhm_pix : float, float
+        Spatial resolution along x and y in pixels.
     first, last : float
         Wavelength of the first and the last plane; their geometric mean is the reference.
     """
-    if not fwhm_pix >= 1.0:
+    if not min(fwhm_pix) >= 1.0:
         return NO_LIMIT
     noise = background_noise(smooth_image(image, fwhm_pix))
     if not noise > 0.0:
         return NO_LIMIT
-    area = 4.0 * math.pi * (fwhm_pix / (2.0 * math.sqrt(2.0 * math.log(2.0)))) ** 2
+    area = 4.0 * math.pi * (fwhm_pix[0] / FWHM_OF_SIGMA) * (fwhm_pix[1] / FWHM_OF_SIGMA)
     return zero_point(first, last) - 2.5 * math.log10(5.0 * noise * area)
 
 
@@ -283,6 +315,7 @@ def sdp_cards(
     white_image: npt.ArrayLike | None,
     image_files: Sequence[str],
     software: str,
+    limit_of_longer_step: bool = False,
 ) -> list[Card]:
     """Keywords that turn the primary header of a cube into one for the archive.
 
@@ -302,6 +335,8 @@ def sdp_cards(
         Names of the IMAGE_FOV products.
     software : str
         Value of PROCSOFT.
+    limit_of_longer_step : bool
+        ABMAGLIM as in the C recipe where pixels are not square (`resolution_in_pixels`).
 
     Returns
     -------
@@ -321,8 +356,9 @@ def sdp_cards(
     magnitude = NO_LIMIT
     celestial = not str(grid.ctype[0]).startswith("PIXEL")
     if white_image is not None and celestial:
-        step = 3600.0 * math.hypot(float(grid.cd[0][1]), float(grid.cd[1][1]))  # along y, as in C
-        magnitude = limiting_magnitude(white_image, resolution.fwhm / step, first, last)
+        cd = [[float(grid.cd[row][column]) for column in (0, 1)] for row in (0, 1)]
+        fwhm_pix = resolution_in_pixels(resolution.fwhm, cd, longer_step=limit_of_longer_step)
+        magnitude = limiting_magnitude(white_image, fwhm_pix, first, last)
     unit = "[erg.s**(-1).cm**(-2).angstrom**(-1)] pixel-to-pixel noise"
     cards: list[Card] = [
         ("RA", ra, "[deg] Image center (J2000)"),

@@ -23,6 +23,7 @@ CASES = {
     "steps-cut": {"dx": 0.3, "dy": 0.25, "dlambda": 1.5, "lambdamin": 7160.0, "lambdamax": 7180.0},
     "lanczos-euro": {"resample": "lanczos", "format": "Euro3D"},
     "sdp": {"format": "sdpCube", "pixfrac": "0.8,0.7"},
+    "sdp-steps": {"format": "sdpCube", "dx": 0.23, "dy": 0.31},
     "iraf": {"crtype": "iraf", "crsigma": 6.0, "save": "combined,cube"},
 }
 

@@ -362,6 +362,27 @@ def test_pixel_noise_of_a_noisy_cube(runs):
     assert ours > 1e-20
 
 
+@pytest.mark.defect("limit_of_longer_step")
+@pytest.mark.parametrize("angle", [None, 30.0])
+def test_limiting_magnitude_where_pixels_are_not_square(runs, angle):
+    """C takes the longer step for both axes, and steps in RA and Dec for those of pixels."""
+
+    def turn(hdus):
+        header = next(hdu.header for hdu in hdus if "CD1_1" in hdu.header)
+        cosine, sine = np.cos(np.radians(angle)) / 3600, np.sin(np.radians(angle)) / 3600
+        header["CD1_1"], header["CD1_2"] = -0.3 * cosine, 0.2 * sine
+        header["CD2_1"], header["CD2_2"] = 0.3 * sine, 0.2 * cosine
+
+    made = runs(output_wcs=angle is not None)
+    if angle is not None:
+        made.change("OUTPUT_WCS", turn)
+    steps = {"dx": 0.3} if angle is None else {}
+    folders = made.three({**CUBE, "format": "sdpCube", **steps})
+    c, ours = both(lambda path: fits.getval(path, "ABMAGLIM"), folders, FINAL)
+    assert abs(c - ours) > 0.5
+    assert ours == pytest.approx(22.32, abs=0.05)  # whatever the angle of the grid
+
+
 @pytest.mark.defect("stacked_dx_in_degrees")
 def test_step_of_the_slices_side_by_side(runs):
     folders = runs().three({**CUBE, "save": "stacked", "dx": 0.2})

@@ -17,6 +17,7 @@ from muse_core.resampling.phase3 import (
     identity_cards,
     limiting_magnitude,
     pixel_noise,
+    resolution_in_pixels,
     resolving_power,
     sdp_cards,
     sky_resolution,
@@ -69,14 +70,14 @@ def test_noise_scales_with_the_data():
     rng = np.random.default_rng(4)
     image = rng.normal(10.0, 1.0, (80, 90))
     image[30:36, 40:46] += 50.0
-    noise = background_noise(smooth_image(image, 3.2))
-    assert background_noise(smooth_image(image * 7.0, 3.2)) == pytest.approx(7.0 * noise, rel=1e-6)
+    noise = background_noise(smooth_image(image, (3.2, 3.2)))
+    assert background_noise(smooth_image(image * 7.0, (3.2, 3.2))) == pytest.approx(7.0 * noise, rel=1e-6)
     # the scatter below the mode about its own median is 0.6 of the whole one, the correction makes 1.66 of it
     kernel_sigma = 3.2 / 2.3548
     smoothed = 1.0 / (2.0 * math.sqrt(math.pi) * kernel_sigma)
     assert noise == pytest.approx(smoothed, rel=0.2)
-    difference = limiting_magnitude(image * 7.0, 3.2, 5000.0, 6000.0) - limiting_magnitude(
-        image, 3.2, 5000.0, 6000.0
+    difference = limiting_magnitude(image * 7.0, (3.2, 3.2), 5000.0, 6000.0) - limiting_magnitude(
+        image, (3.2, 3.2), 5000.0, 6000.0
     )
     assert difference == pytest.approx(-2.5 * math.log10(7.0), abs=1e-6)
 
@@ -86,7 +87,7 @@ def test_smoothing_keeps_a_constant_and_skips_gaps():
     image = np.full((20, 30), 5.0)
     image[5:9, 7] = np.nan
     image[:, 15:] = np.nan
-    smoothed = smooth_image(image, 3.4)
+    smoothed = smooth_image(image, (3.4, 3.4))
     assert np.nanmax(np.abs(smoothed - 5.0)) < 1e-12
     assert np.isfinite(smoothed[6, 7])
     assert np.isfinite(smoothed[:, 17]).all()
@@ -97,9 +98,9 @@ def test_mode_and_degenerate_images():
     values = np.random.default_rng(5).normal(3.0, 0.1, 20000)
     assert histogram_mode(values) == pytest.approx(3.0, abs=0.03)
     assert histogram_mode(np.full(10, 2.0)) == 2.0
-    assert limiting_magnitude(np.full((9, 9), np.nan), 3.0, 5000.0, 5100.0) == NO_LIMIT
-    assert limiting_magnitude(np.full((9, 9), 1.0), 3.0, 5000.0, 5100.0) == NO_LIMIT
-    assert limiting_magnitude(np.ones((9, 9)), 1e-4, 5000.0, 5100.0) == NO_LIMIT
+    assert limiting_magnitude(np.full((9, 9), np.nan), (3.0, 3.0), 5000.0, 5100.0) == NO_LIMIT
+    assert limiting_magnitude(np.full((9, 9), 1.0), (3.0, 3.0), 5000.0, 5100.0) == NO_LIMIT
+    assert limiting_magnitude(np.ones((9, 9)), (1e-4, 1e-4), 5000.0, 5100.0) == NO_LIMIT
 
 
 @pytest.mark.parametrize(
@@ -222,3 +223,21 @@ def test_golden_keywords():
             assert value == pytest.approx(header[key], rel=1e-6), key
         else:
             assert value == header[key].strip() if isinstance(value, str) else value == header[key], key
+
+
+@pytest.mark.law
+def test_resolution_along_the_axes_of_pixels_that_are_not_square():
+    step = np.array([0.3, 0.2]) / 3600.0
+    for angle in np.radians([0.0, 30.0, 90.0]):
+        turned = np.array([[-math.cos(angle), math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+        assert resolution_in_pixels(0.6, turned * step) == pytest.approx((2.0, 3.0))
+    assert resolution_in_pixels(0.6, np.diag(step), longer_step=True) == pytest.approx((2.0, 2.0))
+    # the C recipe's for a grid turned by 30 degrees, from its debug messages
+    turn = np.array([[-math.sqrt(0.75), 0.5], [0.5, math.sqrt(0.75)]]) * step
+    step_of_c = 0.27838821814150555
+    assert resolution_in_pixels(step_of_c, turn, longer_step=True) == pytest.approx((1.0, 1.0))
+    # noise is smoothed less along the long side of a pixel
+    image = np.random.default_rng(6).normal(size=(200, 200))
+    smoothed = smooth_image(image, (2.0, 4.0))
+    along_x = np.std(np.diff(smoothed, axis=1))
+    assert along_x > 1.5 * np.std(np.diff(smoothed, axis=0))

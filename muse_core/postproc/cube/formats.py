@@ -167,6 +167,7 @@ def _add_phase3_keywords(
         white_image=white.images[0].image(),
         image_files=[f"IMAGE_FOV_{number:04d}.fits" for number in range(1, n_images + 1)],
         software=software,
+        limit_of_longer_step=ctx.defects.limit_of_longer_step,
     )
     apply_cards(header, cards)
     values = {key: value for key, value, _ in cards}
