@@ -230,6 +230,7 @@ def run(frames, p, ctx):
     from muse_core.postproc.inputs.exposures import open_tables, sort_exposures
     from muse_core.postproc.settings import check_settings
     from muse_core.postproc.stages import CORRECTIONS, POSITION, Inputs, correct, prepare
+    from muse_core.report.asked import page_if_asked
 
     check_settings(p, ctx)
     check_calibrations(frames, ("PIXTABLE_OBJECT",), ctx, p.calib_mismatch)
@@ -253,7 +254,4 @@ def run(frames, p, ctx):
     combination = combine(exposures, frames["PIXTABLE_OBJECT"], calibrations.used, p, ctx)
     check_agreement(combination, p, ctx)
     save_combination(combination, for_cube, p, ctx)
-    if ctx.report_requested:
-        from muse_core.report.cube import cube_page
-
-        ctx.report(cube_page(ctx.products))
+    page_if_asked(ctx)

@@ -36,6 +36,8 @@ def run(frames, p, ctx):
     from muse_core.postproc.single.checks import in_pixels_with_astrometry
     from muse_core.postproc.single.tables import correct_tables
     from muse_core.postproc.stages import stages
+    from muse_core.report.asked import page_if_asked
 
     check_calibrations(frames, ("PIXTABLE_OBJECT",), ctx, p.calib_mismatch)
     correct_tables(frames, p, ctx, stages("astrometry"), in_pixels_with_astrometry)
+    page_if_asked(ctx)

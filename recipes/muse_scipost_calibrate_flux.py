@@ -46,7 +46,9 @@ def run(frames, p, ctx):
     from muse_core.postproc.single.checks import in_counts
     from muse_core.postproc.single.tables import correct_tables
     from muse_core.postproc.stages import stages
+    from muse_core.report.asked import page_if_asked
 
     check_calibrations(frames, ("PIXTABLE_OBJECT",), ctx, p.calib_mismatch)
     flat, flux = stages("flat-field spectrum", "flux calibration")
     correct_tables(frames, p, ctx, (replace(flat, function="revert"), flux), in_counts)
+    page_if_asked(ctx)

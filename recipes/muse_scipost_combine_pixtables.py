@@ -37,5 +37,7 @@ RECIPE = RecipeSpec(
 
 def run(frames, p, ctx):
     from muse_core.postproc.single.combined import combine_tables
+    from muse_core.report.asked import page_if_asked
 
     combine_tables(frames, p, ctx)
+    page_if_asked(ctx)

@@ -39,6 +39,8 @@ def run(frames, p, ctx):
     from muse_core.postproc.single.checks import in_pixels
     from muse_core.postproc.single.tables import correct_tables
     from muse_core.postproc.stages import stages
+    from muse_core.report.asked import page_if_asked
 
     steps = stages("atmospheric refraction", "residual refraction")
     correct_tables(frames, p, ctx, steps, in_pixels)
+    page_if_asked(ctx)

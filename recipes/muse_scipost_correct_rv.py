@@ -30,5 +30,7 @@ def run(frames, p, ctx):
     from muse_core.postproc.single.checks import anything
     from muse_core.postproc.single.tables import correct_tables
     from muse_core.postproc.stages import stages
+    from muse_core.report.asked import page_if_asked
 
     correct_tables(frames, p, ctx, stages("radial velocity"), anything)
+    page_if_asked(ctx)

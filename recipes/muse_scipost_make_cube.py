@@ -71,5 +71,7 @@ RECIPE = RecipeSpec(
 
 def run(frames, p, ctx):
     from muse_core.postproc.single.cube import save_cube
+    from muse_core.report.asked import page_if_asked
 
     save_cube(frames, p.also(save=("cube", "stacked") if p.stacked else ("cube",)), ctx)
+    page_if_asked(ctx)

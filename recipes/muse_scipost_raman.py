@@ -65,7 +65,9 @@ RECIPE = RecipeSpec(
 def run(frames, p, ctx):
     from muse_core.calib.check import check_calibrations
     from muse_core.postproc.single.raman import correct_exposure
+    from muse_core.report.asked import page_if_asked
 
     check_calibrations(frames, ("PIXTABLE_OBJECT",), ctx, p.calib_mismatch)
     named = {"raman_width": p.width, "skymodel_fraction": p.fraction, "skymodel_ignore": p.ignore}
     correct_exposure(frames, p.also(**named, sky_crsigma=(p.crsigma,)), ctx)
+    page_if_asked(ctx)

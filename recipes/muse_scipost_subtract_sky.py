@@ -71,7 +71,9 @@ def run(frames, p, ctx):
     from muse_core.postproc.single.checks import with_sky
     from muse_core.postproc.single.tables import correct_tables
     from muse_core.postproc.stages import GIVEN_SKY
+    from muse_core.report.asked import page_if_asked
 
     check_calibrations(frames, ("PIXTABLE_REDUCED",), ctx, p.calib_mismatch)
     kept = KeptData(p.orig) if p.orig or ctx.defects.original_without_name else None
     correct_tables(frames, p, ctx, (GIVEN_SKY,), with_sky, tag="PIXTABLE_REDUCED", of_ifus=False, kept=kept)
+    page_if_asked(ctx)

@@ -34,6 +34,8 @@ def run(frames, p, ctx):
     from muse_core.postproc.single.checks import with_sky_in_unit
     from muse_core.postproc.single.tables import correct_tables
     from muse_core.postproc.stages import GIVEN_SPECTRUM
+    from muse_core.report.asked import page_if_asked
 
     check_calibrations(frames, ("PIXTABLE_REDUCED",), ctx, p.calib_mismatch)
     correct_tables(frames, p, ctx, (GIVEN_SPECTRUM,), with_sky_in_unit, tag="PIXTABLE_REDUCED", of_ifus=False)
+    page_if_asked(ctx)

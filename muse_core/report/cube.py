@@ -46,7 +46,7 @@ def page_of_files(files: Mapping[str, list[Path]]) -> Page:
         numbers = measure_cube(cube)
         looks += verdicts(numbers, header)
         sections += _cube_sections(cube, numbers, files)
-    tables = [path for tag in ("PIXTABLE_REDUCED", "PIXTABLE_POSITIONED") for path in files.get(tag, ())]
+    tables = [path for tag, own in files.items() if tag.startswith("PIXTABLE_") for path in own]
     for path in files.get("SKY_SPECTRUM", ()):
         header = header if header is not None else read_header(path)
         sections.append(Section(f"Sky: {path.name}", (_sky_picture(path),)))

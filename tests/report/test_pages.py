@@ -153,3 +153,16 @@ def test_slices_against_wavelength(reduced):
     assert len(slices) == 32
     assert np.all(np.diff(edges) > 0)
     assert abs(np.nanmedian(image)) < 0.2 * np.nanstd(image) + 1e-6
+
+
+def test_pages_of_single_steps(reduced, tmp_path):
+    """Each step shows the table, or the cube, that it makes."""
+    folder, _ = reduced
+    tables = [
+        (path, "PIXTABLE_OBJECT") for path in sorted((folder.parent / "in").glob("PIXTABLE_OBJECT*.fits"))
+    ]
+    for recipe, title in (("muse_scipost_correct_dar", "Slices"), ("muse_scipost_make_cube", "Field")):
+        out = tmp_path / recipe
+        out.mkdir()
+        run_recipe(recipe, tables[:1], {}, workdir=out, report=True)
+        assert re.search(rf"<h2 [^>]*>{title}", (out / f"{recipe}_report.html").read_text())
