@@ -215,6 +215,8 @@ def unreadable_cards(header: str) -> Iterator[tuple[int, str]]:
 
     >>> list(unreadable_cards("OBJECT  = 'star'".ljust(80) + "EXPTIME = 12..5".ljust(80)))
     [(2, 'EXPTIME = 12..5')]
+    >>> list(unreadable_cards("hierarch ESO TEL AMBI = 1".ljust(80)))
+    [(1, 'hierarch ESO TEL AMBI = 1')]
     """
     before = ""
     for position in range(0, len(header), CARD):
@@ -225,8 +227,8 @@ def unreadable_cards(header: str) -> Iterator[tuple[int, str]]:
             continue
         if card[8:10] == "= ":
             value = card[10:]
-        elif card.startswith("HIERARCH ") and "=" in card:
-            value = card.partition("=")[2]
+        elif card[:9].upper() == "HIERARCH " and "=" in card:
+            value = card.partition("=")[2] if card.startswith("HIERARCH ") else "in small letters"
         else:
             continue
         if not _VALUE.fullmatch(value) and not _astropy_reads(card):

@@ -257,6 +257,10 @@ def test_images_win_over_tables(tmp_path):
         (lambda: (primary(), table_hdu(parameters(), without=("lsf_width",))), "columns lsf_width"),
         (lambda: (primary(), table_hdu({**parameters(), "slit_width": np.zeros(48)})), "positive widths"),
         (
+            lambda: (primary(), table_hdu({**parameters(), "bin_width": np.full(48, 1e300)})),
+            "positive widths",
+        ),
+        (
             lambda: (primary(), table_hdu({**parameters(), "ifu": np.full(48, 31, np.int32)})),
             "expected 1..24 and 1..48",
         ),

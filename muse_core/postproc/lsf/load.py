@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 REMEDY = "Give the LSF_PROFILE that muse_lsf made for these IFUs."
 CHANNEL = re.compile(r"^CHAN(\d\d)(?:\.(\w+))?$")
+WIDEST_A = 100.0
+"""Of a slit or a bin, and far beyond any of MUSE."""
 PARAMETERS = ("slit_width", "bin_width", "lsf_width", "hermit3", "hermit4", "hermit5", "hermit6")
 
 
@@ -162,10 +164,10 @@ def _table_flavour(tables: list[tuple[Path, int | None, fits.FITS_rec]]) -> LsfT
                 found="some that are not", remedy=REMEDY,
             )  # fmt: skip
     for name in ("slit_width", "bin_width"):
-        if not (columns[name] > 0).all():
+        if not ((columns[name] > 0) & (columns[name] <= WIDEST_A)).all():
             raise InputError(
-                tables[0][0], f"SLICE_PARAM: column {name}", expected="positive widths",
-                found=f"{columns[name].min():g}", remedy=REMEDY,
+                tables[0][0], f"SLICE_PARAM: column {name}", expected=f"positive widths up to {WIDEST_A:g}",
+                found=f"{columns[name].min():g} to {columns[name].max():g}", remedy=REMEDY,
             )  # fmt: skip
     return LsfTable(
         row, columns["slit_width"][:, 0], columns["bin_width"][:, 0], columns["lsf_width"],
