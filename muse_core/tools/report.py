@@ -8,6 +8,7 @@ what they are is read from their headers. The page is one HTML file and needs no
 from __future__ import annotations
 
 import argparse
+import tempfile
 from pathlib import Path
 
 SUMMARY = "quality page of products, ours or those of the C pipeline"
@@ -27,9 +28,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run ``musetools report``."""
+    from muse_core.framework.errors import Problems, RecipeError
+    from muse_core.framework.frames import Frame
+    from muse_core.framework.input_files import InputFiles
     from muse_core.report.products import page_of_products
 
-    recipe, html = page_of_products(args.products)
+    problems = Problems()
+    with tempfile.TemporaryDirectory() as scratch, InputFiles(Path(scratch)) as files:
+        plain = files.admit([Frame(path, "PRODUCT") for path in args.products], problems)
+        problems.raise_if_any()
+        try:
+            recipe, html = page_of_products([frame.path for frame in plain])
+        except RecipeError as error:
+            raise files.renamed(error) from None
     target = args.output or args.products[0].parent / f"{recipe}_report.html"
     target.write_text(html, encoding="utf-8")
     print(target)
