@@ -411,6 +411,17 @@ class Defects:
         ),
     )
 
+    coverage_of_images: bool = _defect(
+        PRODUCTS,
+        "`EXPTIME` of `format=sdpCube` from several exposures",
+        c=(
+            "spaxels counted in that of the images of `filter` that shows most; too few where no filter sees "
+            "all that the cube has, 0 without images"
+        ),
+        ours="spaxels of the cube",
+        since="0.2",
+    )
+
     limit_of_longer_step: bool = _defect(
         PRODUCTS,
         "`ABMAGLIM` of `format=sdpCube` where pixels are not square",

@@ -328,7 +328,7 @@ def sdp_cards(
     data_unit : str
         BUNIT of the plain cube.
     covered, noise : int, float
-        From `covered_spaxels` and `pixel_noise`.
+        From `covered_spaxels` (the C recipe: from the image with most pixels) and `pixel_noise`.
     white_image : float32[ny, nx] or None
         White-light image.
     image_files : sequence of str
@@ -346,7 +346,8 @@ def sdp_cards(
     exposures = [_number(header, "EXPTIME") for header in headers]
     total_time = float(sum(max(time, 0.0) for time in exposures))
     nominal = NOMINAL_SPAXELS_NFM if narrow_field else NOMINAL_SPAXELS_WFM
-    exptime = exposures[0] if len(headers) == 1 else total_time * nominal / max(covered, 1)
+    shared = total_time * nominal / covered if covered else 0.0
+    exptime = exposures[0] if len(headers) == 1 else shared
     ends = [_number(h, "MJD-OBS") + _number(h, "EXPTIME") / 86400.0 for h in headers]
     wavelengths = plane_wavelengths(grid)
     first, last = float(wavelengths[0]), float(wavelengths[-1])

@@ -85,6 +85,32 @@ def test_order_of_the_set_of_frames(c_pipeline, reduced, tmp_path):
         assert_same_product(reference, new)
 
 
+@pytest.mark.defect("coverage_of_images")
+@pytest.mark.parametrize("chosen", ["none", "RED", "RED,white"])
+def test_exposure_time_per_pixel_counts_the_pixels_of_images(c_pipeline, reduced, tmp_path, chosen):
+    """C counts the image with most pixels; by default the spaxels of the cube count."""
+    tables, _ = reduced
+    filters = tmp_path / "filters.fits"
+    columns = [
+        fits.Column("lambda", "D", unit="Angstrom", array=[7150.0, 7150.5, 7152.0, 7152.5]),
+        fits.Column("throughput", "D", array=[0.0, 1.0, 1.0, 0.0]),
+    ]
+    red = fits.BinTableHDU.from_columns(columns, name="RED")
+    fits.HDUList([fits.PrimaryHDU(), red]).writeto(filters)
+    frames = [*tables[:2], (filters, "FILTER_LIST")]
+    options = {"format": "sdpCube", "save": "cube", "filter": chosen}
+    pairs = both(c_pipeline, frames, options, tmp_path)
+    for reference, new in pairs.values():
+        assert_same_product(reference, new, ignore=("^PROCSOFT$",))
+    (tmp_path / "right").mkdir()
+    right = run_recipe("muse_exp_combine", frames, options, workdir=tmp_path / "right")[-1].path
+    c, ours = (fits.getval(path, "EXPTIME") for path in (pairs["DATACUBE_FINAL.fits"][0], right))
+    covered = np.isfinite(fits.getdata(right, "DATA")).any(axis=0).sum()
+    assert ours == pytest.approx(900.0 * 300.0**2 / covered)
+    assert c == (0.0 if chosen == "none" else pytest.approx(ours, rel=0.2))
+    assert (c == pytest.approx(ours)) == (chosen == "RED,white")
+
+
 @pytest.mark.defect("weight_zero_without_exptime", "integer_keywords")
 def test_exposure_time_as_integer(c_pipeline, reduced, tmp_path):
     """C gives a later exposure without a float EXPTIME the weight 0; by default integers are read."""

@@ -14,7 +14,7 @@ from tests.parity.scipost_runs import Case, run_both
 pytestmark = pytest.mark.parity
 
 SUPERFLAT = (("MUSE_SUPERFLAT_POS", "150.2,-31.0,40.0"),)
-SMALL = {"slices": 6, "columns": 24, "centred": True}
+SMALL = {"slices": 6, "columns": 24}
 
 
 FIELDS = {
@@ -28,7 +28,14 @@ FIELDS = {
     },
     "flat": {"n_ifu": 2, "lambda_range": (8830.0, 8900.0), "flat_field": True, "posang": 90.0},
     "narrow": {"n_ifu": 1, "lambda_range": (6795.0, 6850.0), "mode": "NFM-AO-N", "lsf": "table"},
-    "wide": {"n_ifu": 1, "lambda_range": (6270.0, 6340.0), "lsf": "table", "n_stars": 1, "brightness": 5.0},
+    "wide": {
+        "centred": True,
+        "n_ifu": 1,
+        "lambda_range": (6270.0, 6340.0),
+        "lsf": "table",
+        "n_stars": 1,
+        "brightness": 5.0,
+    },
     "dark": {"n_ifu": 1, "lambda_range": (6710.0, 6770.0)},  # without sky lines
 }
 

@@ -134,7 +134,7 @@ def finish_cube(
     for card in qc:
         set_card(header, *card)
     if p.format == "sdpCube":
-        _add_phase3_keywords(writer, header, len(images), white, combination, grid, unit, ctx)
+        _add_phase3_keywords(writer, header, images, white, combination, grid, unit, ctx)
     extensions = []
     if p.format == "xCube":
         from muse_core.resampling.filter_extensions import filter_extension
@@ -146,7 +146,7 @@ def finish_cube(
 def _add_phase3_keywords(
     writer: CubeWriter,
     header: Header,
-    n_images: int,
+    images: FilterSet | RowImages,
     white: FilterSet,
     combination: Combination,
     grid: OutputGrid,
@@ -156,16 +156,20 @@ def _add_phase3_keywords(
     from muse_core.resampling.phase3 import apply_cards, covered_spaxels, pixel_noise, sdp_cards
 
     data, stat = (image.view() for image in writer.images)
+    if ctx.defects.coverage_of_images:
+        covered = max((covered_spaxels(image.image()[None]) for image in images), default=0)
+    else:
+        covered = covered_spaxels(data)
     software = next((str(header[key]) for key in reversed(list(header)) if key.endswith(" PIPE ID")), "")
     cards = sdp_cards(
         [member.product.header for member in combination.members],
         grid,
         narrow_field=is_narrow_field(combination.header),
         data_unit=unit,
-        covered=covered_spaxels(data),
+        covered=covered,
         noise=pixel_noise(stat, fixed_histogram=ctx.defects.pixel_noise_fixed_histogram),
         white_image=white.images[0].image(),
-        image_files=[f"IMAGE_FOV_{number:04d}.fits" for number in range(1, n_images + 1)],
+        image_files=[f"IMAGE_FOV_{number:04d}.fits" for number in range(1, len(images) + 1)],
         software=software,
         limit_of_longer_step=ctx.defects.limit_of_longer_step,
     )
