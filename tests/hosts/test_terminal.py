@@ -16,10 +16,10 @@ from muse_core.simulate.scipost import simulate_scipost
 pytestmark = pytest.mark.unit
 
 
-def on_a_terminal(command, folder) -> str:
+def on_a_terminal(command, folder, **variables) -> str:
     """Run a command whose standard output and error are a terminal, and return what it writes there."""
     ours, theirs = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "40"}
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "40", **variables}
     child = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, env=environment)
     os.close(theirs)
     pieces = []
@@ -48,3 +48,17 @@ def test_progress_and_time_stamps(tmp_path):
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
     assert re.search(r"\d+/\d+ +\d+% .*left", plain)
     assert re.search(r"^\r?\d\d:\d\d:\d\d \[ *INFO *\]", plain, re.M)
+
+
+def test_the_first_run_tells_that_it_compiles(tmp_path):
+    simulation = simulate_scipost(
+        tmp_path / "in", seed=4, n_ifu=1, slices=4, columns=16, lambda_range=(7240.0, 7290.0)
+    )
+    (tmp_path / "a.sof").write_text(f"{simulation.paths('PIXTABLE_OBJECT')[0]} PIXTABLE_OBJECT\n")
+    command = [sys.executable, "-m", "muse_core.hosts.muserun", f"--log-dir={tmp_path}"]
+    command += [f"--output-dir={tmp_path}", "muse_scipost_correct_rv", str(tmp_path / "a.sof")]
+    told = [on_a_terminal(command, tmp_path, NUMBA_CACHE_DIR=str(tmp_path / "kernels")) for _ in range(2)]
+    assert "compiling the kernels (first run only" in told[0]
+    assert "musetools warm" in told[0]
+    assert re.search(r"\d+ kernels compiled in \d+ s", told[0])
+    assert "compil" not in told[1]
