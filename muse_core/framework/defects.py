@@ -411,6 +411,17 @@ class Defects:
         ),
     )
 
+    nearest_flagged_in_qc: bool = _defect(
+        PRODUCTS,
+        "`ESO QC ...` of cubes with `resample=nearest`",
+        c=(
+            "flagged values, which are NaN in the saved cube, take part in the search for sources (3 of 60 "
+            "random runs of `muse_exp_combine` differ)"
+        ),
+        ours="only what is in the cube counts",
+        since="0.2",
+    )
+
     coverage_of_images: bool = _defect(
         PRODUCTS,
         "`EXPTIME` of `format=sdpCube` from several exposures",

@@ -168,15 +168,6 @@ ALWAYS: tuple[Difference, ...] = (
     ),
     Difference(
         PRODUCTS,
-        "`ESO QC SCIPOST ...` with `resample=nearest`",
-        (
-            "bad values that are NaN in the saved cube still take part in the source detection (1 of "
-            "91 test cubes: one position moves by one pixel)"
-        ),
-        "only what is in the cube counts",
-    ),
-    Difference(
-        PRODUCTS,
         "`FILTER FRACTION` of Euro3D files with a logarithmic axis",
         "counted over a range that is shifted to the blue",
         "counted from the first plane to two past the last, as for linear axes",

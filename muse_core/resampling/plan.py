@@ -98,6 +98,8 @@ class Slab:
         sum of w d, of w, of w^2 s
     disagreeing : int
         values of exposures that were left out
+    with_flagged : float32[n, ny, nx] or None
+        the data with the flagged values that the C recipe looks at, too (`nearest_flagged_in_qc`)
     """
 
     first: int
@@ -108,3 +110,4 @@ class Slab:
     exposures: npt.NDArray[np.int16] | None = None
     sums: npt.NDArray[np.float64] | None = None
     disagreeing: int = 0
+    with_flagged: npt.NDArray[np.float32] | None = None

@@ -3,7 +3,7 @@
 
 Detection and widths follow the C pipeline 2.8.7, established by comparing with its products and by
 calling the detection and width functions of the CPL library (NDET the same in 91 of 91 cubes, positions in
-90; what differs comes from bad values that the resampler "nearest" keeps in the C pipeline's memory).  Voxels
+90; what differed were flagged values that the resampler "nearest" keeps, `nearest_flagged_in_qc`).  Voxels
 without data count as zero there, and so they do here.
 """
 

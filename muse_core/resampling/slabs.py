@@ -21,6 +21,7 @@ from muse_core.resampling.exposure_sums import Piece, count_exposures, sums_by_e
 from muse_core.resampling.grid import NOMINAL_STEP_A
 from muse_core.resampling.pipeline import in_stages
 from muse_core.resampling.plan import CubePlan, Slab
+from muse_core.resampling.quality import quality_plane
 from muse_core.resampling.voxel_layers import Contribution, Layer, make_layer
 from muse_core.resampling.voxel_types import VoxelGrid
 from muse_core.resampling.weights import add_rows, finish_voxels, nearest_rows
@@ -181,7 +182,12 @@ def _resample(
         slab.flagged = layer.row_numbers(hit)
     resampling = plan.resampling
     if resampling.method == "nearest":
-        nearest_rows(layer.judged_rows(), geometry, layer.first, slab.data, slab.stat)
+        rows = layer.judged_rows()
+        nearest_rows(rows, geometry, layer.first, slab.data, slab.stat)
+        if plan.defects.nearest_flagged_in_qc and layer.first <= quality_plane(grid.nz) < layer.last:
+            slab.with_flagged = np.empty(shape, np.float32)
+            as_good = rows._replace(dq=np.zeros_like(rows.dq))
+            nearest_rows(as_good, geometry, layer.first, slab.with_flagged, np.empty(shape, np.float32))
         if plan.by_exposure:
             slab.exposures = np.zeros(shape, np.int16)
             count_exposures(layer.rows.starts, layer.exposure, layer.judged, slab.exposures.reshape(-1))

@@ -85,6 +85,39 @@ def test_order_of_the_set_of_frames(c_pipeline, reduced, tmp_path):
         assert_same_product(reference, new)
 
 
+@pytest.mark.defect("nearest_flagged_in_qc")
+def test_sources_in_flagged_values(c_pipeline, reduced, tmp_path):
+    """C looks for sources in values that are NaN in the cube it saves; by default they do not count."""
+    tables, _ = reduced
+    copies = []
+    for path, tag in tables[:2]:
+        copy = tmp_path / path.name
+        shutil.copy(path, copy)
+        with fits.open(copy, mode="update") as hdus:
+            angle, distance = hdus["xpos"].data, hdus["ypos"].data  # native spherical coordinates [rad]
+            x, y = distance * np.sin(angle), distance * np.cos(angle)
+            patch = np.hypot(x - np.median(x), y - np.median(y)) < np.radians(0.8 / 3600.0)
+            hdus["data"].data[patch] += 1e5
+            hdus["dq"].data[patch] = 1 << 5
+        copies.append((copy, tag))
+    options = {"resample": "nearest", "crsigma": 0.0, "save": "cube"}
+    pairs = both(c_pipeline, copies, options, tmp_path)
+    for reference, new in pairs.values():
+        assert_same_product(reference, new)
+    (tmp_path / "right").mkdir()
+    right = run_recipe("muse_exp_combine", copies, options, workdir=tmp_path / "right")[-1].path
+    assert not all(sources_have_data(pairs["DATACUBE_FINAL.fits"][0]))
+    assert all(sources_have_data(right))
+
+
+def sources_have_data(path):
+    """Whether there are data in the middle plane at each position of the QC."""
+    header, cube = fits.getheader(path), fits.getdata(path, "DATA")
+    places = [key for key in header if key.startswith("ESO QC EXPCOMB POS") and key.endswith("X")]
+    plane = cube[len(cube) // 2]
+    return [np.isfinite(plane[round(header[f"{k[:-1]}Y"]) - 1, round(header[k]) - 1]) for k in places]
+
+
 @pytest.mark.defect("coverage_of_images")
 @pytest.mark.parametrize("chosen", ["none", "RED", "RED,white"])
 def test_exposure_time_per_pixel_counts_the_pixels_of_images(c_pipeline, reduced, tmp_path, chosen):

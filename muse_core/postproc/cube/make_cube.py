@@ -116,7 +116,8 @@ def make_cube(
                 for rows, found in zip(flagged, slab.flagged):
                     rows.add(found)
                 if slab.first <= quality_plane(grid.nz) < end:
-                    qc = measure_quality(slab.data[quality_plane(grid.nz) - slab.first], grid, nominal, ctx)
+                    values = slab.data if slab.with_flagged is None else slab.with_flagged
+                    qc = measure_quality(values[quality_plane(grid.nz) - slab.first], grid, nominal, ctx)
             if is_empty:
                 tell_empty(calibrations, ctx)
             if plan.cosmics:
