@@ -157,7 +157,7 @@ def test_packed_files_are_unpacked_and_gone(path, tmp_path, monkeypatch):
 
 def test_headers_without_end(path):
     content = path.read_bytes()
-    path.write_bytes(content[:2880].replace(b"END  ", b"ENDE ") + b" " * (12 << 20))
+    path.write_bytes(content[:2880].replace(b"END  ", b"END_ ") + b" " * (12 << 20))
     began = time.perf_counter()
     with pytest.raises(InputError, match="no END"), open_fits(path):
         pass
