@@ -45,7 +45,7 @@ rules: $(BIN)/.test
 # compiled functions as plain Python, then compiled with a check of every index. Plain numpy scalars warn where compiled
 # code follows IEEE silently; and compiled code with checks must not land in the cache of the code without.
 kernels: $(BIN)/.test
-	NUMBA_DISABLE_JIT=1 $(PYTEST) -q -m "kernel and not golden" -W ignore::RuntimeWarning $(TESTFLAGS)
+	NUMBA_DISABLE_JIT=1 $(PYTEST) -q -m "kernel and not golden and not slow" -W ignore::RuntimeWarning $(TESTFLAGS)
 	cache=$$(mktemp -d) && trap "rm -rf $$cache" EXIT && \
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$$cache $(PYTEST) -q -m "kernel and not golden" $(TESTFLAGS)
 

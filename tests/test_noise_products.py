@@ -9,8 +9,6 @@ from muse_core import aperture_variance, noise_factor
 from muse_core.framework import RecipeError, run_recipe
 from muse_core.simulate.scipost import simulate_scipost
 
-pytestmark = pytest.mark.kernel
-
 CUBE = "DATACUBE_FINAL.fits"
 OPTIONS = {"skymethod": "none", "rvcorr": "none", "save": "cube"}
 

@@ -9,7 +9,7 @@ import pytest
 from muse_core.resampling.cosmic_limits import flag_outliers
 from muse_core.resampling.cosmics import ALL_NEIGHBOURS, METHODS, NOT_SAME_X, NOT_SAME_Y
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.slow]  # minutes without the compiler
 
 RULES = (ALL_NEIGHBOURS, NOT_SAME_Y, NOT_SAME_X)
 SIGMA = 15.0

@@ -19,7 +19,7 @@ from muse_core.resampling.schedule import cube_slabs
 from muse_core.resampling.voxel_layers import Contribution
 from muse_core.resampling.weights import METHODS, Resampling
 
-pytestmark = pytest.mark.kernel
+pytestmark = pytest.mark.unit
 
 NX, NY, NZ = 26, 25, 24
 GRID = pixel_grid(((0.0, NX - 1.0), (0.0, NY - 1.0), (5000.0, 5000.0 + 1.25 * (NZ - 1))))
@@ -125,6 +125,7 @@ def test_errors_of_apertures_equal_those_of_many_draws(method, number):
         assert naive[9, 1] > 1.1  # STAT alone is too small
 
 
+@pytest.mark.kernel
 def test_coefficients_by_hand():
     """Two rows in drizzle with full pixels; the first one falls half on each of two voxels."""
     f4 = np.float32
@@ -146,6 +147,8 @@ def test_coefficients_by_hand():
     assert covariance.rho[0, 0, 0, 0, reach, reach] == pytest.approx(1.0)
 
 
+@pytest.mark.kernel
+@pytest.mark.slow  # minutes without the compiler
 @pytest.mark.parametrize("method", [m for m in METHODS if m != "nearest"])
 def test_weights_are_those_of_the_cube(method):
     """The covariance of a voxel with itself is its STAT; weights of exposures and cosmic rays included."""
