@@ -159,4 +159,4 @@ def run(frames, p, ctx):
     if ctx.report_requested:
         from muse_core.report.exp_align import align_page
 
-        ctx.report(align_page(found, p.rsearch, p.nbins))
+        ctx.report(lambda: align_page(found, p.rsearch, p.nbins))

@@ -148,4 +148,4 @@ def run(frames, p, ctx):
     if ctx.report_requested:
         from muse_core.report.imphot import imphot_page
 
-        ctx.report(imphot_page(exposures))
+        ctx.report(lambda: imphot_page(exposures))

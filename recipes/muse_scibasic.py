@@ -175,4 +175,4 @@ def run(frames, p, ctx):
     if ctx.report_requested:
         from muse_core.report.basic import basic_page
 
-        ctx.report(basic_page(results, inputs))
+        ctx.report(lambda: basic_page(results, inputs))

@@ -145,7 +145,7 @@ def run(frames, p, ctx):
         if ctx.report_requested:
             from muse_core.report.twilight import stored_page
 
-            ctx.report(stored_page(stored, model))
+            ctx.report(lambda: stored_page(stored, model))
         return
 
     tags = ("MASTER_DARK", "ILLUM") if inputs.narrow_field else ("MASTER_DARK", "ILLUM", "VIGNETTING_MASK")
@@ -159,4 +159,4 @@ def run(frames, p, ctx):
     if ctx.report_requested:
         from muse_core.report.twilight import twilight_page
 
-        ctx.report(twilight_page(sky, model, inputs.failed))
+        ctx.report(lambda: twilight_page(sky, model, inputs.failed))

@@ -73,7 +73,7 @@ class RunContext:
     destination: Path | None = None
     on_disk: DiskQueue = field(default_factory=DiskQueue)
     clock: Clock = field(default_factory=Clock)
-    page: QualityPage | None = None
+    page: Callable[[], QualityPage] | None = None
     _part: dict[str, Card] | None = None
 
     def progress(
@@ -268,8 +268,8 @@ class RunContext:
         declared = self.spec.product(tag)
         return ProductFrame(path, tag, declared.level, type=declared.type)
 
-    def report(self, page: QualityPage) -> None:
-        """Keep the recipe's quality page; it is written when the run is over, with what the run was."""
+    def report(self, page: Callable[[], QualityPage]) -> None:
+        """Keep how the quality page is described; it is written when all products are made."""
         self.page = page
 
     def write_beside(self, name: str, text: str) -> Path:

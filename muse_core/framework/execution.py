@@ -149,7 +149,10 @@ def _log_start(values: ParamValues, environment: Environment, log: logging.Logge
 
 
 def _write_page(context: RunContext, inputs: Frames, warnings: Iterable[str]) -> None:
-    """Write the quality page, and the record of the run for programs, if they are wanted."""
+    """Write the quality page, and the record of the run for programs, if they are wanted.
+
+    A fault of the page is a warning: it must not cost the products.
+    """
     if not context.report_requested:
         return
     from muse_core.framework.record import record_of_run
@@ -159,8 +162,14 @@ def _write_page(context: RunContext, inputs: Frames, warnings: Iterable[str]) ->
         context.spec.name, context.params, texts, inputs, context.products, context.clock, warnings
     )
     context.write_beside(f"{context.spec.name}_run.json", record.json())
-    if context.page is not None:
-        context.write_beside(f"{context.spec.name}_report.html", context.page.html(record))
+    if context.page is None:
+        return
+    try:
+        html = context.page().html(record)
+    except Exception as error:
+        context.log.warning("the quality page could not be made: %s: %s", type(error).__name__, error)
+        return
+    context.write_beside(f"{context.spec.name}_report.html", html)
 
 
 __all__ = ["RunContext", "StreamedProduct", "run_recipe"]

@@ -14,4 +14,4 @@ def page_if_asked(ctx: RunContext) -> None:
     if ctx.report_requested:
         from muse_core.report.cube import cube_page
 
-        ctx.report(cube_page(ctx.products))
+        ctx.report(lambda: cube_page(ctx.products))

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from astropy.io.fits import Header
 
+from muse_core.report.preview import wavelengths
 from muse_core.resampling.cube_file import CubeReader
 
 Image = npt.NDArray[np.float64]
@@ -72,16 +73,6 @@ class CubeNumbers:
         """Median over the planes of the scatter over what the variances tell."""
         good = self.expected > 0.0
         return float(np.median(self.scatter[good] / self.expected[good])) if good.any() else float("nan")
-
-
-def wavelengths(header: Header, planes: int) -> Spectrum:
-    """Wavelengths of the planes [Angstrom], on a linear or logarithmic axis."""
-    step = float(header.get("CD3_3", header.get("CDELT3", 1.0)))
-    offset = (np.arange(planes) + 1.0 - float(header.get("CRPIX3", 1.0))) * step
-    start = float(header.get("CRVAL3", 0.0))
-    if str(header.get("CTYPE3", "")).strip().endswith("-LOG"):
-        return np.asarray(start * np.exp(offset / start), np.float64)
-    return np.asarray(start + offset, np.float64)
 
 
 def measure_cube(path: Path) -> CubeNumbers:

@@ -146,9 +146,7 @@ def aperture_spectrum(
             if "STAT" in hdus
             else np.full_like(data, np.nan)
         )
-    wave = header["CRVAL3"] + (np.arange(nz) + 1 - header.get("CRPIX3", 1)) * header["CD3_3"]
-    if header.get("CTYPE3", "").strip().endswith("-LOG"):
-        wave = header["CRVAL3"] * np.exp((wave - header["CRVAL3"]) / header["CRVAL3"])
+    wave = wavelengths(header, nz)
     yy, xx = np.mgrid[y0:y1, x0:x1]
     inside = np.hypot(xx - centre[0], yy - centre[1]) <= radius
     data[:, ~inside] = np.nan
@@ -156,6 +154,21 @@ def aperture_spectrum(
     filled = np.isfinite(data).sum(axis=(1, 2))
     flux = np.where(filled > 0.5 * inside.sum(), np.nansum(data, axis=(1, 2)), np.nan)
     return wave, flux, np.sqrt(np.nansum(stat, axis=(1, 2)))
+
+
+def wavelengths(header: fits.Header, planes: int) -> np.ndarray:
+    """Return the wavelengths of the planes of a cube [A], on a linear or logarithmic axis.
+
+    >>> cards = {"CRVAL3": 5000.0, "CRPIX3": 1.0, "CD3_3": 1.25, "CTYPE3": "AWAV"}
+    >>> wavelengths(fits.Header(cards), 3).tolist()
+    [5000.0, 5001.25, 5002.5]
+    """
+    step = float(header.get("CD3_3", header.get("CDELT3", 1.0)))
+    offset = (np.arange(planes) + 1.0 - float(header.get("CRPIX3", 1.0))) * step
+    start = float(header.get("CRVAL3", 0.0))
+    if str(header.get("CTYPE3", "")).strip().endswith("-LOG"):
+        return np.asarray(start * np.exp(offset / start), np.float64)
+    return np.asarray(start + offset, np.float64)
 
 
 def make_preview(

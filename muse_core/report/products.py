@@ -13,7 +13,6 @@ from muse_core.report.page import Page
 
 UNKNOWN_REMEDY = "Give products of a MUSE recipe; their kind stands in the keyword ESO PRO CATG."
 SKY_FLAT = ("DATACUBE_SKYFLAT", "TWILIGHT_CUBE")
-NUMBERS = ("OFFSET_LIST", "PHOTOMETRY")
 
 
 def page_of_products(paths: Sequence[Path]) -> tuple[str, str]:

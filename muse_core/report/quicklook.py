@@ -111,18 +111,7 @@ def _spectrum(path: Path) -> Figure:
 
 
 def _pixel_table(path: Path) -> Figure:
-    from muse_core.report.slices import slice_image
+    from muse_core.report.slices import slice_figure, slice_image
 
-    image, edges, slices = slice_image(path)
-    figure = _new(11.0, max(3.0, min(10.0, 0.012 * len(slices) + 2.5)))
-    axes = figure.subplots()
-    good = np.abs(image[np.isfinite(image)])
-    spread = float(np.percentile(good, 97)) if good.size else 1.0
-    drawn = axes.imshow(
-        image, origin="lower", aspect="auto", cmap="RdBu_r", vmin=-spread, vmax=spread,
-        interpolation="nearest", extent=(edges[0], edges[-1], -0.5, max(len(slices), 1) - 0.5),
-    )  # fmt: skip
-    title = f"{path.name}: slices minus the median of all"
-    axes.set(title=title, xlabel="wavelength [Å]", ylabel="slice (IFU by IFU)")
-    figure.colorbar(drawn, ax=axes)
-    return figure
+    image, edges, _ = slice_image(path)
+    return slice_figure(image, edges, f"{path.name}: slices minus the median of all")

@@ -4,15 +4,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from muse_core.data.exposure import Exposure
 from muse_core.data.pixtable import open_pixtable
+from muse_core.data.slices import N_IFU, N_KEY, N_SLICE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 BINS = 240
-SLICES = 25 * 49
 _ROWS = 1 << 19
 _DARK = (20.0, 70.0)  # per cent of the rows of a bin, ordered by brightness, that are averaged
 
@@ -45,7 +49,7 @@ def slice_image(
     low, high = exposure.lambda_limits()
     edges = np.linspace(low, np.nextafter(high, np.inf), bins + 1)
     limits = _dark_limits(exposure, edges)
-    total, count = np.zeros(SLICES * bins), np.zeros(SLICES * bins)
+    total, count = np.zeros(N_KEY * bins), np.zeros(N_KEY * bins)
     for piece in exposure.chunk_ranges(_ROWS):
         block = exposure.read_range(piece)
         place = np.clip(np.digitize(block.lam, edges) - 1, 0, bins - 1)
@@ -53,18 +57,37 @@ def slice_image(
         with np.errstate(invalid="ignore"):
             good = (block.dq == 0) & (data >= limits[0][place]) & (data <= limits[1][place])
         ifu, number = block.origin >> 6 & 0x1F, block.origin & 0x3F
-        good &= (ifu >= 1) & (ifu <= 24) & (number >= 1) & (number <= 48)
-        cell = (ifu[good] * 49 + number[good]).astype(np.int64) * bins + place[good]
+        good &= (ifu >= 1) & (ifu <= N_IFU) & (number >= 1) & (number <= N_SLICE)
+        key = (ifu[good].astype(np.int64) - 1) * N_SLICE + number[good] - 1
+        cell = key * bins + place[good]
         total += np.bincount(cell, data[good], total.size)
         count += np.bincount(cell, minlength=count.size)
     with np.errstate(divide="ignore", invalid="ignore"):
-        image = np.where(count >= 5, total / count, np.nan).reshape(SLICES, bins)
+        image = np.where(count >= 5, total / count, np.nan).reshape(N_KEY, bins)
     there = np.flatnonzero(np.isfinite(image).any(axis=1))
     image = image[there]
     if there.size:
         usable = np.isfinite(image).any(axis=0)
         image[:, usable] -= np.nanmedian(image[:, usable], axis=0)
-    return image, edges, [(int(n) // 49, int(n) % 49) for n in there]
+    return image, edges, [(int(n) // N_SLICE + 1, int(n) % N_SLICE + 1) for n in there]
+
+
+def slice_figure(image: npt.NDArray[np.float64], edges: npt.NDArray[np.float64], title: str = "") -> Figure:
+    """Draw what `slice_image` returns."""
+    from matplotlib.figure import Figure
+
+    rows = max(len(image), 1)
+    figure = Figure(figsize=(10.5, max(2.8, min(10.0, 0.012 * rows + 2.2))), layout="constrained")
+    axes = figure.subplots()
+    good = np.abs(image[np.isfinite(image)])
+    spread = float(np.percentile(good, 97)) if good.size else 1.0
+    drawn = axes.imshow(
+        image, origin="lower", aspect="auto", cmap="RdBu_r", vmin=-spread, vmax=spread,
+        interpolation="nearest", extent=(edges[0], edges[-1], -0.5, rows - 0.5),
+    )  # fmt: skip
+    axes.set(xlabel="wavelength [Å]", ylabel="slice (IFU by IFU)", title=title)
+    figure.colorbar(drawn, ax=axes, shrink=0.8)
+    return figure
 
 
 def _dark_limits(

@@ -12,7 +12,7 @@ from muse_core.framework.fits_file import open_fits
 from muse_core.report.page import Section, hover_image, picture, table
 from muse_core.report.preview import read_field_image, stretch
 
-TABLES = ("OFFSET_LIST", "IMPHOT_TABLE", "PHOTOMETRY_TABLE")
+TABLES = ("OFFSET_LIST", "IMPHOT_TABLE")
 IMAGES = ("PREVIEW_FOV", "IMAGE_FOV")
 MOST = 60
 

@@ -115,6 +115,14 @@ def _ifu_table(ifus: dict[int, PreparedIfu], fluxes: dict[int, float], failed: d
     return table(head, rows, range(len(ifus), len(rows)))
 
 
+def _model_figure(model: TwilightModel, fluxes: dict[int, float]) -> Figure:
+    edge = model.vignetting
+    correction = None if edge is None else edge.correction
+    return twilight_figure(
+        model.white, model.global_fit, model.ratio, correction, model.corrected, ~model.good, fluxes
+    )
+
+
 def twilight_page(sky: SkyFlat, model: TwilightModel, failed: dict[int, str]) -> Page:
     """Describe the quality page.
 
@@ -125,16 +133,7 @@ def twilight_page(sky: SkyFlat, model: TwilightModel, failed: dict[int, str]) ->
     failed : dict of int to str
         IFUs that could not be used and why.
     """
-    edge = model.vignetting
-    figure = twilight_figure(
-        model.white,
-        model.global_fit,
-        model.ratio,
-        None if edge is None else edge.correction,
-        model.corrected,
-        ~model.good,
-        sky.fluxes,
-    )
+    figure = _model_figure(model, sky.fluxes)
     residual = model.corrected[model.good]
     size = " x ".join(map(str, sky.cube.data.shape[::-1]))
     verdict = f"Residual of the illuminated field: rms {100 * np.nanstd(residual):.2f} %."
@@ -158,16 +157,8 @@ def twilight_page(sky: SkyFlat, model: TwilightModel, failed: dict[int, str]) ->
 def stored_page(stored: StoredSkyCube, model: TwilightModel) -> Page:
     """Describe the page of a model that was made from a stored cube (parameter ``skip``)."""
     keys = {ifu: f"ESO DRS MUSE FLAT FLUX SKY{ifu}" for ifu in range(1, 25)}
-    edge = model.vignetting
-    figure = twilight_figure(
-        model.white,
-        model.global_fit,
-        model.ratio,
-        None if edge is None else edge.correction,
-        model.corrected,
-        ~model.good,
-        {ifu: float(stored.header[key]) for ifu, key in keys.items() if key in stored.header},
-    )
+    fluxes = {ifu: float(stored.header[key]) for ifu, key in keys.items() if key in stored.header}
+    figure = _model_figure(model, fluxes)
     residual = 100 * np.nanstd(model.corrected[model.good])
     verdict = f"Model of a stored cube. Residual of the illuminated field: rms {residual:.2f} %."
     part = picture(figure, "white image, fit, vignetting, residual")

@@ -35,4 +35,4 @@ def usual_range(key: str, value: object) -> tuple[str, bool]:
             number = isinstance(value, int | float) and not isinstance(value, bool)
             measured = number and value != -1
             return text, bool(measured and not low <= float(value) <= high)  # type: ignore[arg-type]
-    return "", value is False
+    return "", False

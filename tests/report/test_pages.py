@@ -166,3 +166,34 @@ def test_pages_of_single_steps(reduced, tmp_path):
         out.mkdir()
         run_recipe(recipe, tables[:1], {}, workdir=out, report=True)
         assert re.search(rf"<h2 [^>]*>{title}", (out / f"{recipe}_report.html").read_text())
+
+
+def test_a_fault_of_the_page_does_not_cost_the_products(reduced, tmp_path, monkeypatch, caplog):
+    folder, _ = reduced
+    table = sorted((folder.parent / "in").glob("PIXTABLE_OBJECT*.fits"))[0]
+
+    def broken(_):
+        raise ZeroDivisionError("nothing to draw")
+
+    monkeypatch.setattr("muse_core.report.cube.page_of_files", broken)
+    made = run_recipe(
+        "muse_scipost_correct_dar", [(table, "PIXTABLE_OBJECT")], {}, workdir=tmp_path, report=True
+    )
+    assert all(product.path.exists() for product in made)
+    assert "the quality page could not be made: ZeroDivisionError: nothing to draw" in caplog.text
+    assert not (tmp_path / "muse_scipost_correct_dar_report.html").exists()
+
+
+def test_what_was_not_done_is_said_once():
+    record = RunRecord("r", quality={"QC SCIPOST CALIBRATED FLUX": False})
+    html = Page("", ["QC SCIPOST CALIBRATED FLUX: no (no response)"]).html(record)
+    assert "One point needs a look." in html
+
+
+def test_a_damaged_table_is_named(reduced, tmp_path, capsys):
+    _, products = reduced
+    table = next(p.path for p in products if p.tag == "PIXTABLE_REDUCED")
+    short = tmp_path / "short.fits"
+    short.write_bytes(table.read_bytes()[:-40_000])
+    assert main(["report", str(short)]) == 1
+    assert "short.fits" in capsys.readouterr().err
