@@ -14,12 +14,13 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from muse_core.framework.errors import RecipeError
 from muse_core.framework.faults import write_error
+from muse_core.framework.frames import ProductFrame
 
 PREFIX = ".muse-run-"
 _TO_TIDY_UP = 4
@@ -102,6 +103,15 @@ def deliver(moves: Sequence[tuple[Path, Path]]) -> None:
     for folder in dict.fromkeys(target.parent for _, target in moves):
         force_to_disk(folder)
     shutil.rmtree(kept, ignore_errors=True)
+
+
+def final_names(products: Iterable[ProductFrame], prefix: str) -> dict[Path, str]:
+    """Return the names of products, in the order of their tags; numbered if there is a prefix."""
+    ordered = sorted(products, key=lambda product: product.tag)
+    return {
+        product.path: f"{prefix}_{number:04d}.fits" if prefix else product.path.name
+        for number, product in enumerate(ordered)
+    }
 
 
 def force_to_disk(path: Path) -> None:

@@ -20,7 +20,7 @@ from muse_core.framework.admission import (
 from muse_core.framework.cleanup import release_all
 from muse_core.framework.compiling import announced
 from muse_core.framework.context import RunContext, StreamedProduct
-from muse_core.framework.delivery import working_folder
+from muse_core.framework.delivery import final_names, working_folder
 from muse_core.framework.errors import RecipeError
 from muse_core.framework.faults import recipe_error
 from muse_core.framework.frames import Frame, Frames, ProductFrame
@@ -113,7 +113,7 @@ def run_recipe(
                 with announced(log) if spec.kernels else contextlib.nullcontext():
                     loaded.run(known, values, context)
                 context.problems.raise_if_any()  # those that the recipe has not asked for
-                _write_page(context, known, kept.texts)
+                _write_page(context, known, kept.texts, product_prefix)
                 context.deliver()
                 tell_unused(known, log)
                 counter.report(log)
@@ -148,7 +148,7 @@ def _log_start(values: ParamValues, environment: Environment, log: logging.Logge
         log.warning("%s", note)
 
 
-def _write_page(context: RunContext, inputs: Frames, warnings: Iterable[str]) -> None:
+def _write_page(context: RunContext, inputs: Frames, warnings: Iterable[str], prefix: str) -> None:
     """Write the quality page, and the record of the run for programs, if they are wanted.
 
     A fault of the page is a warning: it must not cost the products.
@@ -159,7 +159,14 @@ def _write_page(context: RunContext, inputs: Frames, warnings: Iterable[str]) ->
 
     texts = {parameter.name: value_text(context.params[parameter.name]) for parameter in context.spec.params}
     record = record_of_run(
-        context.spec.name, context.params, texts, inputs, context.products, context.clock, warnings
+        context.spec.name,
+        context.params,
+        texts,
+        inputs,
+        context.products,
+        final_names(context.products, prefix),
+        context.clock,
+        warnings,
     )
     context.write_beside(f"{context.spec.name}_run.json", record.json())
     if context.page is None:

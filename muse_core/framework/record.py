@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,6 +96,7 @@ def record_of_run(
     texts: dict[str, str],
     inputs: Iterable[Frame],
     products: Iterable[ProductFrame],
+    names: Mapping[Path, str],
     clock: Clock,
     warnings: Iterable[str],
 ) -> RunRecord:
@@ -105,6 +106,7 @@ def record_of_run(
     ----------
     texts : dict of str
         all parameters as text
+    names : file names that the products will have, by the path that they have now
     """
     wall, cpu, memory = clock.cost()
     made = list(products)
@@ -117,7 +119,7 @@ def record_of_run(
         inputs=[
             _file(frame.given or frame.path, frame.tag, frame.group or "", frame.path) for frame in inputs
         ],
-        products=[_file(Path(frame.path.name), frame.tag, frame.level, frame.path) for frame in made],
+        products=[_file(Path(names[frame.path]), frame.tag, frame.level, frame.path) for frame in made],
         warnings=list(warnings),
         steps={name: round(seconds, 3) for name, seconds in clock.steps.items()},
         wall_s=round(wall, 3),

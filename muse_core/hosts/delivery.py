@@ -122,13 +122,14 @@ def deliver(
         if one of them cannot be put there; then the folder is as it was
     """
     from muse_core.framework.delivery import deliver as rename_all
+    from muse_core.framework.delivery import final_names
 
     ordered = sorted(products, key=lambda product: product.tag)
+    names = final_names(ordered, delivery.prefix)
     delivered: list[tuple[Path, str]] = []
     moves = []
-    for number, product in enumerate(ordered):
-        name = f"{delivery.prefix}_{number:04d}.fits" if delivery.prefix else product.path.name
-        target = delivery.folder / name
+    for product in ordered:
+        target = delivery.folder / names[product.path]
         if target.exists():
             warn(f"Product final output path file already exists and will be overwritten ({target})")
         if delivery.read_only:

@@ -324,3 +324,16 @@ def test_listing_is_fast_and_loads_no_numerics(work):
     assert result.returncode == 0
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime  # others do not count
     assert spent < 1.0  # 0.06 s on an idle machine; the acceptance figure is 0.3 s
+
+
+def test_the_record_names_the_products_as_they_are_delivered(work, sof):
+    (work / "o").mkdir()
+    done = muserun(
+        "--report", "--output-dir=o", "--suppress-prefix=FALSE", "--output-prefix=night", RECIPE, sof
+    )
+    assert done.returncode == 0, done.stderr
+    record = json.loads((work / "o" / f"{RECIPE}_run.json").read_text())
+    names = sorted(path.name for path in (work / "o").glob("night_*.fits"))
+    assert sorted(product["name"] for product in record["products"]) == names
+    for product in record["products"]:
+        assert fits.getheader(work / "o" / product["name"])["ESO PRO CATG"] == product["tag"]
