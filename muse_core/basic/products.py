@@ -241,7 +241,7 @@ def slice_cards(shift: WavelengthShift) -> list[Card]:
         return []
     name = "ESO QC SCIBASIC LAMBDA SLICES"
     return [
-        (f"{name} NUMBER", shift.measured, "Slices with a shift of their own"),
+        (f"{name} NUMBER", shift.moved, "Slices with a shift of their own"),
         (f"{name} RMS", single_precision(float(np.std(shift.slices))), "[Angstrom] Scatter of the slices"),
     ]
 

@@ -114,6 +114,11 @@ def _log_result(result: IfuResult, ctx: RunContext) -> None:
             "Skyline correction (%d lines): shifting data of IFU %d by %.4f Angstrom",
             used, result.ifu, result.shift.value,
         )  # fmt: skip
+    if result.shift.slices is not None and not result.shift.unmoved:
+        ctx.log.info(
+            "slicelines: %d slices of IFU %d moved by %.4f Angstrom rms",
+            result.shift.moved, result.ifu, float(np.std(result.shift.slices)),
+        )  # fmt: skip
     for doubt in result.shift.doubts:
         ctx.log.warning("IFU %d: sky line not used, %s", result.ifu, doubt)
 
@@ -143,6 +148,10 @@ def sum_up(
         without = sorted({result.ifu for result in results.made if line in result.shift.absent})
         text = f"sky line {line:g} Angstrom lies outside of the data of IFU {_listed(without)}: not used"
         ctx.log.warning("%s", text)
+    for reason in sorted({result.shift.unmoved for result in results.made} - {""}):
+        without = sorted({result.ifu for result in results.made if result.shift.unmoved == reason})
+        text = f"slicelines: no slice of IFU {_listed(without)} was moved: {reason}"
+        ctx.log.warning("%s", text, extra=UNDONE)
     if results.failed and results.made:
         ifus_failed = sorted({ifu for _, ifu in results.failed})
         withdraw(ctx, results.incomplete)

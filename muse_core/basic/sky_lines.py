@@ -101,9 +101,9 @@ class WavelengthShift:
     absent : tuple of float
         Lines of which the detector sees nothing.
     slices : float64[48] or None
-        What the slices are moved beside it.
-    measured : int
-        Number of slices that have a shift of their own.
+        What the slices are moved beside it; None if that was not asked for.
+    unmoved : str
+        Why no slice was moved, although it was asked for: nothing could be measured.
     """
 
     value: float
@@ -111,7 +111,12 @@ class WavelengthShift:
     doubts: tuple[str, ...] = ()
     absent: tuple[float, ...] = ()
     slices: npt.NDArray[np.float64] | None = None
-    measured: int = 0
+    unmoved: str = ""
+
+    @property
+    def moved(self) -> int:
+        """Number of slices that have a shift of their own."""
+        return 0 if self.slices is None else int(np.count_nonzero(self.slices))
 
 
 def _fit_bins(spectrum: BinnedSpectrum) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

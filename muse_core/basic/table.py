@@ -199,11 +199,11 @@ def find_shift(image: DetectorImage, shared: IfuPixels, plan: SkyLinePlan) -> Wa
             if plan.by_slice:
                 windows.append(rows)
     shift = combine_fits(fits, plan, tuple(absent))
-    return _with_slices(shift, windows, plan) if windows else shift
+    return _with_slices(shift, windows, plan) if plan.by_slice else shift
 
 
 def _with_slices(shift: WavelengthShift, windows: list[LineRows], plan: SkyLinePlan) -> WavelengthShift:
-    """Refine the slices by the lines that are there."""
+    """Refine the slices by the lines that are there, or tell why they stay."""
     offsets, errors = [], []
     for fit, rows in zip(shift.fits, windows, strict=True):
         if fit.doubt(plan.half_width):
@@ -217,9 +217,10 @@ def _with_slices(shift: WavelengthShift, windows: list[LineRows], plan: SkyLineP
         offsets.append(found[0])
         errors.append(found[1])
     if not offsets:
-        return shift
+        return replace(shift, slices=np.zeros(NSLICE), unmoved="no sky line could be used")
     slices = combine_slices(offsets, errors)
-    return replace(shift, slices=slices.values, measured=int(slices.measured.sum()))
+    unmoved = "" if slices.measured.any() else "no slice shows a sky line well enough"
+    return replace(shift, slices=slices.values, unmoved=unmoved)
 
 
 @dataclass(frozen=True)

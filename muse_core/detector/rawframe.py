@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -130,7 +131,8 @@ def open_raw(path: Path | str) -> RawFile:
         size = path.stat().st_size
         primary = hdus[0].header.copy()
         exptime = primary.get("EXPTIME")
-        if isinstance(exptime, (bool, str)) or not isinstance(exptime, (int, float)) or not exptime >= 0:
+        is_number = isinstance(exptime, (int, float)) and not isinstance(exptime, bool)
+        if not (is_number and 0 <= exptime < math.inf):
             raise InputError(path, "EXPTIME", expected="a time in seconds", found=repr(exptime))
         for number, hdu in extensions(hdus):
             match = CHANNEL.match(hdu.name)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from muse_core.basic.sky_lines import LineFit
+from muse_core.basic.sky_lines import LineFit, WavelengthShift
 from muse_core.basic.slice_shifts import combine_slices, slice_offset
 from muse_core.simulate.raw import RawSetup
 from muse_core.simulate.raw_science import simulate_raw_science
@@ -56,6 +56,13 @@ def test_shifts_are_no_larger_than_their_errors_allow():
     assert not combine_slices(noise, [error, error]).measured[5]
 
 
+def test_slices_alike_have_no_shift_of_their_own():
+    """Noise below the errors moves nothing, and is not counted as a shift."""
+    alike = combine_slices([np.tile([0.001, -0.001], 24)], [np.full(48, 0.02)])
+    assert alike.measured.all()
+    assert WavelengthShift(0.1, slices=alike.values).moved == 0
+
+
 @pytest.fixture(scope="module")
 def bent(tmp_path_factory):
     """An IFU with 1.25 Angstrom per pixel whose slices are off by 0.05 Angstrom rms."""
@@ -86,3 +93,14 @@ def test_residual_shift_over_slices(bent, tmp_path):
     inner = slice(1, 47)  # the first and the last slice leave the detector
     assert np.std(own[inner]) > 0.03
     assert np.std(left[inner]) < 0.4 * np.std(own[inner])
+
+
+@pytest.mark.parametrize("lines", ["none", "6250.0"])
+def test_slices_that_are_not_moved_are_told(bent, tmp_path, lines, caplog):
+    """Without a line that can be used, ``slicelines`` does nothing; log and product say so."""
+    options = {"saveimage": False, "skylines": lines, "slicelines": True}
+    with caplog.at_level("WARNING"):
+        product = run(bent[0], tmp_path, **options)["PIXTABLE_OBJECT_0001-03.fits"]
+    assert "slicelines: no slice of IFU 3 was moved: no sky line could be used" in caplog.text
+    assert fits.getheader(product)["ESO QC SCIBASIC LAMBDA SLICES NUMBER"] == 0
+    assert any(getattr(r, "undone", False) for r in caplog.records if "slicelines:" in r.getMessage())
