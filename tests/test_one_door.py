@@ -7,13 +7,14 @@ What is opened elsewhere by astropy is listed here with the reason; the list may
 from __future__ import annotations
 
 import ast
+import errno
 import os
 from pathlib import Path
 
 import pytest
 from astropy.io import fits
 
-from muse_core.framework import InputError, ParameterError
+from muse_core.framework import InputError, ParameterError, WriteError
 from muse_core.framework.fits_file import open_fits, read_header
 
 pytestmark = pytest.mark.unit
@@ -25,7 +26,6 @@ READERS = {"open", "getheader", "getdata", "getval", "info"}
 LISTED = {
     "muse_core/framework/fits_file.py": "the door",
     "muse_core/framework/input_files.py": "unpacks tile-compressed files before anything else sees them",
-    "muse_core/hosts/delivery.py": "own products, on their way to where the host wants them",
     "muse_core/cpl/result.py": "own products, which the user of the Python interface changes",
     "muse_core/simulate/night.py": "changes the files that it has just made",
 }
@@ -143,6 +143,15 @@ def test_what_fails_while_reading_names_the_file(image, error):
     with (
         pytest.raises(InputError, match=r"image\.fits: MASK: expected an image, found \w+\b|'x'"),
         open_fits(image, item="MASK", expected="an image"),
+    ):
+        raise error
+
+
+def test_a_full_disk_is_not_told_as_damage(image):
+    error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with (
+        pytest.raises(WriteError, match=r"image\.fits.*No space left on device; make room"),
+        open_fits(image),
     ):
         raise error
 

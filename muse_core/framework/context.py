@@ -281,6 +281,7 @@ class RunContext:
         except OSError as error:
             raise write_error(self._place / target.name, error) from error
         temporary.replace(target)
+        self.on_disk.add(target)
         return target
 
 

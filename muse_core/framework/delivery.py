@@ -11,16 +11,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from muse_core.framework.errors import RecipeError
 from muse_core.framework.faults import write_error
 from muse_core.framework.frames import ProductFrame
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 PREFIX = ".muse-run-"
 _TO_TIDY_UP = 4
@@ -38,7 +40,7 @@ def working_folder(folder: Path) -> Iterator[Path]:
     WriteError
         if it cannot be made
     """
-    made = folder / f"{PREFIX}{secrets.token_hex(6)}"  # known before it is there: a signal may come between
+    made = folder / f"{PREFIX}{os.urandom(6).hex()}"  # known before it is there: a signal may come between
     spare: list[int] = []
     try:
         try:
@@ -89,10 +91,10 @@ def deliver(moves: Sequence[tuple[Path, Path]]) -> None:
                     raise IsADirectoryError(errno.EISDIR, "a folder has this name")
                 if os.path.lexists(target):
                     old = kept / str(number)
+                    undo.append((old, target))  # noted before it is done: a signal may come between
                     target.rename(old)
-                    undo.append((old, target))
-                source.rename(target)
                 undo.append((target, source))
+                source.rename(target)
             except OSError as error:
                 raise write_error(f"product {target}", error) from error
     except BaseException:
@@ -136,6 +138,8 @@ class DiskQueue:
     def add(self, path: Path) -> None:
         """Begin with one file; it must not be renamed before `wait`."""
         if self._thread is None:
+            from concurrent.futures import ThreadPoolExecutor  # a help text needs no threads
+
             self._thread = ThreadPoolExecutor(1)
         try:
             self._waiting.append((path, self._thread.submit(force_to_disk, path)))

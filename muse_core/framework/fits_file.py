@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from muse_core.framework.errors import InputError, RecipeError
-from muse_core.framework.faults import limit_error
+from muse_core.framework.faults import ADVICE, limit_error, write_error
 from muse_core.framework.fits_structure import check_structure
 from muse_core.framework.input_files import check_regular, packing, plain_copy
 
@@ -89,6 +89,8 @@ def open_fits(
         limit = limit_error(error)
         if limit is not None:
             raise limit from error
+        if isinstance(error, OSError) and error.errno in ADVICE:  # of what is written meanwhile
+            raise write_error(f"a copy of {path}, or what is made of it,", error) from error
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(path, item, expected=expected, found=text, remedy=REMEDY) from error
 

@@ -296,6 +296,29 @@ def test_delivery_is_taken_back(tmp_path):
     assert (made / "a").read_text() == "new a"
 
 
+@pytest.mark.parametrize("after", range(1, 7))
+def test_delivery_is_taken_back_when_a_signal_comes(tmp_path, monkeypatch, after):
+    """The signal comes when a file has just been renamed, before anything else is done."""
+    made, place = tmp_path / "made", tmp_path / "place"
+    for folder, age in ((made, "new"), (place, "old")):
+        folder.mkdir()
+        for name in "abc":
+            (folder / name).write_text(age)
+    rename, done = Path.rename, []
+
+    def interrupted(path, target):
+        rename(path, target)
+        done.append(path)
+        if len(done) == after:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        deliver([(made / name, place / name) for name in "abc"])
+    assert [(place / name).read_text() for name in "abc"] == ["old"] * 3
+    assert [(made / name).read_text() for name in "abc"] == ["new"] * 3
+
+
 @pytest.mark.parametrize(
     ("number", "kind", "text"),
     [
