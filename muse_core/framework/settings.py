@@ -68,8 +68,10 @@ class Environment:
         """
         values = os.environ if source is None else source
         notes: list[str] = []
-        threads = _whole(values, "OMP_NUM_THREADS", usable_cores(), notes)
-        memory = _whole(values, "MUSE_RECIPES_MEMORY", DEFAULT_MEMORY_MB, notes)
+        wanted = values.get("OMP_NUM_THREADS", "").split(",")[0]  # it may be a list, one for each level
+        threads = _whole("OMP_NUM_THREADS", wanted, usable_cores(), notes)
+        wanted = values.get("MUSE_RECIPES_MEMORY", "")
+        memory = _whole("MUSE_RECIPES_MEMORY", wanted, DEFAULT_MEMORY_MB, notes)
         return cls(
             threads=threads,
             memory_bytes=1_000_000 * memory,
@@ -80,9 +82,9 @@ class Environment:
         )
 
 
-def _whole(values: Mapping[str, str], name: str, default: int, notes: list[str]) -> int:
+def _whole(name: str, text: str, default: int, notes: list[str]) -> int:
     """Return a whole number above 0; for any other text the default, with a note."""
-    text = values.get(name, "").split(",")[0].strip()  # OMP_NUM_THREADS may be a list, one for each level
+    text = text.strip()
     if not text:
         return default
     if text.isascii() and text.isdigit() and int(text) > 0:
@@ -119,6 +121,7 @@ def occupy_descriptors() -> None:
             if null != number:
                 os.dup2(null, number)
                 os.close(null)
+            os.set_inheritable(number, True)  # a child has the same need
 
 
 def usable_kernel_cache() -> None:

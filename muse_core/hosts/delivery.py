@@ -174,15 +174,13 @@ def products_list(delivered: Iterable[tuple[Path, str]], as_json: bool) -> str:
 
 def remove_signatures(path: Path, *, checksum: bool, datamd5: bool) -> None:
     """Take CHECKSUM and DATASUM, or DATAMD5, out of a product without moving its data."""
-    from astropy.io import fits
+    from muse_core.framework.fits_layout import units
 
     unwanted = [
         key for key, out in (("CHECKSUM", checksum), ("DATASUM", checksum), ("DATAMD5", datamd5)) if out
     ]
-    with fits.open(path, memmap=True, lazy_load_hdus=False) as hdus:
-        spans = [(hdu.fileinfo()["hdrLoc"], hdu.fileinfo()["datLoc"]) for hdu in hdus]
     with path.open("r+b") as stream:
-        for start, end in spans:
+        for start, end in [(unit.start, unit.data_start) for unit in units(path)]:
             stream.seek(start)
             block = stream.read(end - start)
             cards = [block[i : i + 80] for i in range(0, len(block), 80)]
