@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The C pipeline and the hosts: without them tests are skipped; in CI, they fail."""
+"""What tests need besides Python (C pipeline, hosts, a browser): without it they skip; in CI, they fail."""
 
 from __future__ import annotations
 
@@ -31,3 +31,9 @@ def need_c_recipe(name: str) -> None:
     """Go on only with a recipe of the C pipeline."""
     if name not in c_recipes():
         missing(f"the C recipe {name} (apt-get install esorex cpl-plugin-muse)")
+
+
+def need_program(*names: str) -> str:
+    """Path of the first of these programs that is installed."""
+    found = next(filter(None, map(shutil.which, names)), None)
+    return found or missing(names[0])

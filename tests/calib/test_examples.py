@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 
 import pytest
@@ -13,6 +12,7 @@ from muse_core.framework import registry, run_recipe
 from muse_core.framework.registry import shipped_folder
 from muse_core.framework.sof import check_files, load_sof
 from muse_core.tools import main
+from tests.oracle import need_c_recipe
 
 EXAMPLES = sorted(path for path in shipped_folder("sof_examples").glob("*.sof"))
 RUNNABLE = {path.stem: path for path in EXAMPLES if "\n$MUSE_EXAMPLES" in path.read_text()}
@@ -81,9 +81,9 @@ def test_ours(name, data, tmp_path, monkeypatch):
 
 
 @pytest.mark.parity
-@pytest.mark.skipif(shutil.which("esorex") is None, reason="no C pipeline here")
 @pytest.mark.parametrize("name", OF_C)
 def test_of_the_c_recipes(name, data, tmp_path):
+    need_c_recipe(command(name)[1])
     words = [*command(name), str(RUNNABLE[name])]
     environment = os.environ | {"MUSE_EXAMPLES": str(data), "OMP_NUM_THREADS": "2"}
     job = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)

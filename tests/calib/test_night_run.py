@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import tomllib
 
@@ -17,6 +16,7 @@ from muse_core.framework.sof import check_files, load_sof
 from muse_core.simulate.night import NightSetup, simulate_night
 from muse_core.simulate.raw_instrument import RawSetup
 from muse_core.tools import main
+from tests.oracle import need_c_recipe
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +81,9 @@ def test_from_the_archive_to_the_cube(night, tmp_path, capsys):
 
 
 @pytest.mark.parity
-@pytest.mark.skipif(shutil.which("esorex") is None, reason="no C pipeline here")
 def test_the_script_of_the_plan_runs_with_the_c_recipes(night, tmp_path):
     """The whole plan, with muse_create_sky of the C pipeline in it; a second time nothing is left to do."""
+    need_c_recipe("muse_create_sky")
     assert main(["sof", "--night", str(night), "-o", str(tmp_path / "p")]) == 0
     environment = os.environ | {"OMP_NUM_THREADS": "2"}
     script = [str(tmp_path / "p" / "run.sh")]

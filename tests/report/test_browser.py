@@ -3,20 +3,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 from muse_core.framework.record import FileRecord, RunRecord
 from muse_core.report.page import Page, Section, hover_image, hover_lines, picture, table
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-if not CHROMIUM and os.environ.get("CI"):
-    pytest.fail("chromium is not installed; in CI the pages are tested", pytrace=False)
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed")
+from tests.oracle import need_program
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +45,11 @@ def page_file(tmp_path_factory):
 @pytest.fixture(scope="module")
 def browser():
     """One headless browser for all tests."""
+    chromium = need_program("chromium", "chromium-browser", "google-chrome")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as play:
-        opened = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        opened = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield opened
         opened.close()
 
