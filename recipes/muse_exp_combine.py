@@ -148,7 +148,7 @@ def run(frames, p, ctx):
     for_cube = load_for_cube(calibrations, p, ctx)
     earlier = calibrations.read(TAG, read_sums)
     if earlier:
-        check_sums(earlier, frames[TAG][0], tables, p, ctx)
+        check_sums(earlier, frames, tables, p, ctx)
     exposures = sort_exposures(check_tables(tables, p, ctx), p, ctx)
     check_number(len(exposures), earlier.count if earlier else 0)
     check_offsets(exposures, calibrations, p, ctx)
@@ -160,6 +160,6 @@ def run(frames, p, ctx):
             correct(exposure, position, p, ctx)
 
     combination = combine(exposures, frames["PIXTABLE_REDUCED"], calibrations.used, p, ctx, earlier)
-    check_agreement(combination, p, ctx)
+    check_agreement(combination, p, ctx, keep_images=p.exposure_sigma > 0.0)
     save_combination(combination, for_cube, p, ctx, options)
     page_if_asked(ctx)

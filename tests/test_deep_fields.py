@@ -238,3 +238,35 @@ def test_a_mosaic_of_two_pointings(tmp_path):
         there = wcs.world_to_array_index(own.pixel_to_world(x, y))
         box = white[there[0] - 2 : there[0] + 3, there[1] - 2 : there[1] + 3]
         assert np.nanmax(box) == pytest.approx(np.nanmax(image), rel=0.15)
+
+
+def test_sums_alone_are_on_the_grid_asked_for(reduced, tmp_path):
+    """save=sums makes the cube, too: with OUTPUT_WCS and the images of the filters."""
+    tables, offsets = reduced
+    grid = combine([*tables[:2], *offsets], tmp_path / "grid", dx=0.4, dy=0.4)["DATACUBE_FINAL"]
+    made = combine([*tables[:2], *offsets, (grid, "OUTPUT_WCS")], tmp_path / "sums", save="sums")
+    assert cube(made["DATACUBE_SUMS"], "SUM_W").shape == cube(grid).shape
+    assert "IMAGE_FOV" in made
+
+
+def test_what_needs_all_exposures_is_refused_with_sums(reduced, tmp_path, caplog):
+    tables, offsets = reduced
+    first = combine([*tables[:3], *offsets], tmp_path / "first", save="sums", pixfrac="0.6, 0.6")
+    sums = (first["DATACUBE_SUMS"], "DATACUBE_SUMS")
+    asked = {"covariance": True, "collapse_pixtable": True, "save": "cube,combined", "format": "sdpCube"}
+    with pytest.raises(InputError) as caught:
+        combine([*tables[3:], *offsets, sums], tmp_path, **asked)
+    for name in asked:
+        assert f"parameter {name}: expected the pixel tables of all exposures" in str(caught.value)
+    wcs = (first["DATACUBE_FINAL"], "OUTPUT_WCS")
+    made = combine([*tables[3:], *offsets, sums, wcs], tmp_path / "second", dx=0.4)
+    assert cube(made["DATACUBE_FINAL"]).shape == cube(first["DATACUBE_FINAL"]).shape
+    assert "dx, OUTPUT_WCS: not used" in caplog.text
+    with fits.open(made["DATACUBE_FINAL"]) as hdus:
+        assert "OUTPUT_WCS" not in [value for key, value in hdus[0].header.items() if key.endswith(" CATG")]
+    broken = tmp_path / "broken.fits"
+    shutil.copy(sums[0], broken)
+    with fits.open(broken, mode="update") as hdus:
+        hdus["GRID"].data[6] = np.nan
+    with pytest.raises(InputError, match="no grid of a cube"):
+        combine([*tables[3:], *offsets, (broken, "DATACUBE_SUMS")], tmp_path)

@@ -88,6 +88,8 @@ class SumsHeader:
         n = [float(number) for number in numbers]
         if len(n) != _GRID_ITEMS:
             raise ValueError(f"{len(n)} numbers in {GRID}, {_GRID_ITEMS} expected")
+        if not np.isfinite(n).all() or n[6] * n[9] == n[7] * n[8] or min(n[10:13]) <= 0.0:
+            raise ValueError(f"{n} in {GRID}, which is no grid of a cube")
         grid = replace(
             self.grid,
             crpix=(n[0], n[1], n[2]),

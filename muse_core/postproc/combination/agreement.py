@@ -14,11 +14,18 @@ if TYPE_CHECKING:
     from muse_core.postproc.combination.combine import Combination
 
 ALIGNED = "EXPOSURES ALIGNED"
-COMBINED = frozenset(("cube", "combined", "stacked"))
+COMBINED = frozenset(("cube", "combined", "stacked", "sums"))
 
 
-def check_agreement(combination: Combination, p: ParamValues, ctx: RunContext) -> None:
-    """Compare the stars of the exposures, in quick images (a warning and a flag only)."""
+def check_agreement(
+    combination: Combination, p: ParamValues, ctx: RunContext, *, keep_images: bool = False
+) -> None:
+    """Compare the stars of the exposures, in quick images (a warning and a flag only).
+
+    Parameters
+    ----------
+    keep_images : the images are needed again (`flag_unconfirmed`)
+    """
     members = combination.members
     if len(members) < 2 or not COMBINED.intersection(p.save):
         return
@@ -27,6 +34,11 @@ def check_agreement(combination: Combination, p: ParamValues, ctx: RunContext) -
     listed = [bool(member.position and member.position.offset) for member in members]
     ctx.flag("OFFSETS APPLIED", all(listed), "OFFSET_LIST has every exposure")
     images = field_images(combination)
+    if not images:
+        ctx.log.info("The exposures lie too far apart for quick images: their stars are not compared")
+        return
+    if keep_images:
+        combination.images = images
     mode = "NFM" if is_narrow_field(members[0].keywords) else "WFM"
     numbers = [member.number for member in members]
     texts, compared = disagreements(images, numbers, step_arcsec(combination), mode)

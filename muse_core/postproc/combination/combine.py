@@ -22,6 +22,8 @@ from muse_core.postproc.exposure.reduction import PIXTABLE, REFINED, SKIPPED, WC
 from muse_core.postproc.exposure.row_limits import RowLimits, join_limits
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from astropy.io.fits import Header
 
     from muse_core.framework import Frame, ParamValues, RunContext
@@ -59,6 +61,8 @@ class Combination:
         exposures that were combined before, to which these are added
     cosmics : list of RowSet or None
         rows of each exposure that the cube has found to be cosmic rays
+    images : list of float32[ny, nx], or None
+        quick images of the exposures (see `field_images`), kept for who needs them next
     """
 
     members: list[Reduction]
@@ -72,6 +76,7 @@ class Combination:
     weight_reference: WeightReference = WeightReference(0.0)
     earlier: EarlierSums | None = None
     cosmics: list[RowSet] | None = None
+    images: list[npt.NDArray[np.float32]] | None = None
 
     @property
     def data_unit(self) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from muse_core.framework import InputError
 from muse_core.framework.fits_file import open_fits
 from muse_core.framework.fits_layout import units
+from muse_core.framework.log import UNDONE
 from muse_core.framework.products import header_without
 from muse_core.framework.unit_spelling import same_unit
 from muse_core.postproc.combination.weights import WeightReference
@@ -19,7 +20,7 @@ from muse_core.resampling.stored_sums import COUNT, GRID, SUMS, StoredSums, Sums
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-    from muse_core.framework import Frame, ParamValues, RunContext
+    from muse_core.framework import Frame, Frames, ParamValues, RunContext
     from muse_core.postproc.exposure.correction import Card
     from muse_core.postproc.inputs.exposures import Table
 
@@ -66,7 +67,8 @@ class EarlierSums:
 
 def method_text(p: ParamValues) -> str:
     """Return how the parameters resample, in one line."""
-    own = {"drizzle": f" pixfrac={p['pixfrac']}", "renka": f" rc={p.rc:g}"}.get(p.resample, "")
+    fractions = ",".join(f"{fraction:g}" for fraction in p.pixfrac)
+    own = {"drizzle": f" pixfrac={fractions}", "renka": f" rc={p.rc:g}"}.get(p.resample, "")
     return f"{p.resample}{own} ld={max(p.ld, 1)}"
 
 
@@ -131,10 +133,36 @@ def _grid(header: Header, shape: tuple[int, int, int]) -> OutputGrid:
     )  # fmt: skip
 
 
+def _check_asked(frames: Frames, p: ParamValues, ctx: RunContext) -> None:
+    of_all = {
+        "covariance": p.covariance,
+        "stat_aperture": p.stat_aperture > 1,
+        "collapse_pixtable": p.collapse_pixtable,
+        "save": "combined" in p.save,
+        "format": p.format == "sdpCube",  # its header tells of all exposures
+    }
+    for name in (name for name, asked in of_all.items() if asked):
+        ctx.problems.add(
+            "", f"parameter {name}", expected="the pixel tables of all exposures",
+            found=f"{name}={p[name]} with sums of earlier exposures", remedy="Combine all exposures anew.",
+        )  # fmt: skip
+    unused = [name for name in ("dx", "dy", "dlambda") if not p.is_default(name)]
+    unused += ["OUTPUT_WCS"] if frames["OUTPUT_WCS"] else []
+    if unused:
+        text = "%s: not used, the cube is on the grid of the sums that were given"
+        ctx.log.warning(text, ", ".join(unused), extra=UNDONE)
+
+
 def check_sums(
-    earlier: EarlierSums, frame: Frame, tables: Sequence[Table], p: ParamValues, ctx: RunContext
+    earlier: EarlierSums, frames: Frames, tables: Sequence[Table], p: ParamValues, ctx: RunContext
 ) -> None:
-    """Note in ``ctx.problems`` what keeps exposures from being added to stored sums."""
+    """Note in ``ctx.problems`` what keeps exposures from being added to stored sums.
+
+    What is asked for and needs the rows of all exposures is refused, too; of a grid asked for a warning tells
+    that it is not used.
+    """
+    frame = frames[TAG][0]
+    _check_asked(frames, p, ctx)
     for item, asked, made in (
         ("weight", p.weight, earlier.scheme),
         ("resample", method_text(p), earlier.method),

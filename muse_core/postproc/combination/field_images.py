@@ -85,7 +85,7 @@ def field_images(combination: Combination) -> list[npt.NDArray[np.float32]]:
         for n, low in enumerate(edges[:-1]):
             block = member.chain.gather(float(low), float(low) + width)
             bands[n] = _mean_image(*grid.pixels(block), block, (ny, nx))
-        images.append(_median(bands))
+        images.append(median_image(bands))
     return images
 
 
@@ -114,7 +114,7 @@ def _mean_image(
     return mean.reshape(shape).astype(np.float32)
 
 
-def _median(bands: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def median_image(bands: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Median of the bands at each pixel, NaN where none has data."""
     ordered = np.sort(bands, axis=0)  # NaN comes last
     number = np.count_nonzero(np.isfinite(bands), axis=0)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from muse_core.postproc.combination.field_images import FieldGrid, field_grid, field_images
+from muse_core.postproc.combination.field_images import FieldGrid, field_grid, field_images, median_image
 from muse_core.resampling.cosmics import COSMIC_RAY
 from muse_core.resampling.exposure_rejection import LEAST_EXPOSURES, ExposureRejection, rejected_exposures
 
@@ -70,27 +70,22 @@ def unconfirmed_places(
     """
     from scipy.ndimage import binary_dilation
 
-    stack = np.array(images, dtype=np.float64)
-    there = np.isfinite(stack)
-    stack[~there] = 0.0
-    sums = np.zeros((*stack.shape, 3))
-    sums[..., 0], sums[..., 1] = stack, there
-    middle = _median(images)
-    for number, image in enumerate(images):
-        residual = (image - middle)[np.isfinite(image) & np.isfinite(middle)]
+    there = np.array([np.isfinite(image) for image in images])
+    number_there = there.sum(axis=0)
+    judged = number_there >= LEAST_EXPOSURES
+    # not only where all of them have data: in a mosaic there is no such place
+    middle = np.where(judged, median_image(np.array(images)), np.nan)
+    sums = np.zeros((*there.shape, 3))
+    for number, (image, own) in enumerate(zip(images, there)):
+        residual = (image - middle)[own & judged]
         # the scatter about a median of n is a little smaller than that of the image itself
         noise = 1.4826 * float(np.median(np.abs(residual - np.median(residual)))) if residual.size else 0.0
-        sums[number, ..., 2] = there[number] * noise**2 * len(images) / (len(images) - 1.0)
+        sums[number, ..., 0], sums[number, ..., 1] = np.where(own, image, 0.0), own
+        n = float(np.median(number_there[own & judged])) if residual.size else np.inf
+        sums[number, ..., 2] = own * noise**2 / (1.0 - 1.0 / n)
     cross = np.ones((3, 3), np.bool_)
-    judged = there.sum(axis=0) >= LEAST_EXPOSURES
     found = rejected_exposures(sums, rejection)
     return [binary_dilation(mask, cross) & judged & own for mask, own in zip(found, there)]
-
-
-def _median(images: list[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
-    """Median of the exposures at each pixel that all of them have."""
-    middle: npt.NDArray[np.float32] = np.median(np.array(images), axis=0)
-    return middle
 
 
 def flag_unconfirmed(combination: Combination, sigma: float, ctx: RunContext) -> None:
@@ -98,7 +93,7 @@ def flag_unconfirmed(combination: Combination, sigma: float, ctx: RunContext) ->
     if len(combination.members) < LEAST_EXPOSURES or not combination.celestial:
         return
     grid = field_grid(combination)
-    images = field_images(combination)
+    images, combination.images = combination.images or field_images(combination), None
     if grid is None or not images:
         return
     for member, mask in zip(combination.members, unconfirmed_places(images, ExposureRejection(sigma))):

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from muse_core.framework import ParamValues, RunContext
     from muse_core.postproc.inputs.calibration_frames import CalibrationFrames
 
+WITH_CUBE = frozenset(("cube", "sums"))
+"""What a cube is made for."""
 IMAGES = "an image was made for every filter"
 
 
@@ -30,11 +32,12 @@ class CubeCalibrations:
 
 
 def load(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> CubeCalibrations:
-    """Read OUTPUT_WCS and FILTER_LIST, if a cube is to be made."""
-    if "cube" not in p.save:
+    """Read OUTPUT_WCS (but for sums that have a grid already) and FILTER_LIST, if a cube is to be made."""
+    if not WITH_CUBE.intersection(p.save):
         return CubeCalibrations(None, ())
     reader = output_wcs_as_c if ctx.defects.pc_matrix_passed_over else read_output_wcs
-    return CubeCalibrations(frames.read("OUTPUT_WCS", reader, products="cube"), _filters(frames, p, ctx))
+    wcs = None if frames["DATACUBE_SUMS"] else frames.read("OUTPUT_WCS", reader, products="cube")
+    return CubeCalibrations(wcs, _filters(frames, p, ctx))
 
 
 def _filters(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> tuple[Filter, ...]:

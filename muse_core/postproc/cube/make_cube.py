@@ -167,11 +167,6 @@ def covariance_of_cube(
         return None
     from muse_core.resampling.covariance import assemble, count_blocks, measure_covariance
 
-    if combination.earlier:
-        raise InputError(
-            "", "covariance, stat_aperture", expected="the pixel tables of all exposures",
-            found="sums of earlier exposures", remedy="Combine all exposures anew.",
-        )  # fmt: skip
     measured = measure_covariance(
         contributions(combination), plan, threads=ctx.threads, memory_bytes=ctx.memory_bytes
     )

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from muse_core.postproc.combination.pixel_table import save_combined
+from muse_core.postproc.cube.calibrations import WITH_CUBE
 from muse_core.postproc.cube.exposure_options import NO_OPTIONS, ExposureOptions
 from muse_core.postproc.cube.make_cube import make_cube
 
@@ -23,7 +24,7 @@ def save_combination(
     options: ExposureOptions = NO_OPTIONS,
 ) -> None:
     """Write the products of all exposures that the parameter ``save`` asks for."""
-    if "cube" in p.save or options.keep_sums:
+    if WITH_CUBE.intersection(p.save):
         with ctx.clock.step("cube and images"):
             make_cube(combination, calibrations, p, ctx, options)
     if "combined" in p.save:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from muse_core.framework import ParamValues, RunContext
 
-MADE_FROM_VOXELS = frozenset(("cube", "stacked"))
+MADE_FROM_VOXELS = frozenset(("cube", "stacked", "sums"))
 """Products without the keywords of pixel tables."""
 
 REMEDY = "Make the pixel table again, or leave it out of the set of frames."
