@@ -15,13 +15,13 @@ from muse_core.calib.classify import Classifier, Row, date_of
 from muse_core.calib.messages import Message
 from muse_core.calib.rules import Association, Rules
 from muse_core.calib.store import Index, restored, shown
-from muse_core.calib.targets import Target, detectors, target_of
+from muse_core.calib.targets import SETTING, Setting, Target, detectors, target_of
 from muse_core.calib.votes import normal_name
 from muse_core.framework.errors import InputError
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Candidate(Setting):
     """One file, or one set of files per IFU, that could be used.
 
     Parameters
@@ -39,17 +39,7 @@ class Candidate:
     when: float | None
     files: tuple[str, ...] = ()
     idents: tuple[str, ...] = ()
-    mode: str | None = None
-    field: str | None = None
-    ao: str | None = None
-    range: str | None = None
-    readout: str | None = None
-    night: str | None = None
-    temp: float | None = None
-    obs_id: int | None = None
-    tpl_start: str | None = None
     pipe: str | None = None
-    recipe: str | None = None
     ifus: int | None = None
     merged: bool = True
     simulated: bool = False
@@ -113,6 +103,9 @@ class Library:
         when = row["valid_from"] if row["kind"] in ("long", "static") else row["mjd"]
         if first is not None and row["kind"] == "raw":
             when = first["mjd_mid"]
+        setting = {key: row[key] for key in SETTING}
+        if first is not None:
+            setting["temp"] = first["temp"]
         ifus = row["ifus"] if files is None else sum(1 << (f["ifu"] - 1) for f in files if f["ifu"])
         return Candidate(
             tag=row["tag"],
@@ -122,12 +115,12 @@ class Library:
             when=when,
             files=tuple(index.full(f["path"]) for f in files) if files else (),
             idents=tuple(f["ident"] for f in files) if files else (),
-            temp=first["temp"] if first is not None else row["temp"],
             merged=not ifus,
             ifus=ifus or None,
             simulated=bool(row["simulated"]),
             set_id=row["id"],
-            **{key: row[key] for key in _SAME},
+            pipe=row["pipe"],
+            **setting,
         )
 
     def set_rows(self, index: Index, set_id: int) -> list[sqlite3.Row]:
@@ -303,11 +296,6 @@ class Library:
             target = self.target(path, given)
             found.setdefault(frozenset(target.files), target)
         return list(found.values())
-
-
-_SAME = (
-    "mode", "field", "ao", "range", "readout", "night", "obs_id", "tpl_start", "pipe",
-)  # fmt: skip
 
 
 def _named_alike(name: str, ifu: int, other: str, number: int) -> bool:

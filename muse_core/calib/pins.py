@@ -13,11 +13,9 @@ from muse_core.calib.messages import Message
 from muse_core.calib.ranking import incomplete
 from muse_core.calib.rules import Association, RecipeRule, Rules
 from muse_core.calib.store import shown
-from muse_core.calib.targets import Target
+from muse_core.calib.targets import SETTING, Target
 from muse_core.framework import registry
 from muse_core.framework.errors import InputError, ParameterError
-
-_CARRIED = ("mode", "field", "ao", "range", "readout", "night", "temp", "obs_id", "tpl_start")
 
 
 def pinned(
@@ -55,7 +53,7 @@ def _pin(
         ifus=found.ifus if row.ifu else None,
         simulated=found.simulated,
         pipe=row.pipe,
-        **{key: getattr(row, key) for key in _CARRIED},
+        **{key: getattr(row, key) for key in SETTING},
     )
     if excluded(candidate.files, options.exclude):
         raise InputError(
@@ -98,8 +96,9 @@ def check_wishes(options: Options, rules: Rules, recipes: Iterable[RecipeRule]) 
             raise ParameterError(
                 f"--pin {tag}: {who} takes no such frame; it takes {', '.join(sorted(taken))}"
             )
-    for recipe in recipes:
-        _check_counts(options, recipe.name)
+    if options.pins:  # else no recipe needs to be loaded
+        for recipe in recipes:
+            _check_counts(options, recipe.name)
     leaves_out = {tag for tag, body in rules.associations.items() if body.off or "mjd_below" in body.only}
     asked = {tag for recipe in rules.recipes.values() if recipe.ask for tag in recipe.makes}
     possible = (leaves_out | asked) & taken

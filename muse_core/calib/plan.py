@@ -19,12 +19,19 @@ from muse_core.calib.judging import Options, excluded
 from muse_core.calib.messages import Message
 from muse_core.calib.rules import RecipeRule, Rules
 from muse_core.calib.store import Index, restored
-from muse_core.calib.targets import ALL_IFUS, Target, channels, cut_off, detectors, ifu_list, target_of
+from muse_core.calib.targets import (
+    ALL_IFUS,
+    SETTING,
+    Target,
+    channels,
+    cut_off,
+    detectors,
+    ifu_list,
+    target_of,
+)
 from muse_core.framework import registry
 from muse_core.framework.errors import RecipeError
 
-ON_SKY = ("OBJECT", "SKY", "STD", "ASTROMETRY")
-_INHERITED = ("mode", "field", "ao", "range", "readout", "night", "temp", "obs_id", "tpl_start")
 _PLACE = re.compile(r"@\{([^}]*)\}")
 
 
@@ -159,7 +166,7 @@ class Planner:
                     merged=not recipe.per_ifu,
                     simulated=first.simulated,
                     step=step.key,
-                    **{key: getattr(first, key) for key in _INHERITED},
+                    **{key: getattr(first, key) for key in SETTING},
                 )
             )
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import PurePath
 
 from muse_core.calib.cards import HeaderError, Wanted, walk_extensions
@@ -16,8 +16,26 @@ ALL_IFUS = (1 << 24) - 1
 _CHANNELS = Wanted(["EXTNAME"])
 
 
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """How data were taken: what calibrations and the data that they are for are compared by."""
+
+    mode: str | None = None
+    field: str | None = None
+    ao: str | None = None
+    range: str | None = None
+    readout: str | None = None
+    night: str | None = None
+    temp: float | None = None
+    obs_id: int | None = None
+    tpl_start: str | None = None
+
+
+SETTING = tuple(value.name for value in fields(Setting))
+
+
 @dataclass(frozen=True)
-class Target:
+class Target(Setting):
     """An exposure, or a set of raw frames, that needs calibrations.
 
     Parameters
@@ -32,18 +50,9 @@ class Target:
     tag: str
     files: tuple[str, ...]
     mjd: float | None
-    mode: str | None = None
-    field: str | None = None
-    ao: str | None = None
-    range: str | None = None
-    readout: str | None = None
-    night: str | None = None
-    temp: float | None = None
-    obs_id: int | None = None
     object: str | None = None
     filter: str | None = None
     lamp: str | None = None
-    tpl_start: str | None = None
     tpl_nexp: int | None = None
     ifus: int = ALL_IFUS
     simulated: bool = False
@@ -68,10 +77,7 @@ def target_of(row: Row, files: tuple[str, ...], mask: int = 0, notes: tuple[Mess
     )
 
 
-_TARGET_SAME = (
-    "mode", "field", "ao", "range", "readout", "night", "temp", "obs_id", "object", "filter", "lamp",
-    "tpl_start", "tpl_nexp", "set_id", "ra", "dec",
-)  # fmt: skip
+_TARGET_SAME = (*SETTING, "object", "filter", "lamp", "tpl_nexp", "set_id", "ra", "dec")
 
 
 def normal_name_shown(row: Row, files: tuple[str, ...]) -> str:

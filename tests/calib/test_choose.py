@@ -57,7 +57,9 @@ def test_the_real_night(night, number):
         assert choice.candidate is None and choice.messages[0].code == code
 
 
-DATA = Target("data", "OBJECT", (), 57920.07, "WFM-AO-N", "WFM", "AO", "N", "SCI1.0/1/1")
+DATA = Target(
+    "data", "OBJECT", (), 57920.07, mode="WFM-AO-N", field="WFM", ao="AO", range="N", readout="SCI1.0/1/1"
+)
 # what the C recipes accept silently (or nearly so): tag, how the calibration differs
 SILENT = [
     ("MASTER_BIAS", {"readout": "SCI2.0/1/1"}),

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 from astropy.io import fits
@@ -30,7 +32,7 @@ def test_list(night, capsys):
     assert main(["calib", "list", str(root), "--json", "--tag", "bias"]) == 0
     assert [(row["tag"], row["files"]) for row in json.loads(capsys.readouterr().out)] == [("BIAS", 11)]
     assert main(["calib", "list", str(root), "--night", "2017-06-15", "--files"]) == 0
-    assert capsys.readouterr().out.count("\tOBJECT\t") >= 0
+    assert "\nOBJECT\traw\t" in capsys.readouterr().out
     assert main(["calib", "list", str(root), "--tree", "--tag", "OBJECT"]) == 0
     line = capsys.readouterr().out.splitlines()[0]
     assert line.startswith("raw/2017-06-15/MUSE.2017-06-16T01:34:56.867.fits <- r/")
@@ -50,6 +52,17 @@ def test_find_explained(night, capsys):
     assert main([*command, "MASTER_DARK"]) == 0
     assert "C051" in capsys.readouterr().err
     assert main([*command, "OFFSET_LIST"]) == 1
+
+
+def test_find_starts_without_what_only_a_run_needs(night):
+    root, objects = night
+    command = ["calib", "find", "--for", str(objects[0]), "ILLUM", "--calib", str(root)]
+    code = (
+        f"import sys; from muse_core.tools import main; assert main({command!r}) == 0;"
+        "needless = {'numpy', 'astropy', 'muse_core.framework.execution', '_muse_recipe_muse_scipost'};"
+        "assert not needless & set(sys.modules), needless & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
 def test_static_calibrations_come_from_the_project(night, capsys):
