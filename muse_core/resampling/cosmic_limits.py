@@ -26,6 +26,7 @@ from muse_core.resampling.cosmic_screen import (
     highest_row,
     is_harmless,
     settle_plane,
+    sort_few,
 )
 from muse_core.resampling.cosmics import (
     COPIED,
@@ -34,6 +35,7 @@ from muse_core.resampling.cosmics import (
     collect_neighbours,
     keep_good,
     median_of,
+    room_for_neighbours,
 )
 
 _TO_SIGMA = 1.4826  # standard deviation over median absolute deviation of normal noise
@@ -61,18 +63,11 @@ def flag_outliers(data, stat, dq, starts, nx, ny, n_planes, first, last, method,
     keep_good(stat, dq, starts, values, good)
     errors = values.copy()
     keep_good(data, dq, starts, values, good)
-    most = 0
-    for voxel in range(good.size - 1):
-        most = max(most, good[voxel + 1] - good[voxel])
-    sample = np.empty(27 * most + COPIED, np.float32)
-    variances = np.empty(sample.size, np.float32)
-    work = np.empty(sample.size, np.float64)
+    sample, variances, work, bits = room_for_neighbours(good)
     n_spaxels = nx * ny
     settled = np.zeros(n_spaxels, np.uint8)
     # the noise is no smaller than the scatter over the root of two
     proven = 0.999 * sigma / math.sqrt(2.0)
-    # counts of 27 voxels with up to nine rows fit into eight bits
-    bits = 16 if good[starts.size - 1] > 7 * (starts.size - 1) else 8
     for k in range(first, last):
         if method == MEDIAN:
             settle_plane(data, starts, values, good, nx, ny, n_planes, k, bits, proven, rule, settled)
@@ -221,12 +216,12 @@ def _judge_by_means(
     """Judge the rows of a voxel from the highest down, each against those that are left."""
     for i in range(n):
         work[i] = sample[i]
-    _sort(work, n)
-    ceiling = np.inf
+    sort_few(work, n)
     while True:
         candidate = -1
         for i in range(begin, end):
-            if flags[i] == 0 and data[i] < ceiling and (candidate < 0 or data[i] > data[candidate]):
+            # NaN is no candidate
+            if flags[i] == 0 and data[i] == data[i] and (candidate < 0 or data[i] > data[candidate]):
                 candidate = i
         if candidate < 0:
             return
@@ -300,18 +295,6 @@ def _is_light(values, good, shape, place, value, centre, rule):
             return False
         wide += sides > 0
     return wide > 0
-
-
-@njit(cache=True, nogil=True)
-def _sort(values, n):
-    """Sort values[:n] in place, for some tens of them; NaN ends anywhere."""
-    for i in range(1, n):
-        value = values[i]
-        j = i
-        while j > 0 and values[j - 1] > value:
-            values[j] = values[j - 1]
-            j -= 1
-        values[j] = value
 
 
 @njit(cache=True, nogil=True)

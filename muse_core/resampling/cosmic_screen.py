@@ -16,7 +16,7 @@ _TILE_X, _TILE_Y = 64, 32
 
 
 @njit(cache=True, nogil=True)
-def _sort(values, n):
+def sort_few(values, n):
     """Sort values[:n] in place, for some tens of them; NaN ends anywhere."""
     for i in range(1, n):
         value = values[i]
@@ -56,7 +56,7 @@ def _place_pivots(values, good, nx, ny, k_low, k_high, y0, y1, x0, x1, sample, p
                 count += 1
                 i += stride
             skip = max(i - end, 0)
-    _sort(sample, count)
+    sort_few(sample, count)
     # so far apart that the median of some twenty rows is seldom outside, and few enough rows between two
     span = 0.7 if n_pivots == 8 else 0.5
     pivots[:] = np.inf

@@ -133,6 +133,29 @@ def keep_good(column, dq, starts, kept, kept_starts):
 
 
 @njit(cache=True, nogil=True)
+def room_for_neighbours(good):
+    """Return scratch memory for the rows around any voxel, and how wide `settle_plane` has to count.
+
+    Parameters
+    ----------
+    good : int32[m + 1]
+        first good row of each voxel
+
+    Returns
+    -------
+    float32[n], float32[n], float64[n], int
+        for values, for variances, for what is worked out of them; bits
+    """
+    most = 0
+    for voxel in range(good.size - 1):
+        most = max(most, good[voxel + 1] - good[voxel])
+    n = 27 * most + COPIED
+    # counts of 27 voxels with up to nine rows fit into eight bits
+    bits = 16 if good[good.size - 1] > 7 * (good.size - 1) else 8
+    return np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.float64), bits
+
+
+@njit(cache=True, nogil=True)
 def _copy(source, first, last, target, at):
     """Copy source[first:last] to target[at:], eight at a time and eight at least.
 
@@ -236,16 +259,9 @@ def flag_cosmics(data, stat, dq, starts, nx, ny, n_planes, first, last, method, 
     errors = np.empty(data.size + COPIED if method == IRAF else 0, np.float32)
     if method == IRAF:
         keep_good(stat, dq, starts, errors, good)
-    most = 0
-    for voxel in range(good.size - 1):
-        most = max(most, good[voxel + 1] - good[voxel])
-    sample = np.empty(27 * most + COPIED, np.float32)
-    variances = np.empty(sample.size, np.float32)
-    work = np.empty(sample.size, np.float64)
+    sample, variances, work, bits = room_for_neighbours(good)
     n_spaxels = nx * ny
     settled = np.zeros(n_spaxels, np.uint8)
-    # counts of 27 voxels with up to nine rows fit into eight bits
-    bits = 16 if good[starts.size - 1] > 7 * (starts.size - 1) else 8
     for k in range(first, last):
         if method == MEDIAN:
             settle_plane(data, starts, values, good, nx, ny, n_planes, k, bits, sigma, rule, settled)
