@@ -31,6 +31,18 @@ def _opened(cube: Any) -> Iterator[tuple[Any, str]]:
         yield cube, str(cube.filename() or "") if hasattr(cube, "filename") else ""
 
 
+def _covariance_and_shape(hdus: Any, file: str) -> tuple[Covariance, tuple[int, ...]]:
+    """Return the covariance and the shape of a cube that has both extensions."""
+    shape: tuple[int, ...] = hdus["STAT"].shape if "STAT" in hdus else ()
+    if len(shape) != 3:
+        raise InputError(
+            file, "STAT", expected="an extension with the variances of a cube",
+            found=f"{len(shape)} axes" if "STAT" in hdus else "none",
+            remedy="Give a cube of muse_scipost or muse_exp_combine.",
+        )  # fmt: skip
+    return read_covariance(hdus, shape, file), shape
+
+
 def aperture_variance(cube: Any, mask: npt.ArrayLike) -> npt.NDArray[np.float64] | float:
     """Return the variance of the sum of voxels, correlations included.
 
@@ -50,21 +62,20 @@ def aperture_variance(cube: Any, mask: npt.ArrayLike) -> npt.NDArray[np.float64]
     Raises
     ------
     InputError
-        if the cube lacks one of the extensions, or the mask has another size
+        if the cube lacks one of the extensions, or the mask has another size or is not finite
     """
     weights = np.asarray(mask)
     with _opened(cube) as (hdus, file):
-        covariance = read_covariance(hdus, file)
-        if "STAT" not in hdus:
-            raise InputError(
-                file, "STAT", expected="an extension with the variances", found="none",
-                remedy="Give a cube of muse_scipost or muse_exp_combine.",
-            )  # fmt: skip
-        shape = hdus["STAT"].shape
+        covariance, shape = _covariance_and_shape(hdus, file)
         if weights.shape not in (shape, shape[1:]):
             raise InputError(
                 file, "mask", expected=f"the shape {shape} or {shape[1:]}", found=f"{weights.shape}",
                 remedy="Give a mask on the grid of the cube.",
+            )  # fmt: skip
+        if not np.isfinite(weights).all():
+            raise InputError(
+                file, "mask", expected="finite weights", found="NaN or infinity",
+                remedy="Give 0 to what is not to be summed.",
             )  # fmt: skip
         box = tuple(_extent(weights, axis) for axis in range(weights.ndim))
         if any(side.start == side.stop for side in box):
@@ -165,7 +176,7 @@ def noise_factor(cube: Any, n: int, planes: int = 1) -> float:
         if the cube has no such extension, or no such aperture
     """
     with _opened(cube) as (hdus, file):
-        covariance = read_covariance(hdus, file)
+        covariance, _ = _covariance_and_shape(hdus, file)
         stat = hdus["STAT"].data
         factors = covariance.stat_factors(len(stat)) if covariance.stat_aperture > 1 else np.ones(len(stat))
         above = covariance.rho.shape[3] - 1

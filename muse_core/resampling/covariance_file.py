@@ -43,8 +43,13 @@ def covariance_extension(covariance: Covariance) -> fits.ImageHDU:
     return hdu
 
 
-def read_covariance(hdus: fits.HDUList, file: str = "") -> Covariance:
+def read_covariance(hdus: fits.HDUList, cube_shape: tuple[int, ...], file: str = "") -> Covariance:
     """Read the extension.
+
+    Parameters
+    ----------
+    cube_shape : (int, int, int)
+        planes, rows and columns of the cube that it goes with
 
     Raises
     ------
@@ -58,13 +63,26 @@ def read_covariance(hdus: fits.HDUList, file: str = "") -> Covariance:
         )  # fmt: skip
     data, header = hdus[NAME].data, hdus[NAME].header
     sizes = [header.get(f"{KEY} {word}") for word in ("TILE", "BLOCK", "APERTURE")]
-    if np.ndim(data) != 6 or not all(isinstance(size, int) and size > 0 for size in sizes):
+    shape = np.shape(data)
+    if len(shape) != 6 or not all(isinstance(size, int) and size > 0 for size in sizes):
         raise InputError(
             file, NAME, expected=f"six axes and the keywords {KEY} TILE, BLOCK, APERTURE",
-            found=f"{np.ndim(data)} axes, {sizes}", remedy="Make the cube with covariance=true.",
+            found=f"{len(shape)} axes, {sizes}", remedy="Make the cube with covariance=true.",
         )  # fmt: skip
     tile, block, aperture = sizes
-    scales = [float(header.get(f"{KEY} SCALE{number + 1}", 1.0)) for number in range(len(data))]
+    tiles = tuple(-(-n // size) for n, size in zip(cube_shape, (block, tile, tile)))
+    if shape[:3] != tiles or shape[4] != shape[5] or shape[4] % 2 == 0:
+        raise InputError(
+            file, NAME, expected=f"blocks and tiles {tiles} of a cube {tuple(cube_shape)}, and odd squares",
+            found=f"{shape}", remedy="Take the cube as it was made: parts of it are on other tiles.",
+        )  # fmt: skip
+    scales = [header.get(f"{KEY} SCALE{number + 1}", 1.0) for number in range(len(data))]
     rho = np.asarray(data, np.float32)
+    usable = all(isinstance(scale, (int, float)) and 0.0 < scale < np.inf for scale in scales)
+    if not usable or not np.isfinite(rho).all():
+        raise InputError(
+            file, NAME, expected=f"finite numbers, and positive ones in {KEY} SCALE", found="others",
+            remedy="Make the cube with covariance=true.",
+        )  # fmt: skip
     even = np.ones((len(rho), *rho.shape[3:]))
     return Covariance(rho, block, tile, even, aperture, np.array(scales))

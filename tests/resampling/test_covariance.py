@@ -188,7 +188,7 @@ def test_spectrum_and_scaled_variances(tmp_path):
     as_hdus(stat * factors[:, None, None], scaled).writeto(path)
     np.testing.assert_allclose(aperture_variance(path, image), spectrum, rtol=1e-5)
     with fits.open(path) as hdus:
-        assert read_covariance(hdus).stat_aperture == 5
+        assert read_covariance(hdus, stat.shape).stat_aperture == 5
         summed = np.nansum(hdus["STAT"].data[:, 8:13, 9:14], axis=(1, 2))
     np.testing.assert_allclose(summed[4:-4], spectrum[4:-4], rtol=0.2)
     assert noise_factor(path, 5) == pytest.approx(1.0, abs=0.05)
@@ -204,3 +204,26 @@ def test_what_cannot_be_done_is_said():
     assert aperture_variance(hdus, np.zeros((2, 3, 4))) == 0.0
     with pytest.raises(InputError, match="shape"):
         aperture_variance(hdus, np.ones((4, 3)))
+    with pytest.raises(InputError, match="finite weights"):
+        aperture_variance(hdus, np.full((3, 4), np.nan))
+    del hdus["STAT"]
+    for ask in (lambda cube: noise_factor(cube, 1), lambda cube: aperture_variance(cube, np.ones((3, 4)))):
+        with pytest.raises(InputError, match="STAT"):
+            ask(hdus)
+
+
+def test_covariance_of_another_cube_is_refused():
+    """A part of a cube has other tiles: its coefficients would be those of other places, without a word."""
+    plan = CubePlan(GRID, (0.0, 0.0), Resampling())
+    covariance = covariance_of(exposures(1, np.random.default_rng(6)), plan)
+    stat = np.ones((NZ, NY, NX), np.float32)
+    assert noise_factor(as_hdus(stat, covariance), 2) > 1.0
+    with pytest.raises(InputError, match="as it was made"):
+        noise_factor(as_hdus(stat[:, 9:, :], covariance), 2)
+    with pytest.raises(InputError, match="as it was made"):
+        noise_factor(as_hdus(stat, replace(covariance, rho=covariance.rho[..., :-1])), 2)
+    for wrong in (0.0, "none"):
+        hdus = as_hdus(stat, replace(covariance, stat_aperture=5))
+        hdus["COVARIANCE"].header["HIERARCH ESO DRS MUSE COVAR SCALE1"] = wrong
+        with pytest.raises(InputError, match="positive ones"):
+            noise_factor(hdus, 2)
