@@ -130,7 +130,7 @@ def _read_filter(path: Path, hdu: fits.BinTableHDU, name: str) -> Filter:
     for needed in ("lambda", "throughput"):
         if needed not in columns:
             raise InputError(
-                path, f"filter {name}", expected="tables lambda, throughput",
+                path, f"filter {name}", expected="columns lambda, throughput",
                 found=f"no column {needed!r}", remedy="Repair this table of the FILTER_LIST.",
             )  # fmt: skip
     wavelength = np.array(hdu.data[columns["lambda"]], dtype=np.float64)
@@ -146,7 +146,7 @@ def _read_filter(path: Path, hdu: fits.BinTableHDU, name: str) -> Filter:
             path, f"filter {name}", expected="increasing wavelengths", found="a table that is not sorted",
             remedy="Sort this table of the FILTER_LIST.",
         )  # fmt: skip
-    if wavelength.size and (wavelength[0] < 0.0 or wavelength[-1] > LONGEST):
+    if wavelength[0] < 0.0 or wavelength[-1] > LONGEST:
         raise InputError(
             path, f"filter {name}", expected=f"wavelengths of 0 to {LONGEST:g} Angstrom",
             found=f"{wavelength[0]:g} to {wavelength[-1]:g}", remedy="Convert this table to Angstrom.",

@@ -20,8 +20,8 @@ from muse_core.resampling.voxel_types import VoxelGrid, VoxelRows
 from muse_core.resampling.weights import Resampling, add_rows
 
 _TINY = np.finfo(np.float64).tiny
-STACK_BYTES = 1 << 28
-"""Room for the sums of all exposures of a thread; one plane of them is kept at least."""
+MOST_EXPOSURES = int(np.iinfo(np.int16).max)
+"""As many as the int16 numbers of exposures can count, those that were combined before included."""
 
 
 @dataclass
@@ -172,6 +172,7 @@ def sums_by_exposure(
     rejection: ExposureRejection | None,
     total: npt.NDArray[np.float64],
     exposures: npt.NDArray[np.int16],
+    stack_bytes: int,
 ) -> int:
     """Add the rows of some exposures to the voxels of some planes, exposure by exposure.
 
@@ -191,6 +192,8 @@ def sums_by_exposure(
         sum of w d, of w, of w^2 s of what was combined before; updated in place
     exposures : int16[n, ny, nx]
         number of exposures in each voxel; updated in place
+    stack_bytes : int
+        room for the sums of single exposures; one plane of them is kept at least
 
     Returns
     -------
@@ -199,7 +202,7 @@ def sums_by_exposure(
     """
     n, ny, nx = exposures.shape
     kept = count if rejection else 1
-    height = max(1, min(n, STACK_BYTES // (24 * ny * nx * kept)))
+    height = max(1, min(n, stack_bytes // (24 * ny * nx * kept)))
     n_rejected = 0
     for low in range(0, n, height):
         high = min(low + height, n)

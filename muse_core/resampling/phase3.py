@@ -32,6 +32,8 @@ VARIANCE_LIMIT = 25.0
 NOMINAL_SPAXELS_WFM = 300.0**2
 NOMINAL_SPAXELS_NFM = 297.2**2
 NO_LIMIT = -99.0
+WIDEST = 1000.0
+"""FWHM in pixels, above which a keyword is wrong; images are not smoothed with it."""
 FWHM_OF_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
 
 _NODE_WAVELENGTHS = 4650.0 + np.arange(30) * 4650.0 / 29.0
@@ -281,7 +283,7 @@ def limiting_magnitude(
     first, last : float
         Wavelength of the first and the last plane; their geometric mean is the reference.
     """
-    if not min(fwhm_pix) >= 1.0:
+    if not (min(fwhm_pix) >= 1.0 and max(fwhm_pix) <= WIDEST):
         return NO_LIMIT
     noise = background_noise(smooth_image(image, fwhm_pix))
     if not noise > 0.0:

@@ -36,11 +36,14 @@ class ByExposure:
         hand out the sums
     stored : StoredSums or None
         of exposures combined before
+    stack_bytes : int
+        room for the sums of all exposures in each thread; one plane of them is kept at least
     """
 
     rejection: ExposureRejection | None = None
     keep_sums: bool = False
     stored: StoredSums | None = None
+    stack_bytes: int = 1 << 28
 
 
 @dataclass(frozen=True)

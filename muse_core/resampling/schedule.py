@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from muse_core.resampling.pipeline import layers_in_flight
 from muse_core.resampling.plan import CubePlan, Slab
@@ -14,6 +15,9 @@ BYTES_PER_ROW_AT_WORK = 95
 BYTES_PER_ROW = 32
 BYTES_PER_VOXEL_AT_WORK = 40
 BYTES_PER_VOXEL = 4
+BYTES_PER_VOXEL_BY_EXPOSURE = 40
+PART_OF_STACKS = 0.25
+"""Of the memory: for the sums of all exposures side by side, when they are judged."""
 MAX_PLANES = 16
 
 
@@ -22,7 +26,8 @@ def planes_per_slab(plan: CubePlan, rows: int, memory_bytes: int, threads: int) 
     grid = plan.grid
     waiting = layers_in_flight(threads, 3)
     per_row = BYTES_PER_ROW_AT_WORK * threads + BYTES_PER_ROW * waiting
-    per_voxel = BYTES_PER_VOXEL_AT_WORK * threads + BYTES_PER_VOXEL * waiting
+    at_work = BYTES_PER_VOXEL_AT_WORK + (BYTES_PER_VOXEL_BY_EXPOSURE if plan.by_exposure else 0)
+    per_voxel = at_work * threads + BYTES_PER_VOXEL * waiting
     fit = int(memory_bytes / (1.3 * (per_row * rows / grid.nz + per_voxel * grid.nx * grid.ny)))
     # several slabs per thread keep all threads busy to the end
     even = -(-grid.nz // (4 * threads))
@@ -48,6 +53,10 @@ def cube_slabs(
     cluster : str
         scheduler of a Dask cluster that does the work instead of local threads (see `resampling.cluster`)
     """
+    if plan.by_exposure and plan.by_exposure.rejection:
+        stacks = int(PART_OF_STACKS * memory_bytes)
+        memory_bytes -= stacks
+        plan = replace(plan, by_exposure=replace(plan.by_exposure, stack_bytes=stacks // max(threads, 1)))
     height = planes or planes_per_slab(plan, sum(c.rows for c in contributions), memory_bytes, threads)
     height = max(height, plan.reach)
     if cluster:

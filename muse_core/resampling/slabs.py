@@ -223,8 +223,9 @@ def _resample_by_exposure(
         Piece(layer.judged_rows(), layer.exposure, layer.first, layer.last) for layer in layers if layer
     ]
     slab.disagreeing = sums_by_exposure(
-        pieces, geometry, slab.first, plan.resampling, count, settings.rejection, sums, slab.exposures
-    )
+        pieces, geometry, slab.first, plan.resampling, count, settings.rejection, sums, slab.exposures,
+        settings.stack_bytes,
+    )  # fmt: skip
     finish_voxels(sums, slab.data, slab.stat)
     if settings.keep_sums:
         slab.sums = sums

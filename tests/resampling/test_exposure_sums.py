@@ -3,14 +3,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from muse_core.data.block import Block
 from muse_core.resampling.exposure_rejection import ExposureRejection, rejected_exposures
 from muse_core.resampling.exposure_sums import Piece, add_exposure, count_exposures
+from muse_core.resampling.grid import pixel_grid
+from muse_core.resampling.plan import ByExposure, CubePlan
+from muse_core.resampling.schedule import planes_per_slab
+from muse_core.resampling.slabs import slabs_between
+from muse_core.resampling.stored_sums import SumsHeader
+from muse_core.resampling.voxel_layers import Contribution
 from muse_core.resampling.voxel_types import VoxelRows
+from muse_core.resampling.weights import Resampling
+
+GRID = pixel_grid(((0.0, 15.0), (0.0, 11.0), (5000.0, 5010.0)))
 
 
 def rows_of(voxels, exposures, rng):
@@ -139,3 +151,46 @@ def test_what_was_combined_before_is_a_witness():
     assert found.shape == (2, 20, 20)
     assert found[0, 7, 7]
     assert not rejected_exposures(sums_of(values), ExposureRejection(5.0)).any()
+
+
+def exposure_of(seed):
+    """Rows all over the grid, a trail in one of four exposures."""
+    rng = np.random.default_rng(seed)
+    n, f4 = 6000, np.float32
+    data = rng.normal(size=n) + 100.0 * (seed == 2) * (rng.random(n) < 0.01)
+    block = Block(
+        rng.uniform(0, 15, n).astype(f4), rng.uniform(0, 11, n).astype(f4),
+        rng.uniform(5000, 5010, n).astype(f4), data.astype(f4), np.zeros(n, np.int32), np.ones(n, f4),
+        np.zeros(n, np.int32), np.arange(n),
+    )  # fmt: skip
+    return Contribution(lambda low, high: block.select((block.lam >= low) & (block.lam <= high)), n)
+
+
+def test_room_for_the_sums_changes_no_bit():
+    """Planes are judged one by one, whether the sums of one or of all are kept at a time."""
+    parts = [exposure_of(seed) for seed in range(4)]
+    found = []
+    for room in (1, 1 << 28):
+        settings = ByExposure(ExposureRejection(4.0), keep_sums=True, stack_bytes=room)
+        plan = CubePlan(GRID, (0.0, 0.0), Resampling(), by_exposure=settings)
+        slabs = list(slabs_between(parts, plan, 0, GRID.nz, 4, 1))
+        found.append([part.tobytes() for s in slabs for part in (s.data, s.stat, s.exposures, s.sums)])
+        assert sum(slab.disagreeing for slab in slabs) > 10
+    assert found[0] == found[1]
+
+
+def test_sums_of_exposures_are_part_of_the_memory():
+    plain, counted = (CubePlan(GRID, (0.0, 0.0), Resampling(), by_exposure=by) for by in (None, ByExposure()))
+    grid = pixel_grid(((0.0, 299.0), (0.0, 299.0), (5000.0, 5500.0)))
+    heights = [planes_per_slab(replace(plan, grid=grid), 10**6, 2 * 10**8, 2) for plan in (plain, counted)]
+    assert heights[0] > heights[1] > 1
+
+
+@pytest.mark.parametrize(("place", "value"), [(3, np.nan), (10, 0.0), (11, 0.0), (6, 0.0)])
+def test_a_grid_that_is_none_is_refused(place, value):
+    head = SumsHeader(GRID, (0.0, 0.0), 1.0, 0.0)
+    numbers = head.numbers()
+    assert head.with_numbers(numbers) == head
+    numbers[place] = value
+    with pytest.raises(ValueError, match="which is no grid"):
+        head.with_numbers(numbers)

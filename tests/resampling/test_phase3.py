@@ -101,6 +101,7 @@ def test_mode_and_degenerate_images():
     assert limiting_magnitude(np.full((9, 9), np.nan), (3.0, 3.0), 5000.0, 5100.0) == NO_LIMIT
     assert limiting_magnitude(np.full((9, 9), 1.0), (3.0, 3.0), 5000.0, 5100.0) == NO_LIMIT
     assert limiting_magnitude(np.ones((9, 9)), (1e-4, 1e-4), 5000.0, 5100.0) == NO_LIMIT
+    assert limiting_magnitude(np.ones((9, 9)), (3.0, np.inf), 5000.0, 5100.0) == NO_LIMIT
 
 
 @pytest.mark.parametrize(

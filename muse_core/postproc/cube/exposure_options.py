@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from muse_core.framework import InputError
 from muse_core.postproc.combination.unconfirmed import flag_unconfirmed
 from muse_core.resampling.cube_cards import spatial_cards
 from muse_core.resampling.cube_file import image_extension_header
 from muse_core.resampling.exposure_rejection import LEAST_EXPOSURES, ExposureRejection
+from muse_core.resampling.exposure_sums import MOST_EXPOSURES
 from muse_core.resampling.plan import ByExposure
 from muse_core.resampling.stored_sums import COUNT
 
@@ -61,6 +63,12 @@ class ExposureOptions:
         earlier = combination.earlier
         if self.count == "none" and not self.sigma and not self.keep_sums and not earlier:
             return None
+        number = len(combination.members) + (earlier.count if earlier else 0)
+        if number > MOST_EXPOSURES:
+            raise InputError(
+                "", "number of exposures", expected=f"at most {MOST_EXPOSURES} to be counted", found=number,
+                remedy="Leave exposures, exposure_sigma and save=sums out, or combine fewer.",
+            )  # fmt: skip
         rejection = None
         if self.sigma:
             witnesses = len(combination.members) + (1 if earlier else 0)
