@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePath
 
@@ -37,6 +37,7 @@ class Candidate(Setting):
     path: str
     place: int
     when: float | None
+    _: KW_ONLY
     files: tuple[str, ...] = ()
     idents: tuple[str, ...] = ()
     pipe: str | None = None

@@ -48,7 +48,7 @@ def find_calibration(tag: str, mode: str = "WFM-NOAO-N", *, simulated: bool = Fa
 
     parts = [*mode.split("-"), "", ""]
     target = Target(
-        "", "OBJECT", (), None, mode, field=parts[0], ao=parts[1], range=parts[2], simulated=simulated
+        "", "OBJECT", (), None, mode=mode, field=parts[0], ao=parts[1], range=parts[2], simulated=simulated
     )
     rules = load_rules()
     folders = search_order([], simulated=simulated)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import KW_ONLY, dataclass, fields
 from pathlib import PurePath
 
 from muse_core.calib.cards import HeaderError, Wanted, walk_extensions
@@ -50,6 +50,7 @@ class Target(Setting):
     tag: str
     files: tuple[str, ...]
     mjd: float | None
+    _: KW_ONLY
     object: str | None = None
     filter: str | None = None
     lamp: str | None = None

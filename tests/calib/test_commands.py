@@ -11,6 +11,7 @@ import sys
 import pytest
 from astropy.io import fits
 
+from muse_core.calib import CalibrationNotFoundError, find_calibration
 from muse_core.calib.cards import Wanted, read_primary
 from muse_core.calib.places import search_order
 from muse_core.framework.places import chosen_calibration_folders, pipeline_calibration_folders
@@ -183,3 +184,13 @@ def test_an_index_damaged_inside_is_told(tmp_path, capsys):
     assert main(["calib", "list", "--files", str(tmp_path)]) == 3
     told = capsys.readouterr().err
     assert "damaged" in told and "calib index" in told and "Traceback" not in told
+
+
+def test_a_calibration_for_python_code_is_of_the_mode_asked_for(tmp_path, monkeypatch):
+    for mode in ("WFM-AO-N", "WFM-AO-E"):
+        master(tmp_path / mode, "STD_RESPONSE", "2017-06-16T01:00:00.000", ifus=None, ESO__INS__MODE=mode)
+    monkeypatch.setenv("MUSE_CALIB_DB", str(tmp_path))
+    for mode in ("WFM-AO-N", "WFM-AO-E"):
+        assert find_calibration("STD_RESPONSE", mode).parent.name == mode
+    with pytest.raises(CalibrationNotFoundError):
+        find_calibration("STD_RESPONSE", "WFM-NOAO-N")
