@@ -108,15 +108,20 @@ class Kept(logging.Handler):
         self.texts.append(record.getMessage())
 
 
+def claims_of(path, recipe="muse_scibasic"):
+    """Ends of the QC keywords of a product."""
+    prefix = f"{RECIPES[recipe].qc_prefix} "
+    header = fits.getheader(path)
+    return {key.removeprefix(prefix): header[key] for key in header if key.startswith(prefix)}
+
+
 def outcome(recipe, frames, folder, strict=False, **settings):
-    """Ends of the QC keywords of the first product, and the warnings."""
+    """Ends of the QC keywords of the first product that all corrections concern, and the warnings."""
     kept = Kept()
     folder.mkdir()
     product = run_recipe(recipe, frames, settings, workdir=folder, handlers=[kept], strict=strict, threads=2)
-    prefix = f"{RECIPES[recipe].qc_prefix} "
-    header = fits.getheader(product[0].path)
-    flags = {key.removeprefix(prefix): header[key] for key in header if key.startswith(prefix)}
-    return flags, "\n".join(kept.texts)
+    first = next((p for p in product if p.tag == "PIXTABLE_OBJECT"), product[0])  # reduced images come first
+    return claims_of(first.path, recipe), "\n".join(kept.texts)
 
 
 def without(frames, *tags):
@@ -125,7 +130,8 @@ def without(frames, *tags):
 
 @pytest.fixture(scope="module")
 def science(tmp_path_factory):
-    setup = RawSetup(nx=144, ny=130, ifus=(1, 2), lambda_min=5480.0, lambda_max=6480.0)
+    # up to where the slices of the ILLUM are compared, else it is of no use
+    setup = RawSetup(nx=144, ny=160, ifus=(1, 2), lambda_min=5480.0, lambda_max=6700.0)
     folder = tmp_path_factory.mktemp("science")
     return simulate_raw_science(folder, setup, n_stars=1, skyflats=0, illum=True, calibrations=False).raw
 
@@ -172,6 +178,55 @@ def test_science_frames_without_corrections(science, tmp_path):
     assert not any(
         "CORRECTED" in key for key in outcome("muse_scibasic", bare, tmp_path / "d", compat=True)[0]
     )
+
+
+def edited(frames, tag, folder, change):
+    """The frames with a changed copy of the one with a tag."""
+    source = next(path for path, own in frames if own == tag)
+    with fits.open(source, memmap=False) as hdus:
+        kept = fits.HDUList([hdu.copy() for hdu in hdus])
+    change(kept)
+    kept.writeto(folder / f"{tag}.fits")
+    return [*without(frames, tag), (folder / f"{tag}.fits", tag)]
+
+
+def drop_second_ifu(hdus):
+    for hdu in [hdu for hdu in hdus if hdu.name.startswith("CHAN02")]:
+        hdus.remove(hdu)
+
+
+def other_mode(hdus):
+    hdus[0].header["ESO DET READ CURID"] = 99
+
+
+@pytest.mark.parametrize("merge", [False, True])
+def test_products_of_an_ifu_claim_what_was_done_for_it(science, tmp_path, merge):
+    """A MASTER_DARK that lacks an IFU, an ILLUM of another read mode: told, and no product claims them."""
+    given = edited(science, "MASTER_DARK", tmp_path, drop_second_ifu)
+    _, told = outcome("muse_scibasic", given, tmp_path / "a", merge=merge)
+    assert "IFU 2: the MASTER_DARK lacks it: the dark current is not subtracted" in told
+    tables = [claims_of(tmp_path / f"a/PIXTABLE_OBJECT_0001-0{ifu}.fits") for ifu in (1, 2)]
+    assert [flags["CORRECTED DARK"] for flags in tables] == [True, False]
+    assert all(flags["CORRECTED ILLUM"] for flags in tables)
+    names = ["OBJECT_RED_0001.fits"] if merge else [f"OBJECT_RED_0001-0{ifu}.fits" for ifu in (1, 2)]
+    images = [claims_of(tmp_path / "a" / name) for name in names]
+    assert [flags["CORRECTED DARK"] for flags in images] == ([False] if merge else [True, False])
+    assert not any(flags["CORRECTED ILLUM"] for flags in images)  # applied to the rows of the table alone
+    _, told = outcome("muse_scibasic", edited(science, "ILLUM", tmp_path, other_mode), tmp_path / "b")
+    assert "ILLUM not used" in told
+    assert not claims_of(tmp_path / "b/PIXTABLE_OBJECT_0001-01.fits")["CORRECTED ILLUM"]
+
+
+def test_sky_flats_claim_what_was_done_for_all_ifus(skyflats, tmp_path):
+    given = edited(skyflats, "MASTER_DARK", tmp_path, drop_second_ifu)
+    flags, told = outcome("muse_twilight", given, tmp_path / "a", dlambda=500.0)
+    assert "the MASTER_DARK lacks it" in told
+    assert (flags["CORRECTED DARK"], flags["CORRECTED ILLUM"]) == (False, True)
+    flags, told = outcome(
+        "muse_twilight", edited(skyflats, "ILLUM", tmp_path, other_mode), tmp_path / "b", dlambda=500.0
+    )
+    assert "ILLUM not used" in told
+    assert not flags["CORRECTED ILLUM"]
 
 
 def test_sky_flats_without_corrections(skyflats, tmp_path):

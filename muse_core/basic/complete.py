@@ -12,7 +12,7 @@ from muse_core.framework.execution import RunContext
 from muse_core.framework.products import Card, encode_checksum, ones_complement, word_sum
 
 KEY = "ESO QC SCIBASIC COMPLETE"
-COMMENT = "all IFUs of the exposure were made"
+COMMENT = "all IFUs that were asked for were made"
 CARD_LENGTH = 80
 
 

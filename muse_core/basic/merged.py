@@ -89,7 +89,8 @@ class MergedFiles:
             parts.sort(key=lambda part: part.header.ifu)
             first = parts[0].header
             base = header_without(first.base, lambda key: OF_CHANNEL.match(key) is not None)
-            cards = complete_card(self._ctx)
+            flags = dict.fromkeys(card for part in parts for card in part.header.flags)
+            cards = [*complete_card(self._ctx), *flags]
             with self._ctx.stream(tag, base=base, used=first.used, qc=cards, index=number) as product:
                 with product.path.open("wb") as stream:
                     header = product.header

@@ -56,6 +56,8 @@ class ProductHeader:
     used : list of Frame
     lamp_flux : float
         NaN if unknown.
+    flags : tuple of Card
+        What was done, or not, for this IFU and exposure.
     """
 
     tag: str
@@ -64,6 +66,7 @@ class ProductHeader:
     base: fits.Header
     used: list[Frame]
     lamp_flux: float
+    flags: tuple[Card, ...] = ()
 
     @property
     def index(self) -> tuple[int, int]:
@@ -193,7 +196,7 @@ def save_image(image: DetectorImage, overscan: list[Card], header: ProductHeader
         used=header.used,
         extra=header.channel,
         own=header.channel,
-        qc=[*complete_card(ctx), saturated_card(image), *overscan, *header.lamp],
+        qc=[*complete_card(ctx), *header.flags, saturated_card(image), *overscan, *header.lamp],
         index=header.index,
     ) as product:
         with product.path.open("wb") as stream:
@@ -266,6 +269,7 @@ def save_table(
     shift = single_precision(table.shift.value)
     qc = [
         *complete_card(ctx),
+        *header.flags,
         saturated,
         ("ESO QC SCIBASIC LAMBDA SHIFT", shift, "[Angstrom] Shift in wavelength applied"),
         *slice_cards(table.shift),
@@ -319,6 +323,6 @@ def save_resampled(hdu: fits.ImageHDU, table: IfuTable, header: ProductHeader, c
         fits.HDUList([primary, hdu]),
         base=header.base,
         used=header.used,
-        qc=[*complete_card(ctx), *header.lamp, *sky_flux_card(table)],
+        qc=[*complete_card(ctx), *header.flags, *header.lamp, *sky_flux_card(table)],
         index=header.index,
     )

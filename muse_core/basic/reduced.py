@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,8 @@ from muse_core.basic.table import EVERYTHING, IfuPixels, crop_range, ifu_pixels,
 from muse_core.basic.twilight_cube import TwilightCube, read_twilight_cube
 from muse_core.data.extension_keywords import with_extension_keywords
 from muse_core.detector.calibrations import attempt
-from muse_core.detector.image import DetectorImage, MemoryImage, Window, bands, count_saturated_flags
+from muse_core.detector.image import DetectorImage, MemoryImage, bands, count_saturated_flags
+from muse_core.detector.left_out import OF_TABLES, cards_without
 from muse_core.detector.masters import MasterImage, find_masters
 from muse_core.detector.pixels import build_pixel_map, cut_slices
 from muse_core.detector.tables import (
@@ -215,10 +216,11 @@ class ReducedWorker:
             TAG, exposure.number, master.ifu, base, _used(self.frames, master.path), float("nan")
         )
         if p.saveimage:
+            of_image = replace(header, flags=cards_without(OF_TABLES, ctx))
             if p.merge:
-                self.merged.add_image(image, overscan, header)
+                self.merged.add_image(image, overscan, of_image)
             else:
-                products.save_image(image, overscan, header, ctx)
+                products.save_image(image, overscan, of_image, ctx)
         plan = BasicPlan.from_parameters(p, ctx).sky
         table = make_table(image, shared, plan, None, self.inputs.cubes)
         clean = products.without_overscan(header)
@@ -245,8 +247,7 @@ class StoredMaster:
         self._master = master
         self.window = master.window
         self.nsaturated = sum(
-            count_saturated_flags(master.window(Window(first, last, 0, self.shape[1])).dq)
-            for first, last in bands(self.shape[0])
+            count_saturated_flags(master.flags(first, last)) for first, last in bands(self.shape[0])
         )
 
     @property

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from muse_core.detector.exposure import CalibratedExposure, CosmicFinders, calib
 from muse_core.detector.illum import IllumModel, illum_model
 from muse_core.detector.image import DetectorImage, Image, ImageRoom, band, bands
 from muse_core.detector.lacosmic import LaplacePlan
+from muse_core.detector.left_out import OF_TABLES, cards_without
 from muse_core.detector.pixels import build_pixel_map, cut_slices
 from muse_core.detector.plan import OverscanPlan, combine_plan, overscan_plan
 from muse_core.framework.errors import InputError
@@ -160,15 +161,19 @@ class IfuWorker:
         notes += [f"IFU {own.ifu}: slice {s} leaves the detector" for s in cut_slices(pixels.pixels)]
         used = used_frames(self.frames, exposure, job.raws)
         header = products.product_header(exposure, job.raws[0], own.ifu, used, own.lamp_flux)
+        lacking = [] if own.dark is not None else ["MASTER_DARK"]
         overscan = products.overscan_cards(done)
         if p.saveimage:
+            of_image = replace(header, flags=cards_without([*lacking, *OF_TABLES], ctx))
             if self.merged is None:
-                products.save_image(done.image, overscan, header, ctx)
+                products.save_image(done.image, overscan, of_image, ctx)
             else:
-                self.merged.add_image(done.image, overscan, header)
+                self.merged.add_image(done.image, overscan, of_image)
         strehl, warning = self.inputs.strehl.get(job.raws[0].path, (None, ""))
         notes += [warning] if warning else []
         illum = shared.illum_of(job, self.plan.overscan, notes)
+        lacking += [] if illum is not None else ["ILLUM"]
+        header = replace(header, flags=cards_without(lacking, ctx))
         table = make_table(done.image, pixels, self.plan.sky, illum, self.inputs.cubes)
         saturated = products.saturated_card(done.image)
         products.save_table(table, saturated, strehl, header, ctx, as_table=p.table_layout == "table")

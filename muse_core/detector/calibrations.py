@@ -216,6 +216,8 @@ def calibration_of(
         )
     bias, flat = files.found["MASTER_BIAS"][ifu], files.found["MASTER_FLAT"][ifu]
     dark = files.found["MASTER_DARK"].get(ifu)
+    if dark is None and files.found["MASTER_DARK"]:
+        warnings.append(f"IFU {ifu}: the MASTER_DARK lacks it: the dark current is not subtracted")
     for master in (bias, flat, dark):
         if master is not None and master.shape != shape:
             raise InputError(

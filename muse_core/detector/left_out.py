@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from muse_core.framework.context import RunContext
     from muse_core.framework.frames import Frames
+    from muse_core.framework.products import Card
 
 CORRECTIONS = {
     "MASTER_DARK": ("CORRECTED DARK", "MASTER_DARK was subtracted", ""),
@@ -30,6 +31,9 @@ There is no warning where most nights do without: the dark current of MUSE is sm
 corner of the field has not been vignetted since March 2017.
 """
 
+OF_TABLES = ("ILLUM", "TWILIGHT_CUBE")
+"""Inputs of muse_scibasic that correct the rows of its pixel tables, not its images."""
+
 
 def tell_of_corrections(tags: Iterable[str], frames: Frames, ctx: RunContext) -> None:
     """Flag what is corrected, and what is not because the input is missing; call it before the products."""
@@ -39,3 +43,17 @@ def tell_of_corrections(tags: Iterable[str], frames: Frames, ctx: RunContext) ->
             ctx.undone(flag, text, comment)
         else:
             ctx.flag(flag, bool(frames[tag]), comment)
+
+
+def cards_without(tags: Iterable[str], ctx: RunContext) -> tuple[Card, ...]:
+    """Flags of a product for which an input, although given, was of no use; they count for it alone."""
+    if ctx.defects:
+        return ()
+    claims = (CORRECTIONS[tag] for tag in tags)
+    return tuple((f"{ctx.spec.qc_prefix} {flag}", False, comment) for flag, comment, _ in claims)
+
+
+def flag_as_missing(tag: str, ctx: RunContext) -> None:
+    """Take the claim of a run back: an input, although given, was of no use for all of it."""
+    flag, comment, _ = CORRECTIONS[tag]
+    ctx.flag(flag, False, comment)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from astropy.io import fits
 
 from muse_core.detector.fitsfile import extensions, opened, read_pixels, read_window
@@ -107,6 +108,12 @@ class MasterImage:
         for name, array in zip(("DATA", "STAT", "DQ"), part, strict=True):
             self.planes[name].window(window, array)
         return part
+
+    def flags(self, first: int, last: int) -> npt.NDArray[np.int32]:
+        """Flags of some rows."""
+        out = np.empty((last - first, self.shape[1]), np.int32)
+        self.planes["DQ"].rows(first, last, out)
+        return out
 
     def whole(self) -> Image:
         """Return the image as a whole."""

@@ -198,7 +198,8 @@ class RunContext:
         used : frames
             input frames that went into this product
         qc, extra, own : cards
-            (keyword, value, comment); QC cards come last, before them those of the first HDU itself
+            (keyword, value, comment); QC cards come last, before them those of the first HDU itself; what
+            they say counts more than a `flag`, which is that of the run
         keep : {"all", "standard"}
             which inherited keywords stay
 
@@ -211,6 +212,9 @@ class RunContext:
         from muse_core.framework.unit_spelling import respell_file
 
         name = self.file_name(tag, index)
+        qc = list(qc)
+        flags = self.flags if self._part is None else self._part
+        said = {card[0] for card in qc}
         header = product_header(
             self.spec,
             tag,
@@ -220,7 +224,7 @@ class RunContext:
             filename=name,
             extra=extra,
             own=own,
-            qc=[*qc, *(self.flags if self._part is None else self._part).values()],
+            qc=[*qc, *(card for key, card in flags.items() if key not in said)],
             keep=keep,
         )
         add_checksum_placeholders(header)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from muse_core.detector.left_out import flag_as_missing
 from muse_core.framework.defects import Defects
 from muse_core.framework.errors import InputError, RecipeError
 from muse_core.framework.execution import RunContext
@@ -91,6 +92,13 @@ def combine_exposures(
     _log_notes(prepared, ctx.log)
     _report_failures(inputs, ctx.log)
     ctx.flag("COMPLETE", not inputs.failed, "all IFUs of the sky flats were used")
+    used = [job for job in inputs.ifus if job.ifu in prepared]
+    for tag, one_lacks in (
+        ("MASTER_DARK", any(job.calibration.dark is None for job in used)),
+        ("ILLUM", any(prepared[job.ifu].illum is None for job in used)),
+    ):
+        if one_lacks:
+            flag_as_missing(tag, ctx)
     if not prepared:
         raise RecipeError("no IFU could be processed, see the reasons above")
     if ctx.defects.first_ifu_required and 1 not in prepared:
