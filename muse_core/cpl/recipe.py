@@ -21,6 +21,7 @@ from muse_core.framework.registry import LoadedRecipe, load, recipe_folder
 from muse_core.framework.settings import child_environment
 from muse_core.framework.spec import RecipeSpec
 from muse_core.hosts.client import run_in_worker
+from muse_core.hosts.wire import installed_recipe
 
 _CALL_OPTIONS = ("raw", "tag", "threaded", "loglevel", "logname", "output_dir", "param", "calib", "env")
 builtin_list = list  # Recipe.list hides the name
@@ -357,8 +358,9 @@ def _recipe_files() -> dict[str, Path]:
                 found.setdefault(file.stem, file.resolve())
         for library in sorted(place.rglob("muse_*.so")) if place.is_dir() else []:
             # a plugin library of ours, compiled for esorex, stands for the recipe that it starts
-            if b"MUSE_RECIPES_PYTHON" in library.read_bytes():
-                found.setdefault(library.stem, recipe_folder() / f"{library.stem}.py")
+            file = installed_recipe(library)
+            if file is not None:
+                found.setdefault(library.stem, file)
     return found
 
 

@@ -97,10 +97,13 @@ def _is_fits(path: Path) -> bool:
         return False
 
 
-def check_log_file(path: Path) -> None:
-    """Refuse a log file in the place of data."""
-    if _is_fits(path):
-        raise UsageError(f"log file {path} is a FITS file and is not overwritten; give another --log-file")
+def check_log_file(path: Path, sofs: Sequence[str]) -> None:
+    """Refuse a log file in the place of data or of a set of frames."""
+    if _is_fits(path) or any(_is_same(path, Path(name)) for name in sofs):
+        raise UsageError(
+            f"log file {path} is a FITS file or an input of this run and is not overwritten; give another "
+            "--log-file"
+        )
 
 
 def deliver(

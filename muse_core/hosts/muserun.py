@@ -229,7 +229,7 @@ def _with_recipe(
     if not settings["suppress-link"]:
         link = _folder(settings, "link-dir").resolve()
     log_path = _folder(settings, "log-dir") / str(settings["log-file"])
-    check_log_file(log_path)
+    check_log_file(log_path, words[position:])
     with attached(LogFileHandler(log_path, str(settings["log-level"]), PROGRAM)):
         say.note(f"This is {PROGRAM}, version {__version__}")
         say.note(f"Invocation command line was: {PROGRAM} {' '.join(command_line)}")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from pathlib import Path
 
 _ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _PLAIN = {"t": "\t", "n": "\n", "r": "\r"}
@@ -29,6 +30,16 @@ def split_fields(line: str) -> list[str]:
     return [
         re.sub(r"\\(.)", lambda m: _PLAIN.get(m.group(1), m.group(1)), field) for field in line.split("\t")
     ]
+
+
+def installed_recipe(library: Path) -> Path | None:
+    """Return the file of the recipe that a plugin library of ours starts; None for other libraries."""
+    try:
+        lines = library.with_suffix(".meta").read_text("utf-8", "surrogateescape").split("\n")
+    except OSError:
+        return None
+    fields = dict(fields for line in lines if len(fields := split_fields(line)) == 2)
+    return Path(fields["file"]) if "worker" in fields and "file" in fields else None
 
 
 def plain_text(text: str) -> str:

@@ -260,6 +260,7 @@ def test_links_replace_no_file(world, tmp_path):
         ("--products-sof=in.sof",),
         ("--products-sof=precious.fits",),
         ("--log-file=precious.fits",),
+        ("--log-file=in.sof",),
     ],
 )
 def test_names_under_which_something_would_be_lost(world, tmp_path, words):

@@ -23,6 +23,8 @@ from astropy.io import fits
 from muse_core import Recipe
 from muse_core.cpl import CplError, RecipeCrash, dfs, esorex, frames, logger, param, result
 from muse_core.framework import RecipeError
+from muse_core.framework.registry import load
+from muse_core.hosts.installation import description_text
 from tests.hosts.conftest import RECIPE, RECIPES
 
 pytestmark = pytest.mark.unit
@@ -72,6 +74,16 @@ def close(made) -> None:
     for _, value in made:
         for hdus in value if not hasattr(value, "writeto") else [value]:
             hdus.close()
+
+
+def test_a_plugin_library_stands_for_the_recipe_that_it_starts(tmp_path, monkeypatch):
+    (tmp_path / "muse_bias.so").write_bytes(b"of the C pipeline")
+    (tmp_path / f"{RECIPE}.so").write_bytes(b"")
+    text = description_text(load(RECIPE, [RECIPES]), sys.executable, tmp_path / "worker.py")
+    (tmp_path / f"{RECIPE}.meta").write_text(text)
+    monkeypatch.setattr(Recipe, "path", [str(tmp_path)])
+    assert [name for name, _ in Recipe.list()] == [RECIPE]
+    assert Recipe.get_recipefilename(RECIPE) == str(RECIPES / f"{RECIPE}.py")
 
 
 @pytest.mark.parametrize("name", ["SIGSEGV", "SIGKILL"])
