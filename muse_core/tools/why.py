@@ -9,6 +9,7 @@ Exit: 0 told (and the same, if it was made again); 1 it differs.
 from __future__ import annotations
 
 import argparse
+import glob
 from pathlib import Path
 
 from muse_core.framework import InputError
@@ -76,19 +77,27 @@ def _find(file: FileRecord, places: list[Path]) -> Path:
     from muse_core.framework.errors import RecipeError
     from muse_core.framework.fits_file import read_header
 
-    found = [path for place in places for path in sorted(place.rglob(Path(file.name).name)) if path.is_file()]
+    pattern = glob.escape(Path(file.name).name)
+    by_place: dict[Path, Path] = {}  # a file that is reached in two ways is one
+    for path in (p for place in places for p in sorted(place.rglob(pattern)) if p.is_file()):
+        by_place.setdefault(path.resolve(), path)
+    found = list(by_place.values())
     if file.checksum:
-        right = []
-        for path in dict.fromkeys(found):
+        sums: dict[Path, str] = {}
+        for path in found:
             try:
-                if str(read_header(path).get("DATAMD5", file.checksum)) == file.checksum:
-                    right.append(path)
+                sums[path] = str(read_header(path).get("DATAMD5", ""))
             except RecipeError:
                 continue
-        found = right
+        right = [path for path, text in sums.items() if text == file.checksum]
+        found = right[:1] or [path for path, text in sums.items() if not text]
     if not found:
         raise InputError(
             file.name, f"input {file.tag}", expected="the file that the product was made of",
             found=f"none in {', '.join(map(str, places))}", remedy="Name its folder by --inputs.",
         )  # fmt: skip
+    if len(found) > 1 and not file.checksum:
+        print(
+            f"{file.name}: {len(found)} files have this name and no checksum tells which; {found[0]} is taken"
+        )
     return found[0]

@@ -98,3 +98,18 @@ def test_why_a_product_is_what_it_is(made, tmp_path, capsys):
     raw = next((folder / "in").glob("*response*.fits"))
     assert main(["why", str(raw)]) == 1
     assert "the name of a recipe" in capsys.readouterr().err
+
+
+def test_why_takes_the_input_that_the_checksum_tells(tmp_path, capsys):
+    from muse_core.framework.record import FileRecord
+    from muse_core.tools.why import _find
+
+    for number, checksum in enumerate(("", "other", "right")):
+        (tmp_path / str(number)).mkdir()
+        header = fits.Header([("DATAMD5", checksum)] if checksum else [])
+        fits.PrimaryHDU(header=header).writeto(tmp_path / str(number) / "a[1].fits")
+    assert _find(FileRecord("a[1].fits", "X", checksum="right"), [tmp_path, tmp_path]).parent.name == "2"
+    assert _find(FileRecord("a[1].fits", "X", checksum="none"), [tmp_path]).parent.name == "0"
+    assert capsys.readouterr().out == ""
+    assert _find(FileRecord("a[1].fits", "X"), [tmp_path, tmp_path]).parent.name == "0"
+    assert "3 files have this name" in capsys.readouterr().out
