@@ -96,16 +96,15 @@ def run_recipe(
     log.addFilter(counter)  # the logger belongs to this run alone
     kept = WarningKeeper()
     log.addHandler(kept)
-    folder = context.workdir
+    folder, place = context.workdir, Path(deliver_to or workdir)
     check_folder(folder)
     try:
-        with working_folder(folder) as context.workdir, InputFiles(context.workdir, folder) as files:
+        with working_folder(folder) as context.workdir, InputFiles(context.workdir, place) as files:
             context.destination = folder
             log.addFilter(GivenNames(files))
             with _in_plain_words(files):
                 known = assign_groups(spec, given, log)
                 check_counts(spec, known, given, context.problems, log)
-                place = Path(deliver_to or folder)
                 check_targets(spec, values, given, place, product_prefix, context.problems)
                 check_room(known, place, log)
                 known = told(spec, files.admit(known, context.problems), log)

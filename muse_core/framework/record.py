@@ -65,7 +65,7 @@ class RunRecord:
     steps : dict of float
         seconds spent in the steps of the recipe
     wall_s, cpu_s, memory_mb : float
-        of the whole run; 0: not known
+        of the whole run, without the worker processes that it may have; 0: not known
     quality : dict
         QC keywords of the products
     """

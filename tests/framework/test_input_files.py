@@ -129,6 +129,21 @@ def test_tiles_that_promise_too_much_are_refused(picture, tmp_path):
         run_recipe(recipe([]), [Frame(source, "PICTURE")], workdir=tmp_path)
 
 
+def test_messages_name_the_folder_of_the_user(picture, tmp_path, caplog):
+    hidden = tmp_path / ".host"
+    hidden.mkdir()
+
+    def run(frames, p, ctx):
+        ctx.log.warning("%s is odd", ctx.workdir / "part.fits")
+        raise RecipeError(f"{ctx.workdir / 'part.fits'}: bad")
+
+    loaded = LoadedRecipe(SPEC, run, Path(__file__))
+    with pytest.raises(RecipeError) as caught:
+        run_recipe(loaded, [Frame(picture, "PICTURE")], workdir=hidden, deliver_to=tmp_path)
+    assert str(caught.value) == f"{tmp_path}/part.fits: bad"
+    assert f"{tmp_path}/part.fits is odd" in caplog.text
+
+
 def test_all_errors_name_the_file_given(picture, tmp_path):
     source = pack(picture, ".gz")
 
