@@ -358,9 +358,9 @@ def _recipe_files() -> dict[str, Path]:
                 found.setdefault(file.stem, file.resolve())
         for library in sorted(place.rglob("muse_*.so")) if place.is_dir() else []:
             # a plugin library of ours, compiled for esorex, stands for the recipe that it starts
-            file = installed_recipe(library)
-            if file is not None:
-                found.setdefault(library.stem, file)
+            started = installed_recipe(library)
+            if started is not None:
+                found.setdefault(library.stem, started)
     return found
 
 

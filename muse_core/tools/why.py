@@ -96,8 +96,6 @@ def _find(file: FileRecord, places: list[Path]) -> Path:
             file.name, f"input {file.tag}", expected="the file that the product was made of",
             found=f"none in {', '.join(map(str, places))}", remedy="Name its folder by --inputs.",
         )  # fmt: skip
-    if len(found) > 1 and not file.checksum:
-        print(
-            f"{file.name}: {len(found)} files have this name and no checksum tells which; {found[0]} is taken"
-        )
+    if len(found) > 1:
+        print(f"{file.name}: {len(found)} files of this name, no checksum tells which; {found[0]} is taken")
     return found[0]

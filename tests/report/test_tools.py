@@ -112,4 +112,4 @@ def test_why_takes_the_input_that_the_checksum_tells(tmp_path, capsys):
     assert _find(FileRecord("a[1].fits", "X", checksum="none"), [tmp_path]).parent.name == "0"
     assert capsys.readouterr().out == ""
     assert _find(FileRecord("a[1].fits", "X"), [tmp_path, tmp_path]).parent.name == "0"
-    assert "3 files have this name" in capsys.readouterr().out
+    assert "3 files of this name" in capsys.readouterr().out
