@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from itertools import compress
 from pathlib import Path
 
-CARD, BLOCK = 80, 2880
+from muse_core.framework.fits_layout import BLOCK, CARD, LARGEST_NAXIS
+
 FIRST_READ = 50 * BLOCK  # holds the longest primary header seen (1696 cards = 138 240 bytes)
 GIVE_UP = 10_000_000
 _END = b"END" + b" " * 77
@@ -289,6 +290,8 @@ def _data_bytes(values: dict[str, Value]) -> int:
     axes = number("NAXIS")
     if axes == 0:
         return 0
+    if axes > LARGEST_NAXIS:
+        raise HeaderError(f"has NAXIS = {axes}")
     size = 1
     for n in range(1, axes + 1):
         size *= number(f"NAXIS{n}")

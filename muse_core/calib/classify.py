@@ -325,12 +325,15 @@ def mjd_of(date: str) -> float | None:
 
 
 def date_of(mjd: float) -> str:
-    """ISO date of an MJD, to the second.
+    """ISO date of an MJD, to the second; one that no calendar has stays a number.
 
-    >>> date_of(57920.06592592593)
-    '2017-06-16T01:34:56'
+    >>> date_of(57920.06592592593), date_of(1e9)
+    ('2017-06-16T01:34:56', 'MJD 1e+09')
     """
-    return (_EPOCH + timedelta(seconds=round(mjd * 86400))).isoformat()
+    try:
+        return (_EPOCH + timedelta(seconds=round(mjd * 86400))).isoformat()
+    except OverflowError:
+        return f"MJD {mjd:g}"
 
 
 def night_of(mjd: float, cut_days: float) -> str | None:

@@ -91,14 +91,14 @@ def judge(
     if candidate.simulated and not target.simulated and not options.simulated:
         return refuse("simulated", "made by the simulator, the data are real (--allow-simulated to use it)")
     notes: list[str] = []
-    worst = None
+    worst, otherwise = None, ""
     for key in association.match:
         wrong = mismatch(candidate, target, key, association, notes)
         if wrong:
             keys = association.fallback.get("match", ())
             if not keys or any(mismatch(candidate, target, k, association, []) for k in keys):
                 return refuse("mode" if key in MODE_KEYS else key, wrong)
-            worst = int(association.fallback.get("level", 3))
+            worst, otherwise = int(association.fallback.get("level", 3)), wrong
             notes.append(f"{wrong}, but same {' and '.join(KEY_NAMES[k] for k in keys)}")
             break
     barrier = _barrier(candidate, target, rules)
@@ -128,7 +128,7 @@ def judge(
             return refuse("time", f"{distance(candidate, target)}, outside of all windows")
     if worst is not None:
         if days_between(candidate, target) > float(association.fallback.get("days", 1e9)):
-            return refuse("mode", wrong)
+            return refuse("mode", otherwise)
         level = max(level, worst)
     if barrier is not None:
         level += 1

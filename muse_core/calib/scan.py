@@ -25,6 +25,7 @@ from muse_core.framework.errors import RecipeError
 SUFFIXES = (".fits", ".fits.fz", ".fits.gz", ".fits.z", ".fit", ".xml")
 BATCH = 1000
 _RECENT_NS = 2_000_000_000
+_LARGEST = 2**63 - 1
 _NEVER = -1  # a modification time that no file has: read again next time
 
 
@@ -277,7 +278,8 @@ def _found(entry: os.DirEntry, path: str) -> _Found:
             return _Found(path, 0, 0, 0, "is a link that leads nowhere")
         return _Found(path, 0, 0, 0, "is no plain file")
     status = entry.stat()
-    return _Found(path, status.st_size, status.st_mtime_ns, status.st_ino)
+    # some file systems number with all 64 bits, and have times after 2262: SQLite takes neither
+    return _Found(path, status.st_size, min(status.st_mtime_ns, _LARGEST), status.st_ino & _LARGEST)
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:

@@ -131,6 +131,13 @@ def test_a_header_without_end_is_given_up(tmp_path):
         read_primary(path, Wanted(["OBJECT"]))
 
 
+def test_axes_beyond_all_measure_are_not_walked(tmp_path):
+    path = tmp_path / "x.fits"
+    path.write_bytes(header({"NAXIS": 10**12}))
+    with pytest.raises(HeaderError, match="has NAXIS = 1000000000000"):
+        list(walk_extensions(path, Wanted([])))
+
+
 def test_walking_tells_a_file_that_is_cut(tmp_path):
     path = tmp_path / "x.fits"
     fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(data=[[1, 2]], name="CHAN01")]).writeto(path)

@@ -112,6 +112,13 @@ def test_what_may_differ():
     assert judged.level is not None and "no mode in its header" in judged.notes
 
 
+def test_a_twilight_cube_too_far_for_another_mode_is_refused_with_its_mode():
+    facts = {"mode": "WFM-NOAO-N", "field": "WFM", "ao": "NOAO", "range": "N", "readout": DATA.readout}
+    cube = Candidate("TWILIGHT_CUBE", "master", "/x", 0, DATA.mjd + 10, **facts)
+    judged = judge(cube, DATA, RULES.association("TWILIGHT_CUBE"), RULES, Options())
+    assert judged.level is None and judged.refused == "mode WFM-NOAO-N, the data have WFM-AO-N"
+
+
 def one(tmp_path, *more, rules=RULES):
     exposure = raw(tmp_path, "OBJECT", "2017-06-16T01:34:56.867", ESO__OBS__ID=7)
     for make in more:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -263,6 +264,31 @@ def test_odd_headers_are_read(tmp_path, name):
     index, report = scan(tmp_path, RULES)
     assert not report.bad
     assert index.db.execute("SELECT tag FROM file").fetchone()[0] == "BIAS"
+    index.close()
+
+
+@pytest.mark.parametrize("mjd", [1e9, -1e7, 1e15])
+def test_a_date_of_no_calendar_stops_no_command(tmp_path, mjd, capsys):
+    from muse_core.tools import main
+
+    odd = {"MJD-OBS": mjd, "ESO TPL START": ""}
+    path = raw(tmp_path / "d", "OBJECT", "2017-06-16T01:34:56.867", **odd)
+    master(tmp_path / "d", "MASTER_BIAS", "2017-06-16T10:40:27.111", **odd)
+    for command in (["list"], ["list", "--files"], ["find", "MASTER_BIAS", "--explain", "--for", str(path)]):
+        assert main(["calib", *command, *([str(tmp_path / "d")] if "list" in command else [])]) == 0
+    assert f"MJD {mjd:g}" in capsys.readouterr().out
+    assert main(["sof", "--night", str(tmp_path / "d"), "-o", str(tmp_path / "p")]) == 1
+    assert f"MJD {mjd:g}" in (tmp_path / "p" / "01_muse_scibasic.sof.incomplete").read_text()
+
+
+def test_numbers_of_files_beyond_those_of_sqlite(tmp_path):
+    from muse_core.calib.scan import _found
+
+    status = SimpleNamespace(st_size=1, st_mtime_ns=2**64, st_ino=2**64 - 1)
+    entry = SimpleNamespace(is_file=lambda: True, stat=lambda: status)
+    index, _ = scan(tmp_path, RULES)
+    found = _found(entry, "x.fits")
+    assert index.db.execute("SELECT ?, ?", (found.mtime_ns, found.inode)).fetchone() is not None
     index.close()
 
 
