@@ -120,3 +120,28 @@ def test_offsets_of_one_exposure_are_told(observation, tmp_path, run, caplog):
     frames = [(observation.paths(OBJECT)[0], OBJECT), (offsets, "OFFSET_LIST")]
     run("combine_pixtables", frames)
     assert "OFFSET_LIST is of no use: a single exposure is not moved" in caplog.text
+
+
+def test_a_given_sky_must_be_one(observation, tmp_path, run):
+    """As in muse_scipost: a continuum without its extension, wavelengths of another unit."""
+    path = table(observation.paths(OBJECT)[0], tmp_path, FLUXCAL=True)
+    frames = dict(reversed(pair) for pair in observation.frames(only=["SKY_LINES", "SKY_CONTINUUM"]))
+    given = [(path, REDUCED), *observation.frames(only=["LSF_PROFILE"])]
+    empty = tmp_path / "empty.fits"
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(name="OTHER")]).writeto(empty)
+    with pytest.raises(InputError, match=r"empty\.fits: extension CONTINUUM"):
+        run("subtract_sky", [*given, (frames["SKY_LINES"], "SKY_LINES"), (empty, "SKY_CONTINUUM")])
+    with fits.open(frames["SKY_CONTINUUM"]) as hdus:
+        hdus["CONTINUUM"].data["lambda"] /= 10.0
+        hdus.writeto(tmp_path / "nm.fits")
+    frames["SKY_CONTINUUM"] = tmp_path / "nm.fits"
+    with pytest.raises(InputError, match=r"nm\.fits: column lambda: expected wavelengths in Angstrom"):
+        run("subtract_sky", [*given, *((file, tag) for tag, file in frames.items())])
+
+
+def test_a_table_without_the_level_of_the_sky_is_told(observation, tmp_path, run, caplog):
+    path = table(observation.paths(OBJECT)[0], tmp_path, FLUXCAL=True)
+    fits.delval(path, "ESO DRS MUSE FLAT FLUX SKY")
+    calibrations = observation.frames(only=["SKY_LINES", "SKY_CONTINUUM", "LSF_PROFILE"])
+    run("subtract_sky", [(path, REDUCED), *calibrations], flux_sky=2.0)
+    assert "exposure 1 has no ESO DRS MUSE FLAT FLUX SKY: the sky is subtracted as it is" in caplog.text

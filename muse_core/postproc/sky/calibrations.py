@@ -48,26 +48,31 @@ def load(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> SkyCalib
             f"skymethod={p.skymethod}",
             "Add it to the set of frames, or choose skymethod=simple or none.",
         )
-    lines = frames.read("SKY_LINES", _lines)
-    frames.check("SKY_LINES", None if lines is None else {"lambda": lines.lam, "flux": lines.flux})
-    continuum = frames.read("SKY_CONTINUUM", lambda frame: _continuum(frame, ctx))
-    frames.check("SKY_CONTINUUM", None if continuum is None else {"lambda": continuum[0]})
     return SkyCalibrations(
-        lines,
-        continuum,
+        *read_sky(frames, ctx),
         frames.read_all("LSF_PROFILE", read_profiles),
         tuple(frame.path for frame in frames["LSF_PROFILE"]),
         mask,
     )
 
 
+Continuum = tuple["npt.NDArray[np.float64]", "npt.NDArray[np.float64]"]
+
+
+def read_sky(frames: CalibrationFrames, ctx: RunContext) -> tuple[SkyLines | None, Continuum | None]:
+    """Read SKY_LINES and SKY_CONTINUUM, None for what is not there, and check what they say."""
+    lines = frames.read("SKY_LINES", _lines)
+    frames.check("SKY_LINES", None if lines is None else {"lambda": lines.lam, "flux": lines.flux})
+    continuum = frames.read("SKY_CONTINUUM", lambda frame: _continuum(frame, ctx))
+    frames.check("SKY_CONTINUUM", None if continuum is None else {"lambda": continuum[0]})
+    return lines, continuum
+
+
 def _lines(frame: Frame) -> SkyLines:
     return load_sky_lines(frame.path)
 
 
-def _continuum(
-    frame: Frame, ctx: RunContext
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
+def _continuum(frame: Frame, ctx: RunContext) -> Continuum | None:
     continuum = load_sky_continuum(frame.path)
     if continuum is None:
         if not ctx.defects.continuum_extension_optional:

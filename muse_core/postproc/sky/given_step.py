@@ -11,8 +11,7 @@ from muse_core.data.header_values import Keywords
 from muse_core.postproc.exposure.reduction import PIXTABLE
 from muse_core.postproc.inputs.calibration_frames import read_header
 from muse_core.postproc.lsf.calibrations import read_profiles
-from muse_core.postproc.sky.calibrations import SkyCalibrations
-from muse_core.postproc.sky.line_list import load_sky_continuum, load_sky_lines
+from muse_core.postproc.sky.calibrations import SkyCalibrations, read_sky
 from muse_core.postproc.sky.model import SkyModel
 from muse_core.postproc.sky.model_fit import cut_to_continuum, place_lines_in_rows
 from muse_core.postproc.sky.spectrum import SkyCurve
@@ -64,10 +63,10 @@ def load_model(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> Gi
             ctx.log.warning("Could not load %s", tag)
     from muse_core.postproc.astrometry.step import AstrometryCalibrations
 
-    lines = frames.read("SKY_LINES", lambda frame: load_sky_lines(frame.path))
+    lines, continuum = read_sky(frames, ctx)
     model = SkyCalibrations(
         lines,
-        frames.read("SKY_CONTINUUM", lambda frame: load_sky_continuum(frame.path)),
+        continuum,
         frames.read_all("LSF_PROFILE", read_profiles, products="all" if lines is not None else None),
         tuple(frame.path for frame in frames["LSF_PROFILE"]),
         MaskCalibrations(None, AstrometryCalibrations(None, None)),
@@ -98,7 +97,11 @@ def _level(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> FlatLe
 
 def correct_model(exposure: Reduction, given: GivenSky, p: ParamValues, ctx: RunContext) -> SkyModel:
     """Subtract lines and continuum, at the flat-field level of the table."""
-    factor = given.level.factor(exposure.keywords)
+    level = given.level
+    factor = level.factor(exposure.keywords)
+    if level.keyword and not exposure.keywords.number(level.keyword):
+        text = "exposure %d has no %s: the sky is subtracted as it is, at the level %g"
+        ctx.log.warning(text, exposure.number, level.keyword, level.reference)
     if factor != 1.0:
         ctx.log.info("sky multiplied by %.6f, the ratio of the flat-field fluxes", factor)
     curve = lines = None
