@@ -139,3 +139,47 @@ def test_each_exposure_is_compared_with_the_first_that_shows_its_stars():
     assert compared == 1
     assert len(texts) == 1
     assert "exposures 2 and 3 are not aligned" in texts[0]
+
+
+def to_the_north(table, folder, arcsec):
+    """A copy of a table whose header points to the north of where it was."""
+    path = folder / f"north{arcsec:g}.fits"
+    shutil.copy(table[0], path)
+    fits.setval(path, "DEC", value=fits.getval(path, "DEC") + arcsec / 3600.0)
+    return path, table[1]
+
+
+def test_new_exposures_are_compared_with_the_sums(tmp_path, caplog):
+    """Stars of a new exposure that lie elsewhere are told, and how much of it is beyond the grid."""
+    simulation = simulate_scipost(
+        tmp_path / "in",
+        seed=3,
+        ifus=(11, 12, 13),
+        n_ifu=3,
+        n_exposures=3,
+        lambda_range=(6290.0, 6300.0),
+        lsf=None,
+        scene=Scene(STARS),
+        center=(150.1, -30.2),
+        dithers=[(0.0, 0.0), (1.3, -0.8), (0.5, -0.4)],
+        posang=(0.0,) * 3,
+    )
+    (tmp_path / "out").mkdir()
+    options = {"skymethod": "none", "save": "individual"}
+    products = run_recipe("muse_scipost", simulation.frames(), options, workdir=tmp_path / "out")
+    *tables, last = sorted((p.path, p.tag) for p in products if p.tag == "PIXTABLE_REDUCED")
+
+    def combined(frames, folder, **more):
+        folder.mkdir()
+        made = run_recipe("muse_exp_combine", frames, {"crsigma": 0.0, **more}, workdir=folder)
+        return {product.tag: product.path for product in made}
+
+    sums = combined(tables, tmp_path / "first", save="sums")["DATACUBE_SUMS"], "DATACUBE_SUMS"
+    caplog.clear()
+    made = combined([last, sums], tmp_path / "right")
+    assert fits.getval(made["DATACUBE_FINAL"], "ESO QC EXPCOMB EXPOSURES ALIGNED") is True
+    assert "beyond the grid" not in caplog.text
+    made = combined([to_the_north(last, tmp_path, 3.0), sums], tmp_path / "wrong")
+    assert fits.getval(made["DATACUBE_FINAL"], "ESO QC EXPCOMB EXPOSURES ALIGNED") is False
+    assert "exposures of the sums and 1 are not aligned" in caplog.text
+    assert "of its field lies beyond the grid of the sums and is lost" in caplog.text

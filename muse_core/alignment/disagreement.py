@@ -67,7 +67,7 @@ def measure_disagreement(one: Pixels, other: Pixels, step_arcsec: float, mode: s
 
 
 def disagreements(
-    images: Sequence[Pixels], numbers: Sequence[int], step_arcsec: float, mode: str
+    images: Sequence[Pixels], numbers: Sequence[int | str], step_arcsec: float, mode: str
 ) -> tuple[list[str], int]:
     """Tell of exposures whose stars lie more than a third of the seeing beside those of the first one.
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from muse_core.alignment.disagreement import disagreements
 from muse_core.data.header_values import is_narrow_field
-from muse_core.postproc.combination.field_images import field_images, step_arcsec
+from muse_core.postproc.combination.beside_sums import image_of_sums, warn_of_lost
+from muse_core.postproc.combination.field_images import field_grid, field_images, step_arcsec
 
 if TYPE_CHECKING:
     from muse_core.framework import ParamValues, RunContext
@@ -27,20 +28,25 @@ def check_agreement(
     keep_images : the images are needed again (`flag_unconfirmed`)
     """
     members = combination.members
-    if len(members) < 2 or not COMBINED.intersection(p.save):
+    earlier = combination.earlier
+    if len(members) + (earlier is not None) < 2 or not COMBINED.intersection(p.save):
         return
     if any(member.position is None for member in members):
         return
     listed = [bool(member.position and member.position.offset) for member in members]
     ctx.flag("OFFSETS APPLIED", all(listed), "OFFSET_LIST has every exposure")
-    images = field_images(combination)
-    if not images:
+    grid, images = field_grid(combination), field_images(combination)
+    if grid is None or not images:
         ctx.log.info("The exposures lie too far apart for quick images: their stars are not compared")
         return
     if keep_images:
         combination.images = images
     mode = "NFM" if is_narrow_field(members[0].keywords) else "WFM"
-    numbers = [member.number for member in members]
+    numbers = [str(member.number) for member in members]
+    if earlier is not None:
+        warn_of_lost(combination, earlier, grid, images, ctx)
+        images = [image_of_sums(combination, earlier, grid), *images]
+        numbers = ["of the sums", *numbers]
     texts, compared = disagreements(images, numbers, step_arcsec(combination), mode)
     advice = (
         "the OFFSET_LIST contradicts the data: see whether it is of these exposures, or make it anew"

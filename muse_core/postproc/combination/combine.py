@@ -177,6 +177,9 @@ def _combined_header(
     """Return the header of the first exposure with what holds for all of them."""
     if earlier:
         header = earlier.header.copy()
+        headers = [member.product.header for member in members]
+        for card in told_of_all(headers, earlier.header, earlier.count):
+            set_card(header, *card)
         for number, member in enumerate(members, earlier.count + 1):
             for card in member.position.offset_cards(number) if member.position else ():
                 set_card(header, *card)
@@ -211,23 +214,41 @@ def _take_standard_keywords(header: Header, members: list[Reduction], first: Fra
                     header[key] = own[key]
 
 
-def told_of_all(headers: Sequence[Header]) -> list[Card]:
+def told_of_all(headers: Sequence[Header], before: Header | None = None, count: int = 0) -> list[Card]:
     """Return what all exposures together say of corrections not made, and of slices with a refined sky.
+
+    Parameters
+    ----------
+    before, count : what was told of exposures combined before, and their number
 
     >>> from astropy.io.fits import Header
     >>> told_of_all([Header(), Header({"HIERARCH ESO DRS MUSE SKIPPED FLUX": "no curve"})])
     [('ESO DRS MUSE SKIPPED FLUX', 'no curve (exposure 2)', '')]
+    >>> told_of_all([Header()], Header({"HIERARCH ESO DRS MUSE SKIPPED FLUX": "no curve"}), 3)
+    [('ESO DRS MUSE SKIPPED FLUX', 'no curve (exposure 1-3)', '')]
     """
     cards: list[Card] = []
-    for key in dict.fromkeys(key for header in headers for key in header if key.startswith(SKIPPED)):
+    known = headers if before is None else (before, *headers)
+    for key in dict.fromkeys(key for header in known for key in header if key.startswith(SKIPPED)):
         reasons: dict[str, list[int]] = {}
-        for number, header in enumerate(headers, 1):
+        for number, header in enumerate(headers, count + 1):
             if key in header:
                 reasons.setdefault(str(header[key]), []).append(number)
-        texts = [
-            reason if len(of) == len(headers) else f"{reason} (exposure {','.join(map(str, of))})"
+        texts = []
+        if before is not None and key in before:
+            text = str(before[key])
+            everywhere = len(reasons.get(text, ())) == len(headers)
+            texts = [text if everywhere or "(exposure " in text else f"{text} (exposure 1-{count})"]
+            if everywhere:
+                del reasons[text]
+        texts += [
+            reason if not count and len(of) == len(headers) else f"{reason} (exposure {_numbers(of)})"
             for reason, of in reasons.items()
         ]
         cards.append((key, "; ".join(texts), ""))
-    refined = [int(header[REFINED]) for header in headers if REFINED in header]
+    refined = [int(header[REFINED]) for header in known if REFINED in header]
     return [*cards, (REFINED, sum(refined), "Slices with a refined sky")] if refined else cards
+
+
+def _numbers(numbers: Sequence[int]) -> str:
+    return ",".join(map(str, numbers))

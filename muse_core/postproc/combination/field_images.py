@@ -15,6 +15,7 @@ from muse_core.postproc.combination.combine import Combination
 BANDS = 8  # the median of which has no cosmic rays
 BAND_A = 25.0  # width of a band at most: a twentieth of the rows of an exposure
 MOST_PIXELS = 4_000_000
+Doubles = npt.NDArray[np.float64]
 LEAST_WEIGHT = 0.3  # of a pixel in rows, below which it counts as empty
 
 
@@ -46,9 +47,18 @@ class FieldGrid:
 
     def pixels(self, block: Block) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Return the pixels, counted from 0, that the rows of a block lie on."""
-        x = (self.corner[0] - block.xpos.astype(np.float64)) * self.cosine / self.step + 1.0
-        y = (block.ypos.astype(np.float64) - self.corner[1]) / self.step + 1.0
+        return self.places(block.xpos.astype(np.float64), block.ypos.astype(np.float64))
+
+    def places(self, ra: Doubles, dec: Doubles) -> tuple[Doubles, Doubles]:
+        """Return the pixels of coordinates relative to the reference [deg]."""
+        x = (self.corner[0] - ra) * self.cosine / self.step + 1.0
+        y = (dec - self.corner[1]) / self.step + 1.0
         return x, y
+
+    def positions(self, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Doubles, Doubles]:
+        """Return the coordinates of pixels; the inverse of `places`."""
+        ra = self.corner[0] - (np.asarray(x, np.float64) - 1.0) * self.step / self.cosine
+        return ra, self.corner[1] + (np.asarray(y, np.float64) - 1.0) * self.step
 
 
 def field_grid(combination: Combination) -> FieldGrid | None:
@@ -77,26 +87,35 @@ def field_images(combination: Combination) -> list[npt.NDArray[np.float32]]:
     if grid is None:
         return []
     nx, ny = grid.nx, grid.ny
-    edges = np.linspace(combination.limits.lam[0], combination.limits.lam[1], BANDS + 1)
-    width = min(BAND_A, float(edges[1] - edges[0]))
     images = []
     for member in combination.members:
         bands = np.full((BANDS, ny, nx), np.nan, dtype=np.float32)
-        for n, low in enumerate(edges[:-1]):
-            block = member.chain.gather(float(low), float(low) + width)
-            bands[n] = _mean_image(*grid.pixels(block), block, (ny, nx))
+        for n, (low, high) in enumerate(band_edges(combination.limits.lam)):
+            block = member.chain.gather(low, high)
+            good = (block.dq == 0) & np.isfinite(block.data)
+            bands[n] = mean_image(*grid.pixels(block), block.data, good, (ny, nx))
         images.append(median_image(bands))
     return images
 
 
-def _mean_image(
-    x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], block: Block, shape: tuple[int, int]
+def band_edges(limits: tuple[float, float]) -> list[tuple[float, float]]:
+    """Return the limits of the bands [Angstrom]."""
+    edges = np.linspace(*limits, BANDS + 1)
+    width = min(BAND_A, float(edges[1] - edges[0]))
+    return [(float(low), float(low) + width) for low in edges[:-1]]
+
+
+def mean_image(
+    x: Doubles,
+    y: Doubles,
+    data: npt.NDArray[np.float32] | Doubles,
+    good: npt.NDArray[np.bool_],
+    shape: tuple[int, int],
 ) -> npt.NDArray[np.float32]:
     """Mean of the good rows near each pixel, each row shared by the four pixels around it."""
     ny, nx = shape
-    good = (block.dq == 0) & np.isfinite(block.data)
-    good &= (x >= 0.0) & (x < nx - 1) & (y >= 0.0) & (y < ny - 1)
-    x, y, data = x[good], y[good], block.data[good].astype(np.float64)
+    good = good & (x >= 0.0) & (x < nx - 1) & (y >= 0.0) & (y < ny - 1)
+    x, y, data = x[good], y[good], data[good].astype(np.float64)
     ix, iy = x.astype(np.int64), y.astype(np.int64)
     fx, fy = x - ix, y - iy
     total, weight = np.zeros(ny * nx), np.zeros(ny * nx)
