@@ -78,11 +78,15 @@ def deliver(moves: Sequence[tuple[Path, Path]]) -> None:
     Raises
     ------
     WriteError
-        if one of them cannot be renamed; those before it are taken back, what they replaced is there again
+        if one of them cannot be renamed, or the folder not be forced to the disk; all are taken back, what
+        they replaced is there again
     """
     if not moves:
         return
-    kept = Path(tempfile.mkdtemp(prefix=".replaced-", dir=moves[0][0].parent))
+    try:
+        kept = Path(tempfile.mkdtemp(prefix=".replaced-", dir=moves[0][0].parent))
+    except OSError as error:
+        raise write_error(f"product {moves[0][1]}", error) from error
     undo: list[tuple[Path, Path]] = []
     try:
         for number, (source, target) in enumerate(moves):
@@ -97,13 +101,18 @@ def deliver(moves: Sequence[tuple[Path, Path]]) -> None:
                 source.rename(target)
             except OSError as error:
                 raise write_error(f"product {target}", error) from error
+        for folder in dict.fromkeys(target.parent for _, target in moves):
+            try:
+                force_to_disk(folder)
+            except PermissionError:
+                continue  # a folder that may be written need not be readable
+            except OSError as error:
+                raise write_error(f"the folder of the products, {folder},", error) from error
     except BaseException:
         for now, before in reversed(undo):
             with contextlib.suppress(OSError):
                 now.rename(before)
         raise
-    for folder in dict.fromkeys(target.parent for _, target in moves):
-        force_to_disk(folder)
     shutil.rmtree(kept, ignore_errors=True)
 
 

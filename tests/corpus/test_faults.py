@@ -297,6 +297,21 @@ def test_delivery_is_taken_back(tmp_path):
     assert (made / "a").read_text() == "new a"
 
 
+def test_delivery_is_taken_back_when_the_folder_is_not_on_the_disk(tmp_path, monkeypatch):
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "a").write_text("new")
+    (tmp_path / "a").write_text("old")
+
+    def failing(number):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises(WriteError, match="the folder of the products"):
+        deliver([(tmp_path / "made" / "a", tmp_path / "a")])
+    assert (tmp_path / "a").read_text() == "old"
+    assert (tmp_path / "made" / "a").read_text() == "new"
+
+
 @pytest.mark.parametrize("after", range(1, 7))
 def test_delivery_is_taken_back_when_a_signal_comes(tmp_path, monkeypatch, after):
     """The signal comes when a file has just been renamed, before anything else is done."""
