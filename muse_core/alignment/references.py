@@ -249,10 +249,11 @@ def _moved(
         return ra, dec
     year = _numbers(path, epoch)
     known = np.isfinite(year)
-    if (known & ~((year >= EARLIEST) & (year <= LATEST))).any():
+    wrong = known & ~((year >= EARLIEST) & (year <= LATEST))
+    if wrong.any():
         raise InputError(
             path, f"column {epoch.name}", expected=f"years of {EARLIEST:.0f} to {LATEST:.0f}",
-            found=f"{year[known][0]:g}", remedy="Give the epoch of the positions as a Julian year.",
+            found=f"{year[wrong][0]:g}", remedy="Give the epoch of the positions as a Julian year.",
         )  # fmt: skip
     years = np.where(known, 2000.0 + (mjd - 51544.5) / YEAR - year, 0.0)
     along_ra, along_dec = (np.nan_to_num(_numbers(path, m) * _per_year(path, m)) for m in motions)

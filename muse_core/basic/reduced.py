@@ -23,14 +23,14 @@ from muse_core.basic.results import (
 )
 from muse_core.basic.slice_image import slice_image
 from muse_core.basic.steps import IMAGE_BYTES, RESAMPLED_BYTES, WORK_BYTES, BasicPlan
-from muse_core.basic.table import EVERYTHING, IfuPixels, crop_range, ifu_pixels, make_table
+from muse_core.basic.table import EVERYTHING, IfuPixels, ifu_pixels, make_table
 from muse_core.basic.twilight_cube import TwilightCube, read_twilight_cube
 from muse_core.data.extension_keywords import with_extension_keywords
 from muse_core.detector.calibrations import attempt
 from muse_core.detector.image import DetectorImage, MemoryImage, bands, count_saturated_flags
 from muse_core.detector.left_out import OF_TABLES, cards_without
 from muse_core.detector.masters import MasterImage, find_masters
-from muse_core.detector.pixels import build_pixel_map, cut_slices
+from muse_core.detector.pixels import build_pixel_map, crop_range, cut_slices
 from muse_core.detector.tables import (
     IFUS,
     SliceGeometry,
@@ -200,7 +200,7 @@ class ReducedWorker:
         check_traces(trace, master.shape, "TRACE_TABLE", ifu)
         check_wavecal(wave, trace, master.shape, "WAVECAL_TABLE", ifu)
         pixels = build_pixel_map(ifu, master.shape, trace, wave, inputs.geometry[ifu], mode)
-        limits = crop_range(mode)[0] if self.p.crop else EVERYTHING
+        limits = crop_range(mode) if self.p.crop else EVERYTHING
         return ifu_pixels(pixels, limits, master.shape, None)
 
     def _make(self, exposure: Exposure, master: MasterImage) -> IfuResult:

@@ -78,7 +78,7 @@ def slice_offset(fit: LineFit, lam: Floats, data: Floats, stat: Floats) -> tuple
         error = float(np.sqrt(covariance[1, 1]) / height)
         if not abs(moved) < LARGEST:
             return nothing
-        use &= np.abs(data - terms @ found) < CLIP * np.sqrt(stat)
+        use[use] = np.abs(data[use] - terms[use] @ found) < CLIP * np.sqrt(stat[use])
     return -moved, error
 
 

@@ -22,7 +22,7 @@ from muse_core.basic.results import (
 )
 from muse_core.basic.sky_lines import SkyLinePlan, reject_limits
 from muse_core.basic.slice_image import slice_image
-from muse_core.basic.table import EVERYTHING, IfuPixels, crop_range, ifu_pixels, make_table
+from muse_core.basic.table import EVERYTHING, IfuPixels, ifu_pixels, make_table
 from muse_core.detector.combine import combine_images
 from muse_core.detector.dcr import CosmicPlan
 from muse_core.detector.exposure import CalibratedExposure, CosmicFinders, calibrate_exposure
@@ -30,7 +30,7 @@ from muse_core.detector.illum import IllumModel, illum_model
 from muse_core.detector.image import DetectorImage, Image, ImageRoom, band, bands
 from muse_core.detector.lacosmic import LaplacePlan
 from muse_core.detector.left_out import OF_TABLES, cards_without
-from muse_core.detector.pixels import build_pixel_map, cut_slices
+from muse_core.detector.pixels import build_pixel_map, crop_range, cut_slices
 from muse_core.detector.plan import OverscanPlan, combine_plan, overscan_plan
 from muse_core.framework.errors import InputError
 from muse_core.framework.execution import RunContext
@@ -149,7 +149,7 @@ class IfuWorker:
 
     def _pixels(self, job: IfuJob) -> IfuPixels:
         own = job.own
-        limits = crop_range(own.mode)[0] if self.p.crop else EVERYTHING
+        limits = crop_range(own.mode) if self.p.crop else EVERYTHING
         pixels = build_pixel_map(own.ifu, own.shape, own.trace, own.wave, own.geometry, own.mode)
         return ifu_pixels(pixels, limits, own.shape, own.flat)
 

@@ -34,25 +34,6 @@ FLAT_ROWS = 128  # of the flat field that are read together
 FLAT_STEP = 1.25  # Angstrom
 FLAT_MARGIN = 2.5  # Angstrom beyond the range of the table; measured against 2.8.7: 2.265 to 2.735
 EVERYTHING = (-np.inf, np.inf)
-CROPS = (
-    ("NFM", (4750.0, 9350.0), "NFM"),
-    ("WFM-AO-E", (4600.0, 9350.0), "Extended mode"),
-    ("WFM-NOAO-E", (4600.0, 9350.0), "Extended mode"),
-    ("WFM-AO-N", (4700.0, 9350.0), "Nominal AO mode"),
-)
-NOMINAL = ((4750.0, 9350.0), "Nominal mode")
-
-
-def crop_range(mode: str) -> tuple[tuple[float, float], str]:
-    """Wavelengths that an instrument mode keeps (Angstrom), and what the log calls it.
-
-    >>> crop_range("WFM-AO-N")[0]
-    (4700.0, 9350.0)
-    """
-    for start, limits, name in CROPS:
-        if mode.startswith(start):
-            return limits, name
-    return NOMINAL
 
 
 @dataclass(frozen=True)
