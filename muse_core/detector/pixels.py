@@ -12,6 +12,22 @@ from muse_core.detector.tables import NSLICE, SliceGeometry
 
 DQ_NOTCH = 0x08000000
 NOTCH = {"WFM-AO-N": (5805.0, 5966.0), "WFM-AO-E": (5755.0, 6008.0), "NFM-AO-N": (5780.0, 6050.0)}
+CROPS = {
+    "NFM": 4750.0,
+    "WFM-AO-E": 4600.0,
+    "WFM-NOAO-E": 4600.0,
+    "WFM-AO-N": 4700.0,
+}  # begin of a mode's name: Angstrom
+BLUE, RED = 4750.0, 9350.0
+
+
+def crop_range(mode: str) -> tuple[float, float]:
+    """Wavelengths that an instrument mode keeps (Angstrom).
+
+    >>> crop_range("WFM-AO-N")
+    (4700.0, 9350.0)
+    """
+    return next((blue for start, blue in CROPS.items() if mode.startswith(start)), BLUE), RED
 
 
 @dataclass(frozen=True)

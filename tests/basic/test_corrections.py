@@ -6,8 +6,8 @@ import pytest
 from astropy.io import fits
 
 from muse_core.basic.adaptive_optics import read_strehl
-from muse_core.basic.table import crop_range
 from muse_core.basic.twilight_cube import divide_by_cube, read_twilight_cube
+from muse_core.detector.pixels import crop_range
 from muse_core.framework import InputError
 from tests.basic.runs import columns, run
 
@@ -102,4 +102,4 @@ def test_strehl_ratio_is_median_and_deviation_of_all_stars(tmp_path):
     ],
 )
 def test_ranges_of_the_modes(mode, low):
-    assert crop_range(mode)[0] == (low, 9350)
+    assert crop_range(mode) == (low, 9350)
