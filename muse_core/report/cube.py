@@ -3,17 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from muse_core.framework.fits_file import read_header
-from muse_core.framework.frames import ProductFrame
 from muse_core.report.cube_numbers import CubeNumbers, measure_cube
 from muse_core.report.cube_pictures import cube_sections, sky_picture, slice_section
+from muse_core.report.makers import Files, facts, not_done
 from muse_core.report.page import Page, Section
+from muse_core.report.tables import sections_of_tables
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
@@ -24,15 +23,7 @@ MOST_TABLES = 4
 """Pixel tables that a page shows."""
 
 
-def cube_page(products: Iterable[ProductFrame]) -> Page:
-    """Describe the page of the products of a run."""
-    files: dict[str, list[Path]] = {}
-    for product in products:
-        files.setdefault(product.tag, []).append(product.path)
-    return page_of_files(files)
-
-
-def page_of_files(files: Mapping[str, list[Path]]) -> Page:
+def page_of_files(files: Files) -> Page:
     """Describe the page of files by tag; those that are not there leave their part of the page out."""
     cube = next(iter(files.get("DATACUBE_FINAL", ())), None)
     sections: list[Section] = []
@@ -53,10 +44,11 @@ def page_of_files(files: Mapping[str, list[Path]]) -> Page:
     if len(tables) > MOST_TABLES:
         text = f"{len(tables) - MOST_TABLES} more pixel tables are not shown; give them to musetools report."
         sections.append(Section("More tables", (text,)))
+    sections += sections_of_tables(files)
     if not sections:
         return Page("No cube, sky spectrum or reduced table was written: there is nothing to show.")
-    looks += _flags(header)
-    return Page("", looks, _facts(header), sections)
+    looks += not_done(header)
+    return Page("", looks, facts(header), sections)
 
 
 def verdicts(numbers: CubeNumbers, header: Header) -> list[str]:
@@ -89,23 +81,3 @@ def _sky_is_subtracted(header: Header) -> bool:
     if method:
         return method not in ("none", "F")
     return "ESO DRS MUSE SKYSUB" in header or "ESO DRS MUSE PIXTABLE SKYSUB" in header
-
-
-def _flags(header: Header | None) -> list[str]:
-    """Return what the QC flags say was not done."""
-    return [
-        f"{key.removeprefix('ESO ')}: no ({header.comments[key]})"
-        for key in (header or ())
-        if key.startswith("ESO QC") and header is not None and header[key] is False
-    ]
-
-
-def _facts(header: Header | None) -> list[tuple[str, str]]:
-    if header is None:
-        return []
-    names = (
-        ("target", "OBJECT"), ("mode", "ESO INS MODE"), ("observed", "DATE-OBS"),
-        ("exposure time [s]", "EXPTIME"), ("programme", "ESO OBS PROG ID"), ("observer", "OBSERVER"),
-        ("principal investigator", "PI-COI"),
-    )  # fmt: skip
-    return [(name, str(header[key])) for name, key in names if key in header]

@@ -12,14 +12,22 @@ import numpy as np
 from muse_core.framework.fits_file import open_fits
 from muse_core.framework.unit_spelling import factors
 from muse_core.report.cube_numbers import CubeNumbers, Star, follow_star
-from muse_core.report.page import Picture, Section, hover_image, hover_lines, picture
+from muse_core.report.page import (
+    BLUE,
+    GREY,
+    INK,
+    ORANGE,
+    Picture,
+    Section,
+    hover_image,
+    hover_lines,
+    new_figure,
+    picture,
+)
 from muse_core.report.preview import aperture_spectrum, brightest_object, colour_composite, stretch
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-INK, BLUE, ORANGE, GREY = "#1d2229", "#2a6fb0", "#d9731a", "#9aa3af"
 
 
 def unit_label(unit: str) -> str:
@@ -37,13 +45,6 @@ def unit_label(unit: str) -> str:
         for name, power in powers.items()
     ]
     return " ".join(parts)
-
-
-def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, Any]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(rows, columns)
 
 
 def cube_sections(cube: Path, numbers: CubeNumbers, files: Mapping[str, list[Path]]) -> list[Section]:
@@ -66,7 +67,7 @@ def cube_sections(cube: Path, numbers: CubeNumbers, files: Mapping[str, list[Pat
 def _field_pictures(numbers: CubeNumbers, mask: Path | None) -> tuple[Picture, ...]:
     ny, nx = numbers.white.shape
     height = min(9.0, 7.2 * ny / nx + 0.9)
-    figure, axes = _figure(8.0, height)
+    figure, axes = new_figure(8.0, height)
     axes.imshow(stretch(numbers.white), origin="lower", cmap="gray", interpolation="nearest")
     _dress(axes, numbers)
     caption = f"White light, mean along wavelength [{unit_label(numbers.unit)}], asinh scale."
@@ -75,7 +76,7 @@ def _field_pictures(numbers: CubeNumbers, mask: Path | None) -> tuple[Picture, .
     white = picture(
         figure, "white-light image", caption, hover=hover_image(figure, axes, numbers.white, "value")
     )
-    colour, axes = _figure(8.0, height)
+    colour, axes = new_figure(8.0, height)
     blue, middle, red = numbers.bands
     axes.imshow(colour_composite(red, middle, blue), origin="lower", interpolation="nearest")
     _dress(axes, numbers)
@@ -140,7 +141,7 @@ def _draw_mask(axes: Axes, path: Path, numbers: CubeNumbers) -> bool:
 def _object_picture(cube: Path, numbers: CubeNumbers, centre: tuple[int, int]) -> Picture:
     radius = max(2.0, 0.8 / numbers.step) if numbers.step > 0.05 else 10.0
     wave, flux, error = aperture_spectrum(cube, centre, radius)
-    figure, axes = _figure(10.0, 3.6)
+    figure, axes = new_figure(10.0, 3.6)
     axes.fill_between(wave, flux - error, flux + error, color=BLUE, alpha=0.25, lw=0)
     axes.plot(wave, flux, color=BLUE, lw=0.8)
     _limits(axes, flux)
@@ -164,7 +165,7 @@ def _limits(axes: Axes, *curves: Any) -> None:
 
 
 def _star_picture(star: Star) -> Picture:
-    figure, (left, right) = _figure(10.0, 3.4, 1, 2)
+    figure, (left, right) = new_figure(10.0, 3.4, 1, 2)
     left.plot(star.wave, star.fwhm, "o-", color=BLUE, ms=4, lw=1)
     left.set(xlabel="wavelength [Å]", ylabel="FWHM [arcsec]", ylim=(0, 1.3 * float(np.max(star.fwhm))))
     right.axhline(0, color=GREY, lw=0.8)
@@ -180,7 +181,7 @@ def _star_picture(star: Star) -> Picture:
 
 
 def _noise_picture(numbers: CubeNumbers) -> Picture:
-    figure, (above, below) = _figure(10.0, 5.4, 2, 1)
+    figure, (above, below) = new_figure(10.0, 5.4, 2, 1)
     above.axhline(0, color=GREY, lw=0.8)
     above.plot(numbers.wave, numbers.level, color=BLUE, lw=0.8)
     _limits(above, numbers.level)
@@ -204,7 +205,7 @@ def _noise_picture(numbers: CubeNumbers) -> Picture:
 
 
 def _coverage_pictures(cube: Path, numbers: CubeNumbers) -> tuple[Picture, ...]:
-    figure, axes = _figure(10.0, 2.4)
+    figure, axes = new_figure(10.0, 2.4)
     axes.plot(numbers.wave, 100 * numbers.coverage, color=BLUE, lw=0.9)
     axes.set(xlabel="wavelength [Å]", ylabel="spaxels with a value [%]", ylim=(0, 105))
     axes.margins(x=0.01)
@@ -215,7 +216,7 @@ def _coverage_pictures(cube: Path, numbers: CubeNumbers) -> tuple[Picture, ...]:
             if "EXPOSURES" in hdus and hdus["EXPOSURES"].data.ndim == 2
             else None
         )
-    figure, axes = _figure(8.0, min(9.0, 6.4 * numbers.noise.shape[0] / numbers.noise.shape[1] + 0.9))
+    figure, axes = new_figure(8.0, min(9.0, 6.4 * numbers.noise.shape[0] / numbers.noise.shape[1] + 0.9))
     image, name = (numbers.noise, "noise") if counts is None else (counts, "exposures")
     drawn = axes.imshow(image, origin="lower", cmap="viridis", interpolation="nearest", **_range_of(image))
     axes.set(xlabel="x [spaxel]", ylabel="y [spaxel]")
@@ -237,7 +238,7 @@ def sky_picture(path: Path) -> Picture:
     with open_fits(path) as hdus:
         rows = next(hdu.data for hdu in hdus[1:] if hdu.data is not None)
         wave, flux = (np.array(rows[name], np.float64).ravel() for name in ("lambda", "data"))
-    figure, axes = _figure(10.0, 3.2)
+    figure, axes = new_figure(10.0, 3.2)
     axes.plot(wave, flux, color=INK, lw=0.6)
     axes.set(xlabel="wavelength [Å]", ylabel="mean of the sky")
     axes.margins(x=0.01)
@@ -248,7 +249,7 @@ def sky_picture(path: Path) -> Picture:
 
 def slice_section(path: Path) -> Section:
     """Describe what is shown of a pixel table."""
-    from muse_core.report.slices import slice_figure, slice_image
+    from muse_core.report.slices import slice_image
 
     image, edges, names = slice_image(path)
     title = f"Slices: {path.name}"

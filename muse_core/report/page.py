@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 110
+INK, BLUE, ORANGE, GREY = "#1d2229", "#2a6fb0", "#d9731a", "#9aa3af"
+"""Colours of pictures; told apart by all eyes, and in grey."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,16 @@ def shown(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
+def new_figure(
+    width: float, height: float, rows: int = 1, columns: int = 1, **options: Any
+) -> tuple[Figure, Any]:
+    """Return a figure [inch] with room for its labels, and its axes (an array if there are several)."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, **options)
+
+
 def picture(
     figure: Figure, text: str, caption: str = "", *, vector: bool = False, hover: dict[str, Any] | None = None
 ) -> Picture:
@@ -181,6 +193,7 @@ def hover_lines(
     lines: dict[str, npt.NDArray],
     unit: str = "Å",
     most: int = 2000,
+    first: str = "",
 ) -> dict[str, Any]:
     """Return what the script needs to tell the values of curves under the pointer.
 
@@ -190,6 +203,8 @@ def hover_lines(
         ascending
     lines : dict of float[n]
     unit : of x
+    most : points that are kept
+    first : word before x
     """
     figure.canvas.draw()
     step = max(1, -(-x.size // most))
@@ -198,6 +213,7 @@ def hover_lines(
         "box": _box(axes),
         "x": list(axes.get_xlim()),
         "unit": unit,
+        "first": first,
         "at": [round(float(v), 2) for v in x[::step]],
         "lines": {name: [_number(v) for v in values[::step]] for name, values in lines.items()},
     }

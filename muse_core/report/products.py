@@ -9,10 +9,9 @@ from pathlib import Path
 from muse_core.framework.errors import InputError
 from muse_core.framework.fits_file import read_header
 from muse_core.framework.record import FileRecord, record_from_header
-from muse_core.report.page import Page
+from muse_core.report.makers import maker
 
 UNKNOWN_REMEDY = "Give products of a MUSE recipe; their kind stands in the keyword ESO PRO CATG."
-SKY_FLAT = ("DATACUBE_SKYFLAT", "TWILIGHT_CUBE")
 
 
 def page_of_products(paths: Sequence[Path]) -> tuple[str, str]:
@@ -45,17 +44,4 @@ def page_of_products(paths: Sequence[Path]) -> tuple[str, str]:
         for key in header:
             if key.startswith("ESO QC "):
                 record.quality.setdefault(key.removeprefix("ESO "), header[key])
-    return record.recipe, _page(files).html(record)
-
-
-def _page(files: dict[str, list[Path]]) -> Page:
-    if all(tag in files for tag in SKY_FLAT):
-        from muse_core.report.twilight import page_from_products
-
-        return page_from_products(files[SKY_FLAT[0]][0], files[SKY_FLAT[1]][0])
-    from muse_core.report.cube import page_of_files
-    from muse_core.report.tables import sections_of_tables
-
-    page = page_of_files(files)
-    page.sections += sections_of_tables(files)
-    return page
+    return record.recipe, maker(files)(files).html(record)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from muse_core.framework.fits_file import open_fits
+from muse_core.report.makers import Files
 from muse_core.report.page import Page, Section, Table, picture, table
 
 if TYPE_CHECKING:
@@ -165,8 +166,8 @@ def stored_page(stored: StoredSkyCube, model: TwilightModel) -> Page:
     return Page(verdict, sections=[Section("Illumination", (part,))])
 
 
-def page_from_products(datacube: Path, twilight_cube: Path) -> Page:
+def page_of_files(files: Files) -> Page:
     """Describe the page of products, also those of the C pipeline."""
-    figure = figure_from_products(datacube, twilight_cube)
+    figure = figure_from_products(files["DATACUBE_SKYFLAT"][0], files["TWILIGHT_CUBE"][0])
     part = picture(figure, "white image, fit, vignetting, residual")
     return Page("Sky flat and its model.", sections=[Section("Illumination", (part,))])

@@ -25,7 +25,7 @@ for (const figure of document.querySelectorAll("figure[data-hover]")) {
       while (high - low > 1) { const mid = (low + high) >> 1; if (hover.at[mid] > x) high = mid; else low = mid; }
       const at = x - hover.at[low] < hover.at[high] - x ? low : high;
       const parts = Object.entries(hover.lines).map(([name, y]) => `${name} ${short(y[at])}`);
-      tip.textContent = `${hover.at[at]} ${hover.unit}: ${parts.join(", ")}`;
+      tip.textContent = `${hover.first ? hover.first + " " : ""}${hover.at[at]}${hover.unit ? " " + hover.unit : ""}: ${parts.join(", ")}`;
     }
     tip.style.display = "block";
     const room = box.width - tip.offsetWidth - 4;
