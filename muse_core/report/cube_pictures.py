@@ -249,7 +249,7 @@ def sky_picture(path: Path) -> Picture:
 
 def slice_section(path: Path) -> Section:
     """Describe what is shown of a pixel table."""
-    from muse_core.report.slices import slice_image
+    from muse_core.report.slices import slice_figure, slice_image
 
     image, edges, names = slice_image(path)
     title = f"Slices: {path.name}"
