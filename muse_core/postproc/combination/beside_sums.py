@@ -29,7 +29,8 @@ def image_of_sums(combination: Combination, earlier: EarlierSums, grid: FieldGri
     """
     own, bands = earlier.head.grid, []
     ra, dec = own.voxel_centres()
-    x, y = grid.places(ra.ravel() - combination.reference[0], dec.ravel() - combination.reference[1])
+    xpos, ypos = ra.ravel() - combination.reference[0], dec.ravel() - combination.reference[1]
+    dq = np.zeros(xpos.size, np.int32)
     lam = own.wavelength(np.arange(own.nz))
     for low, high in band_edges(combination.limits.lam):
         planes = np.flatnonzero((lam >= low) & (lam < high))
@@ -37,7 +38,7 @@ def image_of_sums(combination: Combination, earlier: EarlierSums, grid: FieldGri
             sums = earlier.stored.planes(int(planes[0]), int(planes[-1]) + 1)[0].sum(axis=0)
             with np.errstate(divide="ignore", invalid="ignore"):
                 mean = (sums[..., 0] / sums[..., 1]).ravel()
-            bands.append(mean_image(x, y, mean, np.isfinite(mean), (grid.ny, grid.nx)))
+            bands.append(mean_image(xpos, ypos, mean, dq, grid))
     if not bands:
         return np.full((grid.ny, grid.nx), np.nan, np.float32)
     return median_image(np.array(bands))

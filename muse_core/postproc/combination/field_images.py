@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -11,12 +12,21 @@ import numpy.typing as npt
 from muse_core.data.block import Block
 from muse_core.data.header_values import is_narrow_field
 from muse_core.postproc.combination.combine import Combination
+from muse_core.postproc.combination.image_kernels import share_rows
+from muse_core.resampling.pipeline import in_order
+
+if TYPE_CHECKING:
+    from muse_core.framework import RunContext
+    from muse_core.postproc.exposure.chain import Chain
 
 BANDS = 8  # the median of which has no cosmic rays
 BAND_A = 25.0  # width of a band at most: a twentieth of the rows of an exposure
 MOST_PIXELS = 4_000_000
-Doubles = npt.NDArray[np.float64]
 LEAST_WEIGHT = 0.3  # of a pixel in rows, below which it counts as empty
+_BYTES_PER_ROW = 60  # of a band at work
+_BYTES_PER_PIXEL = 100
+Doubles = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float32] | Doubles
 
 
 def step_arcsec(combination: Combination) -> float:
@@ -74,7 +84,7 @@ def field_grid(combination: Combination) -> FieldGrid | None:
     return FieldGrid(corner, step, cosine, nx, ny)
 
 
-def field_images(combination: Combination) -> list[npt.NDArray[np.float32]]:
+def field_images(combination: Combination, ctx: RunContext) -> list[npt.NDArray[np.float32]]:
     """Make an image of each exposure, from a few bands of wavelength.
 
     Returns
@@ -86,15 +96,26 @@ def field_images(combination: Combination) -> list[npt.NDArray[np.float32]]:
     grid = field_grid(combination)
     if grid is None:
         return []
-    nx, ny = grid.nx, grid.ny
-    images = []
-    for member in combination.members:
-        bands = np.full((BANDS, ny, nx), np.nan, dtype=np.float32)
-        for n, (low, high) in enumerate(band_edges(combination.limits.lam)):
-            block = member.chain.gather(low, high)
-            good = (block.dq == 0) & np.isfinite(block.data)
-            bands[n] = mean_image(*grid.pixels(block), block.data, good, (ny, nx))
-        images.append(median_image(bands))
+    first, last = combination.limits.lam
+    edges = band_edges((first, last))
+    chains = [member.chain for member in combination.members]
+    part = min((edges[0][1] - first) / (last - first), 1.0) if last > first else 1.0
+    per_band = _BYTES_PER_ROW * part * max(chain.rows for chain in chains)
+    per_band += _BYTES_PER_PIXEL * grid.nx * grid.ny
+    threads = max(1, min(ctx.threads, int(ctx.memory_bytes / per_band)))
+
+    def band(job: tuple[Chain, tuple[float, float]]) -> npt.NDArray[np.float32]:
+        chain, limits = job
+        block = chain.gather(*limits)
+        return mean_image(block.xpos, block.ypos, block.data, block.dq, grid)
+
+    jobs = ((chain, limits) for chain in chains for limits in edges)
+    images, bands = [], []
+    for image in in_order(band, jobs, threads):
+        bands.append(image)
+        if len(bands) == BANDS:
+            images.append(median_image(np.array(bands)))
+            bands = []
     return images
 
 
@@ -106,31 +127,14 @@ def band_edges(limits: tuple[float, float]) -> list[tuple[float, float]]:
 
 
 def mean_image(
-    x: Doubles,
-    y: Doubles,
-    data: npt.NDArray[np.float32] | Doubles,
-    good: npt.NDArray[np.bool_],
-    shape: tuple[int, int],
+    xpos: Floats, ypos: Floats, data: Floats, dq: npt.NDArray[np.int32], grid: FieldGrid
 ) -> npt.NDArray[np.float32]:
     """Mean of the good rows near each pixel, each row shared by the four pixels around it."""
-    ny, nx = shape
-    good = good & (x >= 0.0) & (x < nx - 1) & (y >= 0.0) & (y < ny - 1)
-    x, y, data = x[good], y[good], data[good].astype(np.float64)
-    ix, iy = x.astype(np.int64), y.astype(np.int64)
-    fx, fy = x - ix, y - iy
-    total, weight = np.zeros(ny * nx), np.zeros(ny * nx)
-    for dx, dy, share in (
-        (0, 0, (1.0 - fx) * (1.0 - fy)),
-        (1, 0, fx * (1.0 - fy)),
-        (0, 1, (1.0 - fx) * fy),
-        (1, 1, fx * fy),
-    ):
-        place = (iy + dy) * nx + ix + dx
-        total += np.bincount(place, share * data, ny * nx)
-        weight += np.bincount(place, share, ny * nx)
+    total, weight = np.zeros((2, grid.ny, grid.nx))
+    share_rows(xpos, ypos, data, dq, grid.corner, grid.cosine, grid.step, total, weight)
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = np.where(weight >= LEAST_WEIGHT, total / weight, np.nan)
-    return mean.reshape(shape).astype(np.float32)
+    return mean.astype(np.float32)
 
 
 def median_image(bands: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -93,7 +93,7 @@ def flag_unconfirmed(combination: Combination, sigma: float, ctx: RunContext) ->
     if len(combination.members) < LEAST_EXPOSURES or not combination.celestial:
         return
     grid = field_grid(combination)
-    images, combination.images = combination.images or field_images(combination), None
+    images, combination.images = combination.images or field_images(combination, ctx), None
     if grid is None or not images:
         return
     for member, mask in zip(combination.members, unconfirmed_places(images, ExposureRejection(sigma))):
