@@ -70,7 +70,7 @@ def test_files_are_opened_at_the_door():
 RAW_READERS = {"memmap", "fromfile", "pread", "preadv"}
 # bytes of files that are read at a place, and who has looked at the file before
 BYTES = {
-    "muse_core/basic/merged.py": "own parts of a product",
+    "muse_core/detector/merged.py": "own parts of a product",
     "muse_core/calib/cards.py": "headers of archives, a hundred thousand of them; judged by what is found",
     "muse_core/calib/rules.py": "rules in text form",
     "muse_core/calib/verify.py": "check sums of whatever file",

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -18,28 +18,19 @@ from muse_core.basic.inputs import Exposure
 from muse_core.basic.sky_lines import WavelengthShift
 from muse_core.basic.table import FlatSpectrum, IfuTable
 from muse_core.data.block import Block
+from muse_core.data.header_values import single_precision
 from muse_core.data.pixtable_writer import PixelTableWriter, column_units
-from muse_core.detector.exposure import CalibratedExposure
 from muse_core.detector.headers import raw_header
-from muse_core.detector.image import DetectorImage, band, bands
+from muse_core.detector.image import DetectorImage
+from muse_core.detector.planes import BLOCK, write_planes
 from muse_core.detector.rawframe import RawFile
 from muse_core.framework.execution import RunContext
 from muse_core.framework.frames import Frame
 from muse_core.framework.products import Card, add_checksum_placeholders, header_without, set_card
-from muse_core.resampling.quality import single_precision
 
-BLOCK = 2880
-PLANES = {"DATA": np.float32, "DQ": np.int32, "STAT": np.float32}  # in the order of the files
 DRS = "ESO DRS MUSE"
 TABLE = f"{DRS} PIXTABLE"
-ALL_BITS = 4294967295
 FLAT_EXTENSION = "PIXTABLE_FLAT_FIELD"
-CLASS = (
-    ("HDUCLASS", "ESO", "class name (ESO format)"),
-    ("HDUDOC", "DICD", "document with class description"),
-    ("HDUVERS", "DICD version 6", "version number (according to spec v2.5.1)"),
-    ("HDUCLAS1", "IMAGE", "Image data format"),
-)
 
 
 @dataclass(frozen=True)
@@ -101,91 +92,6 @@ def without_overscan(header: ProductHeader) -> ProductHeader:
 def saturated_card(image: DetectorImage) -> Card:
     """QC of the saturated pixels that are left in the trimmed image."""
     return "ESO QC SCIBASIC NSATURATED", image.nsaturated, "Number of saturated pixels in output data"
-
-
-def overscan_cards(done: CalibratedExposure) -> list[Card]:
-    """Level, scatter and polynomial of the overscan of each quadrant."""
-    cards: list[Card] = []
-    for model in done.model.quadrants:
-        name = f"{DRS} OVSC{model.quadrant.number}"
-        # measured against 2.8.7: the level after a shift to that of the bias
-        cards.append((f"{name} MEAN", single_precision(model.stats.mean + model.shift), ""))
-        cards.append((f"{name} STDEV", single_precision(model.stats.stdev), ""))
-    for model in done.model.quadrants:
-        if model.vertical is not None:
-            name = f"{DRS} OVSC{model.quadrant.number} POLY"
-            cards.append((f"{name} NCOEFF", int(model.vertical.powers.size), ""))
-            cards += [(f"{name} Y{k}", float(value), "") for k, value in enumerate(model.vertical.powers)]
-    return cards
-
-
-def plane_headers(shape: tuple[int, int], channel: str = "") -> dict[str, fits.Header]:
-    """Headers of the extensions DATA, DQ, STAT; their names start with the channel in merged files."""
-
-    def named(name: str) -> str:
-        return f"{channel}.{name}" if channel else name
-
-    tails: dict[str, list[Card]] = {
-        "DATA": [
-            ("HDUCLAS2", "DATA", "this extension contains the data itself"),
-            ("ERRDATA", named("STAT"), "pointer to the variance extension"),
-            ("QUALDATA", named("DQ"), "pointer to the bad pixel mask extension"),
-            ("BUNIT", "count", ""),
-        ],
-        "DQ": [
-            ("HDUCLAS2", "QUALITY", "this extension contains bad pixel mask"),
-            ("HDUCLAS3", "FLAG32BIT", "32bit Euro3D bad pixel information"),
-            ("QUALMASK", ALL_BITS, "all non-zero values are bad"),
-            ("SCIDATA", named("DATA"), "pointer to the data extension"),
-            ("ERRDATA", named("STAT"), "pointer to the variance extension"),
-        ],
-        "STAT": [
-            ("HDUCLAS2", "ERROR", "this extension contains variance"),
-            ("HDUCLAS3", "MSE", "the extension contains variances (sigma**2)"),
-            ("SCIDATA", named("DATA"), "pointer to the data extension"),
-            ("QUALDATA", named("DQ"), "pointer to the bad pixel mask extension"),
-            ("BUNIT", "(count)**2", ""),
-        ],
-    }
-    headers = {}
-    for name, kind in PLANES.items():
-        # one value for all pixels takes no room
-        header = fits.ImageHDU(np.broadcast_to(np.zeros(1, kind), shape)).header
-        for key, value, comment in (
-            ("INHERIT", True, ""),
-            ("EXTNAME", named(name), ""),
-            *CLASS,
-            *tails[name],
-        ):
-            set_card(header, key, value, comment)
-        headers[name] = header
-    return headers
-
-
-def write_planes(
-    stream: BinaryIO, image: DetectorImage, channel: str = "", cards: Sequence[Card] = ()
-) -> None:
-    """Append DATA, DQ and STAT to a file, band by band.
-
-    Parameters
-    ----------
-    stream : file
-    image : DetectorImage
-    channel : str
-        For the names of the extensions in merged files.
-    cards : sequence of Card
-        Added to all three headers.
-    """
-    ny, nx = image.shape
-    for name, header in plane_headers(image.shape, channel).items():
-        for card in cards:
-            set_card(header, *card)
-        add_checksum_placeholders(header)
-        stream.write(header.tostring(sep="", endcard=True, padding=True).encode("ascii"))
-        for first, last in bands(ny):
-            values: npt.NDArray[Any] = getattr(band(image, first, last), name.lower())
-            stream.write(values.astype(values.dtype.newbyteorder(">")).data)
-        stream.write(b"\0" * (-4 * ny * nx % BLOCK))
 
 
 def save_image(image: DetectorImage, overscan: list[Card], header: ProductHeader, ctx: RunContext) -> None:

@@ -26,6 +26,7 @@ from muse_core.basic.table import EVERYTHING, IfuPixels, ifu_pixels, make_table
 from muse_core.detector.combine import combine_images
 from muse_core.detector.dcr import CosmicPlan
 from muse_core.detector.exposure import CalibratedExposure, CosmicFinders, calibrate_exposure
+from muse_core.detector.headers import overscan_cards
 from muse_core.detector.illum import IllumModel, illum_model
 from muse_core.detector.image import DetectorImage, Image, ImageRoom, band, bands
 from muse_core.detector.lacosmic import LaplacePlan
@@ -162,7 +163,7 @@ class IfuWorker:
         used = used_frames(self.frames, exposure, job.raws)
         header = products.product_header(exposure, job.raws[0], own.ifu, used, own.lamp_flux)
         lacking = [] if own.dark is not None else ["MASTER_DARK"]
-        overscan = products.overscan_cards(done)
+        overscan = overscan_cards(done.model)
         if p.saveimage:
             of_image = replace(header, flags=cards_without([*lacking, *OF_TABLES], ctx))
             if self.merged is None:

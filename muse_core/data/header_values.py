@@ -11,6 +11,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import numpy as np
+
 
 class Header(Protocol):
     """What the fit functions need of a header: an astropy ``Header`` or a plain ``dict``."""
@@ -62,6 +64,11 @@ def seven_digits(value: float) -> float:
     149.9053
     """
     return float(f"{value:.7g}")
+
+
+def single_precision(value: float) -> float:
+    """Value with the seven digits of a single-precision keyword."""
+    return seven_digits(float(np.float32(value)))
 
 
 class Keywords:

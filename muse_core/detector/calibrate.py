@@ -261,6 +261,7 @@ def apply_exposure(
     data: Image,
     stat: Image,
     dq: Flags,
+    raw_first: int = 0,
 ) -> None:
     """Calibrate some rows of the trimmed image.
 
@@ -280,6 +281,8 @@ def apply_exposure(
         field where it is applied later (`divide_by_flat`).
     data, stat, dq : float32, float32, int32 arrays of these rows
         Written; unit count and count**2.
+    raw_first : int
+        Row of the raw frame that ``raw`` begins with.
     """
     first, last = rows
     none = np.zeros((0, bias[0].shape[1]), np.float32)
@@ -299,7 +302,8 @@ def apply_exposure(
             start = raw_rows.start - m.vertical.first
             level = m.vertical.level[start : start + y1 - y0]
         _calibrate(
-            raw, raw_rows.start, dx.start, level, m.shift, m.extra_variance, q.gain, model.dark_scale,
+            raw, raw_rows.start - raw_first, dx.start, level, m.shift, m.extra_variance, q.gain,
+            model.dark_scale,
             bias[0], bias[2], bias[1], dark[0], dark[2], dark[1], flat[0], flat[2], flat[1],
             y0 - first, tx.start, y1 - y0, q.nx, data, stat, dq,
         )  # fmt: skip

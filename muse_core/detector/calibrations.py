@@ -35,24 +35,42 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class IfuCalibration:
-    """What takes raw frames of one IFU to pixel-table rows; masters stay on disk.
+class CcdCalibration:
+    """What calibrates raw frames of one IFU as images; masters stay on disk.
 
     Attributes
     ----------
     ifu : int
     shape : tuple of int
         ``(ny, nx)`` of the trimmed image.
-    bias : MasterImage
-    bias_levels : dict of int to OverscanStats
-        Overscan of the master bias, by quadrant.
+    bias : MasterImage or None
+    bias_levels : dict of int to OverscanStats or None
+        Overscan of the master bias, by quadrant; None without bias.
     dark : MasterImage or None
     dark_exptime : float
         Seconds; 0 without dark.
-    flat : MasterImage
+    flat : MasterImage or None
+    bad : tuple of BadPixels
+    """
+
+    ifu: int
+    shape: tuple[int, int]
+    bias: MasterImage | None
+    bias_levels: dict[int, OverscanStats] | None
+    dark: MasterImage | None
+    dark_exptime: float
+    flat: MasterImage | None
+    bad: tuple[BadPixels, ...]
+
+
+@dataclass(frozen=True)
+class IfuCalibration(CcdCalibration):
+    """What takes raw frames of one IFU to pixel-table rows.
+
+    Attributes
+    ----------
     lamp_flux : float
         Integrated flux of the master flat; NaN if its header does not say.
-    bad : tuple of BadPixels
     trace : float64[48, 2, n]
         From `read_traces`.
     wave : float64[48, i, j]
@@ -62,15 +80,9 @@ class IfuCalibration:
         ``ESO INS MODE``.
     """
 
-    ifu: int
-    shape: tuple[int, int]
     bias: MasterImage
-    bias_levels: dict[int, OverscanStats]
-    dark: MasterImage | None
-    dark_exptime: float
     flat: MasterImage
     lamp_flux: float
-    bad: tuple[BadPixels, ...]
     trace: npt.NDArray[np.float64]
     wave: npt.NDArray[np.float64]
     geometry: SliceGeometry
@@ -84,11 +96,11 @@ class CalibrationFiles:
     found: dict[str, dict[int, Any]] = field(default_factory=dict)
     faults: dict[int, list[InputError]] = field(default_factory=dict)
 
-    def check(self, ifu: int) -> None:
+    def check(self, ifu: int, required: Sequence[str] = REQUIRED) -> None:
         """Raise the first fault of an IFU, or tell which calibration it lacks."""
         if self.faults.get(ifu):
             raise self.faults[ifu][0]
-        for tag in REQUIRED:
+        for tag in required:
             if ifu not in self.found[tag]:
                 raise InputError("", f"no {tag} with CHAN{ifu:02d} among the inputs")
 
@@ -108,18 +120,18 @@ def open_calibrations(paths: Mapping[str, Sequence[Path]], problems: Problems) -
     Parameters
     ----------
     paths : mapping of str to sequence of Path
-        Files by tag.
+        Files by tag; a recipe that has no use for a tag leaves it out.
     problems : Problems
         Receives what is wrong with whole files.
     """
     files = CalibrationFiles()
     for tag in ("MASTER_BIAS", "MASTER_DARK", "MASTER_FLAT"):
-        files.found[tag] = attempt(problems, find_masters, paths[tag], files.faults, default={})
+        files.found[tag] = attempt(problems, find_masters, paths.get(tag, ()), files.faults, default={})
     for tag, read in (("TRACE_TABLE", read_traces), ("WAVECAL_TABLE", read_wavecals)):
-        files.found[tag] = attempt(problems, read, paths[tag], files.faults, default={})
-    files.found["BADPIX_TABLE"] = attempt(problems, read_badpix, paths["BADPIX_TABLE"], default={})
+        files.found[tag] = attempt(problems, read, paths.get(tag, ()), files.faults, default={})
+    files.found["BADPIX_TABLE"] = attempt(problems, read_badpix, paths.get("BADPIX_TABLE", ()), default={})
     files.found["GEOMETRY_TABLE"] = {}
-    if paths["GEOMETRY_TABLE"]:
+    if paths.get("GEOMETRY_TABLE"):
         empty: tuple[dict[int, SliceGeometry], dict[int, InputError]] = {}, {}
         places, faults = attempt(problems, read_geometry, paths["GEOMETRY_TABLE"][0], default=empty)
         files.found["GEOMETRY_TABLE"] = places
@@ -183,10 +195,15 @@ def matching_illum(
     return None
 
 
-def calibration_of(
-    ifu: int, files: CalibrationFiles, raw: RawFile, p: ParamValues, warnings: list[str]
-) -> IfuCalibration:
-    """Collect the calibrations of one IFU and compare them with a raw exposure.
+def ccd_calibration_of(
+    ifu: int,
+    files: CalibrationFiles,
+    raw: RawFile,
+    p: ParamValues,
+    warnings: list[str],
+    required: Sequence[str] = (),
+) -> CcdCalibration:
+    """Collect what calibrates the images of one IFU, and compare it with a raw exposure.
 
     Parameters
     ----------
@@ -198,13 +215,15 @@ def calibration_of(
         For the overscan parameters.
     warnings : list of str
         Added to.
+    required : sequence of str
+        Tags without which the IFU cannot be used.
 
     Raises
     ------
     InputError
         With the reason why the IFU cannot be used.
     """
-    files.check(ifu)
+    files.check(ifu, required)
     quadrant = raw.quadrants[ifu][0]
     shape = (2 * quadrant.ny, 2 * quadrant.nx)
     if max(shape) > LARGEST_DETECTOR:
@@ -214,8 +233,7 @@ def calibration_of(
             expected=f"a detector of at most {LARGEST_DETECTOR} pixels",
             found=shape,
         )
-    bias, flat = files.found["MASTER_BIAS"][ifu], files.found["MASTER_FLAT"][ifu]
-    dark = files.found["MASTER_DARK"].get(ifu)
+    bias, dark, flat = (files.found[tag].get(ifu) for tag in ("MASTER_BIAS", "MASTER_DARK", "MASTER_FLAT"))
     if dark is None and files.found["MASTER_DARK"]:
         warnings.append(f"IFU {ifu}: the MASTER_DARK lacks it: the dark current is not subtracted")
     for master in (bias, flat, dark):
@@ -226,47 +244,66 @@ def calibration_of(
                 expected=f"{shape[1]} x {shape[0]} pixels",
                 found=f"{master.shape[1]} x {master.shape[0]}",
             )
-    mode = str(raw.primary.get("ESO INS MODE", ""))
-    _check_modes(raw, mode, bias, flat)
-    difference = _overscan_difference(bias, p)
-    if difference:
+    _check_modes(raw, str(raw.primary.get("ESO INS MODE", "")), bias, flat)
+    difference = _overscan_difference(bias, p) if bias is not None else ""
+    if bias is not None and difference:
         warnings.append(f"{bias.path.name}: made with other overscan parameters: {difference}")
     exptime = dark.number("EXPTIME") if dark is not None else 0.0
     if dark is not None and not exptime > 0:
         raise InputError(dark.path, "EXPTIME", expected="a positive time", found=exptime)
+    return CcdCalibration(
+        ifu=ifu,
+        shape=shape,
+        bias=bias,
+        bias_levels=_bias_levels(bias) if bias is not None else None,
+        dark=dark,
+        dark_exptime=exptime,
+        flat=flat,
+        bad=tuple(files.found["BADPIX_TABLE"].get(ifu, ())),
+    )
+
+
+def calibration_of(
+    ifu: int, files: CalibrationFiles, raw: RawFile, p: ParamValues, warnings: list[str]
+) -> IfuCalibration:
+    """Collect all that takes one IFU to pixel-table rows; see `ccd_calibration_of`.
+
+    Raises
+    ------
+    InputError
+        With the reason why the IFU cannot be used.
+    """
+    ccd = ccd_calibration_of(ifu, files, raw, p, warnings, REQUIRED)
     trace, wave = files.found["TRACE_TABLE"][ifu], files.found["WAVECAL_TABLE"][ifu]
-    check_traces(trace, shape, "TRACE_TABLE", ifu)
-    check_wavecal(wave, trace, shape, "WAVECAL_TABLE", ifu)
+    check_traces(trace, ccd.shape, "TRACE_TABLE", ifu)
+    check_wavecal(wave, trace, ccd.shape, "WAVECAL_TABLE", ifu)
+    flat: MasterImage = files.found["MASTER_FLAT"][ifu]
     try:
         lamp_flux = flat.number("ESO QC FLAT MASTER INTFLUX")
     except InputError as error:
         warnings.append(f"{error}; FLAT FLUX LAMP is left out")
         lamp_flux = float("nan")
     return IfuCalibration(
-        ifu=ifu,
-        shape=shape,
-        bias=bias,
-        bias_levels=_bias_levels(bias),
-        dark=dark,
-        dark_exptime=exptime,
-        flat=flat,
+        **vars(ccd),
         lamp_flux=lamp_flux,
-        bad=tuple(files.found["BADPIX_TABLE"].get(ifu, ())),
         trace=trace,
         wave=wave,
         geometry=files.found["GEOMETRY_TABLE"][ifu],
-        mode=mode,
+        mode=str(raw.primary.get("ESO INS MODE", "")),
     )
 
 
-def _check_modes(raw: RawFile, mode: str, bias: MasterImage, flat: MasterImage) -> None:
+def _check_modes(raw: RawFile, mode: str, bias: MasterImage | None, flat: MasterImage | None) -> None:
     """Bias and flat must come from the read mode and the instrument mode of the exposure."""
     read = raw.primary.get("ESO DET READ CURID")
-    bias_read = bias.primary.get("ESO DET READ CURID", bias.header.get("ESO DET READ CURID"))
-    if bias_read is not None and read is not None and bias_read != read:
-        raise InputError(
-            bias.path, "ESO DET READ CURID", expected=f"{read} as in {raw.path.name}", found=bias_read
-        )
+    if bias is not None and read is not None:
+        bias_read = bias.primary.get("ESO DET READ CURID", bias.header.get("ESO DET READ CURID"))
+        if bias_read is not None and bias_read != read:
+            raise InputError(
+                bias.path, "ESO DET READ CURID", expected=f"{read} as in {raw.path.name}", found=bias_read
+            )
+    if flat is None:
+        return
     flat_mode = flat.primary.get("ESO INS MODE", flat.header.get("ESO INS MODE"))
     if flat_mode is not None and str(flat_mode) != mode:
         raise InputError(flat.path, "ESO INS MODE", expected=f"{mode} as in {raw.path.name}", found=flat_mode)

@@ -83,6 +83,20 @@ def bands(ny: int) -> list[tuple[int, int]]:
     return [(first, min(first + BAND_ROWS, ny)) for first in range(0, ny, BAND_ROWS)]
 
 
+def bands_of_halves(ny: int) -> list[tuple[int, int]]:
+    """Bands none of which has rows of both halves of a detector, which are apart in the raw frame.
+
+    >>> bands_of_halves(72)
+    [(0, 32), (32, 36), (36, 68), (68, 72)]
+    """
+    half = ny // 2
+    return [
+        (start + first, start + last)
+        for start, end in ((0, half), (half, ny))
+        for first, last in bands(end - start)
+    ]
+
+
 def band(image: DetectorImage, first: int, last: int) -> Image:
     """Return whole rows of an image; they are only to be read."""
     return image.window(Window(first, last, 0, image.shape[1]))

@@ -60,6 +60,17 @@ class RawFile:
             "ESO DET CHIP ID": h.get("ESO DET CHIP ID"),
         }
 
+    def rows(self, ifu: int, first: int, last: int, out: np.ndarray) -> np.ndarray:
+        """Return some rows of a channel that is stored plainly (see `offsets`), in ``out``."""
+        shape = self.quadrants[ifu][0].frame_shape
+        part = out[: last - first]
+        if not read_pixels(self.path, self.offsets[ifu] + 2 * first * shape[1], part):
+            raise InputError(
+                self.path, f"CHAN{ifu:02d}", expected="readable pixels", found="a truncated file"
+            )
+        part ^= UNSIGNED
+        return part
+
     def read(self, ifu: int, out: np.ndarray | None = None) -> np.ndarray:
         """Pixels of one channel as uint16[ny, nx], in ``out`` if it is given and fits."""
         shape = self.quadrants[ifu][0].frame_shape

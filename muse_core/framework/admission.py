@@ -158,7 +158,9 @@ def check_targets(
     """
     made = [product for product in spec.products if _is_made(product.save, params)]
     names = "|".join(
-        re.escape(product.tag) + (r"_\d{4}(?:-\d\d)?" if product.series else "") for product in made
+        re.escape(product.tag)
+        + (r"_\d{4}(?:-\d\d)?" if product.series else r"(?:-\d\d)?" if product.by_ifu else "")
+        for product in made
     )
     pattern = re.compile(rf"{re.escape(prefix)}_\d{{4}}\.fits" if prefix else rf"(?:{names})\.fits")
     inputs = {}

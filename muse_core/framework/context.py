@@ -138,9 +138,14 @@ class RunContext:
         self.flag(flag, False, comment)
 
     def file_name(self, tag: str, index: int | tuple[int, int] | None) -> str:
-        """Return the product's file name: TAG.fits, TAG_0001.fits of a series, TAG_0001-24.fits of an IFU."""
+        """Return the product's file name: TAG.fits, TAG_0001.fits of a series, or that of an IFU.
+
+        The latter is TAG-24.fits, or TAG_0001-24.fits in a series.
+        """
         if isinstance(index, tuple):
             return f"{tag}_{index[0]:04d}-{index[1]:02d}.fits"
+        if self.spec.product(tag).by_ifu:
+            return f"{tag}.fits" if index is None else f"{tag}-{index:02d}.fits"
         return f"{tag}_{index:04d}.fits" if self.spec.product(tag).series else f"{tag}.fits"
 
     def save(

@@ -201,9 +201,10 @@ class Input:
 class Product:
     """One product tag; a series is numbered (TAG_0001.fits ...).
 
-    ``save`` is the word of the parameter ``save`` that asks for it ("" if it is always made), ``type`` what a
-    host is told: IMAGE or TABLE. With ``c_units`` units keep the spelling of C, for a product that C recipes
-    read beside those of their own.
+    ``by_ifu``: there is one file for each IFU (TAG-01.fits ...), or one for all (TAG.fits). ``save`` is the
+    word of the parameter ``save`` that asks for it ("" if it is always made), ``type`` what a host is told:
+    IMAGE or TABLE. With ``c_units`` units keep the spelling of C, for a product that C recipes read beside
+    those of their own.
     """
 
     tag: str
@@ -213,6 +214,7 @@ class Product:
     save: str = ""
     type: str = "IMAGE"
     c_units: bool = False
+    by_ifu: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from muse_core.data.header_values import seven_digits
+from muse_core.data.header_values import single_precision
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -189,11 +189,6 @@ def measure_sources(plane: npt.ArrayLike) -> SourceWidths:
         np.array(width_x, dtype=np.float64),
         np.array(width_y, dtype=np.float64),
     )
-
-
-def single_precision(value: float) -> float:
-    """Value with the seven digits of a single-precision keyword."""
-    return seven_digits(float(np.float32(value)))
 
 
 def source_cards(

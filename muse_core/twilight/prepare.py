@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from muse_core.data.header_values import single_precision
 from muse_core.detector.calibrate import ExposureModel, Planes, apply_exposure, fit_exposure
 from muse_core.detector.combine import combine_images, interpolate_bad
 from muse_core.detector.illum import BAND, IllumModel, fit_illum
 from muse_core.detector.pixels import build_pixel_map, cut_slices, slice_medians
 from muse_core.detector.rawframe import RawFile
+from muse_core.detector.statistics import image_statistics
 from muse_core.framework.errors import InputError
-from muse_core.resampling.quality import single_precision
 from muse_core.twilight.inputs import DetectorPlan, IfuInputs
-from muse_core.twilight.statistics import image_statistics
 from muse_core.twilight.store import RowStore, StoredIfu
 
 QualityCard = tuple[str, float, str]

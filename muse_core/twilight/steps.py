@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from muse_core.data.header_values import single_precision
 from muse_core.detector.left_out import flag_as_missing
 from muse_core.framework.defects import Defects
 from muse_core.framework.errors import InputError, RecipeError
@@ -17,7 +18,6 @@ from muse_core.framework.execution import RunContext
 from muse_core.framework.log import UNDONE
 from muse_core.framework.spec import ParamValues
 from muse_core.resampling.grid import OutputGrid
-from muse_core.resampling.quality import single_precision
 from muse_core.twilight.cube import SkyCube, SkyCubePlan, build_cube, cube_grid
 from muse_core.twilight.inputs import DetectorPlan, TwilightInputs
 from muse_core.twilight.levels import field_map, fit_levels

@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from muse_core.twilight.statistics import image_statistics
+from muse_core.detector.statistics import image_statistics
 
 pytestmark = pytest.mark.kernel
 
