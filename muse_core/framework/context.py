@@ -112,7 +112,8 @@ class RunContext:
         """
         if self.defects:
             return
-        key = f"{self.spec.qc_prefix} {name}"
+        prefix = self.spec.qc_prefix
+        key = f"{prefix} {name.removeprefix(prefix.rpartition(' ')[2] + ' ')}"
         _join_flag(self.flags if self._part is None else self._part, (key, value, comment))
 
     @contextlib.contextmanager

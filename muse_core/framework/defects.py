@@ -45,6 +45,7 @@ IMPHOT = "imphot"
 COMBINE = "muse_exp_combine"
 HEADERS = "Headers of products"
 SINGLE = "Single steps (muse_scipost_*)"
+CREATE_SKY = "muse_create_sky"
 
 
 def _defect(topic: str, subject: str, *, c: str, ours: str, since: str = "0.1") -> Any:
@@ -783,6 +784,16 @@ class Defects:
         "raw number of an exposure in `QC TWILIGHTn INPUTi` when an exposure was skipped",
         c="counts the used ones",
         ours="*i* is its place in the set of frames",
+    )
+
+    # --- muse_create_sky -----------------------------------------------------------------------------------
+
+    sky_exposures_overlaid: bool = _defect(
+        CREATE_SKY,
+        "pixel tables of several exposures",
+        c="laid over each other as they are, one sky is made of all (exit 0)",
+        ours="an error: run the recipe for each exposure",
+        since="0.2",
     )
 
     # --- all recipes that take calibrations -----------------------------------------------------------------

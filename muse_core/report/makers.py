@@ -8,6 +8,7 @@ recipe of the same name. A new page is a module with ``page_of_files``, and a li
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -32,13 +33,26 @@ class Maker:
     ----------
     tags : products that must all be there
     module : in `muse_core.report`, with ``page_of_files(files: Files) -> Page``
+    without : products of which none may be there
     """
 
     tags: tuple[str, ...]
     module: str
+    without: tuple[str, ...] = ()
+
+    def fits(self, there: AbstractSet[str]) -> bool:
+        """Tell whether the page is that of products with these tags."""
+        return there >= set(self.tags) and there.isdisjoint(self.without)
 
 
-MAKERS: tuple[Maker, ...] = (Maker(("DATACUBE_SKYFLAT", "TWILIGHT_CUBE"), "twilight"),)
+MAKERS: tuple[Maker, ...] = (
+    Maker(("DATACUBE_SKYFLAT", "TWILIGHT_CUBE"), "twilight"),
+    Maker(
+        ("SKY_SPECTRUM", "SKY_LINES", "SKY_CONTINUUM"),
+        "night_sky",
+        without=("DATACUBE_FINAL", "PIXTABLE_REDUCED"),
+    ),
+)
 """Asked in this order; where none fits the page is that of cubes, pixel tables, images and small tables."""
 ELSE = "cube"
 
@@ -46,7 +60,7 @@ ELSE = "cube"
 def maker(tags: Iterable[str]) -> Callable[[Files], Page]:
     """Return the function that describes the page of products with these tags."""
     there = set(tags)
-    name = next((one.module for one in MAKERS if there.issuperset(one.tags)), ELSE)
+    name = next((one.module for one in MAKERS if one.fits(there)), ELSE)
     return lambda files: import_module(f"muse_core.report.{name}").page_of_files(files)
 
 

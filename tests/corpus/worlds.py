@@ -235,9 +235,21 @@ def twilight(folder: Path) -> World:
     return World("twilight", "muse_twilight", frames, {"dlambda": 500.0})
 
 
+def night_sky(folder: Path) -> World:
+    """muse_create_sky with every calibration."""
+    world = _science(folder, "create-sky", mode="WFM-NOAO-N", lambda_range=(6270.0, 6310.0))
+    tags = {
+        "EXTINCT_TABLE", "STD_RESPONSE", "STD_TELLURIC", "SKY_LINES", "SKY_CONTINUUM", "LSF_PROFILE",
+        "SKY_MASK",
+    }  # fmt: skip
+    frames = [(path, "PIXTABLE_SKY") for path, tag in world.frames if tag == "PIXTABLE_OBJECT"]
+    return World(world.name, "muse_create_sky", [*frames, *(f for f in world.frames if f[1] in tags)])
+
+
 WORLDS: dict[str, Callable[[Path], World]] = {
     "scipost": science,
     "scipost-tables": science_tables,
+    "create-sky": night_sky,
     "combine": combination,
     "align": alignment,
     "align-catalogue": alignment_catalogue,

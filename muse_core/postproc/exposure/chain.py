@@ -16,8 +16,14 @@ import numpy.typing as npt
 
 from muse_core.data.block import Block
 from muse_core.data.exposure import PLACES, POSITIONS, Exposure
+from muse_core.framework import RecipeError
 from muse_core.postproc.exposure.correction import Correction
-from muse_core.postproc.exposure.row_limits import RowLimits, find_limits
+from muse_core.postproc.exposure.row_limits import (
+    RowLimits,
+    find_limits,
+    join_limits,
+    limits_of_good_rows,
+)
 from muse_core.resampling.pipeline import in_order
 
 CHUNK_ROWS = 1 << 19
@@ -43,6 +49,8 @@ class Chain:
     sorted_slices : bool
         saved tables have the rows of each slice in order of wavelength, as the C recipe leaves them after
         some of its corrections
+    good_only : bool
+        flagged rows count as removed: they have no part in the limits (whoever reads rows heeds their flags)
     """
 
     files: Exposure
@@ -50,8 +58,9 @@ class Chain:
     polar_files: bool = False
     polar: bool = False
     sorted_slices: bool = False
+    good_only: bool = False
     corrections: list[Correction] = field(default_factory=list)
-    _limits: tuple[tuple[int, tuple[float, float]], RowLimits] | None = field(default=None, repr=False)
+    _limits: tuple[tuple[object, ...], RowLimits] | None = field(default=None, repr=False)
 
     @property
     def rows(self) -> int:
@@ -153,11 +162,21 @@ class Chain:
         Several corrections ask between two moves; the limits are found once.
         """
         moving = [correction.apply for correction in self.corrections if correction.moves]
-        state = (len(moving), self.files.cut)
+        state = (len(moving), self.files.cut, self.good_only)
         if self._limits is None or self._limits[0] != state:
+            if self.good_only:
+                self._limits = (state, self._limits_of_good_rows())
+                return self._limits[1]
             smooth = not self.polar_files and not self.polar
             self._limits = (state, find_limits(self.files, moving, self.threads, smooth=smooth))
         return self._limits[1]
+
+    def _limits_of_good_rows(self) -> RowLimits:
+        """Return the limits of the rows without a flag; all rows are read."""
+        found = [part for part in self.map_blocks(limits_of_good_rows) if part is not None]
+        if not found:
+            raise RecipeError("All rows of the pixel tables are flagged; check their extension dq.")
+        return join_limits(found)
 
     def narrow(self, low: float, high: float) -> None:
         """Remove the rows outside a wavelength range given in the wavelengths of the files."""

@@ -63,6 +63,21 @@ def join_limits(parts: list[RowLimits]) -> RowLimits:
     )
 
 
+def limits_of_good_rows(block: Block) -> RowLimits | None:
+    """Return the limits of the rows of a block that are not flagged, None without any."""
+    good = block.dq == 0
+    if not good.any():
+        return None
+
+    def span(values: npt.NDArray) -> tuple[float, float]:
+        return float(np.nanmin(values[good])), float(np.nanmax(values[good]))
+
+    numbers = [
+        (int(v[good].min()), int(v[good].max())) for v in (block.origin >> 6 & 0x1F, block.origin & 0x3F)
+    ]
+    return RowLimits(span(block.xpos), span(block.ypos), span(block.lam), *numbers)
+
+
 def find_limits(exposure: Exposure, moves: Sequence[Move], threads: int = 1, *, smooth: bool) -> RowLimits:
     """Find the limits of the rows inside the wavelength cut.
 

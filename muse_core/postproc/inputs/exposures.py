@@ -115,6 +115,21 @@ def sort_exposures(tables: Iterable[Table], p: ParamValues, ctx: RunContext) -> 
     return exposures
 
 
+def as_one_exposure(tables: list[Table], p: ParamValues, ctx: RunContext) -> Reduction:
+    """Take the tables of several exposures for one, with the header of the first; each has its own scales."""
+    ctx.problems.raise_if_any()
+    members: list[Table] = []
+    scales: list[float] = []
+    for number, date in enumerate(sorted({table.date_obs for _, table in tables}), 1):
+        own = _mergeable(_one_per_ifu([t for t in tables if t[1].date_obs == date], number, ctx), ctx)
+        members += own
+        scales += fit_ifu_scales([_keywords(table.header, ctx) for _, table in own], ctx.log)
+    opened = [table for _, table in members]
+    files = _scanned(1, opened, tuple(scales), p, ctx)
+    header = merged_header(opened, slice_offsets=True)
+    return _reduction(1, files, header, tuple(frame for frame, _ in members), p, ctx)
+
+
 def _one_per_ifu(members: list[Table], number: int, ctx: RunContext) -> list[Table]:
     """Return the tables in the order of their IFUs; of an IFU that is there twice only the first one."""
     chosen: dict[int, Table] = {}

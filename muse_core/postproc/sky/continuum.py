@@ -80,6 +80,8 @@ def _sorted_sky_rows(chain: Chain, region: SkyRegion) -> Iterator[Block]:
     """
     for piece in chain.files.slice_ranges():
         block = chain.run(chain.files.read_range(piece))
+        if chain.good_only:
+            block = block.select(block.dq == 0)
         places = region.mask.select(block.xpos, block.ypos)
         order = np.argsort(block.lam, kind="stable")
         # tables that an earlier step (flat-field spectrum, Raman) has sorted keep their rows

@@ -51,8 +51,14 @@ def fit_sky(
     calibrations: SkyCalibrations,
     p: ParamValues,
     ctx: RunContext,
+    weights: npt.NDArray[np.int64] | None = None,
 ) -> FittedSky:
     """Fit the sky lines to the sky spectrum and return them with the continuum.
+
+    Parameters
+    ----------
+    weights : int64[1152] or None
+        weight of each slice in the average profile; None: the number of its rows
 
     With LSF images the lines are fitted with the average profile, with LSF parameter tables a profile is
     fitted along. The continuum is the mean spectrum of rows without their lines; it takes up what is left.
@@ -63,14 +69,16 @@ def fit_sky(
         raise RecipeError("no LSF_PROFILE was given, the sky model cannot be used")
     rows_of_slice = rows_by_slice(exposure.chain.files.rows_of_slices())
     _check_profiles(calibrations, rows_of_slice, ctx)
-    average = average_lsf(lsf, rows_of_slice, p.skymodel_sampling) if isinstance(lsf, LsfImage) else None
+    if weights is None:
+        weights = rows_of_slice
+    average = average_lsf(lsf, weights, p.skymodel_sampling) if isinstance(lsf, LsfImage) else None
     fitted = _fit_lines(region.spectrum, lines, average, ctx)
     if calibrations.continuum is not None:
         return FittedSky(fitted, calibrations.continuum)
     defects = ctx.defects
     if average is not None and defects.darkest_spaxels_as_sky:
         continuum = fit_continuum(region.spectrum, fitted, average, p.skymodel_csampling)
-    elif average is None and defects.sky_rows_by_old_numbers:
+    elif average is None and (defects.sky_rows_by_old_numbers or defects.darkest_spaxels_as_sky):
         continuum = fit_sorted_rows_continuum(exposure.chain, region, fitted, lsf, p.skymodel_csampling)
     else:
         continuum = fit_rows_continuum(exposure.chain, region, fitted, lsf, p.skymodel_csampling)

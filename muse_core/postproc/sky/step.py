@@ -52,7 +52,7 @@ def correct(
         return _model(exposure, calibrations.lines, calibrations.continuum, calibrations, ctx)
     region = find_sky(exposure, calibrations.mask, p, ctx, white)
     if "skymodel" in p.save:
-        _keep_region(exposure, region)
+        keep_region(exposure, region)
     if p.skymethod == "simple":
         curve = region.spectrum.curve()
         cut_to_curve(exposure, curve)
@@ -60,7 +60,7 @@ def correct(
         return _refined(SkyModel(curve), exposure, region, p, ctx)
     fitted = fit_sky(exposure, region, calibrations, p, ctx)
     if "skymodel" in p.save:
-        _keep_model(exposure, fitted, calibrations, unit_of_c=ctx.defects.unreadable_units)
+        keep_model(exposure, fitted, calibrations, unit_of_c=ctx.defects.unreadable_units)
     model = _model(exposure, fitted.lines, fitted.continuum, calibrations, ctx)
     return _refined(model, exposure, region, p, ctx)
 
@@ -112,7 +112,7 @@ def _keep_image(exposure: Reduction, white: WhiteImage) -> None:
     product.pending.append(PendingProduct("SKY_IMAGE", *image, base=header))
 
 
-def _keep_region(exposure: Reduction, region: SkyRegion) -> None:
+def keep_region(exposure: Reduction, region: SkyRegion) -> None:
     """Leave SKY_IMAGE, SKY_MASK and SKY_SPECTRUM to be written."""
     product = exposure.product
     _keep_image(exposure, region.white)
@@ -124,7 +124,7 @@ def _keep_region(exposure: Reduction, region: SkyRegion) -> None:
     product.pending.append(PendingProduct("SKY_SPECTRUM", *spectrum))
 
 
-def _keep_model(
+def keep_model(
     exposure: Reduction, fitted: FittedSky, calibrations: SkyCalibrations, *, unit_of_c: bool
 ) -> None:
     """Leave SKY_LINES and SKY_CONTINUUM to be written; a given continuum is not written again."""
