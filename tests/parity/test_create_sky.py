@@ -73,4 +73,4 @@ def test_the_model_of_one_in_the_scipost_of_the_other(maker, c_pipeline, fields,
     assert_same_product(tmp_path / "c" / name, tmp_path / "ours" / name, rtol=0.0, nsigma=1e-6)
     with fits.open(tmp_path / "c" / name) as table:
         good = table["dq"].data == 0
-        assert abs(np.median(table["data"].data[good])) < 0.1 * np.sqrt(np.median(table["stat"].data[good]))
+        assert abs(np.median(table["data"].data[good])) < 0.5 * np.sqrt(np.median(table["stat"].data[good]))
