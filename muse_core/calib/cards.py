@@ -8,7 +8,6 @@ Only the cards asked for are parsed. Plain, ``.fz`` (whose primary header stands
 from __future__ import annotations
 
 import hashlib
-import subprocess
 import zlib
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, suppress
@@ -204,6 +203,8 @@ def _gz_chunks(path: str) -> Generator[bytes, None, None]:
 
 
 def _z_chunks(path: str) -> Generator[bytes, None, None]:
+    import subprocess  # a tenth of the start of a command, and few files are packed so
+
     with subprocess.Popen(["gzip", "-dc", "--", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as job:
         try:
             while chunk := job.stdout.read(FIRST_READ):  # type: ignore[union-attr]

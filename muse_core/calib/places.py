@@ -12,8 +12,11 @@ from muse_core.calib.rules import Rules
 from muse_core.calib.scan import scan
 from muse_core.calib.store import NAME, Index, index_file, open_for_reading, shown
 from muse_core.framework.errors import InputError
-from muse_core.framework.places import chosen_calibration_folders, pipeline_calibration_folders
-from muse_core.framework.registry import shipped_folder
+from muse_core.framework.places import (
+    chosen_calibration_folders,
+    pipeline_calibration_folders,
+    shipped_folder,
+)
 
 
 def search_order(given: Iterable[Path], data: Iterable[Path] = (), *, simulated: bool = False) -> list[Path]:

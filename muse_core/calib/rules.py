@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from muse_core.framework.errors import InputError
-from muse_core.framework.registry import shipped_folder
+from muse_core.framework.places import shipped_folder
 
 VERSION = 1
 _TOP = {"version", "site", "fields", "classify", "kinds", "barrier", "assoc", "recipe"}

@@ -8,7 +8,6 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -144,6 +143,8 @@ class _Scan:
     def _read(self, files: list[_Found]) -> list[Row]:
         if self.threads == 1:
             return [self._row(found) for found in files]
+        from concurrent.futures import ThreadPoolExecutor  # where there are new files only
+
         with ThreadPoolExecutor(self.threads) as pool:  # a network folder: many small waits at once
             return list(pool.map(self._row, files))
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from muse_core.framework.errors import RecipeError
-from muse_core.framework.registry import shipped_folder
+from muse_core.framework.places import shipped_folder
 
 SCIPOST_STATIC = ("EXTINCT_TABLE", "FILTER_LIST", "SKY_LINES", "RAMAN_LINES")
 SCIPOST_OWN = ("STD_RESPONSE", "STD_TELLURIC", "ASTROMETRY_WCS", "LSF_PROFILE")

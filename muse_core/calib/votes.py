@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path, PurePath
-from xml.etree import ElementTree as Tree
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from xml.etree import ElementTree as Tree
 
 LIMIT = 20_000_000
 _ENTITY = re.compile(rb"<!(DOCTYPE|ENTITY)", re.IGNORECASE)
@@ -36,6 +39,8 @@ def read_votes(path: str | Path) -> list[Vote]:
     VoteError
         where it is too large, no XML, or defines entities
     """
+    from xml.etree import ElementTree as Tree  # most commands read none
+
     source = Path(path)
     try:
         if source.stat().st_size > LIMIT:

@@ -5,37 +5,37 @@ This package knows nothing of MUSE pixels and nothing of hosts. Importing it loa
 astropy, nor what only a run needs.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
-from muse_core.framework.defects import Defects
-from muse_core.framework.errors import (
-    Fault,
-    InputError,
-    LimitError,
-    LostWorkerError,
-    ParameterError,
-    Problems,
-    RecipeError,
-    WriteError,
-)
-from muse_core.framework.frames import Frame, Frames, ProductFrame
-from muse_core.framework.kinds import FloatList, Method, NumberOrNone, Words
-from muse_core.framework.settings import Environment
-from muse_core.framework.sof import MissingFileError
-from muse_core.framework.spec import (
-    CALIB_MISMATCH,
-    Input,
-    Manual,
-    Param,
-    ParamValues,
-    Product,
-    RecipeSpec,
-    value_text,
-)
-from muse_core.framework.variables import Variable
-
 if TYPE_CHECKING:
+    from muse_core.framework.defects import Defects
+    from muse_core.framework.errors import (
+        Fault,
+        InputError,
+        LimitError,
+        LostWorkerError,
+        ParameterError,
+        Problems,
+        RecipeError,
+        WriteError,
+    )
     from muse_core.framework.execution import RunContext, run_recipe
+    from muse_core.framework.frames import Frame, Frames, ProductFrame
+    from muse_core.framework.kinds import FloatList, Method, NumberOrNone, Words
+    from muse_core.framework.settings import Environment
+    from muse_core.framework.sof import MissingFileError
+    from muse_core.framework.spec import (
+        CALIB_MISMATCH,
+        Input,
+        Manual,
+        Param,
+        ParamValues,
+        Product,
+        RecipeSpec,
+        value_text,
+    )
+    from muse_core.framework.variables import Variable
 
 __all__ = [
     "CALIB_MISMATCH",
@@ -69,10 +69,26 @@ __all__ = [
     "value_text",
 ]
 
+# a name is loaded when it is asked for: tools that need the errors only do not wait for the declarations
+_HOME = {
+    "defects": ("Defects",),
+    "errors": ("Fault", "InputError", "LimitError", "LostWorkerError", "ParameterError", "Problems")
+    + ("RecipeError", "WriteError"),
+    "execution": ("RunContext", "run_recipe"),
+    "frames": ("Frame", "Frames", "ProductFrame"),
+    "kinds": ("FloatList", "Method", "NumberOrNone", "Words"),
+    "settings": ("Environment",),
+    "sof": ("MissingFileError",),
+    "spec": ("CALIB_MISMATCH", "Input", "Manual", "Param", "ParamValues", "Product", "RecipeSpec")
+    + ("value_text",),
+    "variables": ("Variable",),
+}
+
 
 def __getattr__(name: str) -> Any:
-    if name in ("RunContext", "run_recipe"):  # the machinery of a run: a third of the start of other programs
-        from muse_core.framework import execution
-
-        return getattr(execution, name)
+    for module, names in _HOME.items():
+        if name in names:
+            found = getattr(importlib.import_module(f"muse_core.framework.{module}"), name)
+            globals()[name] = found
+            return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

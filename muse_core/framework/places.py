@@ -8,6 +8,13 @@ import shutil
 from pathlib import Path
 
 
+def shipped_folder(name: str) -> Path:
+    """Return a data folder of the project (recipes, calib_db, sof_examples), installed or in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "_shipped" / name
+    return installed if installed.is_dir() else package.parent / name
+
+
 def cache_folder() -> Path:
     """Return the folder for files that can be made again: XDG_CACHE_HOME/muse-recipes, else ~/.cache."""
     base = os.environ.get("XDG_CACHE_HOME", "")

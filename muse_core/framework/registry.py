@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from muse_core.framework.errors import RecipeError, did_you_mean
+from muse_core.framework.places import shipped_folder
 from muse_core.framework.spec import RecipeSpec
 
 
@@ -27,13 +28,6 @@ class LoadedRecipe:
     spec: RecipeSpec
     run: Callable[..., Any]
     file: Path
-
-
-def shipped_folder(name: str) -> Path:
-    """Return a data folder of the project (recipes, calib_db, sof_examples), installed or in a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    installed = package / "_shipped" / name
-    return installed if installed.is_dir() else package.parent / name
 
 
 def recipe_folder() -> Path:

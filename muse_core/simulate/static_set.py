@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from muse_core.framework.registry import shipped_folder
+from muse_core.framework.places import shipped_folder
 from muse_core.simulate import calibrations as cal
 from muse_core.simulate.airglow import LineList, sky_line_list
 from muse_core.simulate.lsf import lsf_parameters

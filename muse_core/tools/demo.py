@@ -43,7 +43,7 @@ def simulate_demo(folder: Path, threads: int = 2) -> Any:
 
 def demo_sof() -> Path:
     """Return the set of frames of the demonstration (names with $MUSE_DEMO and $MUSE_CALIB_DB)."""
-    from muse_core.framework.registry import shipped_folder
+    from muse_core.framework.places import shipped_folder
 
     return shipped_folder("sof_examples") / "scipost_demo.sof"
 

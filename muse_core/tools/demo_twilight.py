@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Run ``musetools demo-twilight``."""
     from muse_core.framework import run_recipe
-    from muse_core.framework.registry import shipped_folder
+    from muse_core.framework.places import shipped_folder
     from muse_core.framework.sof import load_sof
     from muse_core.report.twilight import figure_from_products
     from muse_core.simulate.raw import RawSetup, simulate_raw

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run ``musetools simulate-examples``."""
-    from muse_core.framework.registry import shipped_folder
+    from muse_core.framework.places import shipped_folder
     from muse_core.simulate.examples import simulate_examples
 
     started = time.perf_counter()

@@ -14,8 +14,11 @@ from astropy.io import fits
 from muse_core.calib import CalibrationNotFoundError, find_calibration
 from muse_core.calib.cards import Wanted, read_primary
 from muse_core.calib.places import search_order
-from muse_core.framework.places import chosen_calibration_folders, pipeline_calibration_folders
-from muse_core.framework.registry import shipped_folder
+from muse_core.framework.places import (
+    chosen_calibration_folders,
+    pipeline_calibration_folders,
+    shipped_folder,
+)
 from muse_core.tools import main
 from tests.calib.archive import master, raw, real_night, write
 

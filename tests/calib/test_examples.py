@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from muse_core.framework import registry, run_recipe
-from muse_core.framework.registry import shipped_folder
+from muse_core.framework.places import shipped_folder
 from muse_core.framework.sof import check_files, load_sof
 from muse_core.tools import main
 from tests.oracle import need_c_recipe
