@@ -70,7 +70,17 @@ def packaged_filters() -> Path | None:
 
 
 def tree_of(path: Path) -> Path:
-    """Return the tree a data file belongs to: the nearest folder above it with an index, else its folder."""
+    """Return the tree a data file belongs to: the nearest folder above it with an index, else its folder.
+
+    Raises
+    ------
+    InputError
+        if there is neither file nor folder of that name: the folder above a mistyped name is not to be indexed
+    """
+    if not path.exists():
+        raise InputError(
+            shown(path), "file", expected="an existing file or folder", found="none", remedy="Check its name."
+        )
     folder = path.absolute().parent if not path.is_dir() else path.absolute()
     for parent in (folder, *folder.parents):
         if (parent / NAME).is_file():

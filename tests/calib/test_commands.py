@@ -197,3 +197,18 @@ def test_a_calibration_for_python_code_is_of_the_mode_asked_for(tmp_path, monkey
         assert find_calibration("STD_RESPONSE", mode).parent.name == mode
     with pytest.raises(CalibrationNotFoundError):
         find_calibration("STD_RESPONSE", "WFM-NOAO-N")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["calib", "list", "mistyped"],
+        ["calib", "find", "MASTER_BIAS", "--for", "mistyped.fits"],
+        ["sof", "muse_scibasic", "--for", "mistyped.fits"],
+        ["sof", "--night", "mistyped"],
+    ],
+)
+def test_a_mistyped_name_makes_no_index_of_the_folder_above(tmp_path, monkeypatch, capsys, command):
+    monkeypatch.chdir(tmp_path)
+    assert main(command) == 1
+    assert "mistyped" in capsys.readouterr().err and not list(tmp_path.iterdir())
