@@ -75,7 +75,7 @@ def tree_of(path: Path) -> Path:
     Raises
     ------
     InputError
-        if there is neither file nor folder of that name: the folder above a mistyped name is not to be indexed
+        if there is neither file nor folder of that name: what is above a mistyped name is not to be indexed
     """
     if not path.exists():
         raise InputError(
