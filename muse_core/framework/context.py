@@ -18,6 +18,7 @@ from muse_core.framework.errors import Problems
 from muse_core.framework.faults import write_error
 from muse_core.framework.frames import Frame, ProductFrame
 from muse_core.framework.log import UNDONE
+from muse_core.framework.resume import KeptResults
 from muse_core.framework.spec import ParamValues, RecipeSpec
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class RunContext:
     destination: Path | None = None
     on_disk: DiskQueue = field(default_factory=DiskQueue)
     clock: Clock = field(default_factory=Clock)
+    kept: KeptResults = field(default_factory=KeptResults)
     page: Callable[[], QualityPage] | None = None
     _part: dict[str, Card] | None = None
 
@@ -189,6 +191,7 @@ class RunContext:
         own: Iterable[Card] = (),
         index: int | tuple[int, int] | None = None,
         keep: str = "all",
+        resumable: bool = False,
     ) -> Iterator[StreamedProduct]:
         """Give a temporary file and a primary header; on exit the file is verified, signed and renamed.
 
@@ -208,6 +211,8 @@ class RunContext:
             they say counts more than a `flag`, which is that of the run
         keep : {"all", "standard"}
             which inherited keywords stay
+        resumable : bool
+            keep the file for a run that goes on after it was killed, see `take_kept`
 
         Raises
         ------
@@ -248,9 +253,23 @@ class RunContext:
             raise write_error(f"product {self._place / name}", error) from error
         finally:
             temporary.unlink(missing_ok=True)
-        self.on_disk.add(target)
+        self.on_disk.add(target, self.kept.keep_file if resumable and self.kept.is_worth() else None)
         self.products.append(self._frame(target, tag))
         self.log.debug("wrote %s (%s)", name, tag)
+
+    def take_kept(self, tag: str, index: int | tuple[int, int] | None = None) -> bool:
+        """Take a product that an interrupted run has finished; False: it has to be made."""
+        target = self.workdir / self.file_name(tag, index)
+        if not self.kept.take_file(target):
+            return False
+        self.on_disk.add(target)
+        self.products.append(self._frame(target, tag))
+        return True
+
+    @property
+    def flags_here(self) -> dict[str, Card]:
+        """The flags of the part that is being made, or of the whole."""
+        return self.flags if self._part is None else self._part
 
     @property
     def _place(self) -> Path:

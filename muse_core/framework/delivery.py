@@ -13,7 +13,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -144,16 +144,27 @@ class DiskQueue:
         self._thread: ThreadPoolExecutor | None = None
         self._waiting: list[tuple[Path, Future[None]]] = []
 
-    def add(self, path: Path) -> None:
-        """Begin with one file; it must not be renamed before `wait`."""
+    def add(self, path: Path, then: Callable[[Path], None] | None = None) -> None:
+        """Begin with one file; it must not be renamed before `wait`.
+
+        Parameters
+        ----------
+        then : called with the path when it is on the disk
+        """
+
+        def work() -> None:
+            force_to_disk(path)
+            if then is not None:
+                then(path)
+
         if self._thread is None:
             from concurrent.futures import ThreadPoolExecutor  # a help text needs no threads
 
             self._thread = ThreadPoolExecutor(1)
         try:
-            self._waiting.append((path, self._thread.submit(force_to_disk, path)))
+            self._waiting.append((path, self._thread.submit(work)))
         except RuntimeError:  # no thread can be started: wait here
-            force_to_disk(path)
+            work()
 
     def wait(self) -> None:
         """Return when all files are on the disk.

@@ -21,12 +21,13 @@ from muse_core.framework.cleanup import release_all
 from muse_core.framework.compiling import announced
 from muse_core.framework.context import RunContext, StreamedProduct
 from muse_core.framework.delivery import final_names, working_folder
-from muse_core.framework.errors import RecipeError
+from muse_core.framework.errors import LimitError, LostWorkerError, RecipeError, WriteError
 from muse_core.framework.faults import recipe_error
 from muse_core.framework.frames import Frame, Frames, ProductFrame
 from muse_core.framework.input_files import GivenNames, InputFiles
 from muse_core.framework.log import RepeatCounter, Strict, WarningKeeper, run_logger
 from muse_core.framework.registry import LoadedRecipe, load
+from muse_core.framework.resume import KeptResults
 from muse_core.framework.settings import Environment, usable_kernel_cache
 from muse_core.framework.spec import ParamValues, value_text
 
@@ -41,6 +42,7 @@ def run_recipe(
     report: bool | None = None,
     sign_products: bool = True,
     strict: bool = False,
+    resume: bool | None = None,
     threads: int | None = None,
     environment: Environment | None = None,
     handlers: Iterable[logging.Handler] = (),
@@ -57,6 +59,8 @@ def run_recipe(
     workdir : folder for the products; it gets all of them when the run is done, and nothing if it fails
     report : write the quality page; None leaves it to the environment
     strict : warnings that something is missing and is left out become errors
+    resume : keep results for a run that goes on when this one is killed, and take those of one that was; None
+        leaves it to the environment
     threads : worker threads; None leaves them to the environment
     environment : what the environment decides; None reads that of this process, once
     handlers : handlers of this run's log alone
@@ -98,6 +102,8 @@ def run_recipe(
     log.addHandler(kept)
     folder, place = context.workdir, Path(deliver_to or workdir)
     check_folder(folder)
+    if environment.resume if resume is None else resume:
+        context.kept = KeptResults(place, lambda: _identity(loaded, values, given, sign_products), log)
     try:
         with working_folder(folder) as context.workdir, InputFiles(context.workdir, place) as files:
             context.destination = folder
@@ -109,13 +115,20 @@ def run_recipe(
                 check_room(known, place, log)
                 known = told(spec, files.admit(known, context.problems), log)
                 _log_start(values, environment, log)
+                context.kept.working_folder = context.workdir if place == folder else folder
+                context.kept.begin()
                 with announced(log) if spec.kernels else contextlib.nullcontext():
                     loaded.run(known, values, context)
                 context.problems.raise_if_any()  # those that the recipe has not asked for
                 _write_page(context, known, kept.texts, product_prefix)
                 context.deliver()
+                context.kept.end(keep=False)
                 tell_unused(known, log)
                 counter.report(log)
+    except BaseException as error:
+        outside = isinstance(error, (WriteError, LimitError, LostWorkerError))
+        context.kept.end(keep=outside or not isinstance(error, RecipeError))
+        raise
     finally:
         context.on_disk.close()
         context.workdir = folder
@@ -123,6 +136,15 @@ def run_recipe(
     wall, _, memory = context.clock.cost()
     log.info("%d products in %.1f s, peak memory %.0f MB", len(context.products), wall, memory)
     return context.products
+
+
+def _identity(loaded: LoadedRecipe, values: ParamValues, frames: Iterable[Frame], sign: bool) -> str:
+    """Return the digest of all that the products of a run depend on."""
+    from muse_core.framework.identity import file_identity, run_identity
+
+    texts = {parameter.name: value_text(value) for parameter, value in values.items()}
+    recipe = ":".join(map(str, file_identity(loaded.file)))
+    return run_identity(loaded.spec.name, texts, frames, str(values.defects()), recipe, str(sign))
 
 
 @contextlib.contextmanager

@@ -23,6 +23,10 @@ MEANINGS = (
         "MUSE_RECIPES_MEMORY",
         f"What pixel data may take, in MB ({DEFAULT_MEMORY_MB}). Results do not depend on it.",
     ),
+    (
+        "MUSE_RECIPES_RESUME",
+        "0: keep nothing in .muse-resume beside the products, from which a killed run goes on.",
+    ),
     ("MUSE_RECIPES_REPORT", "1: write the quality page <recipe>_report.html beside the products."),
 )
 """The variables that all recipes read, for the manual."""
@@ -48,6 +52,7 @@ class Environment:
     memory_bytes : what pixel data may take (MUSE_RECIPES_MEMORY in MB)
     cluster : the Dask scheduler that is to do the work (MUSE_RECIPES_CLUSTER: address or file), else ""
     report : quality pages are wanted (MUSE_RECIPES_REPORT=1)
+    resume : results are kept for a run that goes on when this one is killed (not so: MUSE_RECIPES_RESUME=0)
     variables : those whose name begins with MUSE_, for the parameters that they set
     notes : warnings about variables that could not be read
     """
@@ -56,6 +61,7 @@ class Environment:
     memory_bytes: int = DEFAULT_MEMORY_MB * 1_000_000
     cluster: str = ""
     report: bool = False
+    resume: bool = True
     variables: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -77,6 +83,7 @@ class Environment:
             memory_bytes=1_000_000 * memory,
             cluster=values.get(CLUSTER_VARIABLE, "").strip(),
             report=switched_on(values.get("MUSE_RECIPES_REPORT", "")),
+            resume=switched_on(values.get("MUSE_RECIPES_RESUME", "") or "1"),
             variables={name: text for name, text in values.items() if name.startswith("MUSE_")},
             notes=tuple(notes),
         )

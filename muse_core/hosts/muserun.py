@@ -316,6 +316,7 @@ def _run(
                 show_progress=sys.stderr.isatty() and settings["msg-level"] != "off",
                 report=bool(settings["report"]) or None,
                 strict=bool(settings["strict"]),
+                resume=None if settings["resume"] else False,
                 deliver_to=output,
                 product_prefix=prefix,
             )

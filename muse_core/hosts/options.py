@@ -86,6 +86,12 @@ def runner_options() -> tuple[RunnerOption, ...]:
             "recipe-dir", "", "Folders, with colons between, searched for recipe files before our own."
         ),
         RunnerOption("report", False, "Write a quality page beside the products."),
+        RunnerOption(
+            "resume",
+            True,
+            "Keep results in the folder .muse-resume of the output folder while the recipe runs: if it is killed,"
+            " the next call with the same inputs and parameters goes on from there.",
+        ),
         RunnerOption("show-hidden", False, "Show hidden parameters in help texts."),
         RunnerOption(
             "strict",

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from muse_core.data.header_values import uses_laser_guide_stars
 from muse_core.postproc.exposure.correction import Skipped
+from muse_core.postproc.exposure.kept import ExposureState
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -153,8 +154,19 @@ def prepare(stages: Iterable[Stage], run: Inputs, ctx: RunContext) -> list[Ready
     return ready
 
 
-def correct(exposure: Reduction, corrections: Iterable[ReadyStage], p: ParamValues, ctx: RunContext) -> None:
-    """Make corrections of one exposure, one after the other."""
-    for correction in corrections:
-        with ctx.clock.step(correction.stage.title):
-            correction.correct(exposure, p, ctx)
+def correct(exposure: Reduction, corrections: Sequence[ReadyStage], p: ParamValues, ctx: RunContext) -> None:
+    """Make corrections of one exposure, one after the other.
+
+    Those that a killed run has made are taken from it; what takes long is kept for a run that goes on.
+    """
+    name = f"exposure {exposure.number}: {', '.join(ready.stage.title for ready in corrections)}"
+    state: ExposureState | None = ctx.kept.load(name)
+    if state is not None:
+        state.restore(exposure, ctx)
+    done, said = (state.done, state.messages) if state is not None else (0, [])
+    with ctx.kept.heard() as messages:
+        for number, correction in enumerate(corrections[done:], done + 1):
+            with ctx.clock.step(correction.stage.title):
+                correction.correct(exposure, p, ctx)
+            if ctx.kept.is_worth():
+                ctx.kept.save(name, ExposureState.of(exposure, number, [*said, *messages], ctx))

@@ -34,7 +34,7 @@ MOST_LOSSES = 3
 
 
 def slabs_on_cluster(
-    scheduler: str, contributions: Sequence[Contribution], plan: CubePlan, height: int
+    scheduler: str, contributions: Sequence[Contribution], plan: CubePlan, height: int, begin: int = 0
 ) -> Iterator[Slab]:
     """Make all planes on a cluster and yield the slabs in order.
 
@@ -44,6 +44,8 @@ def slabs_on_cluster(
         address of the scheduler (tcp://host:port), or its scheduler file
     height : int
         planes of one slab
+    begin : int
+        first plane
 
     Raises
     ------
@@ -53,7 +55,7 @@ def slabs_on_cluster(
         if the scheduler or all workers are lost, or the same planes are lost again and again
     """
     nz, step = plan.grid.nz, SLABS_PER_TASK * height
-    jobs = [(first, min(first + step, nz)) for first in range(0, nz, step)]
+    jobs = [(first, min(first + step, nz)) for first in range(begin, nz, step)]
     with _connect(scheduler) as client:
         workers = _Workers(client, scheduler)
         yield from _Tasks(client, workers, (tuple(contributions), plan, height)).results(jobs)

@@ -130,8 +130,25 @@ class StreamedImage:
         """DATASUM of what was written so far."""
         return ones_complement(self._sum)
 
-    def write_rows(self, first: int, values: npt.NDArray) -> None:
-        """Write rows first, first+1, ...; each row may be written once, in any order, from any thread."""
+    def write_rows(self, first: int, values: npt.NDArray) -> int:
+        """Write rows first, first+1, ...; each row may be written once, in any order, from any thread.
+
+        Returns
+        -------
+        int
+            sum of their words
+        """
+        values, words = self._noted(first, values)
+        stored = values.astype(self.dtype.newbyteorder(">"))
+        write_all(self._descriptor, stored, self.data_start + self.row_bytes * first)
+        return words
+
+    def note_rows(self, first: int, values: npt.NDArray) -> int:
+        """Take rows that are in the file already as written; returns the sum of their words."""
+        return self._noted(first, values)[1]
+
+    def _noted(self, first: int, values: npt.NDArray) -> tuple[npt.NDArray, int]:
+        """Count rows as written; returns them in the type of the image, and the sum of their words."""
         values = np.ascontiguousarray(values, dtype=self.dtype)
         if values.shape[1:] != self.shape[1:] or first < 0 or first + len(values) > self.shape[0]:
             raise ValueError(f"rows {first} + {values.shape} do not fit into {self.shape}")
@@ -141,8 +158,7 @@ class StreamedImage:
                 raise ValueError(f"rows from {first} on were written before")
             self._written[first : first + len(values)] = True
             self._sum += words
-        stored = values.astype(self.dtype.newbyteorder(">"))
-        write_all(self._descriptor, stored, self.data_start + self.row_bytes * first)
+        return values, words
 
     def view(self) -> npt.NDArray:
         """What was written so far, mapped from the file (big-endian)."""
@@ -175,6 +191,8 @@ class StreamedFile:
     reserve_cards : int
         Room kept in the primary header for cards that become known later (QC keywords). Unused room
         stays as blank cards; if the final header needs more room, the data are moved.
+    keep : bool
+        Leave the data of a file that is there as they are: it was begun in the same way before.
     """
 
     def __init__(
@@ -183,10 +201,13 @@ class StreamedFile:
         primary_header: fits.Header,
         extensions: Sequence[tuple[fits.Header, tuple[int, ...]]],
         reserve_cards: int = 0,
+        *,
+        keep: bool = False,
     ) -> None:
         self.path = Path(path)
         self.sums = DataSums()
-        self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+        flags = os.O_RDWR | os.O_CREAT | (0 if keep else os.O_TRUNC)
+        self._descriptor = os.open(self.path, flags, 0o666)
         try:
             blocks = -(-(len(primary_header) + reserve_cards + 1) // CARDS_PER_BLOCK)
             self._primary_size = blocks * BLOCK
@@ -198,6 +219,8 @@ class StreamedFile:
                 self.images.append(image)
                 offset = image.end
             os.posix_fallocate(self._descriptor, 0, offset)  # a full disk is noticed here, not after hours
+            if keep:
+                os.ftruncate(self._descriptor, offset)
             self._end = offset
         except BaseException:
             self._close()
@@ -286,6 +309,8 @@ class CubeWriter(StreamedFile):
         Room for cards that `finish` will add to the primary header.
     more : cards, optional
         Of one more extension, int16, with the number of exposures in each voxel.
+    keep : bool, optional
+        Leave the planes of a file that is there as they are.
 
     Examples
     --------
@@ -315,6 +340,7 @@ class CubeWriter(StreamedFile):
         sdp: bool = False,
         reserve_cards: int = 0,
         more: Iterable[Card] = (),
+        keep: bool = False,
     ) -> None:
         shape = (int(grid.nz), int(grid.ny), int(grid.nx))
         extensions = [
@@ -324,16 +350,34 @@ class CubeWriter(StreamedFile):
         cards = tuple(more)
         if cards:
             extensions.append((image_extension_header(16, shape, cards), shape))
-        super().__init__(path, primary_header, extensions, reserve_cards)
+        super().__init__(path, primary_header, extensions, reserve_cards, keep=keep)
 
     def write_planes(
-        self, k0: int, data: np.ndarray, stat: np.ndarray, exposures: np.ndarray | None = None
-    ) -> None:
-        """Write planes k0, k0+1, ... of data, variance and exposures ([n, ny, nx]), each plane once."""
-        self.images[0].write_rows(k0, data)
-        self.images[1].write_rows(k0, stat)
-        if exposures is not None and len(self.images) > 2:
-            self.images[2].write_rows(k0, exposures)
+        self,
+        k0: int,
+        data: np.ndarray,
+        stat: np.ndarray,
+        exposures: np.ndarray | None = None,
+        *,
+        stored: bool = False,
+    ) -> tuple[int, ...]:
+        """Write planes k0, k0+1, ... of data, variance and exposures ([n, ny, nx]), each plane once.
+
+        Parameters
+        ----------
+        stored : bool
+            they are in the file already
+
+        Returns
+        -------
+        tuple of int
+            the sums of their words
+        """
+        return tuple(
+            image.note_rows(k0, values) if stored else image.write_rows(k0, values)
+            for image, values in zip(self.images, (data, stat, exposures))
+            if values is not None
+        )
 
 
 def primary_bytes(header: fits.Header, size: int) -> bytes:

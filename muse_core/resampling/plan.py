@@ -103,6 +103,8 @@ class Slab:
         values of exposures that were left out
     with_flagged : float32[n, ny, nx] or None
         the data with the flagged values that the C recipe looks at, too (`nearest_flagged_in_qc`)
+    stored : bool
+        the planes are in the file already (of a run that goes on after it was killed)
     """
 
     first: int
@@ -114,3 +116,4 @@ class Slab:
     sums: npt.NDArray[np.float64] | None = None
     disagreeing: int = 0
     with_flagged: npt.NDArray[np.float32] | None = None
+    stored: bool = False

@@ -43,6 +43,7 @@ def cube_slabs(
     memory_bytes: int,
     planes: int | None = None,
     cluster: str = "",
+    first: int = 0,
 ) -> Iterator[Slab]:
     """Make the cube, slab by slab, in order.
 
@@ -52,7 +53,11 @@ def cube_slabs(
         slab height (at least `plan.reach`); None = as the memory budget allows
     cluster : str
         scheduler of a Dask cluster that does the work instead of local threads (see `resampling.cluster`)
+    first : int
+        plane to begin with
     """
+    if first >= plan.grid.nz:
+        return
     if plan.by_exposure and plan.by_exposure.rejection:
         stacks = int(PART_OF_STACKS * memory_bytes)
         memory_bytes -= stacks
@@ -62,6 +67,6 @@ def cube_slabs(
     if cluster:
         from muse_core.resampling.cluster import slabs_on_cluster
 
-        yield from slabs_on_cluster(cluster, contributions, plan, height)
+        yield from slabs_on_cluster(cluster, contributions, plan, height, first)
     else:
-        yield from slabs_between(contributions, plan, 0, plan.grid.nz, height, threads)
+        yield from slabs_between(contributions, plan, first, plan.grid.nz, height, threads)

@@ -28,6 +28,8 @@ from muse_core.twilight.store import RowStore
 from muse_core.twilight.vignetting import EdgeSmoothing, align_mask, nfm_mask
 
 PREPARE_BYTES = 3_500_000_000  # IFUs worked on at the same time fit in this, whatever the budget
+RESAMPLED = "sky flat"
+"""Name of the resampled IFUs among the kept results."""
 LEVEL_PASSES = 4
 LEVEL_TOLERANCE = 1e-4
 ROWS_PER_DETECTOR = 0.9  # part of the pixels of a detector that lie inside slices
@@ -79,15 +81,23 @@ def combine_exposures(
     plan = DetectorPlan.from_parameters(p)
     size = max(memory_per_ifu(job) for job in inputs.ifus)
     workers = int(np.clip(max(ctx.memory_bytes, PREPARE_BYTES) // size, 1, max(ctx.threads, 1)))
-    prepared: dict[int, PreparedIfu] = {}
+    prepared = _kept_ifus(inputs, store, ctx)
+    unkept: list[int] = []
     with ThreadPoolExecutor(workers) as pool:
-        futures = {pool.submit(prepare_ifu, job, plan, store): job.ifu for job in inputs.ifus}
+        missing = [job for job in inputs.ifus if job.ifu not in prepared]
+        futures = {pool.submit(prepare_ifu, job, plan, store): job.ifu for job in missing}
         for future in ctx.progress(as_completed(futures), "IFUs", total=len(futures)):
             ifu = futures[future]
             try:
                 prepared[ifu] = future.result()
             except InputError as error:
                 inputs.failed[ifu] = str(error)
+                continue
+            unkept.append(ifu)
+            if ctx.kept.is_worth():
+                for number in unkept:
+                    ctx.kept.save(f"IFU {number}", (prepared[number], store.exported(number)))
+                unkept.clear()
     prepared = dict(sorted(prepared.items()))
     _log_notes(prepared, ctx.log)
     _report_failures(inputs, ctx.log)
@@ -103,8 +113,21 @@ def combine_exposures(
         raise RecipeError("no IFU could be processed, see the reasons above")
     if ctx.defects.first_ifu_required and 1 not in prepared:
         raise RecipeError("no pixels for cube reconstruction are left: IFU 1 failed (MUSE_RECIPES_COMPAT)")
-    ctx.log.info("%d IFUs, %d pixel-table rows", len(prepared), store.rows)
+    rows = sum(part.stored.rows for part in prepared.values())
+    ctx.log.info("%d IFUs, %d pixel-table rows", len(prepared), rows)
     return prepared
+
+
+def _kept_ifus(inputs: TwilightInputs, store: RowStore, ctx: RunContext) -> dict[int, PreparedIfu]:
+    """Return the IFUs that a killed run has prepared; their rows go to the store, if they are needed."""
+    found = {}
+    for job in inputs.ifus:
+        kept = ctx.kept.load(f"IFU {job.ifu}")
+        if kept is not None:
+            found[job.ifu], rows = kept
+            if not ctx.kept.has(RESAMPLED):
+                store.restore(rows)
+    return found
 
 
 def _log_notes(prepared: dict[int, PreparedIfu], log: logging.Logger) -> None:
@@ -175,6 +198,12 @@ def resample(
     store: RowStore, prepared: dict[int, PreparedIfu], inputs: TwilightInputs, p: ParamValues, ctx: RunContext
 ) -> SkyFlat:
     """Put the IFUs on one level (or divide by the scales given) and resample them into one cube."""
+    return ctx.kept.once(RESAMPLED, lambda: _resampled(store, prepared, inputs, p, ctx))
+
+
+def _resampled(
+    store: RowStore, prepared: dict[int, PreparedIfu], inputs: TwilightInputs, p: ParamValues, ctx: RunContext
+) -> SkyFlat:
     measured = integrated_fluxes(prepared, inputs.narrow_field, ctx.defects)
     plan = SkyCubePlan(p.resample, p.crtype, p.crsigma, p.dlambda)
     if p.scales:

@@ -54,6 +54,15 @@ class StoredIfu:
     limits: tuple[float, ...]
 
 
+@dataclass(frozen=True)
+class KeptIfu:
+    """The rows of one IFU as they are kept for a run that goes on: value, variance, flag."""
+
+    pixels: PixelMap
+    slices: list[StoredSlice]
+    columns: tuple[np.ndarray, ...]
+
+
 class RowStore:
     """Rows of all IFUs; safe to fill and to read from several threads.
 
@@ -134,6 +143,12 @@ class RowStore:
                 used += n
                 limits[0::2] = np.minimum(limits[0::2], own[0::2])
                 limits[1::2] = np.maximum(limits[1::2], own[1::2])
+        self._store(pixels, stored, columns, used)
+        return StoredIfu(pixels.ifu, flux, used, tuple(limits))
+
+    def _store(
+        self, pixels: PixelMap, stored: list[StoredSlice], columns: tuple[np.ndarray, ...], used: int
+    ) -> None:
         with self._lock:
             start = self._end
             self._end += used * BYTES_PER_ROW
@@ -149,7 +164,17 @@ class RowStore:
                 while done < len(piece):
                     done += os.pwrite(self._descriptor, piece[done:], start + done)
                 start += len(piece)
-        return StoredIfu(pixels.ifu, flux, used, tuple(limits))
+
+    def exported(self, ifu: int) -> KeptIfu:
+        """Return all that was stored of one IFU."""
+        own = self.slices(ifu)
+        parts = [self.read(entry) for entry in own]
+        columns = tuple(np.concatenate(column) for column in zip(*parts)) if parts else ()
+        return KeptIfu(self._maps[ifu], own, columns)
+
+    def restore(self, kept: KeptIfu) -> None:
+        """Store again what `exported` has returned."""
+        self._store(kept.pixels, list(kept.slices), kept.columns, sum(entry.rows for entry in kept.slices))
 
     def slices(self, ifu: int) -> list[StoredSlice]:
         """Slices of one IFU that have rows."""

@@ -141,7 +141,10 @@ def _weights(
 
         if len(members) < 2 and before is None:
             return None, WeightReference(0.0)
-        weights, variance = fit_inverse_variances(members, limits, ctx, before.amount if before else None)
+        amount = before.amount if before else None
+        weights, variance = ctx.kept.once(
+            "inverse variances", lambda: fit_inverse_variances(members, limits, ctx, amount)
+        )
         return weights, WeightReference(variance)
     fitted = fit_weights([member.keywords for member in members], p.weight, ctx.log, before)
     if fitted:

@@ -47,8 +47,14 @@ def save_combined(combination: Combination, p: ParamValues, ctx: RunContext) -> 
     first = members[0]
     units = column_units(first.product.position_unit, first.product.data_unit)
     weighted = combination.weights is not None
+    if ctx.take_kept("PIXTABLE_COMBINED"):
+        return
     with ctx.stream(
-        "PIXTABLE_COMBINED", base=combination.header, used=combination.image_frames, extra=extra
+        "PIXTABLE_COMBINED",
+        base=combination.header,
+        used=combination.image_frames,
+        extra=extra,
+        resumable=True,
     ) as product:
         rows = sum(member.chain.rows for member in members)
         writer = PixelTableWriter(

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from muse_core.postproc.exposure.correction import Card
     from muse_core.resampling.collapse import Filter, FilterSet
     from muse_core.resampling.grid import OutputGrid
+    from muse_core.resampling.kept_planes import KeptPlanes
 
 FORMAT_NAMES = {
     "Cube": "FITS cube",
@@ -60,6 +61,7 @@ def open_cube(
     cube_format: str,
     *,
     counts: bool = False,
+    kept: KeptPlanes | None = None,
 ) -> Iterator[CubeWriter]:
     """Open the file that takes the planes; for Euro3D one beside the product, removed in the end.
 
@@ -67,12 +69,19 @@ def open_cube(
     ----------
     counts : bool
         with an extension for the number of exposures in each voxel
+    kept : KeptPlanes or None
+        planes that a killed run has left, in whose file is worked
     """
     target = Path(f"{path}.cube") if is_euro3d(cube_format) else path
     more = cards_of_sums(grid, COUNT, "") if counts and target == path else []
     sdp = cube_format == "sdpCube"
+    keep = kept is not None and kept.adopt(target)
     try:
-        with CubeWriter(target, header, grid, unit, name, sdp=sdp, reserve_cards=108, more=more) as writer:
+        with CubeWriter(
+            target, header, grid, unit, name, sdp=sdp, reserve_cards=108, more=more, keep=keep
+        ) as writer:
+            if kept is not None:
+                kept.attach(writer)
             yield writer
     finally:
         if target != path:

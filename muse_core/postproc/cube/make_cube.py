@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from muse_core.postproc.cube.plan import contributions, cube_plan, output_grid
 from muse_core.postproc.exposure.reduction import FLAT_CORRECTED, PIXTABLE, WCS_KEYS
 from muse_core.resampling.collapse import FilterSet, white_filter
 from muse_core.resampling.grid import NFM_STEP, WFM_STEP, OutputGrid
+from muse_core.resampling.kept_planes import KeptPlanes
 from muse_core.resampling.plan import CubePlan, Slab
 from muse_core.resampling.quality import pixel_steps_arcsec, qc_from_plane, quality_plane
 from muse_core.resampling.row_images import RowImages
@@ -84,24 +85,30 @@ def make_cube(
     counts = options.count == "cube"
     axis = () if ctx.defects.unreadable_units or formats.is_euro3d(p.format) else (SPECTRAL_AXIS,)
     covariance = covariance_of_cube(combination, plan, p, ctx)
+
+    def slabs_from(first: int) -> Iterator[Slab]:
+        slabs = cube_slabs(
+            contributions(combination),
+            plan,
+            threads=ctx.threads,
+            memory_bytes=ctx.memory_bytes,
+            cluster=ctx.cluster,
+            first=first,
+        )
+        if covariance is not None and covariance.stat_aperture > 1:
+            return scaled(slabs, covariance.stat_factors(grid.nz))
+        return slabs
+
     with ctx.stream("DATACUBE_FINAL", base=base, used=combination.image_frames, own=axis) as product:
         with (
+            closing(KeptPlanes(ctx.kept)) as kept,
             formats.open_cube(
-                product.path, product.header, grid, unit, name, p.format, counts=counts
+                product.path, product.header, grid, unit, name, p.format, counts=counts, kept=kept
             ) as writer,
             sums_writer(combination, grid, base, p, ctx, wanted=options.keep_sums) as sums,
         ):
             is_product = writer.path == product.path
-            slabs = cube_slabs(
-                contributions(combination),
-                plan,
-                threads=ctx.threads,
-                memory_bytes=ctx.memory_bytes,
-                cluster=ctx.cluster,
-            )
-            if covariance is not None and covariance.stat_aperture > 1:
-                slabs = scaled(slabs, covariance.stat_factors(grid.nz))
-            done = written(slabs, writer, is_product, ctx.threads)
+            done = written(kept.then(slabs_from), writer, is_product, ctx.threads, kept)
             for slab in ctx.progress(done, "planes of the cube", grid.nz, lambda slab: len(slab.data)):
                 end = slab.first + len(slab.data)
                 is_empty = is_empty and not np.isfinite(slab.data).any()
@@ -170,7 +177,9 @@ def covariance_of_cube(
     measured = measure_covariance(
         contributions(combination), plan, threads=ctx.threads, memory_bytes=ctx.memory_bytes
     )
-    blocks = list(ctx.progress(measured, "covariance of the cube", count_blocks(plan)))
+    blocks = ctx.kept.once(
+        "covariance", lambda: list(ctx.progress(measured, "covariance of the cube", count_blocks(plan)))
+    )
     covariance = assemble(blocks, plan, p.stat_aperture)
     for n in (3, 9):
         factor = float(np.sqrt(np.mean(covariance.noise_factors(n) ** 2)))
@@ -218,17 +227,22 @@ def tell_empty(calibrations: CubeCalibrations, ctx: RunContext) -> None:
     )  # fmt: skip
 
 
-def written(slabs: Iterator[Slab], writer: CubeWriter, is_product: bool, threads: int) -> Iterator[Slab]:
+def written(
+    slabs: Iterator[Slab], writer: CubeWriter, is_product: bool, threads: int, kept: KeptPlanes
+) -> Iterator[Slab]:
     """Yield the slabs while a thread writes their planes in order (none with `threads` = 1).
 
     Parameters
     ----------
     is_product : bool
         the planes go into the MD5 of the file's data
+    kept : KeptPlanes
+        notes what is in the file
     """
 
     def write(slab: Slab) -> None:
-        writer.write_planes(slab.first, slab.data, slab.stat, slab.exposures)
+        words = writer.write_planes(slab.first, slab.data, slab.stat, slab.exposures, stored=slab.stored)
+        kept.note(slab, words)
         if is_product:
             writer.hash_rows(slab.first + len(slab.data))
 

@@ -29,6 +29,8 @@ def save_stacked(
     combination: Combination, p: ParamValues, ctx: RunContext, extra: Iterable[Card] = ()
 ) -> None:
     """Write OBJECT_RESAMPLED."""
+    if ctx.take_kept("OBJECT_RESAMPLED"):
+        return
     members = combination.members
     scale, in_degrees = _column_scale(combination), ctx.defects.stacked_dx_in_degrees
     step = column_step(scale, p.dx, combination.celestial, in_degrees=in_degrees)
@@ -40,7 +42,11 @@ def save_stacked(
     ]
     ctx.log.info("Slices side by side: %d columns, %d wavelengths", layout.nx, layout.ny)
     with ctx.stream(
-        "OBJECT_RESAMPLED", base=product_base(combination), used=combination.image_frames, extra=extra
+        "OBJECT_RESAMPLED",
+        base=product_base(combination),
+        used=combination.image_frames,
+        extra=extra,
+        resumable=True,
     ) as product:
         write_stacked(
             product.path,

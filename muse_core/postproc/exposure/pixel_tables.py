@@ -105,12 +105,14 @@ def save_pixtable(
     """
     index = exposure.number if index is None else index
     ctx.log.info('Saving pixel table as "%s"', ctx.file_name(tag, index))
+    if ctx.take_kept(tag, index):
+        return
     state, chain = exposure.product, exposure.chain
     rows = chain.rows
     if good_only:
         rows = sum(int(np.count_nonzero(block.dq == 0)) for block in chain.blocks())
     with ctx.stream(
-        tag, base=state.header, used=used, extra=(*extra, *limit_cards(limits)), index=index
+        tag, base=state.header, used=used, extra=(*extra, *limit_cards(limits)), index=index, resumable=True
     ) as product:
         units = column_units(state.position_unit, state.data_unit)
         writer = PixelTableWriter(

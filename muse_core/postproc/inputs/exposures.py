@@ -207,7 +207,12 @@ def _scanned(
 ) -> Exposure:
     """Return the rows of the tables of exposure 1, 2, ... within lambdamin and lambdamax."""
     files = Exposure(tables, scales, (p.lambdamin, p.lambdamax))
-    files.scan(ctx.threads)
+
+    def scan() -> list[ZoneMap]:
+        files.scan(ctx.threads)
+        return files.zones
+
+    files.zones = ctx.kept.once(f"rows of exposure {number}", scan)
     if files.rows == 0:
         raise RecipeError(
             f"Pixel table {tables[0].path} contains no entries after cutting to {p.lambdamin:.3f}.."
