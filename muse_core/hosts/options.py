@@ -89,8 +89,8 @@ def runner_options() -> tuple[RunnerOption, ...]:
         RunnerOption(
             "resume",
             True,
-            "Keep results in the folder .muse-resume of the output folder while the recipe runs: if it is killed,"
-            " the next call with the same inputs and parameters goes on from there.",
+            "Keep results in the folder .muse-resume of the output folder while the recipe runs: if it is"
+            " killed, the next call with the same inputs and parameters goes on from there.",
         ),
         RunnerOption("show-hidden", False, "Show hidden parameters in help texts."),
         RunnerOption(
