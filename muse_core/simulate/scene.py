@@ -139,6 +139,36 @@ def nebula(level: float, contrast: float = 0.3, tilt: float = 0.0) -> Scene:
     return Scene(cubes=(SceneCube(image[np.newaxis].astype(np.float32), grid),))
 
 
+GAS = {
+    "H-beta": (4861.33, 1.0), "[O III] 4959": (4958.91, 1.0), "[O III] 5007": (5006.84, 3.0),
+    "He I": (5875.62, 0.13), "[N II] 6548": (6548.05, 0.3), "H-alpha": (6562.79, 2.9),
+    "[N II] 6583": (6583.45, 0.9), "[S II] 6716": (6716.44, 0.35), "[S II] 6731": (6730.82, 0.3),
+    "[Ar III]": (7135.79, 0.12), "[S III]": (9068.6, 0.3),
+}  # fmt: skip
+"""Lines of ionised gas: wavelength in air [Angstrom], flux over that of H-beta; typical of H II regions."""
+
+
+def gas(h_beta: float, continuum: float = 0.0, velocity: float = 0.0, width: float = 1.1) -> Scene:
+    """Return ionised gas that fills the field, the same everywhere.
+
+    Parameters
+    ----------
+    h_beta : flux of H-beta per nominal spaxel [1e-20 erg/s/cm2]
+    continuum : per nominal spaxel [1e-20 erg/s/cm2/A]
+    velocity : [km/s]
+    width : standard deviation of the lines as they are seen [A]
+    """
+    step = 0.25
+    lam = np.arange(4600.0, 9400.0, step)
+    flux = np.full(lam.size, continuum)
+    for wavelength, strength in GAS.values():
+        place = wavelength * (1.0 + velocity / 299792.458)
+        shape = np.exp(-0.5 * ((lam - place) / width) ** 2) / (width * np.sqrt(2.0 * np.pi))
+        flux += h_beta * strength * shape
+    cube = np.repeat(flux.astype(np.float32), 9).reshape(-1, 3, 3)
+    return Scene(cubes=(SceneCube(cube, (-90.0, 90.0, -90.0, 90.0, lam[0], step)),))
+
+
 def random_scene(
     rng: np.random.Generator,
     half_size: tuple[float, float],

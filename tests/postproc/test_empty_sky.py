@@ -9,7 +9,7 @@ from astropy.io import fits
 
 from muse_core.framework import run_recipe
 from muse_core.postproc.sky.empty_sky import fit_empty_sky
-from muse_core.simulate.scene import Scene, nebula
+from muse_core.simulate.scene import Scene, gas, nebula
 from muse_core.simulate.scipost import simulate_scipost
 
 pytestmark = pytest.mark.unit
@@ -90,4 +90,26 @@ def test_it_is_told_in_the_log_and_in_the_products(tmp_path, caplog, filled):
     spread = fits.getheader(tmp_path / "SKY_MASK_0001.fits")["ESO QC SCIPOST SKY SPREAD"]
     assert spread > 3.5 if filled else spread < 2.0
     if filled:
+        assert "subtract-model" in told[0]
+
+
+@pytest.mark.law
+@pytest.mark.parametrize("lam", [(4900.0, 5060.0), (6500.0, 6640.0)])
+@pytest.mark.parametrize("h_beta", [0.0, 300.0])
+def test_a_nebula_that_is_the_same_everywhere_is_noticed_by_its_lines(tmp_path, caplog, lam, h_beta):
+    made = simulate_scipost(
+        tmp_path / "in", n_ifu=2, slices=24, lambda_range=lam, lsf=None, seed=6,
+        scene=gas(h_beta, continuum=20.0, velocity=20.0) if h_beta else Scene(),
+    )  # fmt: skip
+    options = {"skymethod": "simple", "rvcorr": "none", "save": "cube,skymodel"}
+    run_recipe("muse_scipost", made.frames(), options, workdir=tmp_path)
+    warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    told = [text for text in warnings if "emission lines of a nebula" in text]
+    assert len(told) == (h_beta > 0.0)
+    header = fits.getheader(tmp_path / "DATACUBE_FINAL.fits")
+    assert header.get("ESO QC SCIPOST SKY EMPTY", True) is (h_beta == 0.0)
+    width = fits.getheader(tmp_path / "SKY_MASK_0001.fits")["ESO QC SCIPOST SKY NEBULA"]
+    assert width > 10.0 if h_beta else width == 0.0
+    if h_beta:
+        assert ("[O III] 5007" if lam[0] < 6000 else "H-alpha") in told[0]
         assert "subtract-model" in told[0]

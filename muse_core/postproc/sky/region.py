@@ -14,6 +14,7 @@ from muse_core.framework import RecipeError
 from muse_core.postproc.exposure.chain import Chain
 from muse_core.postproc.exposure.row_limits import RowLimits
 from muse_core.postproc.sky.empty_sky import MOSTLY_SMOOTH, EmptySky, fit_empty_sky
+from muse_core.postproc.sky.nebular_lines import NOTHING, NebularLines, find_nebular_lines
 from muse_core.postproc.sky.object_spectrum import NO_OBJECTS, ObjectSpectrum, ObjectSums
 from muse_core.postproc.sky.sample import SkySample, fit_sky_sample
 from muse_core.postproc.sky.spectrum import SkySpectrum, SkySpectrumSum
@@ -50,6 +51,8 @@ class SkyRegion:
         light of objects that was in the mean
     empty : EmptySky or None
         whether there is empty sky at all
+    gas : NebularLines
+        lines of a nebula in the spectrum
     """
 
     white: WhiteImage
@@ -58,6 +61,7 @@ class SkyRegion:
     sample: SkySample | None = None
     objects: ObjectSpectrum = NO_OBJECTS
     empty: EmptySky | None = None
+    gas: NebularLines = NOTHING
 
     def faint_mask(self) -> SkyMask:
         """Return all spaxels in which the sky is by far the most."""
@@ -80,6 +84,7 @@ class SkyRegion:
         if self.empty is not None and self.empty.known:
             spread = 100.0 * self.empty.third
             cards.append(("ESO QC SCIPOST SKY SPREAD", spread, "[%] A third of the field above its darkest"))
+        cards.append(("ESO QC SCIPOST SKY NEBULA", self.gas.total, "[Angstrom] Lines of a nebula over sky"))
         return cards
 
 
@@ -108,8 +113,9 @@ def find_sky(
         )
         if selected is not None and given.mask is not None and not ctx.defects.mask_misses_field:
             given.mask.check_overlap()
+    image = white.image if white.quiet is None else white.quiet
     mask = fit_sky_mask(
-        white.image,
+        image,
         p.skymodel_fraction,
         p.skymodel_ignore,
         x_low=white.corner[0],
@@ -117,10 +123,9 @@ def find_sky(
     )
     sample, empty = None, None
     if not ctx.defects.darkest_spaxels_as_sky:
-        sample = fit_sky_sample(white.image, mask.mask)
+        sample = fit_sky_sample(image, mask.mask)
         mask = _mask_of_sample(sample, mask, white.image)
-        empty = fit_empty_sky(white.image)
-        _tell_empty(empty, exposure, ctx)
+        empty = fit_empty_sky(image)
         if sample.excess > 0.0:
             ctx.log.warning(
                 "exposure %d: most of the field is %.1f %% brighter than its darkest part, which is taken as "
@@ -143,14 +148,26 @@ def find_sky(
     objects = NO_OBJECTS if sums is None else sums.spectrum(ctx.log)
     if objects is not NO_OBJECTS:
         spectrum = replace(spectrum, data=spectrum.data - objects(spectrum.lam))
-    return SkyRegion(white, mask, spectrum, sample, objects, empty)
+    if empty is None:
+        return SkyRegion(white, mask, spectrum)
+    gas = find_nebular_lines(spectrum.lam, spectrum.data)
+    _tell_empty(empty, gas, exposure, ctx)
+    return SkyRegion(white, mask, spectrum, sample, objects, empty, gas)
 
 
-def _tell_empty(empty: EmptySky, exposure: Reduction, ctx: RunContext) -> None:
+def _tell_empty(empty: EmptySky, gas: NebularLines, exposure: Reduction, ctx: RunContext) -> None:
     """Say whether there is empty sky in the field."""
-    if empty.known and empty.found:
+    if gas.width:
+        text = (
+            f"exposure {exposure.number}: the spectrum of the sky has emission lines of a nebula (at "
+            f"{gas.velocity:.0f} km/s): {gas}. They are subtracted with the sky, and with them whatever "
+            "else the nebula shines where the sky was taken. Give the sky of a sky exposure "
+            "(skymethod=subtract-model with its SKY_LINES and SKY_CONTINUUM), or a SKY_MASK without nebula"
+        )
+        ctx.undone("SKY EMPTY", text, SKY_EMPTY)
+    elif empty.known and empty.found:
         ctx.flag("SKY EMPTY", True, SKY_EMPTY)
-    elif not empty.found:
+    if not empty.found:
         what = "a nebula or a galaxy fills it" if empty.smooth >= MOSTLY_SMOOTH else "stars fill it"
         text = (
             f"exposure {exposure.number}: no empty sky in the field, it seems that {what}: "
@@ -163,8 +180,6 @@ def _tell_empty(empty: EmptySky, exposure: Reduction, ctx: RunContext) -> None:
 
 def _mask_of_sample(sample: SkySample, dark: SkyMask, image: npt.NDArray[np.float32]) -> SkyMask:
     """Return the spaxels of a sample as a mask, with the limits between which they lie."""
-    if sample.mask is dark.mask:
-        return dark
     values = image[sample.mask != 0]
     return replace(dark, mask=sample.mask, low=float(values.min()), threshold=float(values.max()))
 

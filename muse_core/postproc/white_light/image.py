@@ -15,6 +15,7 @@ from muse_core.data.row_set import RowSet
 from muse_core.framework.defects import Defects
 from muse_core.postproc.exposure.chain import Chain
 from muse_core.postproc.exposure.row_limits import RowLimits
+from muse_core.postproc.white_light.quiet_image import QuietImage
 from muse_core.resampling.collapse import FilterSet, white_filter
 from muse_core.resampling.cosmics import NOT_SAME_Y
 from muse_core.resampling.grid import OutputGrid, pixel_grid
@@ -41,12 +42,16 @@ class WhiteImage:
         percentage of the white filter that the data cover
     cosmics : RowSet
         rows found to be cosmic rays on the way (they are not flagged in the data)
+    quiet : float32[ny, nx] or None
+        the same with planes in which the sky is bright counted little (`QuietImage`), for those who look for
+        faint objects
     """
 
     image: npt.NDArray[np.float32]
     grid: OutputGrid
     fraction: float
     cosmics: RowSet
+    quiet: npt.NDArray[np.float32] | None = None
 
     @property
     def corner(self) -> tuple[float, float]:
@@ -95,6 +100,7 @@ def make_white_image(
 
     filters = FilterSet([white_filter()], grid, use_variance)
     flagged = RowSet(chain.files.total_rows)
+    quiet = None if defects.darkest_spaxels_as_sky else QuietImage((int(grid.ny), int(grid.nx)))
     slabs = cube_slabs(
         [Contribution(gather, chain.files.rows)],
         plan,
@@ -103,10 +109,12 @@ def make_white_image(
     )
     for slab in progress(slabs, "white-light image", grid.nz, lambda slab: len(slab.data)):
         filters.add_planes(slab.first, slab.data, slab.stat)
+        if quiet is not None:
+            quiet.add_planes(slab.data, slab.stat)
         for rows in slab.flagged:
             flagged.add(rows)
     white = filters.images[0]
-    return WhiteImage(white.image(), grid, white.fraction, flagged)
+    return WhiteImage(white.image(), grid, white.fraction, flagged, None if quiet is None else quiet.image())
 
 
 def pixel_wcs_cards(x_low: float, y_low: float) -> list[tuple[str, object]]:
