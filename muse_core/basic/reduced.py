@@ -18,7 +18,6 @@ from muse_core.basic.results import (
     IfuResult,
     run_all,
     sum_up,
-    thumbnail,
     workers_for,
 )
 from muse_core.basic.slice_image import slice_image
@@ -27,7 +26,7 @@ from muse_core.basic.table import EVERYTHING, IfuPixels, ifu_pixels, make_table
 from muse_core.basic.twilight_cube import TwilightCube, read_twilight_cube
 from muse_core.data.extension_keywords import with_extension_keywords
 from muse_core.detector.calibrations import attempt
-from muse_core.detector.image import DetectorImage, MemoryImage, bands, count_saturated_flags
+from muse_core.detector.image import DetectorImage, MemoryImage, bands, count_saturated_flags, thumbnail
 from muse_core.detector.left_out import OF_TABLES, cards_without
 from muse_core.detector.masters import MasterImage, find_masters
 from muse_core.detector.pixels import build_pixel_map, crop_range, cut_slices

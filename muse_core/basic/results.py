@@ -15,7 +15,6 @@ from muse_core.basic.complete import withdraw
 from muse_core.basic.inputs import Exposure
 from muse_core.basic.sky_lines import WavelengthShift
 from muse_core.detector.calibrate import ExposureModel
-from muse_core.detector.image import DetectorImage, band
 from muse_core.framework.errors import RecipeError
 from muse_core.framework.execution import RunContext
 from muse_core.framework.log import UNDONE
@@ -165,16 +164,3 @@ def sum_up(
 
 def _listed(numbers: Sequence[int]) -> str:
     return ", ".join(map(str, numbers))
-
-
-def thumbnail(image: DetectorImage, size: int = 220) -> npt.NDArray[np.float32]:
-    """A small picture of an image: every n-th pixel, NaN where it is flagged."""
-    ny, nx = image.shape
-    step_y, step_x = max(ny // size, 1), max(nx // size, 1)
-    lines = []
-    for y in range(0, ny, step_y):
-        row = band(image, y, y + 1)
-        line = row.data[0, ::step_x].copy()
-        line[row.dq[0, ::step_x] != 0] = np.nan
-        lines.append(line)
-    return np.stack(lines)

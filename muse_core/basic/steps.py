@@ -17,7 +17,6 @@ from muse_core.basic.results import (
     IfuResult,
     run_all,
     sum_up,
-    thumbnail,
     workers_for,
 )
 from muse_core.basic.sky_lines import SkyLinePlan, reject_limits
@@ -28,7 +27,7 @@ from muse_core.detector.dcr import CosmicPlan
 from muse_core.detector.exposure import CalibratedExposure, CosmicFinders, calibrate_exposure
 from muse_core.detector.headers import overscan_cards
 from muse_core.detector.illum import IllumModel, illum_model
-from muse_core.detector.image import DetectorImage, Image, ImageRoom, band, bands
+from muse_core.detector.image import DetectorImage, Image, ImageRoom, band, bands, thumbnail
 from muse_core.detector.lacosmic import LaplacePlan
 from muse_core.detector.left_out import OF_TABLES, cards_without
 from muse_core.detector.pixels import build_pixel_map, crop_range, cut_slices

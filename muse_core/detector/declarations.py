@@ -55,11 +55,24 @@ def per_ifu(tag: str, help: str, *, required: bool = True) -> Input:  # noqa: A0
     )
 
 
+NIFU = Param("nifu", 0, low=-1, high=24, help="IFU to process; 0 or -1: all of them.")
+COMBINE = Param(
+    "combine",
+    "sigclip",
+    choices=("average", "median", "minmax", "sigclip"),
+    help="How exposures are combined.",
+)
+MERGE = Param("merge", False, help="Save the products of all IFUs in one file each.")
+SCALE = Param("scale", True, help="Scale exposures to the exposure time of the first one.")
+MASTER_BIAS = per_ifu("MASTER_BIAS", "Master bias")
+MASTER_DARK = per_ifu("MASTER_DARK", "Master dark", required=False)
+BADPIX_TABLE = Input("BADPIX_TABLE", min=0, max=None, declared_min=-1, help="Known bad pixels")
+
 CALIBRATIONS = (
-    per_ifu("MASTER_BIAS", "Master bias"),
-    per_ifu("MASTER_DARK", "Master dark", required=False),
+    MASTER_BIAS,
+    MASTER_DARK,
     per_ifu("MASTER_FLAT", "Master flat"),
-    Input("BADPIX_TABLE", min=0, max=None, declared_min=-1, help="Known bad pixels"),
+    BADPIX_TABLE,
     per_ifu("TRACE_TABLE", "Edges of the slices on the CCD"),
     per_ifu("WAVECAL_TABLE", "Wavelength solutions"),
     Input("GEOMETRY_TABLE", help="Places of the slices in the field of view"),

@@ -102,6 +102,19 @@ def band(image: DetectorImage, first: int, last: int) -> Image:
     return image.window(Window(first, last, 0, image.shape[1]))
 
 
+def thumbnail(image: DetectorImage, size: int = 220) -> npt.NDArray[np.float32]:
+    """A small picture of an image: every n-th pixel, NaN where it is flagged."""
+    ny, nx = image.shape
+    step_y, step_x = max(ny // size, 1), max(nx // size, 1)
+    lines = []
+    for y in range(0, ny, step_y):
+        row = band(image, y, y + 1)
+        line = row.data[0, ::step_x].copy()
+        line[row.dq[0, ::step_x] != 0] = np.nan
+        lines.append(line)
+    return np.stack(lines)
+
+
 class MemoryImage:
     """An image that is held as a whole."""
 

@@ -108,13 +108,13 @@ def open_raw_set(
     """
     problems = ctx.problems
     raws: list[RawFile] = []
-    for frame in frames:
-        if frame.tag in tags:
-            raw = attempt(problems, open_raw, frame.path, default=None)
-            if raw is not None:
-                raws.append(raw)
-                _check_date(raw, problems)
-                check(raw.path, INPUT_RULES.get(frame.tag, ()), raw.primary, ctx)
+    given = {frame for tag in tags for frame in frames[tag]}
+    for frame in filter(given.__contains__, frames):
+        raw = attempt(problems, open_raw, frame.path, default=None)
+        if raw is not None:
+            raws.append(raw)
+            _check_date(raw, problems)
+            check(raw.path, INPUT_RULES.get(frame.tag, ()), raw.primary, ctx)
     calibrations = [declared.tag for declared in ctx.spec.inputs if declared.tag not in tags]
     files = open_calibrations({tag: [f.path for f in frames[tag]] for tag in calibrations}, problems)
     problems.raise_if_any()

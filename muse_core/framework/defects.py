@@ -40,6 +40,9 @@ PRODUCTS = "Products made from the final cube"
 ALIGN = "muse_exp_align"
 TWILIGHT = "muse_twilight"
 BASIC = "muse_scibasic"
+BIAS = "muse_bias"
+DARK = "muse_dark"
+FLAT = "muse_flat"
 SETUP = "Calibrations of another setup"
 IMPHOT = "imphot"
 COMBINE = "muse_exp_combine"
@@ -838,6 +841,30 @@ class Defects:
             "a line counts if its flux is five times its error, its width that of an unresolved line and "
             "its place within half the window; others are named in a warning and leave no trace"
         ),
+    )
+
+    # --- muse_bias -----------------------------------------------------------------------------------------
+
+    first_bias_shifted_only: bool = _defect(
+        BIAS,
+        "`overscan=offset`",
+        c=(
+            "only the first frame is shifted, to the level of the last one; the others keep theirs, and the "
+            "master is a mixture of all levels"
+        ),
+        ours="all frames are shifted to the level of the first one",
+        since="0.3",
+    )
+
+    column_noise_in_count: bool = _defect(
+        BIAS,
+        "search for hot columns",
+        c=(
+            "the scatter of a column, in adu, is compared with the read-out noise in count: columns are "
+            "missed whose scatter lies between the noise in adu and that in count"
+        ),
+        ours="both in adu",
+        since="0.3",
     )
 
     @classmethod
