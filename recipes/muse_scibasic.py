@@ -3,7 +3,7 @@
 
 from dataclasses import replace
 
-from muse_core.detector.declarations import CALIBRATIONS, OVERSCAN, clipping
+from muse_core.detector.declarations import CALIBRATIONS, NIFU, OVERSCAN, clipping
 from muse_core.framework import (
     CALIB_MISMATCH,
     Defects,
@@ -37,7 +37,7 @@ RECIPE = RecipeSpec(
     ),
     description=DESCRIPTION,
     params=(
-        Param("nifu", 0, low=-1, high=24, help="IFU to process; 0 or -1: all of them."),
+        NIFU,
         *OVERSCAN,
         Param("crop", True, help="Cut the pixel table to the useful wavelengths of the instrument mode."),
         Param("cr", "none", choices=("none", "dcr"), help="How cosmic rays are found in the image."),

@@ -63,10 +63,15 @@ def test_links_between_pages_lead_somewhere():
 
 
 def test_design_tells_the_arrows_between_the_rooms_of_the_physics():
-    physics = {"detector", "basic", "twilight", "postproc", "alignment"}
+    physics = {"detector", "masters", "basic", "twilight", "postproc", "alignment"}
     arrows = {f"{a} -> {b}" for a in physics for b in ALLOWED[a] & physics}
     assert arrows == {
-        "postproc -> alignment", "twilight -> postproc", "twilight -> detector", "basic -> detector"
+        "postproc -> alignment", "twilight -> postproc", "twilight -> detector", "basic -> detector",
+        "masters -> detector",
     }  # fmt: skip
-    for text in ("postproc uses alignment", "twilight uses postproc", "basic and twilight use detector"):
+    for text in (
+        "postproc uses alignment",
+        "twilight uses postproc",
+        "basic, twilight and masters use detector",
+    ):
         assert text in DESIGN

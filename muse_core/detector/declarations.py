@@ -55,7 +55,7 @@ def per_ifu(tag: str, help: str, *, required: bool = True) -> Input:  # noqa: A0
     )
 
 
-NIFU = Param("nifu", 0, low=-1, high=24, help="IFU to process; 0 or -1: all of them.")
+NIFU = Param("nifu", 0, low=-1, high=24, ranged=True, help="IFU to process; 0 or -1: all of them.")
 COMBINE = Param(
     "combine",
     "sigclip",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from muse_core.framework.defects import (
     ALIGN,
     BASIC,
+    BIAS,
     COMBINE,
     CUBE,
     IMPHOT,
@@ -369,6 +370,18 @@ ALWAYS: tuple[Difference, ...] = (
         "values of `scales` (`MUSE_TWILIGHT_SCALES`) that are no positive numbers",
         "count as 0 or negative: NaN and negative data",
         "refused",
+    ),
+    Difference(
+        BIAS,
+        "an IFU that is missing in the raw data, or fails (`nifu` = 0)",
+        "ends the run; the IFUs before it stay",
+        "the others are made; a summary says which failed and why",
+    ),
+    Difference(
+        BIAS,
+        "quadrants of fewer than 22 pixels; some values of `ovscreject=dcr:...`",
+        "crash",
+        "message, or nothing is rejected (told)",
     ),
     Difference(
         BASIC,

@@ -44,6 +44,7 @@ class Param:
     kind : how the text of a string is read, if it holds a list (`muse_core.framework.kinds`)
     ours : a parameter that the C recipe does not have; it comes after those, and is in the header of a
         product where it differs from its default
+    ranged : hosts are told the limits of an integer, as they are of the C recipe
     variable : environment variable that sets it where the user does not (read once, when a run starts)
     """
 
@@ -58,7 +59,15 @@ class Param:
     finite: bool = False
     kind: Kind | None = None
     ours: bool = False
+    ranged: bool = False
     variable: Variable | None = None
+
+    @property
+    def told_range(self) -> tuple[int, int] | None:
+        """The limits that hosts are told, or None."""
+        if not self.ranged or self.low is None or self.high is None:
+            return None
+        return int(self.low), int(self.high)
 
     @property
     def type_name(self) -> str:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from muse_core.framework.spec import RecipeSpec
+from muse_core.framework.spec import Param, RecipeSpec
 from muse_core.hosts.helptext import sentence, wrap
 from muse_core.hosts.options import UsageError, convert
 from muse_core.hosts.values import OptionLike, Value, display, json_text
@@ -106,12 +106,15 @@ def json_config(
     kinds = {str: "string", bool: "bool", int: "int", float: "double"}
     for option in options:
         value = values.get(option.name, option.default)
+        limits = option.told_range if isinstance(option, Param) else None
         entries = [
             ("name", json_text(f"{prefix}.{option.name}")),
             ("value", json_text(value)),
             ("valtype", json_text(kinds[type(option.default)])),
-            ("partype", json_text("enum" if option.choices else "value")),
+            ("partype", json_text("enum" if option.choices else "range" if limits else "value")),
         ]
+        if limits:
+            entries += [("valmin", json_text(limits[0])), ("valmax", json_text(limits[1]))]
         if option.choices:
             entries.append(
                 ("valenum", "[ " + " , ".join(json_text(choice) for choice in option.choices) + " ]")

@@ -102,7 +102,7 @@ def description_text(recipe: LoadedRecipe, python: str, worker: Path) -> str:
         ("copyright", plain_text(license_text())),
     ]
     for param in spec.params:
-        choices = param.choices or ()
+        choices = param.choices or param.told_range or ()
         lines.append(
             ("param", spec.full_name(param), spec.context, param.name, param.type_name, _default(param))
             + (int(param.hidden), plain_text(param.help), *choices)

@@ -17,7 +17,7 @@ BADPIX = "Pixels that are left out, besides those that are found; needed for no 
 
 BIAS_MANUAL = Manual(
     {
-        "BIAS": "At least three; those of another read-out mode or binning than the first one are left out.",
+        "BIAS": "Required, at least three; those of another read-out mode or binning are left out.",
         "BADPIX_TABLE": BADPIX,
     },
     {"combine": COMBINE},

@@ -20,7 +20,7 @@ from tests.oracle import need_c_recipe
 pytestmark = pytest.mark.parity
 
 SINGLE = tuple(name for name in registry.names() if name.startswith("muse_scipost_"))
-RECIPES = ("muse_exp_align", "muse_scipost", "muse_twilight", *SINGLE)
+RECIPES = ("muse_exp_align", "muse_scipost", "muse_twilight", "muse_bias", *SINGLE)
 
 
 @pytest.fixture(autouse=True)
@@ -115,11 +115,11 @@ def test_frames_equal_the_c_recipe(tmp_path, python_cpl, plugins):  # noqa: F811
 
 def test_c_and_python_recipes_mix_in_one_session(tmp_path, python_cpl, plugins):  # noqa: F811
     """Folder order decides which muse_scipost runs; the other C recipes stay available."""
-    need_c_recipe("muse_bias")
+    need_c_recipe("muse_geometry")
     c_folder = next(Path("/usr/lib").glob("*/cpl/plugins"))
     code = (
         "import cpl, sys; cpl.Recipe.path = sys.argv[1:]; "
-        "print(cpl.Recipe('muse_scipost').__file__, cpl.Recipe('muse_bias').__file__, "
+        "print(cpl.Recipe('muse_scipost').__file__, cpl.Recipe('muse_geometry').__file__, "
         "len(cpl.Recipe.list()) > 20)"
     )
     for order in ((plugins, c_folder), (c_folder, plugins)):
@@ -130,9 +130,9 @@ def test_c_and_python_recipes_mix_in_one_session(tmp_path, python_cpl, plugins):
             check=True,
             cwd=tmp_path,
         )
-        scipost, bias, many = run.stdout.split()
+        scipost, geometry, many = run.stdout.split()
         assert scipost.startswith(str(order[0]))
-        assert bias.startswith(str(c_folder))
+        assert geometry.startswith(str(c_folder))
         assert many == "True"
 
 
@@ -176,7 +176,16 @@ def single_input(folder: Path):
     return [(path, tag) for path, tag in frames if tag in wanted], ["--lambdamin=6295"]
 
 
+def bias_input(folder: Path):
+    from muse_core.simulate.raw_instrument import RawSetup
+    from muse_core.simulate.raw_masters import simulate_masters
+
+    made = simulate_masters(folder, RawSetup(nx=64, ny=40, ifus=(1,)), biases=3, darks=(), flats=())
+    return made.frames("BIAS", "BADPIX_TABLE"), ["--nifu=1", "--hisigmabadpix=2.5"]
+
+
 INPUTS = {
+    "muse_bias": bias_input,
     "muse_exp_align": exp_align_input,
     "muse_scipost_calibrate_flux": single_input,
     "muse_scipost": scipost_input,

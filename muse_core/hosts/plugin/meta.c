@@ -194,7 +194,7 @@ static double number(const char *source)
     return value;
 }
 
-/* param <full name> <context> <alias> <type> <default> <hidden> <help> [choice ...] */
+/* param <full name> <context> <alias> <type> <default> <hidden> <help> [choice ...], or the smallest and largest value of an int */
 enum { P_NAME = 1, P_CONTEXT, P_ALIAS, P_TYPE, P_DEFAULT, P_HIDDEN, P_HELP, P_CHOICES };
 
 static cpl_parameter *make_parameter(const fields *line)
@@ -202,6 +202,11 @@ static cpl_parameter *make_parameter(const fields *line)
     const char *name = field(line, P_NAME), *context = field(line, P_CONTEXT), *help = field(line, P_HELP);
     const char *type = field(line, P_TYPE), *preset = field(line, P_DEFAULT);
 
+    if (!strcmp(type, "int") && line->count == P_CHOICES + 2) {
+        return cpl_parameter_new_range(name, CPL_TYPE_INT, help, context, (int)strtol(preset, NULL, 10),
+                                       (int)strtol(field(line, P_CHOICES), NULL, 10),
+                                       (int)strtol(field(line, P_CHOICES + 1), NULL, 10));
+    }
     if (line->count > P_CHOICES) {
         int i, chosen = 0, count = (int)(line->count - P_CHOICES);
         for (i = 0; i < count; i++) {
