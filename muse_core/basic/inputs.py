@@ -10,7 +10,8 @@ from pathlib import Path
 from muse_core.basic.adaptive_optics import Strehl, read_strehl
 from muse_core.basic.twilight_cube import TwilightCube, read_twilight_cube
 from muse_core.data.input_rules import INPUT_RULES
-from muse_core.data.rules import check
+from muse_core.data.rules import PIXELS, check
+from muse_core.detector.calibration_rules import check_geometry, check_masters
 from muse_core.detector.calibrations import (
     REQUIRED,
     CalibrationFiles,
@@ -169,7 +170,12 @@ def open_inputs(frames: Frames, p: ParamValues, ctx: RunContext) -> BasicInputs:
         illum = attempt(problems, open_raw, frames["ILLUM"][0].path, default=None)
     paths: dict[str, list[Path]] = {tag.tag: [f.path for f in frames[tag.tag]] for tag in ctx.spec.inputs}
     files = open_calibrations(paths, problems)
+    check_masters(paths, ctx)
+    for path in paths["GEOMETRY_TABLE"]:
+        check_geometry(path, files.found["GEOMETRY_TABLE"], ctx)
     cubes = [attempt(problems, read_twilight_cube, path, default=None) for path in paths["TWILIGHT_CUBE"]]
+    for cube in (cube for cube in cubes if cube is not None):
+        check(cube.path, INPUT_RULES["TWILIGHT_CUBE"], {"DATA": cube.data}, ctx, about=PIXELS)
     problems.raise_if_any()
     inputs = BasicInputs(tuple(exposures), illum, tuple(cube for cube in cubes if cube is not None), files)
     _choose_ifus(inputs, p.nifu, problems)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from muse_core.framework import Frame, InputError
-from muse_core.framework.fits_file import open_fits
+from muse_core.framework.fits_file import number_column, open_fits
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
@@ -93,19 +93,11 @@ def read_curve(frame: Frame, columns: tuple[str, ...], *, positive: bool = False
 
 
 def _values(frame: Frame, table, column) -> Floats:  # type: ignore[no-untyped-def]
-    try:
-        values = np.asarray(table.data[column.name], np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            frame.path,
-            f"column {column.name}",
-            expected="numbers",
-            found=str(column.format),
-            remedy=f"Give a {frame.tag} made by the MUSE pipeline.",
-        ) from error
+    remedy = f"Give a {frame.tag} made by the MUSE pipeline."
+    values = number_column(frame.path, table, column.name, remedy=remedy)
     if values.size == 0:
         raise InputError(frame.path, f"column {column.name}", expected="at least one row", found="none")
-    return np.array(values)
+    return values
 
 
 def _check_order(frame: Frame, name: str, values: Floats | None, present) -> None:  # type: ignore[no-untyped-def]

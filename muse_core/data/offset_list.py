@@ -11,12 +11,12 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from muse_core.framework import Frame, InputError
-from muse_core.framework.fits_file import open_fits
+from muse_core.framework.fits_file import number_column, open_fits
 
 if TYPE_CHECKING:
     from astropy.io.fits import BinTableHDU
@@ -252,10 +252,4 @@ class _Columns:
         column = self._columns.get(name)
         if column is None:
             return None
-        values: Any = self._table.data[column.name]
-        try:
-            return [float(value) for value in values]
-        except (TypeError, ValueError) as error:
-            raise InputError(
-                self._frame.path, f"column {name}", expected="numbers", found=str(column.format)
-            ) from error
+        return [float(value) for value in number_column(self._frame.path, self._table, column.name)]

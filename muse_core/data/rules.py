@@ -15,11 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 if TYPE_CHECKING:
     from muse_core.framework import RunContext
 
 REMEDY = "Repair the file, or leave it out."
+PIXELS = "pixels"
+"""What rules about the extensions DATA and STAT are asked of: their pixels, or a sample of them."""
+SMALLEST_SCATTER, LARGEST_SCATTER = 0.02, 1e4
+"""Differences of neighbouring pixels in units of their noise: 0.7 for pure noise; less where pixels share
+their noise or a simulation is smooth, more where there is structure."""
 
 
 class Values(Protocol):
@@ -40,12 +46,14 @@ class Rule:
     demand : what is expected, in words
     contradiction : tells what was found against it, None if it holds (or is not there)
     is_error : else it is a warning
+    about : what its values are: "" (a header, or columns) or `PIXELS` of images
     """
 
     item: str
     demand: str
     contradiction: Callable[[Values], str | None]
     is_error: bool = True
+    about: str = ""
 
 
 def keyword(
@@ -104,6 +112,118 @@ def column(
     return Rule(f"column {name}", f"values {_limits(low, high, above, unit)}", contradiction, is_error)
 
 
+def present(key: str, otherwise: str) -> Rule:
+    """Make the rule (a warning) that a keyword is there.
+
+    >>> present("MJD-OBS", "no row is found by it").contradiction({})
+    'no such keyword: no row is found by it'
+    """
+
+    def contradiction(values: Values) -> str | None:
+        return f"no such keyword: {otherwise}" if values.get(key) is None else None
+
+    return Rule(f"keyword {key}", "a value", contradiction, is_error=False)
+
+
+def scatter_fits_noise() -> Rule:
+    """Make the rule (a warning) that STAT is of the size of the noise in DATA.
+
+    >>> rule = scatter_fits_noise()
+    >>> data = np.random.default_rng(1).normal(100.0, 2.0, (3, 50))
+    >>> rule.contradiction({"DATA": data, "STAT": np.full((3, 50), 4.0)})
+    >>> rule.contradiction({"DATA": data, "STAT": np.full((3, 50), 4e6)})[:34]
+    'neighbouring pixels that differ by'
+    >>> rule.contradiction({"DATA": data, "STAT": np.full((3, 50), -4.0)})
+    'negative variances in 150 of 150 pixels'
+    """
+
+    def contradiction(values: Values) -> str | None:
+        data, stat = values.get("DATA"), values.get("STAT")
+        if data is None or stat is None:
+            return None
+        measured = np.isfinite(data)
+        if not measured.any():
+            return None
+        count = np.count_nonzero(measured)
+        negative = np.count_nonzero(measured & (stat < 0))
+        if negative:
+            return f"negative variances in {negative} of {count} pixels"
+        known = measured & np.isfinite(stat) & (stat > 0)
+        if np.count_nonzero(known) < 0.5 * count:
+            return f"a finite variance above 0 in {np.count_nonzero(known)} of {count} pixels with data"
+        ratio = _scatter(data, stat, known)
+        if ratio is None or SMALLEST_SCATTER <= ratio <= LARGEST_SCATTER:
+            return None
+        return f"neighbouring pixels that differ by {ratio:.2g} of the noise that STAT tells"
+
+    demand = f"variances of DATA: pixels differ by {SMALLEST_SCATTER:g} to {LARGEST_SCATTER:g} of their noise"
+    return Rule("extension STAT", demand, contradiction, is_error=False, about=PIXELS)
+
+
+def level(name: str, low: float, high: float, unit: str = "") -> Rule:
+    """Make the rule (a warning) of the median of an image.
+
+    >>> level("DATA", 0.01, 100.0).contradiction({"DATA": np.full((3, 50), 1e38)})
+    'a median of 1e+38'
+    """
+
+    def contradiction(values: Values) -> str | None:
+        pixels = values.get(name)
+        measured = () if pixels is None else pixels[np.isfinite(pixels)]
+        if pixels is None:
+            return None
+        if not len(measured):
+            return "no number"
+        median = float(np.median(measured))
+        return None if low <= median <= high else f"a median of {median:.3g}"
+
+    demand = f"pixels about {low:g} to {high:g}{f' {unit}' if unit else ''}"
+    return Rule(f"extension {name}", demand, contradiction, is_error=False, about=PIXELS)
+
+
+def spread(name: str, factor: float) -> Rule:
+    """Make the rule (a warning) that no pixel is far from the median of an image of positive numbers."""
+
+    def contradiction(values: Values) -> str | None:
+        pixels = values.get(name)
+        if pixels is None or not np.isfinite(pixels).any():
+            return None
+        low, middle, high = (float(value) for value in np.nanpercentile(pixels, (0, 50, 100)))
+        return None if middle < factor * low and high < factor * middle else f"{low:.3g} to {high:.3g}"
+
+    demand = f"pixels within a factor of {factor:g} of their median"
+    return Rule(f"extension {name}", demand, contradiction, is_error=False, about=PIXELS)
+
+
+def variances(otherwise: str) -> Rule:
+    """Make the rule (a warning) that an image has variances."""
+
+    def contradiction(values: Values) -> str | None:
+        return f"no such extension: {otherwise}" if values.get("STAT") is None else None
+
+    return Rule("extension STAT", "variances", contradiction, is_error=False, about=PIXELS)
+
+
+def _scatter(
+    data: npt.NDArray[np.float64], stat: npt.NDArray[np.float64], known: npt.NDArray[np.bool_]
+) -> float | None:
+    """Median difference of neighbours over its noise; None where there are too few, or most are alike.
+
+    That of the two directions in which it is smaller: the other one crosses the structure of the image.
+    """
+    found = []
+    for axis, step in ((1, 1), (0, 2)):  # along the rows, and from row to row of each pair of rows
+        ends = (slice(1, None, step), slice(None, -1, step))
+        first, second = ((slice(None), end) if axis else (end,) for end in ends)
+        pairs = known[first] & known[second]
+        with np.errstate(invalid="ignore", over="ignore"):
+            difference = np.abs(data[first] - data[second])[pairs]
+            ratio = (difference / np.sqrt(stat[first] + stat[second])[pairs])[difference > 0]
+        if ratio.size >= max(20, 0.5 * difference.size):
+            found.append(float(np.median(ratio)))
+    return min(found, default=None)
+
+
 def _limits(low: float, high: float, above: float, unit: str) -> str:
     end = f" {unit}" if unit else ""
     lower = f"above {above:g}" if above > low else f"of {low:g}"
@@ -114,20 +234,28 @@ def _limits(low: float, high: float, above: float, unit: str) -> str:
     return f"{lower} to {high:g}{end}"
 
 
-def broken(rules: Iterable[Rule], values: Values) -> Iterator[tuple[Rule, str]]:
-    """Yield the rules that do not hold, and what was found."""
+def broken(rules: Iterable[Rule], values: Values, about: str = "") -> Iterator[tuple[Rule, str]]:
+    """Yield the rules about this kind of values that do not hold, and what was found."""
     for rule in rules:
+        if rule.about != about:
+            continue
         found = rule.contradiction(values)
         if found is not None:
             yield rule, found
 
 
 def check(
-    path: Path | str, rules: Iterable[Rule], values: Values, ctx: RunContext, *, remedy: str = REMEDY
+    path: Path | str,
+    rules: Iterable[Rule],
+    values: Values,
+    ctx: RunContext,
+    *,
+    remedy: str = REMEDY,
+    about: str = "",
 ) -> bool:
     """Note what is wrong with an input in ``ctx.problems``, or warn of it; False if a rule is broken."""
     holds = True
-    for rule, found in broken(rules, values):
+    for rule, found in broken(rules, values, about):
         holds = False
         if rule.is_error and not ctx.defects.absurd_values_used:
             ctx.problems.add(path, rule.item, expected=rule.demand, found=found, remedy=remedy)

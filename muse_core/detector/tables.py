@@ -14,6 +14,7 @@ from astropy.io import fits
 
 from muse_core.detector.fitsfile import extensions, opened
 from muse_core.framework.errors import InputError
+from muse_core.framework.fits_file import number_column
 
 NSLICE = 48
 IFUS = range(1, 25)
@@ -44,18 +45,7 @@ def _column(table: fits.BinTableHDU, name: str, path: Path, item: str) -> np.nda
         raise InputError(
             path, item, expected=f"a column {name}", found=f"columns {', '.join(table.columns.names)[:60]}"
         )
-    try:
-        values = np.asarray(table.data[name])
-    except (OSError, TypeError, ValueError) as error:
-        raise InputError(
-            path,
-            f"{item} column {name}",
-            expected="readable values",
-            found="some that end behind the file, or have no such format",
-        ) from error
-    if values.dtype.kind not in "iuf" or values.ndim != 1:
-        raise InputError(path, f"{item} column {name}", expected="numbers", found=f"type {values.dtype}")
-    return values.astype(np.float64)
+    return number_column(path, table, name, item=item)
 
 
 def _channel_tables(

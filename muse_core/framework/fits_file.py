@@ -125,6 +125,34 @@ def read_header(path: Path, number: int = 0) -> Header:
         return hdus[number].header.copy()
 
 
+def number_column(
+    path: Path | str, table: Any, name: str, *, item: str = "", remedy: str = REMEDY
+) -> npt.NDArray[np.float64]:
+    """Return a column of a FITS table as numbers (see `column_numbers`), or tell what it is instead.
+
+    Parameters
+    ----------
+    item : where the table is, for the message, such as "CHAN01"
+
+    Raises
+    ------
+    InputError
+        naming the column: it has text, several numbers in a row, or ends behind the file
+    """
+    try:
+        return column_numbers(table, name)
+    except (OSError, TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError) as error:
+        known = isinstance(error, _NotNumbersError)
+        found = str(error) if known else "some that end behind the file, or have no such format"
+        raise InputError(
+            path, f"{item} column {name}".strip(), expected="a number in each row", found=found, remedy=remedy
+        ) from error
+
+
+class _NotNumbersError(ValueError):
+    """A column of something else."""
+
+
 def column_numbers(table: Any, name: str) -> npt.NDArray[np.float64]:
     """Return a column of a FITS table as numbers, scaled (TSCAL, TZERO), NaN where it has none (TNULL).
 
@@ -135,14 +163,14 @@ def column_numbers(table: Any, name: str) -> npt.NDArray[np.float64]:
 
     Raises
     ------
-    TypeError, ValueError
+    ValueError
         if the column has text or several numbers in a row
     """
     values = np.asarray(table.data[name])
     if values.dtype.kind not in "biuf":
-        raise TypeError(f"{table.columns[name].format} is no format of numbers")
+        raise _NotNumbersError(f"the format {table.columns[name].format}, which is none of numbers")
     if values.ndim != 1:
-        raise ValueError(f"{int(np.prod(values.shape[1:]))} numbers in each row")
+        raise _NotNumbersError(f"{int(np.prod(values.shape[1:]))} numbers in each row")
     numbers = values.astype(np.float64)
     null = table.columns[name].null
     stored = table.data.view(np.ndarray)[name]

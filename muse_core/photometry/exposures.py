@@ -16,7 +16,8 @@ from imphot.images.grids import image_grids_aligned
 from imphot.images.opening import as_sky_image
 from imphot.images.sky_image import SkyImage
 from imphot.results import FitPictures, FittedImagePhotometry, FittedStarPhotometry
-from muse_core.data.input_rules import INPUT_RULES
+from muse_core.data.input_rules import rules_of
+from muse_core.data.pixel_rules import check_pixels
 from muse_core.data.rules import check
 from muse_core.framework import Frame, Frames, InputError, RunContext
 from muse_core.framework.fits_file import open_fits
@@ -75,8 +76,9 @@ def load_exposures(frames: Frames, curve: Curve | None, filter_name: str, ctx: R
             )
             continue
         image.filename = str(frame.path)
-        words = {key: image.header_value(key) for key in ("MJD-OBS", "EXPTIME")}
-        check(frame.path, INPUT_RULES["IMAGE_FOV"], words, ctx)
+        words = {key: image.header_value(key) for key in ("MJD-OBS", "DATE-OBS", "EXPTIME")}
+        check(frame.path, rules_of(ctx.spec.name, frame.tag), words, ctx)
+        check_pixels(frame.path, frame.tag, ctx)
         own = image.header_value("ESO DRS MUSE FILTER NAME", image.header_value("FILTER", ""))
         out.append(
             Exposure(

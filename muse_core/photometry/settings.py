@@ -15,8 +15,8 @@ from imphot.images.opening import read_plane
 from imphot.options import PARAMETERS, FitOptions, Star
 from muse_core.data.input_rules import INPUT_RULES
 from muse_core.data.rules import check
-from muse_core.framework import Frame, Frames, ParameterError, ParamValues, RunContext
-from muse_core.framework.fits_file import column_numbers, open_fits
+from muse_core.framework import Frame, Frames, InputError, ParameterError, ParamValues, RunContext
+from muse_core.framework.fits_file import number_column, open_fits
 
 __all__ = ["Curve", "Settings", "read_filter", "read_settings"]
 
@@ -162,4 +162,15 @@ def read_filter(path: Path, name: str) -> Curve:
         columns = {column.lower(): column for column in table.columns.names}
         if not {"lambda", "throughput"} <= set(columns):
             raise UserError(f"The filter {name} of {path} lacks the columns lambda and throughput")
-        return column_numbers(table, columns["lambda"]), column_numbers(table, columns["throughput"])
+        lam, throughput = (number_column(path, table, columns[key]) for key in ("lambda", "throughput"))
+    for key, values in (("lambda", lam), ("throughput", throughput)):
+        if not values.size or not np.isfinite(values).all():
+            bad = np.flatnonzero(~np.isfinite(values))
+            found = f"{values[bad[0]]} in row {bad[0] + 1}" if bad.size else "no row"
+            raise InputError(path, f"filter {name}: column {key}", expected="finite numbers", found=found)
+    if not (np.diff(lam) > 0).all() or not (throughput > 0).any():
+        raise InputError(
+            path, f"filter {name}", expected="wavelengths that increase, and some throughput",
+            found=f"{lam.size} wavelengths of {lam[0]:g} to {lam[-1]:g}, throughput {throughput.max():g}",
+        )  # fmt: skip
+    return lam, throughput

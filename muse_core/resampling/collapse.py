@@ -20,7 +20,7 @@ from numba import njit
 
 from muse_core.data.header_values import seven_digits
 from muse_core.framework import InputError
-from muse_core.framework.fits_file import open_fits
+from muse_core.framework.fits_file import number_column, open_fits
 from muse_core.resampling.cube_cards import image_cards, plane_wavelengths, wavelength_of_plane
 
 LONGEST = 1e6
@@ -133,8 +133,9 @@ def _read_filter(path: Path, hdu: fits.BinTableHDU, name: str) -> Filter:
                 path, f"filter {name}", expected="columns lambda, throughput",
                 found=f"no column {needed!r}", remedy="Repair this table of the FILTER_LIST.",
             )  # fmt: skip
-    wavelength = np.array(hdu.data[columns["lambda"]], dtype=np.float64)
-    throughput = np.array(hdu.data[columns["throughput"]], dtype=np.float64)
+    wavelength, throughput = (
+        number_column(path, hdu, columns[key], item=f"filter {name}:") for key in ("lambda", "throughput")
+    )
     if wavelength.size < 2 or not np.all(np.isfinite(wavelength)) or not np.all(np.isfinite(throughput)):
         raise InputError(
             path, f"filter {name}", expected="at least two rows of finite numbers",

@@ -41,13 +41,13 @@ def table(recipe: str) -> str:
     >>> print(table("muse_exp_align").splitlines()[0])
     | input | what | must be | else |
     """
-    from muse_core.data.input_rules import INPUT_RULES
+    from muse_core.data.input_rules import rules_of
     from muse_core.framework import registry
 
     lines = ["| input | what | must be | else |", "| --- | --- | --- | --- |"]
     tags: dict[tuple[Rule, ...], list[str]] = {}
     for declared in registry.load(recipe).spec.inputs:
-        tags.setdefault(INPUT_RULES.get(declared.tag, ()), []).append(declared.tag)
+        tags.setdefault(rules_of(recipe, declared.tag), []).append(declared.tag)
     for rules, alike in tags.items():
         for rule in rules:
             severity = "error" if rule.is_error else "warning"

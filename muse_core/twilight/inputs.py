@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from muse_core.data.input_rules import INPUT_RULES
 from muse_core.data.rules import check
+from muse_core.detector.calibration_rules import check_geometry, check_masters
 from muse_core.detector.calibrations import (
     CalibrationFiles,
     IfuCalibration,
@@ -173,6 +174,9 @@ def open_inputs(frames: Frames, p: ParamValues, ctx: RunContext) -> TwilightInpu
         check(raw.path, INPUT_RULES["SKYFLAT"], raw.primary, ctx)
     illum = attempt(problems, open_raw, paths["ILLUM"][0], default=None) if paths["ILLUM"] else None
     files = open_calibrations(paths, problems)
+    check_masters(paths, ctx)
+    for path in paths["GEOMETRY_TABLE"]:
+        check_geometry(path, files.found["GEOMETRY_TABLE"], ctx)
     masks = paths["VIGNETTING_MASK"]
     mask = attempt(problems, _read_mask, masks[0], default=None) if masks else None
     modes = sorted({str(e.primary.get("ESO INS MODE")) for e in exposures})

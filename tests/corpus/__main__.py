@@ -33,8 +33,8 @@ def _child(work: Callable[[], None]) -> int:
 
 def _run(name: str, args: argparse.Namespace, until: float, results: Sequence[Path]) -> None:
     """Make a world, then its cases in as many processes as there are results."""
+    from tests.corpus.all_worlds import WORLDS
     from tests.corpus.runner import cases, prepare
-    from tests.corpus.worlds import WORLDS
 
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as folder:
@@ -45,7 +45,7 @@ def _run(name: str, args: argparse.Namespace, until: float, results: Sequence[Pa
         def share(number: int) -> None:
             found = cases(
                 world, sound, home, seed=args.seed, per_tag=args.per_tag, seconds=until - time.monotonic(),
-                tags=args.tags, share=(number, len(results)),
+                tags=args.tags, families=tuple(args.families), share=(number, len(results)),
             )  # fmt: skip
             results[number].write_bytes(pickle.dumps(list(found)))
 
@@ -57,8 +57,8 @@ def _run(name: str, args: argparse.Namespace, until: float, results: Sequence[Pa
 
 def main() -> int:
     """Run the corpus and print its tables."""
+    from tests.corpus.all_worlds import WORLDS
     from tests.corpus.runner import cores, table
-    from tests.corpus.worlds import WORLDS
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("worlds", nargs="*", choices=[*WORLDS, []], help="sets of inputs (all)")
@@ -67,6 +67,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=3600.0, help="budget of all together (3600)")
     parser.add_argument("--jobs", type=int, default=cores())
     parser.add_argument("--tags", nargs="*", default=(), help="only files of these tags")
+    parser.add_argument("--families", nargs="*", default=(), help="only these kinds of damage to files")
     parser.add_argument("--report", type=Path, help="file for all cases, one per line")
     args = parser.parse_args()
     started, found, broken = time.monotonic(), [], False

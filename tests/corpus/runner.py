@@ -10,11 +10,13 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.corpus.damage import Target, broken
+from tests.corpus.damage import broken
 from tests.corpus.judge import BAD, GOOD, Verdict, sound_verdict, verdict
+from tests.corpus.run_damage import PARAMETERS, RUNS, odd_run
+from tests.corpus.target import Target
 from tests.corpus.worlds import World
 
 
@@ -51,7 +53,7 @@ def prepare(world: World, out: Path) -> dict[str, Verdict]:
     finally:
         logging.disable(logging.NOTSET)
     sound = {}
-    for tag in world.tags():
+    for tag in (*world.tags(), *RUNS):
         folder = out / f"sound-{tag}"
         folder.mkdir()
         sound[tag] = sound_verdict(world, tag, folder)
@@ -59,15 +61,43 @@ def prepare(world: World, out: Path) -> dict[str, Verdict]:
     return sound
 
 
-def one_case(world: World, tag: str, number: int, seed: int, sound: Verdict, folder: Path) -> Case:
-    """Break a file of a tag and run the recipe."""
+def one_run(world: World, kind: str, number: int, seed: int, sound: Verdict, folder: Path) -> Case:
+    """Run the recipe with sound files, odd parameters or an odd set of frames."""
+    from muse_core.framework.registry import load
+
+    home = Path(tempfile.mkdtemp(prefix="case-", dir=folder))
+    try:
+        spec, label = load(world.recipe).spec, f"{world.name}:{kind}"
+        odd = odd_run(kind, seed, label, number, spec, world.options, world.frames, home)
+        out = home / "out"
+        out.mkdir()
+        changed = replace(world, options=odd.settings, by_tag={})
+        found = verdict(changed, odd.frames, kind, odd.named, out, sound, report=number % 16 == 1)
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+    family = "parameters" if kind == PARAMETERS else "set of frames"
+    return Case(world.name, kind, number, family, odd.told, found)
+
+
+def one_case(
+    world: World,
+    tag: str,
+    number: int,
+    seed: int,
+    sound: Verdict,
+    folder: Path,
+    families: tuple[str, ...] = (),
+) -> Case:
+    """Break a file of a tag (or a run, see `RUNS`) and run the recipe."""
+    if tag in RUNS:
+        return one_run(world, tag, number, seed, sound, folder)
     paths = [path for path, name in world.frames if name == tag]
     source = paths[number % len(paths)]
     others = tuple(dict.fromkeys(path for path, name in world.frames if name != tag))
     home = Path(tempfile.mkdtemp(prefix="case-", dir=folder))
     try:
         copy = home / f"broken-{source.name}"
-        family, told = broken(seed, f"{world.name}:{tag}", number, Target(source, copy, others))
+        family, told = broken(seed, f"{world.name}:{tag}", number, Target(source, copy, others), families)
         frames = [(copy if path == source and name == tag else path, name) for path, name in world.frames]
         out = home / "out"
         out.mkdir()
@@ -86,6 +116,7 @@ def cases(
     per_tag: int,
     seconds: float = float("inf"),
     tags: Sequence[str] = (),
+    families: tuple[str, ...] = (),
     share: tuple[int, int] = (0, 1),
 ) -> Iterator[Case]:
     """Yield the cases of a world, the numbers of all tags in turn, until the time is over.
@@ -94,14 +125,16 @@ def cases(
     ----------
     sound : what the sound inputs give, see `prepare`
     seconds : budget; the cases that are left are not run
+    families : of damage to files; all if empty
     share : (this process, number of processes): which of the cases are made here
     """
     started = time.monotonic()
-    listed = [(number, tag) for number in range(per_tag) for tag in world.tags() if not tags or tag in tags]
+    known = [*world.tags(), *RUNS]
+    listed = [(number, tag) for number in range(per_tag) for tag in known if not tags or tag in tags]
     for number, tag in listed[share[0] :: share[1]]:
         if time.monotonic() - started > seconds:
             return
-        yield one_case(world, tag, number, seed, sound[tag], folder)
+        yield one_case(world, tag, number, seed, sound[tag], folder, families)
 
 
 def table(found: Sequence[Case], by: Callable[[Case], str]) -> str:

@@ -7,9 +7,10 @@ import warnings
 
 import pytest
 
-from tests.corpus.damage import Target, broken
+from tests.corpus.all_worlds import WORLDS
+from tests.corpus.damage import broken
 from tests.corpus.runner import cases, prepare, table
-from tests.corpus.worlds import WORLDS
+from tests.corpus.target import Target
 
 pytestmark = pytest.mark.unit
 

@@ -84,15 +84,20 @@ def science_tables(folder: Path) -> World:
 
 def combination(folder: Path) -> World:
     """muse_exp_combine with two reduced exposures."""
+    return exposures(folder, "combine")
+
+
+def exposures(folder: Path, name: str, count: int = 2) -> World:
+    """Reduced exposures with small offsets, and what goes with them."""
     from muse_core.framework import run_recipe
 
     raw = _science(
         folder,
-        "combine",
-        offsets=[(0.3, 0.2), (0.0, 0.1)],
-        flux_scales=[1.1, 0.9],
-        n_exposures=2,
-        dithers=[(0.0, 0.0), (0.3, 0.2)],
+        name,
+        offsets=[(0.3 / n, 0.2) for n in range(1, count + 1)],
+        flux_scales=[1.1, 0.9, 1.0, 1.05][:count],
+        n_exposures=count,
+        dithers=[(0.3 * (n % 2), 0.2 * (n % 2)) for n in range(count)],
     )
     out = folder / "reduced"
     out.mkdir()
@@ -102,7 +107,7 @@ def combination(folder: Path) -> World:
     )  # fmt: skip
     kept = [f for f in raw.frames if f[1] in ("OFFSET_LIST", "FILTER_LIST", "OUTPUT_WCS")]
     frames = [(path, "PIXTABLE_REDUCED") for path in sorted(out.glob("PIXTABLE_REDUCED*"))] + kept
-    return World("combine", "muse_exp_combine", frames, {"save": "cube,combined", "filter": "white,WIDE"})
+    return World(name, "muse_exp_combine", frames, {"save": "cube,combined", "filter": "white,WIDE"})
 
 
 def alignment(folder: Path) -> World:

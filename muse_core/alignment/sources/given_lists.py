@@ -17,7 +17,7 @@ from muse_core.alignment.images.opening import first_line
 from muse_core.alignment.sources.source_list import SourceList, sky_positions
 from muse_core.framework.defects import Defects
 from muse_core.framework.errors import InputError, Problems
-from muse_core.framework.fits_file import open_fits
+from muse_core.framework.fits_file import number_column, open_fits
 
 if TYPE_CHECKING:
     from astropy.io.fits import HDUList
@@ -57,8 +57,6 @@ def read_source_list(path: Path, *, dated_twice: bool = False) -> GivenList:
         x, y = _columns(hdus, path)
     if x.size == 0:
         raise InputError(path, "table", expected="one source or more", found="no rows")
-    if x.ndim != 1 or y.ndim != 1:
-        raise InputError(path, "columns X, Y", expected="one number per row", found="arrays")
     wrong = np.flatnonzero(~(np.isfinite(x) & np.isfinite(y)))
     if wrong.size:
         found = f"none in row {wrong[0] + 1} ({wrong.size} rows)"
@@ -101,12 +99,7 @@ def _columns(hdus: HDUList, path: Path) -> tuple[Floats, Floats]:
     if table.fileinfo()["datLoc"] + rows * width > path.stat().st_size:
         remedy = "Fetch or make the file again."
         raise InputError(path, "table", expected=f"{rows} rows", found="a truncated file", remedy=remedy)
-    try:
-        data = table.data
-        return np.array(data["X"]).astype(np.float64), np.array(data["Y"]).astype(np.float64)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        found = first_line(error)
-        raise InputError(path, "table", expected="numbers in X and Y", found=found) from error
+    return number_column(path, table, "X"), number_column(path, table, "Y")
 
 
 def load_source_lists(

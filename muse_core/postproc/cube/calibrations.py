@@ -37,6 +37,8 @@ def load(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> CubeCali
         return CubeCalibrations(None, ())
     reader = output_wcs_as_c if ctx.defects.pc_matrix_passed_over else read_output_wcs
     wcs = None if frames["DATACUBE_SUMS"] else frames.read("OUTPUT_WCS", reader, products="cube")
+    if wcs is not None:
+        frames.check("OUTPUT_WCS", wcs)
     return CubeCalibrations(wcs, _filters(frames, p, ctx))
 
 

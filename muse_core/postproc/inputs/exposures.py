@@ -11,6 +11,7 @@ import numpy as np
 from muse_core.data.exposure import Exposure, ZoneMap
 from muse_core.data.header_values import Keywords, get_str
 from muse_core.data.input_rules import PIXEL_TABLE
+from muse_core.data.pixel_rules import check_pixels
 from muse_core.data.pixtable import PixelTableFile, open_pixtable
 from muse_core.data.rules import broken, check
 from muse_core.data.slices import N_IFU, N_SLICE
@@ -68,6 +69,7 @@ def open_tables(frames: Iterable[Frame], ctx: RunContext, *, needs_mode: bool = 
             )  # fmt: skip
             continue
         told.check(frame, table, ctx)
+        check_pixels(frame.path, frame.tag, ctx)
         tables.append((frame, table))
     for reason in unreadable:
         if tables:

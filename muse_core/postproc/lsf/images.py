@@ -48,6 +48,10 @@ class LsfImage:
         object.__setattr__(self, "total", values.sum(axis=2))
         object.__setattr__(self, "moment", values @ offsets)
 
+    def values(self) -> dict[str, object]:
+        """Return what the rules of LSF_PROFILE are about: steps of the grid, area of each row."""
+        return {"CD1_1": self.x_step, "CD2_2": self.lam_step, "AREA": self.total}
+
     @property
     def reach(self) -> tuple[float, float]:
         """Offsets of the first and last sample: the window of a line."""

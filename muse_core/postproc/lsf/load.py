@@ -164,7 +164,7 @@ def _table_flavour(tables: list[tuple[Path, int | None, fits.FITS_rec]]) -> LsfT
                 found="some that are not", remedy=REMEDY,
             )  # fmt: skip
     for name in ("slit_width", "bin_width"):
-        if not ((columns[name] > 0) & (columns[name] <= WIDEST_A)).all():
+        if not ((columns[name] > 0) & (columns[name] <= WIDEST_A)).all():  # kernels divide by them
             raise InputError(
                 tables[0][0], f"SLICE_PARAM: column {name}", expected=f"positive widths up to {WIDEST_A:g}",
                 found=f"{columns[name].min():g} to {columns[name].max():g}", remedy=REMEDY,

@@ -49,6 +49,12 @@ class LsfTable:
     lsf_width: npt.NDArray[np.float64]
     hermit: tuple[npt.NDArray[np.float64], ...]
 
+    def values(self) -> dict[str, object]:
+        """Return what the rules of LSF_PROFILE are about: widths, that of the profile at 7000 Angstrom."""
+        return {
+            "slit_width": self.slit_width, "bin_width": self.bin_width, "lsf_width": self.lsf_width[:, 0],
+        }  # fmt: skip
+
     @property
     def reach(self) -> tuple[float, float]:
         """Window of a line."""

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from muse_core.data.calibration import read_columns
-from muse_core.postproc.lsf.calibrations import read_profiles
+from muse_core.postproc.lsf.calibrations import checked_profiles
 from muse_core.postproc.lsf.images import LsfImage
 from muse_core.postproc.lsf.tables import LsfTable
 
@@ -39,7 +39,7 @@ def load(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> RamanCal
     if lines is None:
         return None
     frames.check("RAMAN_LINES", {"lambda": lines[0], "flux": lines[1]})
-    lsf = frames.read_all("LSF_PROFILE", read_profiles, products=None)
+    lsf = checked_profiles(frames, None)
     if isinstance(lsf, LsfTable) and ctx.defects.raman_needs_lsf_images:
         return RamanCalibrations(lines, None)
     if lsf is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from muse_core.framework import InputError
-from muse_core.postproc.lsf.calibrations import read_profiles
+from muse_core.postproc.lsf.calibrations import checked_profiles
 from muse_core.postproc.sky.line_list import SkyLines, load_sky_continuum, load_sky_lines
 from muse_core.postproc.white_light import calibrations as white_light
 
@@ -50,7 +50,7 @@ def load(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> SkyCalib
         )
     return SkyCalibrations(
         *read_sky(frames, ctx),
-        frames.read_all("LSF_PROFILE", read_profiles),
+        checked_profiles(frames),
         tuple(frame.path for frame in frames["LSF_PROFILE"]),
         mask,
     )
@@ -64,7 +64,7 @@ def read_sky(frames: CalibrationFrames, ctx: RunContext) -> tuple[SkyLines | Non
     lines = frames.read("SKY_LINES", _lines)
     frames.check("SKY_LINES", None if lines is None else {"lambda": lines.lam, "flux": lines.flux})
     continuum = frames.read("SKY_CONTINUUM", lambda frame: _continuum(frame, ctx))
-    frames.check("SKY_CONTINUUM", None if continuum is None else {"lambda": continuum[0]})
+    frames.check("SKY_CONTINUUM", continuum and {"lambda": continuum[0], "flux": continuum[1]})
     return lines, continuum
 
 

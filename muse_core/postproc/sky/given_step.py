@@ -10,7 +10,7 @@ from muse_core.data.calibration import open_fits, read_curve
 from muse_core.data.header_values import Keywords
 from muse_core.postproc.exposure.reduction import PIXTABLE
 from muse_core.postproc.inputs.calibration_frames import read_header
-from muse_core.postproc.lsf.calibrations import read_profiles
+from muse_core.postproc.lsf.calibrations import checked_profiles
 from muse_core.postproc.sky.calibrations import SkyCalibrations, read_sky
 from muse_core.postproc.sky.model import SkyModel
 from muse_core.postproc.sky.model_fit import cut_to_continuum, place_lines_in_rows
@@ -67,7 +67,7 @@ def load_model(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> Gi
     model = SkyCalibrations(
         lines,
         continuum,
-        frames.read_all("LSF_PROFILE", read_profiles, products="all" if lines is not None else None),
+        checked_profiles(frames, "all" if lines is not None else None),
         tuple(frame.path for frame in frames["LSF_PROFILE"]),
         MaskCalibrations(None, AstrometryCalibrations(None, None)),
     )
@@ -128,6 +128,7 @@ def load_spectrum(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) ->
     """Read SKY_SPECTRUM."""
     frames.require("SKY_SPECTRUM", "the sky", "Add one made by muse_scipost or muse_create_sky.")
     curve = frames.read("SKY_SPECTRUM", _spectrum)
+    frames.check("SKY_SPECTRUM", None if curve is None else {"lambda": curve.lam, "data": curve.value})
     return GivenSpectrum(curve, spectrum_unit(frames))
 
 

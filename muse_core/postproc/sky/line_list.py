@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from muse_core.framework import InputError
-from muse_core.framework.fits_file import open_fits
+from muse_core.framework.fits_file import number_column, open_fits
 
 if TYPE_CHECKING:
     from astropy.io import fits
@@ -22,6 +22,7 @@ OH_FLUX_SCALE = (
     7.94492e10  # measured against 2.8.7: flux of an OH transition = scale * A / lambda * population
 )
 RANGE_MARGIN = 5.0  # Angstrom beyond the first and last bin of the spectrum
+MOST_GROUPS = 2**31 - 1
 LINE_COLUMNS = ("name", "group", "lambda", "flux")
 OH_COLUMNS = ("name", "lambda", "v_u", "E_u", "J_u", "A")
 
@@ -140,7 +141,12 @@ def _columns(path: Path, hdu: fits.BinTableHDU, wanted: tuple[str, ...]) -> dict
             path, f"{hdu.name}: unit of column lambda", expected="Angstrom", found=repr(unit),
             remedy="Convert the table to wavelengths in Angstrom.",
         )  # fmt: skip
-    return {name: np.asarray(hdu.data[present[name.lower()]]) for name in wanted}
+    return {
+        name: np.asarray(hdu.data[present[name]])
+        if name == "name"
+        else number_column(path, hdu, present[name.lower()], item=f"{hdu.name}:")
+        for name in wanted
+    }
 
 
 def _checked(
@@ -168,18 +174,20 @@ def _read_lines(path: Path, hdu: fits.BinTableHDU) -> SkyLines:
     table = _columns(path, hdu, LINE_COLUMNS)
     n = len(table["lambda"])
     has_dq = "dq" in [name.lower() for name in hdu.columns.names]
-    dq = np.asarray(hdu.data["dq"]).astype(np.int32) if has_dq else np.zeros(n, dtype=np.int32)
-    group = np.asarray(table["group"]).astype(np.int64)
-    if (group < 0).any():
-        row = int(np.flatnonzero(group < 0)[0])
+    dq = number_column(path, hdu, "dq", item="LINES:") if has_dq else np.zeros(n)
+    dq = np.clip(np.nan_to_num(dq), 0, MOST_GROUPS)
+    group = table["group"]
+    wrong = np.flatnonzero(~((group >= 0) & (group < MOST_GROUPS)))
+    if wrong.size:
         raise InputError(
-            path, "LINES: column group", expected="numbers >= 0", found=f"{group[row]} in row {row + 1}",
+            path, "LINES: column group", expected="numbers >= 0" if group[wrong[0]] < 0 else "32-bit numbers",
+            found=f"{group[wrong[0]]:g} in row {wrong[0] + 1}",
             remedy="Give every line the number of its family.",
         )  # fmt: skip
     return SkyLines(
         _texts(table["name"]), group.astype(np.int32),
         _checked(path, "LINES", "lambda", table["lambda"], 0.0),
-        _checked(path, "LINES", "flux", table["flux"], 0.0), dq,
+        _checked(path, "LINES", "flux", table["flux"], 0.0), dq.astype(np.int32),
     )  # fmt: skip
 
 
@@ -188,7 +196,7 @@ def _read_transitions(path: Path, hdu: fits.BinTableHDU, first_group: int) -> Sk
     numbers = {
         key: _checked(path, "OH_TRANSITIONS", key, table[key], 0.0) for key in ("lambda", "E_u", "J_u", "A")
     }
-    v_upper = np.asarray(table["v_u"]).astype(np.int64)
+    v_upper = _checked(path, "OH_TRANSITIONS", "v_u", table["v_u"], 0.0).astype(np.int64)
     flux = oh_fluxes(numbers["lambda"], v_upper, numbers["E_u"], numbers["J_u"], numbers["A"])
     order = {level: i for i, level in enumerate(dict.fromkeys(v_upper.tolist()))}
     group = np.array([first_group + order[level] for level in v_upper.tolist()], dtype=np.int32)

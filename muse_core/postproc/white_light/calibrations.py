@@ -26,6 +26,7 @@ def load(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> MaskCali
     """Read SKY_MASK, if it is of use for this run, with ASTROMETRY_WCS and OFFSET_LIST."""
     wanted = p.skymethod in ("model", "simple") or p.autocalib == "deepfield"
     mask = frames.read("SKY_MASK", _mask) if wanted else None
+    frames.check("SKY_MASK", None if mask is None else mask.values())
     return MaskCalibrations(mask, astrometry.load(frames, p, ctx))
 
 

@@ -74,6 +74,12 @@ class SkyMask:
     ctype: tuple[str, str] = ("", "")
     seen: RowCount = field(default_factory=RowCount, compare=False, repr=False)
 
+    def values(self) -> dict[str, object]:
+        """Return what the rules of SKY_MASK are about: the matrix on the sky, and the share that is sky."""
+        cards = {f"CD{i}_{j}": self.cd[i - 1][j - 1] for i in (1, 2) for j in (1, 2)}
+        matrix = cards if self.kind == "celestial" else {}
+        return {**matrix, "SKY": float(self.mask.mean())}
+
     @property
     def n_sky(self) -> int:
         """Number of sky pixels of the mask image."""

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A sample of the pixels of a file: whether their level can be true, and their variances belong to them.
+
+Neighbouring pixels differ by their noise at least. Where the difference is a small part of what STAT says, or
+ten thousand times as much, the variances have another unit, another scale, or are those of something else.
+Resampled pixels share part of their noise, and bright structures differ by more than noise: the limits are
+drawn wide enough for both.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from muse_core.data.input_rules import rules_of
+from muse_core.data.rules import PIXELS, check
+from muse_core.framework.errors import InputError
+from muse_core.framework.fits_file import open_fits
+
+if TYPE_CHECKING:
+    from muse_core.framework import RunContext
+
+_NAME = re.compile(r"(?:(CHAN\d\d)\.)?(DATA|STAT)", re.IGNORECASE)
+_PIECES, _LONGEST = 48, 2048
+"""Pieces of neighbouring pixels that are looked at, and pixels of each."""
+
+Samples = npt.NDArray[np.float64]
+
+
+def check_pixels(path: Path, tag: str, ctx: RunContext) -> None:
+    """Look at a sample of the images of a file by the rules of its tag that are about DATA and STAT.
+
+    A file that cannot be read is left to its reader.
+    """
+    rules = [rule for rule in rules_of(ctx.spec.name, tag) if rule.about == PIXELS]
+    if not rules:
+        return
+    try:
+        for where, data, stat in pixel_samples(path):
+            named = f"{path} ({where})" if where else path
+            check(named, rules, {"DATA": data, "STAT": stat}, ctx, about=PIXELS)
+    except InputError:
+        return
+
+
+def pixel_samples(path: Path) -> Iterator[tuple[str, Samples, Samples | None]]:
+    """Yield some pieces of neighbouring pixels of each pair of DATA and STAT in a file.
+
+    Yields
+    ------
+    where : "" or the channel, such as "CHAN02"
+    data, stat : float64[pieces, pixels]
+        of images pairs of rows that are neighbours; what fills up a piece is NaN; stat is None if there is no
+        such extension
+
+    Raises
+    ------
+    InputError
+        if the file cannot be read
+    """
+    with open_fits(path, memmap=True, whole=False) as hdus:
+        found: dict[str, dict[str, Any]] = {}
+        for hdu in hdus:
+            match = _NAME.fullmatch(hdu.name)
+            if match and getattr(hdu, "is_image", False) and hdu.header.get("NAXIS", 0) and all(hdu.shape):
+                found.setdefault(match[1] or "", {}).setdefault(match[2].upper(), hdu)
+        for where, pair in found.items():
+            data, stat = pair.get("DATA"), pair.get("STAT")
+            if data is None or (stat is not None and stat.shape != data.shape):
+                continue
+            yield where, _image_sample(data), None if stat is None else _image_sample(stat)
+        for table in hdus[1:2] if not found else ():
+            columns = {name.lower(): name for name in getattr(getattr(table, "columns", None), "names", ())}
+            if {"data", "stat"} <= set(columns) and len(table.data):
+                yield "", _table_sample(table, columns["data"]), _table_sample(table, columns["stat"])
+
+
+def _image_sample(hdu: Any) -> Samples:
+    """Pieces of rows of an image of any dimensions; a column of pixels counts as a row."""
+    shape = hdu.shape
+    if shape[-1] == 1 and len(shape) == 2:
+        return _padded([np.asarray(hdu.section[a:b, :]).ravel() for a, b in _pieces(shape[0])])
+    rows = int(np.prod(shape[:-1], dtype=np.int64))
+    first = np.unique(np.linspace(0, max(0, rows // 2 - 1), min(rows // 2, _PIECES // 2)).astype(np.int64))
+    chosen = np.stack([2 * first, 2 * first + 1], axis=1).ravel() if rows > 1 else np.zeros(1, np.int64)
+    width = min(shape[-1], _LONGEST)
+    cut = slice((shape[-1] - width) // 2, (shape[-1] + width) // 2)
+    places = zip(*np.unravel_index(chosen, shape[:-1]), strict=True) if len(shape) > 1 else [()]
+    return _padded([np.asarray(hdu.section[(*map(int, place), cut)]).ravel() for place in places])
+
+
+def _table_sample(table: Any, name: str) -> Samples:
+    """Pieces of a column of a table."""
+    column = table.data[name]
+    return _padded([np.asarray(column[a:b]).ravel() for a, b in _pieces(len(column))])
+
+
+def _pieces(length: int) -> Iterator[tuple[int, int]]:
+    """Split a length into pieces, or choose some of them where it is long."""
+    count = min(_PIECES, -(-length // _LONGEST))
+    for start in np.linspace(0, max(0, length - _LONGEST), max(count, 1)).astype(np.int64):
+        yield int(start), min(length, int(start) + _LONGEST)
+
+
+def _padded(parts: list[npt.NDArray[Any]]) -> Samples:
+    out = np.full((len(parts), max(part.size for part in parts)), np.nan)
+    for row, part in zip(out, parts, strict=True):
+        row[: part.size] = part
+    return out
