@@ -132,7 +132,7 @@ across right ascension 0, the search into the noise, and others.""",
 def run(frames, p, ctx):
     """Align the exposures."""
     from muse_core.alignment.images.checks import inspect_fields
-    from muse_core.alignment.log import log_offsets
+    from muse_core.alignment.log import log_offsets, warn_of_levels
     from muse_core.alignment.offsets.align import align
     from muse_core.alignment.parameters import check_parameters
     from muse_core.alignment.preview.grid import check_memory
@@ -149,6 +149,7 @@ def run(frames, p, ctx):
     reference = load_reference(frames, fields, p, ctx)
     check_number(images, reference, ctx)
     sources = find_sources(fields, [source_list.path for source_list in lists], p, ctx, reference)
+    warn_of_levels(fields, sources, ctx)
     group = exposures_to_align(fields, sources, reference)
     alignment, verdict = align(group, p, ctx.defects)
     results = collect_results(sources, alignment, verdict, ctx)

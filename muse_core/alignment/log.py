@@ -9,7 +9,27 @@ import numpy as np
 
 from muse_core.alignment.images.field import FieldInfo
 from muse_core.alignment.results import Results
+from muse_core.alignment.sources.source_list import SourceList
 from muse_core.framework.context import RunContext
+
+FAR_LEVELS = 100.0
+"""Ratio of the noise of two exposures beyond which one of them has another unit."""
+
+
+def warn_of_levels(fields: Sequence[FieldInfo], sources: Sequence[SourceList], ctx: RunContext) -> None:
+    """Warn of images whose noise is far from that of the others, and of flux scales that come of it."""
+    noise = np.array([own.mad for own in sources])
+    known = np.isfinite(noise) & (noise > 0)
+    if np.count_nonzero(known) < 2:
+        return
+    usual = float(np.median(noise[known]))
+    for info, own in zip(fields, noise, strict=True):
+        if own > 0 and not 1.0 / FAR_LEVELS < own / usual < FAR_LEVELS:
+            ctx.log.warning(
+                "%s: its noise is %.3g times that of the other images; fluxes of another unit?",
+                info.path,
+                own / usual,
+            )
 
 
 def log_offsets(

@@ -13,11 +13,13 @@ from dataclasses import replace
 import numpy as np
 
 from muse_core.data.rules import (
+    PLACES,
     Rule,
     Values,
     column,
     keyword,
     level,
+    measured,
     present,
     scatter_fits_noise,
     spread,
@@ -28,6 +30,9 @@ SHORTEST, LONGEST = 3000.0, 11000.0
 """Wavelengths [Angstrom] beyond which no data of MUSE and no calibration for them lie."""
 WIDEST_PROFILE = 100.0
 """Angstrom of a slit or a bin, far beyond any of MUSE."""
+SEVERAL_SLICES = 4
+SMALLEST_FIELD = {"pix": 0.5, "rad": 1e-8, "deg": 1e-6}
+"""Extent of the rows of several slices at least, by the unit of the positions."""
 SLICES, SLICES_APART = 48, 0.5
 """Slices of an IFU; pixels between two of them at least."""
 
@@ -134,6 +139,20 @@ def _profile_with_area() -> Rule:
     return Rule("pixels", "profiles with an area above 0", contradiction, is_error=False)
 
 
+def _positions_apart() -> Rule:
+    """Rows of several slices in more than one place."""
+
+    def contradiction(values: Values) -> str | None:
+        width, height, slices, unit = (values.get(key) for key in ("WIDTH", "HEIGHT", "SLICES", "UNIT"))
+        if slices is None or slices < SEVERAL_SLICES:
+            return None
+        least = SMALLEST_FIELD.get(unit, SMALLEST_FIELD["pix"])
+        return None if min(width, height) > least else f"{width:.2g} x {height:.2g} {unit}"
+
+    demand = "positions of several slices in more than one place in both directions"
+    return Rule("columns xpos, ypos", demand, contradiction, is_error=False, about=PLACES)
+
+
 def _measured(name: str, otherwise: str) -> Rule:
     """A column that has a number in each row, if it has any."""
 
@@ -172,7 +191,9 @@ PIXEL_TABLE = (
     keyword("ESO TEL AMBI RHUM", "%", low=0.0, high=100.0, is_error=False),
     keyword("ESO DRS MUSE FLAT FLUX SKY", above=0.0),
     keyword("ESO DRS MUSE FLAT FLUX LAMP", above=0.0),
+    measured("DATA", 0.3),
     scatter_fits_noise(),
+    _positions_apart(),
 )
 RAW_FRAME = tuple(
     replace(rule, is_error=False)

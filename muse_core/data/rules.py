@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 REMEDY = "Repair the file, or leave it out."
 PIXELS = "pixels"
 """What rules about the extensions DATA and STAT are asked of: their pixels, or a sample of them."""
+PLACES = "places"
+"""What rules about the positions of rows are asked of: their extent, and the number of slices."""
 SMALLEST_SCATTER, LARGEST_SCATTER = 0.02, 1e4
 """Differences of neighbouring pixels in units of their noise: 0.7 for pure noise; less where pixels share
 their noise or a simulation is smooth, more where there is structure."""
@@ -46,7 +48,7 @@ class Rule:
     demand : what is expected, in words
     contradiction : tells what was found against it, None if it holds (or is not there)
     is_error : else it is a warning
-    about : what its values are: "" (a header, or columns) or `PIXELS` of images
+    about : what its values are: "" (a header, or columns), `PIXELS` of images or `PLACES` of rows
     """
 
     item: str
@@ -192,6 +194,20 @@ def spread(name: str, factor: float) -> Rule:
         return None if middle < factor * low and high < factor * middle else f"{low:.3g} to {high:.3g}"
 
     demand = f"pixels within a factor of {factor:g} of their median"
+    return Rule(f"extension {name}", demand, contradiction, is_error=False, about=PIXELS)
+
+
+def measured(name: str, share: float) -> Rule:
+    """Make the rule (a warning) that a part of the pixels of an image are numbers."""
+
+    def contradiction(values: Values) -> str | None:
+        pixels = values.get(name)
+        if pixels is None or not np.size(pixels):
+            return None
+        found = float(np.mean(np.isfinite(pixels)))
+        return None if found > share else f"{100 * found:.3g} per cent"
+
+    demand = f"more than {100 * share:g} per cent of the pixels with a number"
     return Rule(f"extension {name}", demand, contradiction, is_error=False, about=PIXELS)
 
 

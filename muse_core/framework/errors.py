@@ -39,6 +39,10 @@ class ParameterError(RecipeError, ValueError):
     """An unknown parameter or a value it does not take."""
 
 
+MOST_WARNINGS = 3
+"""That are repeated in an error."""
+
+
 def did_you_mean(name: str, known: Iterable[str], mark: str = "") -> str:
     """Return the end of a message that suggests the nearest known name ("" if none is near).
 
@@ -104,6 +108,30 @@ class InputError(RecipeError):
 def _restored(kind: type[InputError], faults: tuple[Fault, ...]) -> InputError:
     """An error that comes from another process."""
     return kind(faults=faults)
+
+
+def after_warnings(error: RecipeError, warnings: Iterable[str], given: Iterable[str]) -> RecipeError:
+    """Return an error that names no file of the inputs together with the warnings that do: its likely cause.
+
+    Parameters
+    ----------
+    warnings : what the run has warned of, in turn
+    given : how messages name the files that were given
+
+    >>> print(after_warnings(RecipeError("no row is left"), ["a.fits: all values are NaN"], ["a.fits"]))
+    no row is left
+    warned before: a.fits: all values are NaN
+    """
+    names = [name for name in given if name]
+    if type(error) not in (RecipeError, InputError) or any(name in str(error) for name in names):
+        return error
+    told = [text for text in warnings if any(name in text for name in names)][:MOST_WARNINGS]
+    if not told:
+        return error
+    if isinstance(error, InputError):
+        faults = (*error.faults, *(Fault("", f"warned before: {text}") for text in told))
+        return InputError(faults=faults)
+    return RecipeError("\n".join([str(error), *(f"warned before: {text}" for text in told)]))
 
 
 class Problems:

@@ -21,7 +21,7 @@ from muse_core.framework.cleanup import release_all
 from muse_core.framework.compiling import announced
 from muse_core.framework.context import RunContext, StreamedProduct
 from muse_core.framework.delivery import final_names, working_folder
-from muse_core.framework.errors import LimitError, LostWorkerError, RecipeError, WriteError
+from muse_core.framework.errors import LimitError, LostWorkerError, RecipeError, WriteError, after_warnings
 from muse_core.framework.faults import recipe_error
 from muse_core.framework.frames import Frame, Frames, ProductFrame
 from muse_core.framework.input_files import GivenNames, InputFiles
@@ -108,7 +108,7 @@ def run_recipe(
         with working_folder(folder) as context.workdir, InputFiles(context.workdir, place) as files:
             context.destination = folder
             log.addFilter(GivenNames(files))
-            with _in_plain_words(files):
+            with _in_plain_words(files, given, kept):
                 known = assign_groups(spec, given, log)
                 check_counts(spec, known, given, context.problems, log)
                 check_targets(spec, values, given, place, product_prefix, context.problems)
@@ -148,12 +148,13 @@ def _identity(loaded: LoadedRecipe, values: ParamValues, frames: Iterable[Frame]
 
 
 @contextlib.contextmanager
-def _in_plain_words(files: InputFiles) -> Iterator[None]:
+def _in_plain_words(files: InputFiles, given: Iterable[Frame], kept: WarningKeeper) -> Iterator[None]:
     """Have errors name the files that the user gave, and tell what the system refused as that."""
     try:
         yield
     except RecipeError as error:
-        raise files.renamed(error) from None
+        names = [str(frame.path) for frame in given]
+        raise after_warnings(files.renamed(error), kept.texts, names) from None
     except (OSError, MemoryError, RuntimeError) as error:
         known = recipe_error(error)
         if known is None:

@@ -162,7 +162,10 @@ def _coerce_type(param: Param, value: object) -> Value:
         if kind is int:
             if isinstance(value, float) and value != int(value):
                 raise ParameterError(f"parameter {param.name}: {value!r} is not an integer")  # noqa: TRY301
-            return int(value)  # type: ignore[call-overload]
+            whole = int(value)  # type: ignore[call-overload]
+            if not -(2**31) <= whole < 2**31:  # as the parameters of hosts
+                raise ParameterError(f"parameter {param.name}: {value} does not fit into 32 bits")  # noqa: TRY301
+            return whole
         number = float(value)  # type: ignore[arg-type]
     except ParameterError:
         raise

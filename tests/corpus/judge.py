@@ -125,7 +125,7 @@ def _nonsense(sound: dict[str, dict], found: dict[str, dict], asked: str = "") -
                 continue
             if not asked and (size2 < 0.3 * size or size2 > 20 * size + 100):
                 return f"{name} {part}: size {size:g} -> {size2:g}"
-            if finite > 0.05 and finite2 < 0.3 * finite:
+            if not asked and finite > 0.05 and finite2 < 0.3 * finite:
                 return f"{name} {part}: finite {finite:.3f} -> {finite2:.3f}"
             if median > 0 and not 1e-3 * median < median2 < 1e3 * median:
                 return f"{name} {part}: median {median:g} -> {median2:g}"

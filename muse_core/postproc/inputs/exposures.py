@@ -13,7 +13,7 @@ from muse_core.data.header_values import Keywords, get_str
 from muse_core.data.input_rules import PIXEL_TABLE
 from muse_core.data.pixel_rules import check_pixels
 from muse_core.data.pixtable import PixelTableFile, open_pixtable
-from muse_core.data.rules import broken, check
+from muse_core.data.rules import PLACES, broken, check
 from muse_core.data.slices import N_IFU, N_SLICE
 from muse_core.framework import Frame, InputError, RecipeError
 from muse_core.framework.products import header_without, make_card, set_card
@@ -233,6 +233,8 @@ def _scanned(
                 within,
                 table.ifu,
             )
+    for table, zone in zip(tables, files.zones, strict=True):
+        check(table.path, PIXEL_TABLE, _places(table, zone), ctx, about=PLACES)
     if not any(placed):
         raise InputError(
             tables[0].path, "columns xpos, ypos", expected="positions of pixels", found="none in any row"
@@ -255,6 +257,20 @@ def _reduction(
         ctx.log,
         records_skipped=not ctx.defects.skipped_without_a_word,
     )
+
+
+def _places(table: PixelTableFile, zone: ZoneMap) -> dict[str, object]:
+    """Return what rules about places are asked of: the extent of the rows, and how many slices they have."""
+    limits, numbers = zone.limits[zone.found > 0], zone.numbers[zone.found > 0]
+    limits = limits[(limits[:, 0] <= limits[:, 1]) & (limits[:, 2] <= limits[:, 3])]
+    if not limits.size:
+        return {}
+    width, height = (
+        float(limits[:, 2 * axis + 1].max()) - float(limits[:, 2 * axis].min()) for axis in (0, 1)
+    )
+    slices = int(numbers[:, 3].max()) - int(numbers[:, 2].min()) + 1
+    unit = table.units["xpos"] or "pix"
+    return {"WIDTH": width, "HEIGHT": height, "SLICES": slices, "UNIT": unit}
 
 
 def _has_positions(table: PixelTableFile, zone: ZoneMap) -> bool:

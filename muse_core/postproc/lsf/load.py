@@ -179,7 +179,7 @@ def _stacked(rows: list[npt.NDArray]) -> npt.NDArray[np.float64]:
     """Return rows of polynomial coefficients as one array, short ones filled with zeros."""
     out = np.zeros((len(rows), max(row.size for row in rows)))
     for i, row in enumerate(rows):
-        out[i, : row.size] = np.nan_to_num(row)
+        out[i, : row.size] = np.where(np.isnan(row), 0.0, row)
     return out
 
 
