@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export MPLBACKEND := Agg
 
-.PHONY: demo demo-twilight test test-quick rules kernels corpus faults warm clean
+.PHONY: demo demo-twilight test test-quick rules kernels corpus faults docs linkcheck warm clean
 
 $(BIN)/.demo: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -64,8 +64,22 @@ corpus: $(BIN)/.test
 faults: $(BIN)/.test
 	$(PYTEST) tests/corpus/test_faults.py tests/test_cluster_faults.py tests/test_concurrent_runs.py $(TESTFLAGS)
 
+$(BIN)/.docs: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[docs]"
+	touch $@
+
+# the documentation site in docs/_build/html; warnings are errors, and every link within it is followed
+docs: $(BIN)/.docs
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	$(BIN)/python docs/_ext/check_links.py docs/_build/html
+
+# links to other sites, too; needs a network
+linkcheck: $(BIN)/.docs
+	$(BIN)/python -m sphinx -q -b linkcheck docs docs/_build/linkcheck
+
 warm: $(BIN)/.demo
 	$(BIN)/musetools warm
 
 clean:
-	rm -rf $(VENV) demo demo-twilight .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) docs/_build docs/generated demo demo-twilight .pytest_cache .ruff_cache .mypy_cache

@@ -2,7 +2,7 @@
 """The corrections of muse_scipost, in the order of its documentation.
 
 A line of the table names the module of a correction, which is imported only in runs that ask for it: half of
-a small run is imports. The module has two functions:
+a small run is imports. The module has two functions::
 
     load(frames, p, ctx)                        reads its calibrations (may be absent)
     correct(exposure, calibrations, p, ctx)     fits it; returns what is to be applied to the rows (a
