@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from muse_core.framework.clock import Clock
 from muse_core.framework.defects import Defects
@@ -76,6 +76,7 @@ class RunContext:
     clock: Clock = field(default_factory=Clock)
     kept: KeptResults = field(default_factory=KeptResults)
     page: Callable[[], QualityPage] | None = None
+    shown: dict[str, Any] = field(default_factory=dict)  # what only the quality page wants of the run
     _part: dict[str, Card] | None = None
 
     def progress(

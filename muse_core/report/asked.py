@@ -20,6 +20,6 @@ def page_if_asked(ctx: RunContext) -> None:
 
         def page() -> QualityPage:
             files = by_tag(ctx.products)
-            return maker(files)(files)
+            return maker(files)(files, **({"shown": ctx.shown} if ctx.shown else {}))
 
         ctx.report(page)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from muse_core.report.page import Page, Picture, Section, Table, picture, table
+from muse_core.report.page import BLUE, GREY, ORANGE, Page, Picture, Section, Table, picture, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,31 +23,36 @@ def levels_figure(results: Sequence[IfuResult]) -> Figure:
     """Draw overscan levels, saturated pixels and hits, and wavelength shifts, IFU by IFU."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 4.2), layout="constrained")
-    left, middle, right = figure.subplots(1, 3)
+    hits = any(result.hits for result in results)
+    saturated = any(result.saturated for result in results)
+    count = 3 if hits or saturated else 2
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    left, right, *middle = figure.subplots(1, count)
     ifus = [result.ifu for result in results]
-    for k, number in enumerate((1, 2, 3, 4)):
+    for k, (number, shape) in enumerate(zip((1, 2, 3, 4), "osD^")):
         levels = [
             result.model.quadrants[k].stats.mean if result.model is not None else np.nan for result in results
         ]
         if np.isfinite(levels).any():
-            left.plot(ifus, np.array(levels) - np.nanmedian(levels), "o", label=f"quadrant {number}")
-    left.axhline(0, color="0.7", lw=0.8)
-    left.set(title="overscan level relative to the median (adu)", xlabel="IFU")
+            left.plot(ifus, np.array(levels) - np.nanmedian(levels), shape, ms=4, label=f"quadrant {number}")
+    left.axhline(0, color=GREY, lw=0.8)
+    left.set(ylabel="overscan minus its median [adu]", xlabel="IFU")
     if left.lines[:-1]:
-        left.legend(fontsize="small")
-    middle.plot(ifus, [result.saturated for result in results], "s", label="saturated")
-    if any(result.hits is not None for result in results):
-        middle.plot(ifus, [result.hits or 0 for result in results], "x", label="cosmic-ray hits")
-    middle.set(title="pixels", xlabel="IFU")
-    middle.set_yscale("symlog")
-    middle.legend(fontsize="small")
+        left.legend(fontsize=8)
     for result in results:
         for fit in result.shift.fits:
-            right.errorbar([result.ifu], [fit.offset], yerr=[abs(fit.error)], fmt=".", color="0.6")
-    right.plot(ifus, [result.shift.value for result in results], "d", color="C3")
-    right.axhline(0, color="0.7", lw=0.8)
-    right.set(title="wavelength shift (Angstrom); grey: single lines", xlabel="IFU")
+            right.errorbar([result.ifu], [fit.offset], yerr=[abs(fit.error)], fmt=".", color=GREY)
+    right.plot(ifus, [result.shift.value for result in results], "D", color=ORANGE, ms=5)
+    right.axhline(0, color=GREY, lw=0.8)
+    right.set(ylabel="shift of wavelengths [Å]", xlabel="IFU")
+    for axis in middle:
+        axis.plot(ifus, [result.saturated for result in results], "s", color=BLUE, ms=4, label="saturated")
+        if hits:
+            axis.plot(ifus, [result.hits or 0 for result in results], "x", color=ORANGE, label="cosmic rays")
+        axis.set(ylabel="pixels", xlabel="IFU")
+        axis.set_yscale("symlog")
+        axis.set_ylim(bottom=0)
+        axis.legend(fontsize=8)
     return figure
 
 
@@ -59,7 +64,7 @@ def images_figure(results: Sequence[IfuResult]) -> Figure | None:
     if not shown:
         return None
     rows = -(-len(shown) // COLUMNS)
-    figure = Figure(figsize=(13, 2.4 * rows), layout="constrained")
+    figure = Figure(figsize=(10, 1.9 * rows), layout="constrained")
     axes = np.atleast_1d(figure.subplots(rows, COLUMNS)).ravel()
     for axis in axes:
         axis.set_axis_off()
@@ -102,10 +107,13 @@ def basic_page(results: BasicResults, inputs: BasicInputs) -> Page:
         own = [result for result in results.made if result.exposure is exposure]
         parts: list[Picture | Table | str] = []
         if own:
-            parts += [picture(levels_figure(own), "levels, pixels and shifts of the IFUs"), _table(own)]
+            caption = "Shifts: orange as applied, grey those of single sky lines with their errors."
+            parts.append(picture(levels_figure(own), "levels, pixels and shifts of the IFUs", caption))
             images = images_figure(own)
             if images is not None:
-                parts.append(picture(images, "images of the IFUs"))
+                text = "Reduced images, each on its own scale: slices side by side, wavelength upwards."
+                parts.append(picture(images, "images of the IFUs", text))
+            parts.append(_table(own))
         failed = [(ifu, text) for (name, ifu), text in results.failed.items() if name == exposure.name]
         if failed:
             parts.append(table(("IFU", "no product, because"), failed, range(len(failed))))

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,8 +24,13 @@ MOST_TABLES = 4
 """Pixel tables that a page shows."""
 
 
-def page_of_files(files: Files) -> Page:
-    """Describe the page of files by tag; those that are not there leave their part of the page out."""
+def page_of_files(files: Files, shown: Mapping[str, Any] | None = None) -> Page:
+    """Describe the page of files by tag; those that are not there leave their part of the page out.
+
+    Parameters
+    ----------
+    shown : what a run kept for its page
+    """
     cube = next(iter(files.get("DATACUBE_FINAL", ())), None)
     sections: list[Section] = []
     looks: list[str] = []
@@ -33,7 +39,7 @@ def page_of_files(files: Files) -> Page:
         header = read_header(cube)
         numbers = measure_cube(cube)
         looks += verdicts(numbers, header)
-        sections += cube_sections(cube, numbers, files)
+        sections += cube_sections(cube, numbers, files, shown or {})
     tables = [path for tag, own in files.items() if tag.startswith("PIXTABLE_") for path in own]
     for path in files.get("SKY_SPECTRUM", ()):
         header = header if header is not None else read_header(path)

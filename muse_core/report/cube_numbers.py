@@ -42,6 +42,9 @@ class CubeNumbers:
         of the dark spaxels: median, robust standard deviation, root of the median variance
     coverage : float64[nz]
         part of the spaxels with a value
+    ripple : float64[ny, nx]
+        scatter of each spaxel along wavelength (of a plane against those two below and above) over what the
+        variances tell; 1 is right
     """
 
     header: Header
@@ -55,6 +58,19 @@ class CubeNumbers:
     scatter: Spectrum
     expected: Spectrum
     coverage: Spectrum
+    ripple: Image
+
+    @property
+    def on_lines(self) -> npt.NDArray[np.bool_]:
+        """Planes on bright lines of the sky: their noise is larger than that of the planes around.
+
+        bool[nz]
+        """
+        from scipy.ndimage import percentile_filter
+
+        known = np.where(np.isfinite(self.expected), self.expected, 0.0)
+        around = percentile_filter(known, 25, size=min(161, known.size))
+        return np.asarray((known > 1.3 * around) & (known > 0.0), np.bool_)
 
     @property
     def unit(self) -> str:
@@ -83,6 +99,7 @@ def measure_cube(path: Path) -> CubeNumbers:
     sums = np.zeros((4, ny, nx))
     counts = np.zeros((4, ny, nx))
     level, scatter, expected, coverage = (np.full(nz, np.nan) for _ in range(4))
+    ripple = _Ripple((ny, nx))
     for first in range(0, nz, PLANES):
         data = np.asarray(cube.data[first : first + PLANES], np.float32)
         stat = np.asarray(cube.stat[first : first + PLANES], np.float32)
@@ -90,6 +107,7 @@ def measure_cube(path: Path) -> CubeNumbers:
         for k in range(len(data)):
             plane = first + k
             coverage[plane] = good[k].mean()
+            ripple.add(data[k], stat[k])
             chosen = data[k][dark & good[k]].astype(np.float64)
             if chosen.size > 8:
                 level[plane] = np.median(chosen)
@@ -107,8 +125,33 @@ def measure_cube(path: Path) -> CubeNumbers:
         noise = np.sqrt(sums[3] / counts[3])
     return CubeNumbers(
         cube.header, cube.primary_header, wavelengths(cube.header, nz), white, (blue, middle, red), noise,
-        dark, level, scatter, expected, coverage,
+        dark, level, scatter, expected, coverage, ripple.image(),
     )  # fmt: skip
+
+
+class _Ripple:
+    """Scatter along wavelength, from planes that come one after the other."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self._planes: list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]] = []
+        self._total, self._count = np.zeros(shape), np.zeros(shape)
+
+    def add(self, data: npt.NDArray[np.float32], stat: npt.NDArray[np.float32]) -> None:
+        """Add the next plane."""
+        self._planes = [*self._planes[-4:], (data.copy(), stat.copy())]
+        if len(self._planes) < 5:
+            return
+        (low, low_stat), _, (own, own_stat), _, (high, high_stat) = self._planes
+        with np.errstate(invalid="ignore", divide="ignore"):
+            square = (own - 0.5 * (low + high)) ** 2 / (own_stat + 0.25 * (low_stat + high_stat))
+        good = square < 25.0  # also false for NaN; edges of lines and hits are no noise
+        self._total[good] += square[good]
+        self._count[good] += 1
+
+    def image(self) -> Image:
+        """Return the root of the mean square."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.sqrt(self._total / np.where(self._count > 4, self._count, np.nan))
 
 
 def _dark_spaxels(cube: CubeReader, nz: int) -> npt.NDArray[np.bool_]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The pictures of a quality page of a cube, a spectrum of the sky, a pixel table."""
+"""What a quality page shows of a cube, a spectrum of the sky, a pixel table, in which order."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from muse_core.framework.fits_file import open_fits
-from muse_core.framework.unit_spelling import factors
-from muse_core.report.cube_numbers import CubeNumbers, Star, follow_star
+from muse_core.report.cube_maps import coverage_pictures, line_table, map_pictures, noise_picture
+from muse_core.report.cube_numbers import CubeNumbers, follow_star
+from muse_core.report.cube_objects import MARKS, Objects, spectra_picture, stars_picture
 from muse_core.report.page import (
-    BLUE,
-    GREY,
     INK,
     ORANGE,
     Picture,
@@ -23,66 +22,69 @@ from muse_core.report.page import (
     hover_lines,
     new_figure,
     picture,
+    table,
 )
-from muse_core.report.preview import aperture_spectrum, brightest_object, colour_composite, stretch
+from muse_core.report.preview import brightest_objects, colour_composite, stretch
+from muse_core.report.unit_label import unit_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+MOST_OBJECTS = 4
+APART = 2.0  # arcsec between objects that are followed
 
-def unit_label(unit: str) -> str:
-    """Return a unit as people write it.
 
-    >>> unit_label("10**(-20)*erg/(s*cm**2*Angstrom)"), unit_label("count"), unit_label("")
-    ('10⁻²⁰ erg s⁻¹ cm⁻² Å⁻¹', 'count', 'no unit')
+def cube_sections(
+    cube: Path, numbers: CubeNumbers, files: Mapping[str, list[Path]], shown: Mapping[str, Any]
+) -> list[Section]:
+    """Describe what is shown of a cube.
+
+    Parameters
+    ----------
+    shown : what the run kept for its page: ``cosmic rays``, int[ny, nx], rows that were left out
     """
-    powers = factors(unit)
-    if not unit or powers is None:
-        return unit or "no unit"
-    digits = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-    parts = [
-        name.replace("Angstrom", "Å") + ("" if power == 1 else str(power).translate(digits))
-        for name, power in powers.items()
-    ]
-    return " ".join(parts)
-
-
-def cube_sections(cube: Path, numbers: CubeNumbers, files: Mapping[str, list[Path]]) -> list[Section]:
-    """Describe what is shown of a cube."""
     mask = next(iter(files.get("SKY_MASK", ())), None)
-    centre = brightest_object(numbers.white) if np.isfinite(numbers.white).any() else None
-    sections = [Section("Field", _field_pictures(numbers, mask))]
-    if centre is not None:
-        sections.append(
-            Section("Spectrum of the brightest object", (_object_picture(cube, numbers, centre),))
-        )
-        star = follow_star(cube, numbers, centre)
-        if star is not None:
-            sections.append(Section("Image quality and refraction", (_star_picture(star),)))
-    sections.append(Section("Background and noise", (_noise_picture(numbers),)))
-    sections.append(Section("Coverage", _coverage_pictures(cube, numbers)))
+    objects: Objects = []
+    if np.isfinite(numbers.white).any():
+        objects = brightest_objects(numbers.white, MOST_OBJECTS, round(APART / max(numbers.step, 0.02)))
+    sections = [Section("Field", _field_pictures(numbers, mask, objects))]
+    if objects:
+        picture_of = spectra_picture(cube, numbers, objects)
+        sections.append(Section("Spectra of the brightest objects", (picture_of,)))
+        followed = [(n, follow_star(cube, numbers, place)) for n, place in enumerate(objects)]
+        stars = [(n, star) for n, star in followed if star is not None]
+        if stars:
+            sections.append(Section("Image quality and refraction", (stars_picture(stars),)))
+    sections.append(Section("Background and noise", (noise_picture(numbers), *line_table(numbers))))
+    maps = map_pictures(cube, numbers, shown)
+    sections.append(Section("Coverage and weights", (coverage_pictures(numbers), *maps)))
     return sections
 
 
-def _field_pictures(numbers: CubeNumbers, mask: Path | None) -> tuple[Picture, ...]:
+def _field_pictures(numbers: CubeNumbers, mask: Path | None, objects: Objects) -> tuple[Picture, ...]:
     ny, nx = numbers.white.shape
-    height = min(9.0, 7.2 * ny / nx + 0.9)
-    figure, axes = new_figure(8.0, height)
+    side_by_side = ny > 0.55 * nx
+    width = 5.2 if side_by_side else 10.0
+    height = float(np.clip((width - 0.7) * ny / nx + 0.6, 2.0, 7.0))
+    figure, axes = new_figure(width, height)
     axes.imshow(stretch(numbers.white), origin="lower", cmap="gray", interpolation="nearest")
     _dress(axes, numbers)
     caption = f"White light, mean along wavelength [{unit_label(numbers.unit)}], asinh scale."
     if mask is not None and _draw_mask(axes, mask, numbers):
         caption += " Orange: where the sky was taken."
-    white = picture(
-        figure, "white-light image", caption, hover=hover_image(figure, axes, numbers.white, "value")
-    )
-    colour, axes = new_figure(8.0, height)
+    for number, (ix, iy) in enumerate(objects):
+        axes.plot(ix, iy, "o", mfc="none", mec=MARKS[number], ms=11, mew=1.4)
+        axes.annotate(
+            str(number + 1), (ix, iy), (8, 5), textcoords="offset points", color=MARKS[number], weight="bold"
+        )
+    hover = hover_image(figure, axes, numbers.white, "value")
+    white = picture(figure, "white-light image", caption, hover=hover, half=side_by_side)
+    colour, axes = new_figure(width, height)
     blue, middle, red = numbers.bands
     axes.imshow(colour_composite(red, middle, blue), origin="lower", interpolation="nearest")
     _dress(axes, numbers)
-    return white, picture(
-        colour, "colour image", "Colours: the blue, middle and red third of the wavelengths."
-    )
+    text = "Colours: the blue, middle and red third of the wavelengths."
+    return white, picture(colour, "colour image", text, half=side_by_side)
 
 
 def _dress(axes: Axes, numbers: CubeNumbers) -> None:
@@ -138,101 +140,6 @@ def _draw_mask(axes: Axes, path: Path, numbers: CubeNumbers) -> bool:
     return True
 
 
-def _object_picture(cube: Path, numbers: CubeNumbers, centre: tuple[int, int]) -> Picture:
-    radius = max(2.0, 0.8 / numbers.step) if numbers.step > 0.05 else 10.0
-    wave, flux, error = aperture_spectrum(cube, centre, radius)
-    figure, axes = new_figure(10.0, 3.6)
-    axes.fill_between(wave, flux - error, flux + error, color=BLUE, alpha=0.25, lw=0)
-    axes.plot(wave, flux, color=BLUE, lw=0.8)
-    _limits(axes, flux)
-    axes.set(xlabel="wavelength [Å]", ylabel=f"sum [{unit_label(numbers.unit)}]")
-    axes.margins(x=0.01)
-    place = f"spaxel {centre[0] + 1}, {centre[1] + 1}"
-    text = f"Sum in {radius * numbers.step:.1f} arcsec around {place}; band: error."
-    return picture(
-        figure, "spectrum of the brightest object", text,
-        hover=hover_lines(figure, axes, wave, {"flux": flux, "error": error}),
-    )  # fmt: skip
-
-
-def _limits(axes: Axes, *curves: Any) -> None:
-    """Limit the vertical axis to what the curves show, single wild values left out."""
-    values = np.concatenate([curve[np.isfinite(curve)] for curve in curves])
-    if values.size:
-        low, high = np.percentile(values, (0.5, 99.5))
-        room = 0.15 * max(high - low, 1e-12)
-        axes.set_ylim(low - room, high + room)
-
-
-def _star_picture(star: Star) -> Picture:
-    figure, (left, right) = new_figure(10.0, 3.4, 1, 2)
-    left.plot(star.wave, star.fwhm, "o-", color=BLUE, ms=4, lw=1)
-    left.set(xlabel="wavelength [Å]", ylabel="FWHM [arcsec]", ylim=(0, 1.3 * float(np.max(star.fwhm))))
-    right.axhline(0, color=GREY, lw=0.8)
-    right.plot(star.wave, star.dx, "o-", color=BLUE, ms=4, lw=1, label="x")
-    right.plot(star.wave, star.dy, "s-", color=ORANGE, ms=4, lw=1, label="y")
-    right.set(xlabel="wavelength [Å]", ylabel="place [arcsec]")
-    right.legend()
-    caption = (
-        f"Gaussian fits to the object at spaxel {star.x + 1:.1f}, {star.y + 1:.1f} (an extended one is wider "
-        "than the seeing). Right: what the correction of the refraction has left."
-    )
-    return picture(figure, "FWHM and place against wavelength", caption, vector=True)
-
-
-def _noise_picture(numbers: CubeNumbers) -> Picture:
-    figure, (above, below) = new_figure(10.0, 5.4, 2, 1)
-    above.axhline(0, color=GREY, lw=0.8)
-    above.plot(numbers.wave, numbers.level, color=BLUE, lw=0.8)
-    _limits(above, numbers.level)
-    above.set(ylabel=f"median [{unit_label(numbers.unit)}]")
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = numbers.scatter / numbers.expected
-    below.axhline(1, color=GREY, lw=0.8)
-    below.plot(numbers.wave, ratio, color=ORANGE, lw=0.8)
-    _limits(below, ratio, np.array([0.8, 1.2]))
-    below.set(xlabel="wavelength [Å]", ylabel="scatter / sqrt(STAT)")
-    for axes in (above, below):
-        axes.margins(x=0.01)
-    caption = (
-        f"Spaxels without objects ({int(numbers.dark.sum())}). Above: their level. Below: their scatter over "
-        f"what the variances tell (1 is right; median {numbers.chi:.3f}); neighbouring voxels share pixels, "
-        "so apertures scatter more."
-    )
-    hover = hover_lines(figure, below, numbers.wave, {"level": numbers.level, "scatter/expected": ratio})
-    hover["box"][1], hover["box"][3] = 0.0, 1.0
-    return picture(figure, "level and noise of the background against wavelength", caption, hover=hover)
-
-
-def _coverage_pictures(cube: Path, numbers: CubeNumbers) -> tuple[Picture, ...]:
-    figure, axes = new_figure(10.0, 2.4)
-    axes.plot(numbers.wave, 100 * numbers.coverage, color=BLUE, lw=0.9)
-    axes.set(xlabel="wavelength [Å]", ylabel="spaxels with a value [%]", ylim=(0, 105))
-    axes.margins(x=0.01)
-    first = picture(figure, "coverage against wavelength", vector=True)
-    with open_fits(cube, memmap=True) as hdus:
-        counts = (
-            np.array(hdus["EXPOSURES"].data, np.float64)
-            if "EXPOSURES" in hdus and hdus["EXPOSURES"].data.ndim == 2
-            else None
-        )
-    figure, axes = new_figure(8.0, min(9.0, 6.4 * numbers.noise.shape[0] / numbers.noise.shape[1] + 0.9))
-    image, name = (numbers.noise, "noise") if counts is None else (counts, "exposures")
-    drawn = axes.imshow(image, origin="lower", cmap="viridis", interpolation="nearest", **_range_of(image))
-    axes.set(xlabel="x [spaxel]", ylabel="y [spaxel]")
-    figure.colorbar(drawn, ax=axes, shrink=0.8)
-    text = "Root of the mean variance." if counts is None else "Mean number of exposures along wavelength."
-    return first, picture(figure, f"map of the {name}", text, hover=hover_image(figure, axes, image, name))
-
-
-def _range_of(image: Any) -> dict[str, float]:
-    good = image[np.isfinite(image)]
-    if not good.size:
-        return {}
-    low, high = np.percentile(good, (1, 99))
-    return {"vmin": float(low), "vmax": float(max(high, low + 1e-12))}
-
-
 def sky_picture(path: Path) -> Picture:
     """Draw a spectrum of the sky."""
     with open_fits(path) as hdus:
@@ -249,14 +156,26 @@ def sky_picture(path: Path) -> Picture:
 
 def slice_section(path: Path) -> Section:
     """Describe what is shown of a pixel table."""
-    from muse_core.report.slices import slice_figure, slice_image
+    from muse_core.report.slices import measure_slices, slice_figure
 
-    image, edges, names = slice_image(path)
+    found = measure_slices(path)
     title = f"Slices: {path.name}"
-    if not names:
+    if not found.slices:
         return Section(title, ("No row of this table is without a flag.",))
     caption = (
         "Mean of the darker rows of each slice in each bin of wavelength, minus the median of all slices. "
         "Stripes along x are slices with another throughput, along y sky lines that are not subtracted alike."
     )
-    return Section(title, (picture(slice_figure(image, edges), "slices against wavelength", caption),))
+    image = slice_figure(found.image, found.edges, slices=found.slices)
+    numbers = []
+    ifus = np.array([ifu for ifu, _ in found.slices])
+    for ifu in np.flatnonzero(found.rows) + 1:
+        own = found.image[ifus == ifu]
+        if not np.isfinite(own).any():
+            continue
+        levels = [np.nanmean(line) for line in own if np.isfinite(line).any()]
+        rows, flagged = int(found.rows[ifu - 1]), int(found.flagged[ifu - 1])
+        share = f"{100.0 * flagged / rows:.2f}"
+        numbers.append((int(ifu), rows, share, f"{np.mean(levels):+.3g}", f"{np.std(levels):.2g}"))
+    head = ("IFU", "rows", "flagged [%]", "level of its slices", "scatter between them")
+    return Section(title, (picture(image, "slices against wavelength", caption), table(head, numbers)))

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from muse_core.alignment.arrays import Flags, Pixels
+from muse_core.alignment.arrays import Flags, Pixels, Rows
 from muse_core.alignment.images.field import FieldInfo
 from muse_core.alignment.images.opening import read_pixels
-from muse_core.alignment.offsets.alignment import EXTERNAL, Alignment
+from muse_core.alignment.offsets.alignment import EXTERNAL, Alignment, turned_wcs
 from muse_core.alignment.offsets.confidence import Confidence
 from muse_core.alignment.offsets.matching import SourceTable, matched_pairs
 from muse_core.alignment.preview.mosaic import Mosaic
 from muse_core.alignment.products import AlignedExposures
 from muse_core.alignment.results import Results
 from muse_core.alignment.sources.source_list import SourceList
-from muse_core.report.page import Page, Picture, Section, Table, picture, table
+from muse_core.report.page import BLUE, INK, ORANGE, Page, Picture, Section, Table, new_figure, picture, table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 MAX_PANELS = 12  # pictures of single exposures; the table has all of them
 MAX_BINS = 600  # of a picture, whatever the recipe used
+STAMPS = 6  # magnified sources of an exposure
+STAMP_PIXELS = 17
+MOST_STAMP_ROWS = 6
 
 
 def align_page(found: AlignedExposures, radii: Sequence[float], nbins: int) -> Page:
@@ -81,12 +84,22 @@ def align_page(found: AlignedExposures, radii: Sequence[float], nbins: int) -> P
                 picture(
                     residual_figure(aligned, chosen_members),
                     "residual vectors of the matches",
-                    "Arrows: from a source to its match, enlarged; the arrow below has the length it names.",
+                    "Arrows: from a source to its match, enlarged; in the corner one of known length.",
                 ),
             ),
         ),
-        Section("Preview", (picture(preview_figure(found.mosaic), "sum of the aligned exposures"),)),
     ]
+    stamps = matches_figure(aligned, chosen_members)
+    if stamps is not None:
+        text = (
+            f"The brightest matched sources of each exposure, {STAMP_PIXELS} pixels wide. Circle: where "
+            "the source is; cross: where the other exposure puts it after the alignment."
+        )
+        sections.append(Section("Matches, magnified", (picture(stamps, "magnified matches", text),)))
+    text = "Sum of the exposures whose offsets can be trusted."
+    sections.append(
+        Section("Preview", (picture(preview_figure(found), "sum of the aligned exposures", text, half=True),))
+    )
     return Page(verdict_text(confidence), looks, [("exposures", str(len(fields)))], sections)
 
 
@@ -116,14 +129,16 @@ def offset_rows(fields: Sequence[FieldInfo], sources: Sequence[SourceList], resu
     """Table of the offsets with their errors."""
     confidence = results.confidence
     head = (
-        "exposure", "sources", "matches", "RA offset [arcsec]", "DEC offset [arcsec]", "error [arcsec]",
-        "scatter [arcsec]", "expected [arcsec]", "chance", "rotation [deg]", "scale - 1", "verdict",
+        "", "exposure", "verdict", "sources", "matches", "RA [arcsec]", "DEC [arcsec]", "error", "scatter",
+        "expected", "chance", "rotation [deg]", "scale - 1 [%]",
     )  # fmt: skip
     rows = []
     for n, info in enumerate(fields):
         ra, dec = results.offsets[n] * 3600.0
         cells = (
+            str(n + 1),
             info.name,
+            "sound" if confidence.trusted[n] else confidence.reasons[n],
             str(len(sources[n])),
             str(results.matches[n]),
             f"{ra:+.4f}",
@@ -131,21 +146,20 @@ def offset_rows(fields: Sequence[FieldInfo], sources: Sequence[SourceList], resu
             _shown(confidence.error_dec[n], ".4f"),
             _shown(confidence.scatter[n], ".4f"),
             _shown(confidence.centroid_error[n], ".4f"),
-            _shown(confidence.chance[n], ".1e"),
-            _with_error(confidence.turn_deg[n], confidence.turn_error_deg[n], 4),
-            _with_error(confidence.stretch[n], confidence.stretch_error[n], 5),
-            "sound" if confidence.trusted[n] else confidence.reasons[n],
+            _shown(confidence.chance[n], ".0e"),
+            _with_error(confidence.turn_deg[n], confidence.turn_error_deg[n], 3),
+            _with_error(100 * confidence.stretch[n], 100 * confidence.stretch_error[n], 3),
         )
         rows.append(cells)
     return table(head, rows, [n for n in range(len(fields)) if not confidence.trusted[n]])
 
 
-def _panels(count: int, size: float = 3.2) -> tuple[Figure, Sequence[Axes]]:
+def _panels(count: int) -> tuple[Figure, Sequence[Axes]]:
     from matplotlib.figure import Figure
 
-    columns = min(4, max(1, count))
+    columns = min(3, max(1, count))
     rows = max(1, -(-count // columns))
-    figure = Figure(figsize=(size * columns, size * rows), layout="constrained")
+    figure = Figure(figsize=(10.0 if columns > 1 else 5.2, 3.5 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for spare in axes[count:]:
         spare.set_axis_off()
@@ -172,8 +186,8 @@ def fields_figure(
     for axis, n in zip(axes, chosen):
         data, bad = read_pixels(fields[n])
         _show_image(axis, np.where(bad, np.nan, data))
-        axis.plot(sources[n].x, sources[n].y, "o", mfc="none", mec="tab:red", ms=7)
-        axis.set_title(f"{n + 1}: {fields[n].name}", fontsize=8)
+        axis.plot(sources[n].x, sources[n].y, "o", mfc="none", mec=ORANGE, ms=8)
+        axis.set_title(f"{n + 1}: {fields[n].name}", fontsize=9)
     return figure
 
 
@@ -210,10 +224,10 @@ def histogram_figure(
         if counts.any():
             iy, ix = divmod(int(counts.argmax()), nbins)
             place = [(-radius + (k + 0.5) * width) * 3600.0 for k in (ix, iy)]
-            axis.plot(*place, "+", color="tab:red", ms=14)
-            axis.set_title(f"{_name(members, n)} - {_name(members, m)}: peak of {counts.max()}", fontsize=8)
-        axis.set_xlabel("RA difference [arcsec]", fontsize=7)
-        axis.set_ylabel("DEC difference [arcsec]", fontsize=7)
+            axis.plot(*place, "+", color="w", ms=14)
+            axis.set_title(f"{_name(members, n)} - {_name(members, m)}: peak of {counts.max()}", fontsize=9)
+        axis.set_xlabel("RA difference [arcsec]", fontsize=9)
+        axis.set_ylabel("DEC difference [arcsec]", fontsize=9)
     return figure
 
 
@@ -221,20 +235,11 @@ def residual_figure(aligned: Alignment, chosen: Sequence[int]) -> Figure:
     """Vectors from the sources of each exposure to their matches in the first one, enlarged."""
     table, solution, members = aligned.table, aligned.solution, aligned.group.members
     figure, axes = _panels(len(chosen))
-    radius = solution.radius
-    pairs: dict[Any, tuple[list[Any], list[Any]]] = {n: ([], []) for n in chosen}
-    for i, j, a, b in matched_pairs(table, solution.shifts, radius):
-        for n in chosen:
-            m = _partner(n)
-            if i == min(n, m):
-                use = j == max(n, m)
-                mine, other = (a[use], b[use]) if i == n else (b[use], a[use])
-                pairs[n][0].extend(mine)
-                pairs[n][1].extend(other)
+    pairs = _pairs(aligned, chosen)
     centre = np.median(table.ra), np.median(table.dec)
     cosdec = np.cos(np.radians(centre[1]))
     for axis, n in zip(axes, chosen):
-        mine, other = (np.array(rows, dtype=np.int64) for rows in pairs[n])
+        mine, other = pairs[n]
         shift = solution.shifts[n] - solution.shifts[_partner(n)]
         x = (table.ra[mine] - centre[0]) * cosdec * 3600.0
         y = (table.dec[mine] - centre[1]) * 3600.0
@@ -243,30 +248,110 @@ def residual_figure(aligned: Alignment, chosen: Sequence[int]) -> Figure:
         length = np.hypot(u, v)
         typical = float(np.median(length)) if length.size else 0.0
         if length.size:
-            factor = 3.0 / max(typical, 1e-6)
+            field = max(np.ptp(x), np.ptp(y), 1.0)
+            factor = 0.13 * field / max(float(np.percentile(length, 90)), 1e-6)
             arrows = axis.quiver(
-                x, y, u * factor, v * factor, angles="xy", scale_units="xy", scale=1, color="tab:blue"
-            )
-            label = f"{typical * 1000:.0f} mas"
+                x, y, u * factor, v * factor, angles="xy", scale_units="xy", scale=1, color=BLUE,
+                width=0.008, zorder=3,
+            )  # fmt: skip
+            round_length = float(f"{typical:.1g}")
+            label = f"{round_length * 1000:g} mas"
             axis.quiverkey(
-                arrows, 0.14, -0.16, typical * factor, label, labelpos="E", fontproperties={"size": 7}
-            )
-            axis.plot(x, y, ".", color="k", ms=3)
+                arrows, 0.06, 0.07, round_length * factor, label, labelpos="E", coordinates="axes",
+                fontproperties={"size": 9},
+            )  # fmt: skip
+            axis.plot(x, y, "o", color=INK, ms=3, zorder=4)
+            axis.margins(0.25)
         axis.set_title(
             f"{_name(members, n)} - {_name(members, _partner(n))}: median {typical * 1000:.1f} mas, "
             f"{length.size} pairs",
-            fontsize=8,
+            fontsize=9,
         )
         axis.set_aspect("equal", adjustable="datalim")
         axis.invert_xaxis()  # east is left
-        axis.set_xlabel("RA [arcsec]", fontsize=7)
-        axis.set_ylabel("DEC [arcsec]", fontsize=7)
+        axis.set_xlabel("RA [arcsec]", fontsize=9)
+        axis.set_ylabel("DEC [arcsec]", fontsize=9)
     return figure
 
 
-def preview_figure(mosaic: Mosaic) -> Figure:
-    """Draw the sum of all exposures."""
-    figure, axes = _panels(1, 6.0)
-    _show_image(axes[0], mosaic.preview())
-    axes[0].set_title("sum of the aligned exposures", fontsize=8)
+def preview_figure(found: AlignedExposures) -> Figure:
+    """Draw the sum of the exposures whose offsets can be trusted."""
+    figure, axes = _panels(1)
+    _show_image(axes[0], _trusted_sum(found))
+    axes[0].set(xlabel="x [pixel]", ylabel="y [pixel]")
     return figure
+
+
+def _trusted_sum(found: AlignedExposures) -> Pixels:
+    results = found.results
+    trusted = results.confidence.trusted
+    if trusted.all() or not trusted.any():
+        return found.mosaic.preview()
+    mosaic = Mosaic(found.mosaic.grid)
+    for n in (int(k) for k in np.flatnonzero(trusted & results.used)):
+        ra, dec = results.offsets[n]
+        data, bad = read_pixels(found.fields[n])
+        mosaic.add(data, bad, turned_wcs(found.fields[n].wcs.moved(-ra, -dec), results.turn_deg[n]))
+    return mosaic.preview()
+
+
+def matches_figure(aligned: Alignment, chosen: Sequence[int]) -> Figure | None:
+    """Draw magnified sources of each exposure, with where the other exposure puts them."""
+    shown = [n for n in chosen if aligned.group.members[n] != EXTERNAL][:MOST_STAMP_ROWS]
+    pairs = _pairs(aligned, shown)
+    shown = [n for n in shown if pairs[n][0].size]
+    if not shown:
+        return None
+    figure, axes = new_figure(10.0, 0.4 + 1.75 * len(shown), len(shown), STAMPS, squeeze=False)
+    table, shifts = aligned.table, aligned.solution.shifts
+    for row, n in zip(axes, shown):
+        field, partner = aligned.fields[n], _partner(n)
+        data, bad = read_pixels(field)
+        image = np.where(bad, np.nan, data)
+        mine, other = pairs[n]
+        order = np.argsort(-np.nan_to_num(aligned.sources[n].flux[mine - table.first[n]]))[:STAMPS]
+        for axis in row:
+            axis.set_axis_off()
+        for axis, (own, its) in zip(row, zip(mine[order], other[order])):
+            ra, dec = (
+                v[its] - shifts[partner][k] + shifts[n][k] for k, v in enumerate((table.ra, table.dec))
+            )
+            there = [float(v) - 1.0 for v in field.wcs.pixel(ra, dec)]
+            here = [float(v) - 1.0 for v in field.wcs.pixel(table.ra[own], table.dec[own])]
+            _show_stamp(axis, image, (here[0], here[1]))
+            axis.set_axis_on()
+            axis.plot(*there, "+", color=ORANGE, ms=14, mew=1.5)
+            axis.plot(*here, "o", mfc="none", mec=BLUE, ms=9, mew=1.2)
+            half = STAMP_PIXELS / 2
+            axis.set(xlim=(here[0] - half, here[0] + half), ylim=(here[1] - half, here[1] + half))
+            axis.set(xticks=[], yticks=[])
+        row[0].set_ylabel(f"{_name(aligned.group.members, n)}", rotation=0, labelpad=14)
+    return figure
+
+
+def _show_stamp(axis: Axes, image: Pixels, place: tuple[float, float]) -> None:
+    half = STAMP_PIXELS // 2
+    x, y = (max(round(v) - half, 0) for v in place)
+    part = image[y : y + STAMP_PIXELS, x : x + STAMP_PIXELS]
+    extent = (x - 0.5, x + part.shape[1] - 0.5, y - 0.5, y + part.shape[0] - 0.5)
+    good = part[np.isfinite(part)]
+    low, high = (float(v) for v in np.percentile(good, (10, 100))) if good.size else (0.0, 1.0)
+    axis.imshow(
+        np.sqrt(np.clip((part - low) / max(high - low, 1e-12), 0.0, 1.0)), origin="lower", cmap="gray_r",
+        extent=extent, interpolation="nearest",
+    )  # fmt: skip
+
+
+def _pairs(aligned: Alignment, chosen: Sequence[int]) -> dict[int, tuple[Rows, Rows]]:
+    """Rows of the sources of an exposure, and of their matches in its partner."""
+    found: dict[int, tuple[list[Any], list[Any]]] = {n: ([], []) for n in chosen}
+    solution = aligned.solution
+    for i, j, a, b in matched_pairs(aligned.table, solution.shifts, solution.radius):
+        for n in chosen:
+            m = _partner(n)
+            if i == min(n, m):
+                use = j == max(n, m)
+                mine, other = (a[use], b[use]) if i == n else (b[use], a[use])
+                found[n][0].extend(mine)
+                found[n][1].extend(other)
+    return {n: (np.array(a, np.int64), np.array(b, np.int64)) for n, (a, b) in found.items()}

@@ -57,11 +57,14 @@ MAKERS: tuple[Maker, ...] = (
 ELSE = "cube"
 
 
-def maker(tags: Iterable[str]) -> Callable[[Files], Page]:
-    """Return the function that describes the page of products with these tags."""
+def maker(tags: Iterable[str]) -> Callable[..., Page]:
+    """Return the function that describes the page of products with these tags.
+
+    It also takes ``shown``, what a run kept for its page in `RunContext.shown` (if it kept anything).
+    """
     there = set(tags)
     name = next((one.module for one in MAKERS if one.fits(there)), ELSE)
-    return lambda files: import_module(f"muse_core.report.{name}").page_of_files(files)
+    return lambda files, **more: import_module(f"muse_core.report.{name}").page_of_files(files, **more)
 
 
 def by_tag(products: Iterable[ProductFrame]) -> dict[str, list[Path]]:

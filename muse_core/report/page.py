@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -60,12 +61,15 @@ class Picture:
     caption : str
     hover : str
         JSON for the script of the page, which tells the values under the pointer; empty: none
+    half : bool
+        two of them stand side by side where there is room
     """
 
     source: str
     text: str
     caption: str = ""
     hover: str = ""
+    half: bool = False
 
 
 @dataclass(frozen=True)
@@ -141,7 +145,13 @@ def new_figure(
 
 
 def picture(
-    figure: Figure, text: str, caption: str = "", *, vector: bool = False, hover: dict[str, Any] | None = None
+    figure: Figure,
+    text: str,
+    caption: str = "",
+    *,
+    vector: bool = False,
+    hover: dict[str, Any] | None = None,
+    half: bool = False,
 ) -> Picture:
     """Embed a figure.
 
@@ -149,16 +159,23 @@ def picture(
     ----------
     vector : as SVG, for drawings with few elements; else PNG
     hover : see `hover_image` and `hover_lines`
+    half : beside another one, where there is room (draw it some 5 inches wide)
     """
     stream = io.BytesIO()
     if vector:
         figure.savefig(stream, format="svg", metadata={"Date": None})
+        width, height = figure.get_size_inches() * DPI  # as large as the others on the page
+        size = rf'width="{width:.0f}" height="{height:.0f}" viewBox'.encode()
+        stream = io.BytesIO(
+            re.sub(rb'width="[\d.]+pt" height="[\d.]+pt" viewBox', size, stream.getvalue(), count=1)
+        )
         kind = "svg+xml"
     else:
         figure.savefig(stream, format="png", dpi=DPI)
         kind = "png"
     data = base64.b64encode(stream.getvalue()).decode("ascii")
-    return Picture(f"data:image/{kind};base64,{data}", text, caption, json.dumps(hover) if hover else "")
+    script = json.dumps(hover) if hover else ""
+    return Picture(f"data:image/{kind};base64,{data}", text, caption, script, half)
 
 
 def hover_image(figure: Figure, axes: Any, image: npt.NDArray, name: str, most: int = 250) -> dict[str, Any]:

@@ -128,10 +128,40 @@ def brightest_object(image: np.ndarray, margin: int = 8) -> tuple[int, int]:
     return int(ix), int(iy)
 
 
+def brightest_objects(image: np.ndarray, count: int = 3, apart: int = 10) -> list[tuple[int, int]]:
+    """Pixels (ix, iy) of the brightest smoothed peaks, at least `apart` pixels from each other.
+
+    >>> image = np.random.default_rng(1).normal(0.0, 0.01, (60, 60))
+    >>> image[20:23, 30:33] = 5.0
+    >>> image[40:43, 15:18] = 3.0
+    >>> brightest_objects(image)
+    [(31, 21), (16, 41)]
+    """
+    from scipy.ndimage import maximum_filter, uniform_filter
+
+    middle, noise = background_and_noise(image)
+    smooth = uniform_filter(np.nan_to_num(image - middle), 3)
+    margin = min(4, min(image.shape) // 4)
+    inner = np.full(image.shape, -np.inf)
+    window = np.s_[margin : image.shape[0] - margin, margin : image.shape[1] - margin]
+    inner[window] = smooth[window]
+    peaks = (inner == maximum_filter(inner, 5)) & (inner > 5.0 * noise)
+    order = sorted(zip(*np.nonzero(peaks)), key=lambda place: -inner[place])
+    found: list[tuple[int, int]] = []
+    for iy, ix in order:
+        if all(np.hypot(ix - x, iy - y) >= apart for x, y in found):
+            found.append((int(ix), int(iy)))
+        if len(found) == count:
+            break
+    return found
+
+
 def aperture_spectrum(
     cube: Path | str, centre: tuple[int, int], radius: float = 5.0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Wavelength [A], summed flux in a round aperture and its error; planes without data are NaN.
+
+    Voxels without a value count with the mean of the others; where half of them have none the sum is NaN.
 
     Only the planes of the aperture's box are read.
     """
@@ -152,8 +182,9 @@ def aperture_spectrum(
     data[:, ~inside] = np.nan
     stat[:, ~inside] = np.nan
     filled = np.isfinite(data).sum(axis=(1, 2))
-    flux = np.where(filled > 0.5 * inside.sum(), np.nansum(data, axis=(1, 2)), np.nan)
-    return wave, flux, np.sqrt(np.nansum(stat, axis=(1, 2)))
+    with np.errstate(divide="ignore"):
+        whole = np.where(filled > 0.5 * inside.sum(), inside.sum() / filled, np.nan)
+    return wave, whole * np.nansum(data, axis=(1, 2)), whole * np.sqrt(np.nansum(stat, axis=(1, 2)))
 
 
 def wavelengths(header: fits.Header, planes: int) -> np.ndarray:

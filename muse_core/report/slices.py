@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,23 +23,39 @@ _ROWS = 1 << 19
 _DARK = (20.0, 70.0)  # per cent of the rows of a bin, ordered by brightness, that are averaged
 
 
-def slice_image(
-    path: Path, bins: int = BINS
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], list[tuple[int, int]]]:
-    """Average the darker rows of each slice in bins of wavelength.
+@dataclass(frozen=True)
+class SliceNumbers:
+    """What a pixel table says of its slices.
 
     Parameters
     ----------
-    path : a pixel table
-
-    Returns
-    -------
     image : float64[n_slices, n_bins]
         mean of the slice minus the median of all slices; NaN where there are no rows
     edges : float64[n_bins + 1]
         [Angstrom]
     slices : list of (IFU, slice)
         of the rows of the image
+    rows, flagged : int64[24]
+        rows of each IFU, and how many of them carry a flag
+    """
+
+    image: npt.NDArray[np.float64]
+    edges: npt.NDArray[np.float64]
+    slices: list[tuple[int, int]]
+    rows: npt.NDArray[np.int64]
+    flagged: npt.NDArray[np.int64]
+
+
+def slice_image(
+    path: Path, bins: int = BINS
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], list[tuple[int, int]]]:
+    """Return image, edges and slices of `measure_slices`."""
+    found = measure_slices(path, bins)
+    return found.image, found.edges, found.slices
+
+
+def measure_slices(path: Path, bins: int = BINS) -> SliceNumbers:
+    """Average the darker rows of each slice in bins of wavelength.
 
     Raises
     ------
@@ -50,6 +68,7 @@ def slice_image(
     edges = np.linspace(low, np.nextafter(high, np.inf), bins + 1)
     limits = _dark_limits(exposure, edges)
     total, count = np.zeros(N_KEY * bins), np.zeros(N_KEY * bins)
+    rows, flagged = np.zeros(N_IFU, np.int64), np.zeros(N_IFU, np.int64)
     for piece in exposure.chunk_ranges(_ROWS):
         block = exposure.read_range(piece)
         place = np.clip(np.digitize(block.lam, edges) - 1, 0, bins - 1)
@@ -57,7 +76,10 @@ def slice_image(
         with np.errstate(invalid="ignore"):
             good = (block.dq == 0) & (data >= limits[0][place]) & (data <= limits[1][place])
         ifu, number = block.origin >> 6 & 0x1F, block.origin & 0x3F
-        good &= (ifu >= 1) & (ifu <= N_IFU) & (number >= 1) & (number <= N_SLICE)
+        known = (ifu >= 1) & (ifu <= N_IFU) & (number >= 1) & (number <= N_SLICE)
+        rows += np.bincount(ifu[known] - 1, minlength=N_IFU)
+        flagged += np.bincount(ifu[known & (block.dq != 0)] - 1, minlength=N_IFU)
+        good &= known
         key = (ifu[good].astype(np.int64) - 1) * N_SLICE + number[good] - 1
         cell = key * bins + place[good]
         total += np.bincount(cell, data[good], total.size)
@@ -69,15 +91,21 @@ def slice_image(
     if there.size:
         usable = np.isfinite(image).any(axis=0)
         image[:, usable] -= np.nanmedian(image[:, usable], axis=0)
-    return image, edges, [(int(n) // N_SLICE + 1, int(n) % N_SLICE + 1) for n in there]
+    names = [(int(n) // N_SLICE + 1, int(n) % N_SLICE + 1) for n in there]
+    return SliceNumbers(image, edges, names, rows, flagged)
 
 
-def slice_figure(image: npt.NDArray[np.float64], edges: npt.NDArray[np.float64], title: str = "") -> Figure:
-    """Draw what `slice_image` returns."""
+def slice_figure(
+    image: npt.NDArray[np.float64],
+    edges: npt.NDArray[np.float64],
+    title: str = "",
+    slices: Sequence[tuple[int, int]] = (),
+) -> Figure:
+    """Draw what `slice_image` returns; with slices the vertical axis tells the IFUs."""
     from matplotlib.figure import Figure
 
     rows = max(len(image), 1)
-    figure = Figure(figsize=(10.5, max(2.8, min(10.0, 0.012 * rows + 2.2))), layout="constrained")
+    figure = Figure(figsize=(10.0, max(2.8, min(8.0, 0.008 * rows + 2.2))), layout="constrained")
     axes = figure.subplots()
     good = np.abs(image[np.isfinite(image)])
     spread = float(np.percentile(good, 97)) if good.size else 1.0
@@ -86,7 +114,15 @@ def slice_figure(image: npt.NDArray[np.float64], edges: npt.NDArray[np.float64],
         interpolation="nearest", extent=(edges[0], edges[-1], -0.5, rows - 0.5),
     )  # fmt: skip
     axes.set(xlabel="wavelength [Å]", ylabel="slice (IFU by IFU)", title=title)
-    figure.colorbar(drawn, ax=axes, shrink=0.8)
+    if slices:
+        ifus = np.array([ifu for ifu, _ in slices])
+        for ifu in np.unique(ifus):
+            own = np.flatnonzero(ifus == ifu)
+            axes.axhline(own[0] - 0.5, color="0.4", lw=0.5)
+        axes.set_yticks([np.flatnonzero(ifus == ifu).mean() for ifu in np.unique(ifus)], np.unique(ifus))
+        axes.tick_params(axis="y", length=0, labelsize=8)
+        axes.set_ylabel("IFU, slice by slice")
+    figure.colorbar(drawn, ax=axes, shrink=0.8, label="difference from the median slice")
     return figure
 
 

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from muse_core.data.slices import N_IFU
 from muse_core.framework.fits_file import open_fits
 from muse_core.report.makers import Files
-from muse_core.report.page import Page, Section, Table, picture, table
+from muse_core.report.page import BLUE, GREY, INK, Page, Section, Table, picture, table
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from muse_core.twilight.model import TwilightModel
@@ -48,37 +50,55 @@ def twilight_figure(
 
     Returns
     -------
-    matplotlib.figure.Figure
+    Figure
+        The numbers at the left edge of the images are those of the IFUs.
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 8.2), layout="constrained")
-    axes = figure.subplots(2, 3)
+    figure = Figure(figsize=(10, 6.8), layout="constrained")
+    axes = list(figure.subplots(2, 3).flat)
     mean = np.nanmean(white[~bad])
-    width = RESIDUAL_RANGE
-    panels = (
-        (white / mean, "white image, normalised", "viridis", None),
-        (np.where(bad, np.nan, global_fit), "smooth global fit (mean of planes)", "viridis", None),
-        (np.where(bad, np.nan, ratio), "white / global fit", "RdBu_r", (1 - width, 1 + width)),
-        (correction, "vignetting correction", "magma", None),
-        (np.where(bad, np.nan, corrected), "residual after correction", "RdBu_r", (1 - width, 1 + width)),
-    )
-    scale = np.nanpercentile((white / mean)[~bad], (1, 99))
-    for axis, (image, title, colours, limits) in zip(axes.flat, panels, strict=False):
-        if image is None:
-            axis.set_axis_off()
-            axis.text(0.5, 0.5, "no vignetting correction", ha="center")
-            continue
-        low, high = limits or (scale if colours == "viridis" else (None, None))
+    span = (1 - RESIDUAL_RANGE, 1 + RESIDUAL_RANGE)
+    scale = tuple(np.nanpercentile((white / mean)[~bad], (1, 99)))
+    panels: list[tuple[Image | None, str, str, tuple[float, float] | None]] = [
+        (white / mean, "white image over its mean", "viridis", scale),
+        (np.where(bad, np.nan, global_fit), "smooth fit, mean of planes", "viridis", scale),
+        (np.where(bad, np.nan, ratio), "white image over fit", "RdBu_r", span),
+    ]
+    if correction is not None:
+        panels.append((correction, "vignetting correction", "magma", None))
+        panels.append((np.where(bad, np.nan, corrected), "after the correction", "RdBu_r", span))
+    for axis, (image, title, colours, limits) in zip(axes, panels, strict=False):
+        low, high = limits or (None, None)
         drawn = axis.imshow(image, origin="lower", cmap=colours, vmin=low, vmax=high, interpolation="nearest")
-        axis.set_title(title)
+        axis.set_title(title, fontsize=10)
         axis.set(xlabel="x [spaxel]", ylabel="y [spaxel]")
-        figure.colorbar(drawn, ax=axis, shrink=0.85)
+        axis.tick_params(labelsize=8)
+        _mark_ifus(axis, white.shape[0], len(fluxes), list(fluxes))
+        figure.colorbar(drawn, ax=axis, shrink=0.8).ax.tick_params(labelsize=8)
+    rest = axes[len(panels) :]
+    for axis in rest[1:]:
+        axis.set_axis_off()
     values = np.array(list(fluxes.values()))
-    axes.flat[5].axhline(0.0, color="0.7", lw=0.8)
-    axes.flat[5].stem(list(fluxes), 100.0 * (values / values.mean() - 1.0), basefmt=" ")
-    axes.flat[5].set(title="integrated flux per IFU, deviation from the mean [%]", xlabel="IFU")
+    rest[0].axhline(0.0, color=GREY, lw=0.8)
+    rest[0].vlines(list(fluxes), 0.0, 100.0 * (values / values.mean() - 1.0), color=BLUE, lw=1.2)
+    rest[0].plot(list(fluxes), 100.0 * (values / values.mean() - 1.0), "o", color=BLUE, ms=5)
+    rest[0].set_title("flux of each IFU", fontsize=10)
+    rest[0].set(xlabel="IFU", ylabel="difference from the mean [%]")
     return figure
+
+
+def _mark_ifus(axis: Axes, ny: int, count: int, ifus: list[int]) -> None:
+    """Mark the IFUs, which lie above each other in a cube of sky flats."""
+    if not 1 < count <= N_IFU or ny < 4 * count:
+        return
+    edge = axis.transAxes
+    for k in range(1, count):
+        axis.plot((-0.02, 0.0), (k / count, k / count), color=INK, lw=0.8, clip_on=False, transform=edge)
+    box = {"fc": "w", "ec": "none", "alpha": 0.7, "pad": 0.8}
+    for k in range(0, count, max(1, count // 8)):
+        place = (k + 0.5) / count
+        axis.text(0.015, place, str(ifus[k]), transform=edge, fontsize=7, color=INK, va="center", bbox=box)
 
 
 def figure_from_products(datacube: Path, twilight_cube: Path) -> Figure:
@@ -142,7 +162,7 @@ def twilight_page(sky: SkyFlat, model: TwilightModel, failed: dict[int, str]) ->
     facts = [("cube", f"{len(sky.ifus)} IFUs, {size}"), ("cosmic rays", str(sky.cube.rejected))]
     caption = (
         "White: mean of the sky flat along wavelength over its mean. Red and blue: the residual, within 3 % "
-        "of one. Each IFU is a stripe along x."
+        "of one. The numbers at the left are the IFUs, each of which is a stripe along x."
     )
     return Page(
         verdict,

@@ -95,6 +95,8 @@ class Slab:
         per contribution, the numbers of the rows flagged as cosmic rays in these planes
     cosmics : int
         number of flagged rows
+    hits : int32[cosmics] or None
+        their voxels, numbered within the slab
     exposures : int16[n, ny, nx] or None
         exposures in each voxel
     sums : float64[n, ny, nx, 3] or None
@@ -112,6 +114,7 @@ class Slab:
     stat: npt.NDArray[np.float32]
     flagged: list[npt.NDArray[np.int64]] = field(default_factory=list)
     cosmics: int = 0
+    hits: npt.NDArray[np.int32] | None = None
     exposures: npt.NDArray[np.int16] | None = None
     sums: npt.NDArray[np.float64] | None = None
     disagreeing: int = 0

@@ -178,6 +178,7 @@ def _resample(
     slab = Slab(layer.first, np.empty(shape, np.float32), np.empty(shape, np.float32))
     hit = layer.cosmics
     slab.cosmics = hit.size
+    slab.hits = (np.searchsorted(layer.rows.starts, hit, side="right") - 1).astype(np.int32)
     if plan.report_flags:
         slab.flagged = layer.row_numbers(hit)
     resampling = plan.resampling

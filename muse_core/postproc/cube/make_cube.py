@@ -79,6 +79,7 @@ def make_cube(
     flagged = [RowSet(member.chain.files.total_rows) for member in combination.members]
     qc: list[Card] = []
     n_cosmics = 0
+    hits = np.zeros(grid.ny * grid.nx, np.int64)
     is_empty = True
     n_disagreeing = 0
     coverage = MeanExposures(grid) if options.count == "image" else None
@@ -115,6 +116,8 @@ def make_cube(
                 from_cube.add_planes(slab.first, slab.data, slab.stat)
                 white.add_planes(slab.first, slab.data, slab.stat)
                 n_cosmics += slab.cosmics
+                if ctx.report_requested and slab.hits is not None:
+                    hits += np.bincount(slab.hits % hits.size, minlength=hits.size)
                 n_disagreeing += slab.disagreeing
                 if coverage and slab.exposures is not None:
                     coverage.add(slab.exposures)
@@ -130,6 +133,7 @@ def make_cube(
             if plan.cosmics:
                 ctx.log.info("  %d rows flagged as cosmic rays", n_cosmics)
                 combination.cosmics = flagged
+                ctx.shown["cosmic rays"] = hits.reshape(grid.ny, grid.nx)
             if plan.by_exposure and plan.by_exposure.rejection:
                 text = "  %d values of single exposures left out that the others do not confirm"
                 ctx.log.info(text, n_disagreeing)
