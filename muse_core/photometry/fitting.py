@@ -111,20 +111,15 @@ def render_plot(
 def log_results(exposure: Exposure, log: logging.Logger) -> None:
     """Write the results of one image into the log."""
     for fit in exposure.fits:
+        numbers = (fit.fwhm, fit.beta, fit.scale, fit.bg, fit.dra, fit.ddec)
         log.info(
-            "%s %s: fwhm %.4f +- %.4f arcsec, beta %.3f, scale %.4f +- %.4f, bg %.4f +- %.4f, "
-            "offset RA %+.4f +- %.4f DEC %+.4f +- %.4f arcsec",
+            "%s %s: fwhm %s arcsec, beta %s, scale %s, bg %s, offset RA %s DEC %s arcsec",
             exposure.name,
             fit.method,
-            fit.fwhm.value,
-            fit.fwhm.stdev,
-            fit.beta.value,
-            fit.scale.value,
-            fit.scale.stdev,
-            fit.bg.value,
-            fit.bg.stdev,
-            fit.dra.value,
-            fit.dra.stdev,
-            fit.ddec.value,
-            fit.ddec.stdev,
+            *(_with_error(number.value, number.stdev) for number in numbers),
         )
+
+
+def _with_error(value: float, stdev: float | None) -> str:
+    """Return a value and its error; one that was not fitted is held."""
+    return f"{value:.4f} +- {stdev:.4f}" if stdev else f"{value:.4f} (held)"

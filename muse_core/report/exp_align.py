@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from muse_core.alignment.arrays import Flags, Pixels, Rows
+from muse_core.alignment.arrays import Flags, Floats, Pixels, Rows
 from muse_core.alignment.images.field import FieldInfo
 from muse_core.alignment.images.opening import read_pixels
 from muse_core.alignment.offsets.alignment import EXTERNAL, Alignment, turned_wcs
@@ -309,16 +309,20 @@ def matches_figure(aligned: Alignment, chosen: Sequence[int]) -> Figure | None:
         data, bad = read_pixels(field)
         image = np.where(bad, np.nan, data)
         mine, other = pairs[n]
-        order = np.argsort(-np.nan_to_num(aligned.sources[n].flux[mine - table.first[n]]))[:STAMPS]
+        sources = aligned.sources[n]
+        order = np.argsort(-np.nan_to_num(sources.flux[mine - table.first[n]]))[:STAMPS]
+        matrix = _pixels_per_degree(table, n, sources)
         for axis in row:
             axis.set_axis_off()
         for axis, (own, its) in zip(row, zip(mine[order], other[order])):
-            ra, dec = (
-                v[its] - shifts[partner][k] + shifts[n][k] for k, v in enumerate((table.ra, table.dec))
-            )
-            there = [float(v) - 1.0 for v in field.wcs.pixel(ra, dec)]
-            here = [float(v) - 1.0 for v in field.wcs.pixel(table.ra[own], table.dec[own])]
-            _show_stamp(axis, image, (here[0], here[1]))
+            number = own - table.first[n]
+            here = np.array([sources.x[number], sources.y[number]])
+            away = [
+                v[its] - v[own] - shifts[partner][k] + shifts[n][k]
+                for k, v in enumerate((table.ra, table.dec))
+            ]
+            there = here + matrix @ away
+            _show_stamp(axis, image, (float(here[0]), float(here[1])))
             axis.set_axis_on()
             axis.plot(*there, "+", color=ORANGE, ms=14, mew=1.5)
             axis.plot(*here, "o", mfc="none", mec=BLUE, ms=9, mew=1.2)
@@ -327,6 +331,15 @@ def matches_figure(aligned: Alignment, chosen: Sequence[int]) -> Figure | None:
             axis.set(xticks=[], yticks=[])
         row[0].set_ylabel(f"{_name(aligned.group.members, n)}", rotation=0, labelpad=14)
     return figure
+
+
+def _pixels_per_degree(table: SourceTable, n: int, sources: SourceList) -> Floats:
+    """How positions of the table are pixels of exposure n (float64[2, 2]), from its own sources."""
+    own = slice(table.first[n], table.first[n + 1])
+    columns = np.column_stack([table.ra[own], table.dec[own]])
+    columns -= columns.mean(axis=0)
+    places = np.column_stack([sources.x, sources.y])
+    return np.asarray(np.linalg.lstsq(columns, places - places.mean(axis=0), rcond=None)[0].T, np.float64)
 
 
 def _show_stamp(axis: Axes, image: Pixels, place: tuple[float, float]) -> None:

@@ -19,10 +19,8 @@ if TYPE_CHECKING:
 PARAMETERS = (
     ("scale", "flux scale"),
     ("bg", "background"),
-    ("dx", "dx [pixel]"),
-    ("dy", "dy [pixel]"),
-    ("dra", "dRA [arcsec]"),
-    ("ddec", "dDEC [arcsec]"),
+    ("dra", "RA [arcsec]"),
+    ("ddec", "DEC [arcsec]"),
     ("fwhm", "FWHM [arcsec]"),
     ("beta", "beta"),
 )
@@ -45,7 +43,10 @@ def imphot_page(exposures: Sequence[Exposure]) -> Page:
             ]
             rows.append([exposure.name, fit.method, *values, f"{fit.rms_error:.4g}", str(fit.flag)])
         if exposure.plot is not None:
-            caption = "HST image as seen by MUSE, MUSE image, and residual."
+            caption = (
+                "Above: MUSE image, HST image as MUSE sees it, and what is left. Below: the moduli of their "
+                "transforms."
+            )
             sections.append(Section(exposure.name, (plot_picture(exposure.plot, exposure.name, caption),)))
     head = ("image", "method", *(title for _, title in PARAMETERS), "rms", "flag")
     results = Section("Results", (table(head, rows, marked),))
@@ -57,14 +58,15 @@ def imphot_page(exposures: Sequence[Exposure]) -> Page:
 def with_error(value: float, stdev: float | None) -> str:
     """Return a value with its error; what was not fitted is held.
 
-    >>> with_error(1.25, 0.01), with_error(2.8, 0.0), with_error(float("nan"), 1.0)
-    ('1.25 ± 0.01', '2.8 (held)', 'not measured')
+    >>> with_error(1.24987, 0.0101), with_error(2.8, 0.0), with_error(float("nan"), 1.0)
+    ('1.250 ± 0.010', '2.8 (held)', 'not measured')
     """
     if not np.isfinite(value):
         return "not measured"
     if not stdev or not np.isfinite(stdev) or stdev < 0:
         return f"{value:.5g} (held)"
-    return f"{value:.5g} ± {stdev:.2g}"
+    digits = int(np.clip(1 - np.floor(np.log10(stdev)), 0, 8))
+    return f"{value:.{digits}f} ± {stdev:.{digits}f}"
 
 
 def plot_picture(rgb: npt.NDArray[np.uint8], text: str, caption: str) -> Picture:

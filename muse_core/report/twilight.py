@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from muse_core.twilight.stored_cube import StoredSkyCube
 
 Image = npt.NDArray[np.float32]
-RESIDUAL_RANGE = 0.03
+RESIDUAL_RANGES = (0.003, 0.01, 0.03)
 
 
 def twilight_figure(
@@ -55,10 +55,13 @@ def twilight_figure(
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 6.8), layout="constrained")
-    axes = list(figure.subplots(2, 3).flat)
+    columns = 2 if correction is None else 3
+    figure = Figure(figsize=(10, 9.0 if columns == 2 else 6.8), layout="constrained")
+    axes = list(figure.subplots(2, columns).flat)
     mean = np.nanmean(white[~bad])
-    span = (1 - RESIDUAL_RANGE, 1 + RESIDUAL_RANGE)
+    largest = float(np.nanpercentile(np.abs(np.where(bad, np.nan, ratio) - 1.0), 99))
+    width = next((width for width in RESIDUAL_RANGES if width >= largest), RESIDUAL_RANGES[-1])
+    span = (1 - width, 1 + width)
     scale = tuple(np.nanpercentile((white / mean)[~bad], (1, 99)))
     panels: list[tuple[Image | None, str, str, tuple[float, float] | None]] = [
         (white / mean, "white image over its mean", "viridis", scale),
@@ -161,8 +164,8 @@ def twilight_page(sky: SkyFlat, model: TwilightModel, failed: dict[int, str]) ->
     looks = [f"IFU {ifu} was not used: {reason}" for ifu, reason in sorted(failed.items())]
     facts = [("cube", f"{len(sky.ifus)} IFUs, {size}"), ("cosmic rays", str(sky.cube.rejected))]
     caption = (
-        "White: mean of the sky flat along wavelength over its mean. Red and blue: the residual, within 3 % "
-        "of one. The numbers at the left are the IFUs, each of which is a stripe along x."
+        "White: mean of the sky flat along wavelength over its mean. Red and blue: the residual around "
+        "one. The numbers at the left are the IFUs, each of which is a stripe along x."
     )
     return Page(
         verdict,

@@ -303,7 +303,7 @@ def test_report_shows_every_part(align):
     images[2] = replace(small_fields(stars=0, noise=(2.0,), seed=9)[2], number=2)
     align(images, report=True)
     page = (align.out / "muse_exp_align_report.html").read_text()
-    assert page.count("data:image/png;base64,") == 4
+    assert page.count("data:image/png;base64,") == 5
     assert "image_0003.fits" in page
     assert "cannot be trusted" in page
     assert "http" not in page.replace("http://www.w3.org", "")

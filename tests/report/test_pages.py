@@ -40,9 +40,9 @@ def test_page_of_muse_scipost(reduced):
     page = (folder / "muse_scipost_report.html").read_text()
     for title in (
         "Field",
-        "Spectrum of the brightest object",
+        "Spectra of the brightest objects",
         "Background and noise",
-        "Coverage",
+        "Coverage and weights",
         "Sky",
         "Slices",
     ):
