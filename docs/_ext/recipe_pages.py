@@ -202,7 +202,18 @@ def complete(app: Any, docname: str, source: list[str]) -> None:
         text = f"{text.rstrip()}\n\n{reference(registry.load(name).spec)}"
     if docname.startswith("notebooks/"):
         return
+    if docname == "index":
+        text += _pages_that_nobody_named(text)
     source[0] = with_links(text, docname)
+
+
+def _pages_that_nobody_named(index: str) -> str:
+    """Return a part of the table of contents with the pages that the index does not list."""
+    listed = set(re.findall(r"^(?:.*<)?([\w/]+)>?$", index, re.MULTILINE)) | {"index"}
+    others = sorted(path.stem for path in DOCS.glob("*.md") if path.stem not in listed)
+    if not others:
+        return ""
+    return "\n```{toctree}\n:hidden:\n:caption: More\n" + "\n".join(others) + "\n```\n"
 
 
 def with_links(text: str, docname: str) -> str:
