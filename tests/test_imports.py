@@ -31,6 +31,7 @@ ALLOWED = {
     "masters": {"detector", "data", "framework"},
     "basic": {"detector", "resampling", "data", "framework"},
     "twilight": {"detector", "resampling", "postproc", "data", "framework"},
+    "arcs": {"detector", "resampling", "postproc", "data", "framework"},
     "photometry": {"imphot", "data", "framework"},
     "report": {
         "data",
@@ -74,6 +75,7 @@ ALLOWED = {
         "postproc",
         "alignment",
         "twilight",
+        "arcs",
         "photometry",
         "report",
         "imphot",

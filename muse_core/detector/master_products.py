@@ -20,7 +20,7 @@ from muse_core.framework.products import Card, add_checksum_placeholders, set_ca
 
 Column = tuple[str, npt.NDArray[Any], str]
 """Name, values and unit ("" for none) of a column of a table."""
-FORMATS = {"i4": "1J", "f4": "1E", "f8": "1D"}
+FORMATS = {"u1": "1B", "i4": "1J", "f4": "1E", "f8": "1D"}
 
 
 class MasterFiles:
@@ -86,7 +86,15 @@ class MasterFiles:
                 stream.write(product.header.tostring(sep="", endcard=True, padding=True).encode("ascii"))
                 write_planes(stream, image, unit=unit)
 
-    def table(self, tag: str, columns: Sequence[Column], header: IfuHeader, qc: Sequence[Card] = ()) -> None:
+    def table(
+        self,
+        tag: str,
+        columns: Sequence[Column],
+        header: IfuHeader,
+        qc: Sequence[Card] = (),
+        *,
+        extra: Sequence[Card] = (),
+    ) -> None:
         """Write a table of an IFU.
 
         Measured against 2.8.7: without EXTNAME in a file of its own, CHANnn in a merged one.
@@ -99,8 +107,12 @@ class MasterFiles:
         header : IfuHeader
         qc : sequence of Card
             QC and DRS keywords; in a merged file they are in the extension.
+        extra : sequence of Card
+            Keywords of the table itself, wherever it is.
         """
         unit, rows = table_unit(columns)
+        for card in extra:
+            set_card(unit, *card)
         if self._merge:
             set_card(unit, "EXTNAME", f"CHAN{header.ifu:02d}", "")
             for card in (*channel_cards(header), *qc):

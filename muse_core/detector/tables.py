@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,20 +101,30 @@ def read_traces(
     paths: Iterable[str | Path], faults: dict[int, list[InputError]] | None
 ) -> dict[int, np.ndarray]:
     """Edge polynomials: float64[48, 2, n], ascending powers of the 1-based row, left then right edge."""
+    return read_trace_polynomials(paths, faults, (1, 2))
+
+
+def read_trace_polynomials(
+    paths: Iterable[str | Path], faults: dict[int, list[InputError]] | None, which: Sequence[int]
+) -> dict[int, np.ndarray]:
+    """Polynomials of slices, ascending powers of the 1-based row: float64[48, len(which), n].
+
+    ``which``: 0 for the middle of the slice, 1 for the left edge, 2 for the right one.
+    """
 
     def read(hdu: fits.BinTableHDU, path: Path, item: str) -> Any:
         order = _by_slice(hdu, path, item)
-        edges = []
-        for edge in (1, 2):
-            powers = sorted(int(c[4:]) for c in hdu.columns.names if re.fullmatch(rf"tc{edge}_\d\d", c))
+        lines = []
+        for line in which:
+            powers = sorted(int(c[4:]) for c in hdu.columns.names if re.fullmatch(rf"tc{line}_\d\d", c))
             if not powers or powers != list(range(len(powers))):
                 raise InputError(
-                    path, item, expected=f"columns tc{edge}_00 upwards", found=f"{len(powers)} of them"
+                    path, item, expected=f"columns tc{line}_00 upwards", found=f"{len(powers)} of them"
                 )
-            edges.append([_column(hdu, f"tc{edge}_{k:02d}", path, item)[order] for k in powers])
-        size = max(map(len, edges))
-        out = np.zeros((NSLICE, 2, size))
-        for i, columns in enumerate(edges):
+            lines.append([_column(hdu, f"tc{line}_{k:02d}", path, item)[order] for k in powers])
+        size = max(map(len, lines))
+        out = np.zeros((NSLICE, len(lines), size))
+        for i, columns in enumerate(lines):
             out[:, i, : len(columns)] = np.transpose(columns)
         return out
 

@@ -43,6 +43,8 @@ BASIC = "muse_scibasic"
 BIAS = "muse_bias"
 DARK = "muse_dark"
 FLAT = "muse_flat"
+WAVECAL = "muse_wavecal"
+LSF = "muse_lsf"
 SETUP = "Calibrations of another setup"
 IMPHOT = "imphot"
 COMBINE = "muse_exp_combine"
@@ -796,6 +798,16 @@ class Defects:
         "pixel tables of several exposures",
         c="laid over each other as they are, one sky is made of all (exit 0)",
         ours="an error: run the recipe for each exposure",
+        since="0.2",
+    )
+
+    # --- muse_wavecal ---------------------------------------------------------------------------------------
+
+    flagged_pixels_in_line_fits: bool = _defect(
+        WAVECAL,
+        "bad, hot and saturated pixels in the fits of arc lines",
+        c="count like others, whatever their flags say: lines with such pixels are moved, and widened",
+        ours="are left out of the fits",
         since="0.2",
     )
 

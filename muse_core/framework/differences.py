@@ -20,6 +20,7 @@ from muse_core.framework.defects import (
     SINGLE,
     SKY,
     TWILIGHT,
+    WAVECAL,
 )
 
 
@@ -598,5 +599,47 @@ ALWAYS: tuple[Difference, ...] = (
         "images with Euro3D formats in pixel coordinates, with `dx`, `dy`",
         "a pixel for each unit of the coordinates, with gaps",
         "a pixel for each spaxel",
+    ),
+    Difference(
+        WAVECAL,
+        "exposures without a lamp, catalogues with few lines, `dres` too small",
+        "the search for the pattern does not end",
+        "an error, or a slice without solution, with the reason; the search is bounded",
+    ),
+    Difference(
+        WAVECAL,
+        "which blends are named",
+        "one or two unresolved blends in each slice get a name and are thrown out later (`QC .. NID`)",
+        "are not named",
+    ),
+    Difference(
+        WAVECAL,
+        "fits of lines and of the solution",
+        "stop before the minimum",
+        "the minimum",
+    ),
+    Difference(
+        WAVECAL,
+        "catalogue lines of lamps that were not on",
+        "are looked for all the same, with warnings, and noise may be taken for them",
+        "are left out",
+    ),
+    Difference(
+        WAVECAL,
+        "lamps that leave an end of the wavelength range without lines",
+        "the solution is extrapolated without a word",
+        "a warning",
+    ),
+    Difference(
+        WAVECAL,
+        "`lampwise=false`, `resample=true`, `wavemap=true` (hidden)",
+        "an older detection in the sum of all lamps; images of undeclared tags, the wavelengths in `count`",
+        "the first two are refused, the map of the wavelengths is in Angstrom",
+    ),
+    Difference(
+        WAVECAL,
+        "an IFU of `nifu=0` that fails",
+        "the run ends there",
+        "the others are made; a summary tells which failed and why",
     ),
 )

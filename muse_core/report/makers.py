@@ -52,6 +52,7 @@ MAKERS: tuple[Maker, ...] = (
         "night_sky",
         without=("DATACUBE_FINAL", "PIXTABLE_REDUCED"),
     ),
+    Maker(("WAVECAL_TABLE",), "wavecal"),
 )
 """Asked in this order; where none fits the page is that of cubes, pixel tables, images and small tables."""
 ELSE = "cube"

@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from muse_core.simulate.arcs import arc_setup, simulate_arcs
 from muse_core.simulate.fields import FieldPlan, simulate_fields, write_fields
 from muse_core.simulate.imphot_pairs import PairTruth, make_pair, make_sky, write_pair
 from muse_core.simulate.night import NightSetup, simulate_night
@@ -45,6 +46,7 @@ def simulate_examples(folder: str | Path, threads: int = 2) -> list[str]:
     for number in range(2):
         write_pair(root / "hst", f"e{number}", pair, truth, number, f"2026-01-0{number + 1}T01:02:03.456")
     simulate_raw(root / "twilight", RawSetup(nx=192, ny=48, ifus=(1, 2), cosmics=2))
+    simulate_arcs(root / "arcs", arc_setup(nx=96, ifus=(1,), cosmics=2), exposures=1)
     night = NightSetup(raw=RawSetup(nx=512, ny=48, ifus=(1, 2), cosmics=2), traps=False)
     simulate_night(root / "night", night)
-    return [*SCIPOST, "align", "hst", "twilight", "night"]
+    return [*SCIPOST, "align", "hst", "twilight", "arcs", "night"]
