@@ -14,8 +14,8 @@ electrons (and divided by a flat field, if one is given). The exposures of each 
 In each slice the lines are detected along its middle, in the image of each lamp, and identified: all lamps \
 together vote for dispersion and offset, and polynomials of rising order are followed with falling \
 tolerance. The lines of the LINE_CATALOG are then fitted by Gaussians in every column of the slice (lines \
-of quality 2 together with their neighbours), columns that are off the smooth course of a line are dropped, and a \
-polynomial in both directions through all places is the wavelength solution (WAVECAL_TABLE).
+of quality 2 together with their neighbours), columns that are off the smooth course of a line are dropped, \
+and a polynomial in both directions through all places is the wavelength solution (WAVECAL_TABLE).
 
 All IFUs that can be processed are; a summary tells which could not and why, and which slices have no \
 solution."""
