@@ -110,6 +110,15 @@ def _numbered(tag: str, raws: list[RawFile], combined: bool) -> list[Exposure]:
     return [Exposure(tag, number, (raw.path,), (raw,)) for number, raw in enumerate(raws, 1)]
 
 
+def _raw_groups(frames: Frames, all_together: bool) -> list[tuple[str, list[Frame]]]:
+    """Raw frames by tag; or all, and the ILLUM, under the tag of the first one."""
+    if not all_together:
+        return [(tag, list(frames[tag])) for tag in RAW_TAGS]
+    members = [frame for frame in frames if frame.tag in (*RAW_TAGS, "ILLUM")]
+    science = [frame.tag for frame in members if frame.tag != "ILLUM"]
+    return [(science[0], members)] if science else []
+
+
 def _check_counts(frames: Frames, problems: Problems) -> None:
     if not any(frames[tag] for tag in RAW_TAGS):
         problems.add(
@@ -157,16 +166,19 @@ def open_inputs(frames: Frames, p: ParamValues, ctx: RunContext) -> BasicInputs:
     check_parameters(p)
     _check_counts(frames, problems)
     exposures: list[Exposure] = []
-    for tag in RAW_TAGS:
-        raws = [attempt(problems, open_raw, frame.path, default=None) for frame in frames[tag]]
-        opened = [raw for raw in raws if raw is not None]
-        for raw in opened:
-            _check_date(raw, problems)
-            check(raw.path, INPUT_RULES[tag], raw.primary, ctx)
+    all_together = p.combine != "none" and ctx.defects.combines_all_tags
+    for tag, members in _raw_groups(frames, all_together):
+        opened = []
+        for frame in members:
+            raw = attempt(problems, open_raw, frame.path, default=None)
+            if raw is not None:
+                _check_date(raw, problems)
+                check(raw.path, INPUT_RULES.get(frame.tag, ()), raw.primary, ctx)
+                opened.append(raw)
         exposures += _numbered(tag, opened, p.combine != "none")
-        _check_combination(tag, len(raws), p, problems)
+        _check_combination(tag, len(members), p, problems)
     illum = None
-    if frames["ILLUM"]:
+    if frames["ILLUM"] and not all_together:
         illum = attempt(problems, open_raw, frames["ILLUM"][0].path, default=None)
     paths: dict[str, list[Path]] = {tag.tag: [f.path for f in frames[tag.tag]] for tag in ctx.spec.inputs}
     files = open_calibrations(paths, problems)

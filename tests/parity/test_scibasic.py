@@ -156,6 +156,23 @@ def test_reduced_images(c_pipeline, sets, tmp_path):
         assert_same(tmp_path / "c" / product.path.name, product.path)
 
 
+def test_merged(c_pipeline, tmp_path):
+    """All IFUs in one call, their images in one file; the merged images reduced once more, as REDUCED."""
+    need_c_recipe("muse_scibasic")
+    setup = RawSetup(nx=144, ny=36, ifus=tuple(range(1, 25)), lambda_min=4600.0, lambda_max=9400.0)
+    made = simulate_raw_science(
+        tmp_path / "set", setup, n_stars=2, skyflats=0, calibrations=False, illum=True
+    )
+    options = LOW_ORDER | {"merge": True, "skylines": "none", "resample": True, "dlambda": 20.0}
+    sof = write_sof(tmp_path / "set.sof", made.raw)
+    c_pipeline.run("muse_scibasic", sof, tmp_path / "c", *option_text(options))
+    (tmp_path / "ours").mkdir()
+    products = run_recipe("muse_scibasic", made.raw, options, workdir=tmp_path / "ours", threads=2)
+    assert {p.path.name for p in products} == {p.name for p in (tmp_path / "c").glob("*.fits")}
+    for product in products:
+        assert_same(tmp_path / "c" / product.path.name, product.path)
+
+
 @pytest.mark.defect("shifts_without_line")
 def test_shift_without_a_line(c_pipeline, sets, tmp_path):
     """C moves all wavelengths by the fit to noise; so does the compatible mode (by another fit to noise)."""
@@ -175,3 +192,33 @@ def test_shift_without_a_line(c_pipeline, sets, tmp_path):
     assert abs(shifts[0]) > 0.01
     assert abs(shifts[1]) > 0.01
     assert shifts[2] == 0
+
+
+@pytest.mark.defect("combines_all_tags")
+@pytest.mark.parametrize("tags", [("OBJECT", "OBJECT"), ("OBJECT", "STD")])
+def test_combination_of_several_kinds(c_pipeline, tmp_path, tags):
+    """C averages the lamp flat with the exposures, whatever their tags; by default each kind is its own."""
+    need_c_recipe("muse_scibasic")
+    setup = RawSetup(nx=144, ny=60, ifus=(4,), lambda_min=4600.0, lambda_max=9400.0)
+    made = simulate_raw_science(
+        tmp_path / "set", setup, n_stars=2, skyflats=0, calibrations=False, exposures=2, illum=True
+    )
+    remaining = list(tags)
+    frames = [(path, remaining.pop(0) if tag == "OBJECT" else tag) for path, tag in made.raw]
+    options = LOW_ORDER | {"nifu": 4, "combine": "average", "scale": False, "skylines": "none"}
+    sof = write_sof(tmp_path / "set.sof", frames)
+    c_pipeline.run("muse_scibasic", sof, tmp_path / "c", *option_text(options))
+    for name, compat in (("compat", True), ("ours", False)):
+        (tmp_path / name).mkdir()
+        run_recipe("muse_scibasic", frames, options | {"compat": compat}, workdir=tmp_path / name, threads=2)
+    kept = sorted(path.name for path in (tmp_path / "c").glob("*.fits"))
+    assert kept == sorted(path.name for path in (tmp_path / "compat").glob("*.fits"))
+    for name in kept:
+        assert_same(tmp_path / "c" / name, tmp_path / "compat" / name, "REC1 RAW", "DATANCOM")
+    expected = {f"PIXTABLE_{tag}_0001-04.fits" for tag in tags}
+    assert {path.name for path in (tmp_path / "ours").glob("PIXTABLE*")} == expected
+    level = [
+        np.median(fits.getdata(tmp_path / folder / "PIXTABLE_OBJECT_0001-04.fits", "data"))
+        for folder in ("c", "ours")
+    ]
+    assert level[0] > 5 * level[1]  # the lamp is that much brighter
