@@ -858,8 +858,8 @@ class Defects:
         BASIC,
         "exposures of several kinds with `combine`",
         c=(
-            "all raw frames are averaged into one product with the tag of the first one, objects with standard "
-            "stars and with the lamp flat of ILLUM, which corrects nothing then"
+            "all raw frames are averaged into one product with the tag of the first one, objects with "
+            "standard stars and with the lamp flat of ILLUM, which corrects nothing then"
         ),
         ours="exposures of one tag are combined with each other; ILLUM evens out the slices as it does else",
     )
