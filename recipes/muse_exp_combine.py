@@ -107,6 +107,7 @@ RECIPE = RecipeSpec(
         ),
     ),
     kernels=True,
+    plans=True,
     manual=MANUAL,
     defects=(
         *Defects.about(COMBINE, CUBE, PRODUCTS, HEADERS),
@@ -135,6 +136,7 @@ def run(frames, p, ctx):
     from muse_core.postproc.inputs.exposures import open_tables, sort_exposures
     from muse_core.postproc.settings import check_settings
     from muse_core.postproc.stages import POSITION, Inputs, correct, prepare
+    from muse_core.postproc.work_plan import plan_of_combination
     from muse_core.report.asked import page_if_asked
 
     check_settings(p, ctx)
@@ -149,7 +151,10 @@ def run(frames, p, ctx):
     earlier = calibrations.read(TAG, read_sums)
     if earlier:
         check_sums(earlier, frames, tables, p, ctx)
-    exposures = sort_exposures(check_tables(tables, p, ctx), p, ctx)
+    tables = check_tables(tables, p, ctx)
+    ctx.problems.raise_if_any()
+    ctx.planned(plan_of_combination(tables, for_cube.output_wcs, p, ctx, corrections=False))
+    exposures = sort_exposures(tables, p, ctx)
     check_number(len(exposures), earlier.count if earlier else 0)
     check_offsets(exposures, calibrations, p, ctx)
 

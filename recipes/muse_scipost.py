@@ -212,6 +212,7 @@ RECIPE = RecipeSpec(
         ),
     ),
     kernels=True,
+    plans=True,
     manual=MANUAL,
     defects=Defects.about(ROWS, SKY, CUBE, PRODUCTS, SETUP, HEADERS),
 )
@@ -230,6 +231,7 @@ def run(frames, p, ctx):
     from muse_core.postproc.inputs.exposures import open_tables, sort_exposures
     from muse_core.postproc.settings import check_settings
     from muse_core.postproc.stages import CORRECTIONS, POSITION, Inputs, correct, prepare
+    from muse_core.postproc.work_plan import plan_of_combination
     from muse_core.report.asked import page_if_asked
 
     check_settings(p, ctx)
@@ -239,6 +241,8 @@ def run(frames, p, ctx):
     inputs = Inputs(p, calibrations, tables)
     corrections, position = (prepare(stages, inputs, ctx) for stages in (CORRECTIONS, POSITION))
     for_cube = load_for_cube(calibrations, p, ctx)
+    ctx.problems.raise_if_any()
+    ctx.planned(plan_of_combination(tables, for_cube.output_wcs, p, ctx, corrections=True))
     exposures = sort_exposures(tables, p, ctx)
     check_combination(exposures, p, ctx)
     check_offsets(exposures, calibrations, p, ctx)

@@ -122,6 +122,7 @@ RECIPE = RecipeSpec(
     ),
     science=False,
     kernels=True,
+    plans=True,
     manual=MANUAL,
     defects=Defects.about(TWILIGHT, SETUP, HEADERS),
 )
@@ -148,12 +149,16 @@ def run(frames, p, ctx):
             ctx.report(lambda: stored_page(stored, model))
         return
 
+    ctx.planned(steps.plan_of(inputs, p, ctx))
     tags = ("MASTER_DARK", "ILLUM") if inputs.narrow_field else ("MASTER_DARK", "ILLUM", "VIGNETTING_MASK")
     tell_of_corrections(tags, frames, ctx)
     with steps.open_store(inputs, p, ctx) as store:
-        ifus = steps.combine_exposures(inputs, store, p, ctx)
-        sky = steps.resample(store, ifus, inputs, p, ctx)
-    model = steps.smooth(sky, inputs, p, ctx)
+        with ctx.clock.step("IFUs"):
+            ifus = steps.combine_exposures(inputs, store, p, ctx)
+        with ctx.clock.step("cube"):
+            sky = steps.resample(store, ifus, inputs, p, ctx)
+    with ctx.clock.step("model"):
+        model = steps.smooth(sky, inputs, p, ctx)
 
     products.save_sky_flat(sky, model, inputs, frames, ctx)
     if ctx.report_requested:

@@ -118,6 +118,7 @@ STOREYS = {
         "combination",
         "cube",
         "stages",
+        "work_plan",
         "single",
     ),
 }

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from muse_core.framework.products import Card, DataSums
     from muse_core.framework.record import RunRecord
+    from muse_core.framework.work_plan import Planned, WorkPlan
 
 T = TypeVar("T")
 
@@ -77,6 +78,8 @@ class RunContext:
     kept: KeptResults = field(default_factory=KeptResults)
     page: Callable[[], QualityPage] | None = None
     shown: dict[str, Any] = field(default_factory=dict)  # what only the quality page wants of the run
+    plan_only: bool = False
+    plan: Planned | None = None
     _part: dict[str, Card] | None = None
 
     def progress(
@@ -293,6 +296,28 @@ class RunContext:
         self.products[:] = [
             replace(product, path=self.destination / product.path.name) for product in self.products
         ]
+
+    def planned(self, plan: WorkPlan) -> None:
+        """Take the plan of the run: refuse what the machine cannot hold, say what is to come.
+
+        Raises
+        ------
+        PlanMade
+            if the plan is all that was asked for
+        LimitError, WriteError
+            if memory or disk cannot hold the run
+        """
+        from muse_core.framework.work_plan import WORTH_TELLING, Machine, PlanMade, Planned, check_plan
+
+        self.plan = Planned.of(self.spec.name, plan, self.threads, Machine.read())
+        if self.plan_only:
+            for line in self.plan.lines():
+                self.log.info("%s", line)
+        check_plan(plan, self.destination or self.workdir)
+        if self.plan_only:
+            raise PlanMade
+        if self.plan.total_seconds >= WORTH_TELLING:
+            self.log.info("%s", self.plan.short())
 
     def _frame(self, path: Path, tag: str) -> ProductFrame:
         declared = self.spec.product(tag)

@@ -30,6 +30,7 @@ from muse_core.framework.registry import LoadedRecipe, load
 from muse_core.framework.resume import KeptResults
 from muse_core.framework.settings import Environment, usable_kernel_cache
 from muse_core.framework.spec import ParamValues, value_text
+from muse_core.framework.work_plan import PlanMade, Planned
 
 
 def run_recipe(
@@ -43,6 +44,7 @@ def run_recipe(
     sign_products: bool = True,
     strict: bool = False,
     resume: bool | None = None,
+    plan_only: bool = False,
     threads: int | None = None,
     environment: Environment | None = None,
     handlers: Iterable[logging.Handler] = (),
@@ -61,6 +63,7 @@ def run_recipe(
     strict : warnings that something is missing and is left out become errors
     resume : keep results for a run that goes on when this one is killed, and take those of one that was; None
         leaves it to the environment
+    plan_only : log what the run would do, read, need and take, and end without products
     threads : worker threads; None leaves them to the environment
     environment : what the environment decides; None reads that of this process, once
     handlers : handlers of this run's log alone
@@ -93,7 +96,10 @@ def run_recipe(
         report_requested=environment.report if report is None else report,
         show_progress=show_progress,
         sign_products=sign_products,
+        plan_only=plan_only,
     )
+    if plan_only and not spec.plans:
+        raise RecipeError(f"{spec.name} makes no plan of its work")
     counter = RepeatCounter()
     if strict:
         log.addFilter(Strict(context.problems))
@@ -125,6 +131,8 @@ def run_recipe(
                 context.kept.end(keep=False)
                 tell_unused(known, log)
                 counter.report(log)
+    except PlanMade:
+        return []
     except BaseException as error:
         outside = isinstance(error, (WriteError, LimitError, LostWorkerError))
         context.kept.end(keep=outside or not isinstance(error, RecipeError))
@@ -135,7 +143,22 @@ def run_recipe(
         release_all()
     wall, _, memory = context.clock.cost()
     log.info("%d products in %.1f s, peak memory %.0f MB", len(context.products), wall, memory)
+    if context.plan is not None:
+        _compare_with_plan(context, context.plan, wall, memory)
     return context.products
+
+
+def _compare_with_plan(context: RunContext, planned: Planned, wall: float, memory: float) -> None:
+    """Say how near the plan came, and let later runs know how fast this machine is."""
+    from muse_core.framework.work_plan import LEAST_SECONDS, WORTH_TELLING, Machine
+
+    if max(wall, planned.total_seconds) >= WORTH_TELLING:
+        written = sum(product.path.stat().st_size for product in context.products if product.path.is_file())
+        context.log.info("%s", planned.compared(wall, memory, written))
+    if wall >= LEAST_SECONDS and not context.kept.taken and not context.cluster:
+        machine = Machine.read()
+        machine.learn(context.spec.name, planned.plan, context.clock.steps, context.threads)
+        machine.write()
 
 
 def _identity(loaded: LoadedRecipe, values: ParamValues, frames: Iterable[Frame], sign: bool) -> str:

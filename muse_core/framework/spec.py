@@ -264,6 +264,7 @@ class RecipeSpec:
     email: str = CONTACT
     science: bool = True
     kernels: bool = False
+    plans: bool = False
     manual: Manual = field(default_factory=Manual)
     defects: tuple[str, ...] = ()
     fixed: tuple[tuple[str, Any], ...] = ()

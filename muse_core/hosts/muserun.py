@@ -317,9 +317,12 @@ def _run(
                 report=bool(settings["report"]) or None,
                 strict=bool(settings["strict"]),
                 resume=None if settings["resume"] else False,
+                plan_only=bool(settings["plan"]),
                 deliver_to=output,
                 product_prefix=prefix,
             )
+            if settings["plan"]:
+                return 0
             for product in products:
                 if settings["no-checksum"] or settings["no-datamd5"]:
                     remove_signatures(

@@ -79,6 +79,12 @@ def runner_options() -> tuple[RunnerOption, ...]:
             "List the options and the recipe's parameters with their values.",
             configurable=False,
         ),
+        RunnerOption(
+            "plan",
+            False,
+            "Tell what the recipe would do, read and write, the memory and time that would take, and end.",
+            configurable=False,
+        ),
         RunnerOption("products-sof", "", "Write a set of frames of the products (JSON if the name ends so)."),
         RunnerOption("recipes", False, "List the recipes and end.", configurable=False),
         RunnerOption("recipe-config", "", "Configuration file for the recipe's parameters."),

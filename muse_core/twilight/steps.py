@@ -17,6 +17,7 @@ from muse_core.framework.errors import InputError, RecipeError
 from muse_core.framework.execution import RunContext
 from muse_core.framework.log import UNDONE
 from muse_core.framework.spec import ParamValues
+from muse_core.framework.work_plan import Pass, WorkPlan
 from muse_core.resampling.grid import OutputGrid
 from muse_core.twilight.cube import SkyCube, SkyCubePlan, build_cube, cube_grid
 from muse_core.twilight.inputs import DetectorPlan, TwilightInputs
@@ -24,12 +25,15 @@ from muse_core.twilight.levels import field_map, fit_levels
 from muse_core.twilight.model import TwilightModel, fit_twilight, white_image
 from muse_core.twilight.prepare import PreparedIfu, QualityCard, memory_per_ifu, prepare_ifu
 from muse_core.twilight.quick_cube import quick_cube
-from muse_core.twilight.store import RowStore
+from muse_core.twilight.store import BYTES_PER_ROW, RowStore
 from muse_core.twilight.vignetting import EdgeSmoothing, align_mask, nfm_mask
 
 PREPARE_BYTES = 3_500_000_000  # IFUs worked on at the same time fit in this, whatever the budget
 RESAMPLED = "sky flat"
 """Name of the resampled IFUs among the kept results."""
+PREPARE_RATE, CUBE_RATE = 0.08, 0.15
+"""Seconds per million pixels, and rows, with one thread on a usual machine."""
+IMPORTS_BYTES = 250e6
 LEVEL_PASSES = 4
 LEVEL_TOLERANCE = 1e-4
 ROWS_PER_DETECTOR = 0.9  # part of the pixels of a detector that lie inside slices
@@ -71,6 +75,37 @@ def open_store(inputs: TwilightInputs, p: ParamValues, ctx: RunContext) -> RowSt
     return RowStore(ctx.workdir, p.lambdamin, p.lambdamax, ctx.memory_bytes, expected)
 
 
+def _at_once(inputs: TwilightInputs, ctx: RunContext) -> tuple[int, int]:
+    """Return the bytes that an IFU takes, and how many are worked on at the same time."""
+    size = max(memory_per_ifu(job) for job in inputs.ifus)
+    return size, int(np.clip(max(ctx.memory_bytes, PREPARE_BYTES) // size, 1, max(ctx.threads, 1)))
+
+
+def plan_of(inputs: TwilightInputs, p: ParamValues, ctx: RunContext) -> WorkPlan:
+    """Return what the run is going to do."""
+    size, workers = _at_once(inputs, ctx)
+    shapes = [float(np.prod(job.calibration.shape)) for job in inputs.ifus]
+    frames = [len(job.exposures) + (job.illum is not None) for job in inputs.ifus]
+    pixels = sum(shape * number for shape, number in zip(shapes, frames))
+    masters = 3 * 12.0 * sum(shapes)
+    rows = ROWS_PER_DETECTOR * sum(shapes)
+    stored = BYTES_PER_ROW * rows
+    passes = (
+        Pass("IFUs", pixels, 2.0 * pixels + masters, PREPARE_RATE, "pixels"),
+        Pass("cube", rows, 0.0, CUBE_RATE),
+    )
+    in_memory = stored if stored <= ctx.memory_bytes else 0.0
+    planes = max(1.0, (p.lambdamax - p.lambdamin) / p.dlambda)
+    cube = 8.0 * 320 * 320 * planes
+    return WorkPlan(
+        passes,
+        len({frame.path for job in inputs.ifus for frame in job.exposures}) + len(inputs.ifus),
+        IMPORTS_BYTES + size * workers + in_memory,
+        IMPORTS_BYTES + size,
+        1.5 * cube + (0.0 if in_memory else stored),
+    )
+
+
 def combine_exposures(
     inputs: TwilightInputs, store: RowStore, p: ParamValues, ctx: RunContext
 ) -> dict[int, PreparedIfu]:
@@ -79,8 +114,7 @@ def combine_exposures(
     An IFU that fails goes to ``inputs.failed`` with its reason; the run goes on as long as one is left.
     """
     plan = DetectorPlan.from_parameters(p)
-    size = max(memory_per_ifu(job) for job in inputs.ifus)
-    workers = int(np.clip(max(ctx.memory_bytes, PREPARE_BYTES) // size, 1, max(ctx.threads, 1)))
+    _, workers = _at_once(inputs, ctx)
     prepared = _kept_ifus(inputs, store, ctx)
     unkept: list[int] = []
     with ThreadPoolExecutor(workers) as pool:

@@ -36,7 +36,8 @@ def check_agreement(
     listed = [bool(member.position and member.position.offset) for member in members]
     ctx.flag("OFFSETS APPLIED", all(listed), "OFFSET_LIST has every exposure")
     grid = field_grid(combination)
-    images = ctx.kept.once("images of the exposures", lambda: field_images(combination, ctx))
+    with ctx.clock.step("images of the exposures"):
+        images = ctx.kept.once("images of the exposures", lambda: field_images(combination, ctx))
     if grid is None or not images:
         ctx.log.info("The exposures lie too far apart for quick images: their stars are not compared")
         return

@@ -33,4 +33,5 @@ def save_combination(
     if "stacked" in p.save:
         from muse_core.postproc.cube.stacked_slices import save_stacked
 
-        save_stacked(combination, p, ctx)
+        with ctx.clock.step("stacked slices"):
+            save_stacked(combination, p, ctx)

@@ -105,8 +105,24 @@ def save_pixtable(
     """
     index = exposure.number if index is None else index
     ctx.log.info('Saving pixel table as "%s"', ctx.file_name(tag, index))
-    if ctx.take_kept(tag, index):
-        return
+    if not ctx.take_kept(tag, index):
+        with ctx.clock.step("tables of the exposures"):
+            _write_pixtable(exposure, tag, limits, used, p, ctx, extra, index, kept, good_only=good_only)
+
+
+def _write_pixtable(
+    exposure: Reduction,
+    tag: str,
+    limits: RowLimits,
+    used: Iterable[Frame],
+    p: ParamValues,
+    ctx: RunContext,
+    extra: Iterable[Card],
+    index: int | tuple[int, int],
+    kept: KeptData | None,
+    *,
+    good_only: bool,
+) -> None:
     state, chain = exposure.product, exposure.chain
     rows = chain.rows
     if good_only:

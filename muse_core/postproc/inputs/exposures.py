@@ -214,7 +214,8 @@ def _scanned(
         files.scan(ctx.threads)
         return files.zones
 
-    files.zones = ctx.kept.once(f"rows of exposure {number}", scan)
+    with ctx.clock.step("opening"):
+        files.zones = ctx.kept.once(f"rows of exposure {number}", scan)
     if files.rows == 0:
         raise RecipeError(
             f"Pixel table {tables[0].path} contains no entries after cutting to {p.lambdamin:.3f}.."
