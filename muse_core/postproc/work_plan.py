@@ -137,10 +137,11 @@ def _size(
     for axis, size in zip("XY", step):
         first, last = _span(tables, axis) or (0.0, 300.0)
         sides.append((last - first) * (size if scale is None else scale))
-    angle = math.radians(float(header.get("ESO INS DROT POSANG", 0.0) or 0.0)) if scale is None else 0.0
+    turned = scale is None and p.astrometry
+    angle = math.radians(float(header.get("ESO INS DROT POSANG", 0.0) or 0.0)) if turned else 0.0
     across = abs(math.cos(angle)) * sides[0] + abs(math.sin(angle)) * sides[1]
     along = abs(math.sin(angle)) * sides[0] + abs(math.cos(angle)) * sides[1]
-    if scale is None and p.astrometry:
+    if turned:
         ra, dec = _pointings(tables)
         across, along = across + ra, along + dec
     return (

@@ -143,7 +143,7 @@ class KeptPlanes:
             "cosmics": slab.cosmics,
             "disagreeing": slab.disagreeing,
         }
-        for name in ("sums", "with_flagged", "exposures"):
+        for name in ("sums", "with_flagged", "exposures", "hits"):
             if getattr(slab, name) is not None:
                 more[name] = getattr(slab, name)
         record = PlaneRecord(slab.first, len(slab.data), words, more)
