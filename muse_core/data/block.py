@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from muse_core.data.kernels import number_rows
-from muse_core.data.memory import borrow_words
+from muse_core.data.memory import borrow
 from muse_core.data.pixtable import COLUMNS
 
 F4 = npt.NDArray[np.float32]
@@ -142,7 +142,7 @@ def new_block(rows: int, columns: frozenset[str]) -> tuple[Block, tuple[npt.NDAr
     """
     padded = -(-rows // 16) * 16  # columns begin at multiples of 64 bytes
     wanted = [name for name in COLUMNS if name in columns]
-    memory = borrow_words(len(wanted) * padded)
+    memory = borrow(len(wanted) * padded, np.uint32)
     parts = {name: memory[i * padded : i * padded + rows] for i, name in enumerate(wanted)}
     words = tuple(parts.get(name, memory[:0]) for name in COLUMNS)
     xpos, ypos, lam, data, dq, stat, origin = words

@@ -3,33 +3,28 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from muse_core.data.block import Block, RowRuns, new_block
-from muse_core.data.file_kernels import BOX_ROWS, PIECE_ROWS, ZONE_ROWS, find_runs, read_rows, scan_boxes
-from muse_core.data.memory import borrow_words
-from muse_core.data.pixtable import COLUMNS, PixelTableFile
-from muse_core.framework import InputError
+from muse_core.data.block import Block
+from muse_core.data.file_kernels import BOX_ROWS, PIECE_ROWS, ZONE_ROWS, find_runs, scan_boxes
+from muse_core.data.pixtable import PixelTableFile
+from muse_core.data.row_reader import ALL_COLUMNS, PART_ROWS, Work, ended, float32_interval, opened, read_jobs
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
 _CHUNK_ROWS = 1 << 20
-_PART_ROWS = 1 << 16
-ALL_COLUMNS = frozenset(COLUMNS)
+_SURE, _SPARE = 1.05, 1024  # room for more rows than are expected
 POSITIONS = frozenset(("xpos", "ypos", "lambda", "origin"))
 """Columns that say where a row is."""
 PLACES = frozenset(("lambda", "origin"))
 """Columns that say to which slice and wavelength a row belongs."""
-Work = Callable[[Block], object]
 
 
 @dataclass(frozen=True)
@@ -152,14 +147,15 @@ class Exposure:
             the processor's cache
         """
         low, high = max(low, self.cut[0]), min(high, self.cut[1])
-        limits = _float32_interval(low, high)
-        jobs = []
+        limits = float32_interval(low, high)
+        jobs, most = [], 0
         for index, zone in enumerate(self.zones):
             found = np.empty((zone.lam_min.size, 2), np.int64)
-            n, total = find_runs(zone.lam_min, zone.lam_max, *limits, self.files[index].rows, found)
+            n, total, expected = find_runs(zone.lam_min, zone.lam_max, *limits, self.files[index].rows, found)
             if n:
-                jobs.append((index, found[:n], total))
-        return self._read(jobs, low, high, work=work)
+                jobs.append((index, found[:n], min(total, int(_SURE * expected) + _SPARE)))
+                most += total
+        return read_jobs(self.files, self.scales, jobs, float32_interval(low, high), work=work, most=most)
 
     def chunk_ranges(self, rows: int = _CHUNK_ROWS) -> list[tuple[int, int, int]]:
         """List (file, start, stop) of the pieces that `read_range` takes, in table order."""
@@ -211,10 +207,10 @@ class Exposure:
         """
         index, start, stop = piece
         jobs = [
-            (index, np.array([[a, min(a + _PART_ROWS, stop)]]), min(_PART_ROWS, stop - a))
-            for a in range(start, stop, _PART_ROWS)
+            (index, np.array([[a, min(a + PART_ROWS, stop)]]), min(PART_ROWS, stop - a))
+            for a in range(start, stop, PART_ROWS)
         ]
-        return self._read(jobs, *self.cut, columns, work)
+        return read_jobs(self.files, self.scales, jobs, float32_interval(*self.cut), columns, work)
 
     def read_boxes(
         self,
@@ -226,90 +222,9 @@ class Exposure:
         """Return the rows of some boxes (increasing) of a file that lie inside the cut."""
         runs = np.stack([boxes, boxes + 1], axis=1) * BOX_ROWS
         runs = np.minimum(runs, self.files[index].rows)
-        per_part = _PART_ROWS // BOX_ROWS
+        per_part = PART_ROWS // BOX_ROWS
         jobs = [(index, runs[k : k + per_part], per_part * BOX_ROWS) for k in range(0, boxes.size, per_part)]
-        return self._read(jobs, *self.cut, columns, work)
-
-    def _read(
-        self,
-        jobs: list[tuple[int, npt.NDArray[np.int64], int]],
-        low: float,
-        high: float,
-        columns: frozenset[str] = ALL_COLUMNS,
-        work: Work | None = None,
-    ) -> Block:
-        """Read the rows between `low` and `high` of jobs: file, runs of rows, and how many rows they are."""
-        limits = _float32_interval(low, high)
-        total = sum(length for _, _, length in jobs)
-        block, words = new_block(total, columns)
-        # in the worst case each row is a run; memory that is not written to costs nothing
-        places, firsts = borrow_words(2 * total).view(np.int64), borrow_words(2 * total).view(np.int64)
-        piece = np.empty(PIECE_ROWS, np.uint32)
-        scratch = piece, piece.view(np.float32), np.empty((PIECE_ROWS // 2 + 1, 2), np.int32)
-        first_rows = self.first_rows
-        end, n = 0, 0
-        for index, runs, _ in jobs:
-            start = end
-            with _opened(self.files[index]) as source:
-                end, n = read_rows(
-                    *source,
-                    *scratch,
-                    runs,
-                    *limits,
-                    int(first_rows[index]),
-                    float(self.scales[index]),
-                    words,
-                    block.data,
-                    block.stat,
-                    places,
-                    firsts,
-                    start,
-                    n,
-                )
-            if end < 0:
-                raise _ended(self.files[index])
-            if work is not None:
-                block.row = RowRuns(places[:n], firsts[:n])
-                for first in range(start, end, _PART_ROWS):
-                    work(block.part(first, min(first + _PART_ROWS, end)))
-        block.row = RowRuns(places[:n].copy(), firsts[:n].copy())
-        return block.part(0, end)
-
-
-@contextmanager
-def _opened(
-    file: PixelTableFile,
-) -> Iterator[tuple[int, npt.NDArray[np.int64], int, npt.NDArray[np.uint8]]]:
-    """Open a file; yields the source of rows that the kernels take."""
-    descriptor = os.open(file.path, os.O_RDONLY)
-    try:
-        offsets = [file.offsets[name] for name in COLUMNS]
-        offsets += [min(offsets), max(offsets) + 4]
-        raw = np.empty(0 if file.stride == 4 else PIECE_ROWS * file.stride, np.uint8)
-        yield descriptor, np.array(offsets), file.stride, raw
-    finally:
-        os.close(descriptor)
-
-
-def _ended(file: PixelTableFile) -> InputError:
-    return InputError(
-        file.path,
-        "columns",
-        expected=f"{file.rows} rows",
-        found="end of file",
-        remedy="Make the pixel table again, or leave it out of the set of frames.",
-    )
-
-
-def _float32_interval(low: float, high: float) -> tuple[np.float32, np.float32]:
-    """Return the smallest and the largest single-precision number between two limits."""
-    with np.errstate(over="ignore"):
-        first, last = np.float32(low), np.float32(high)
-    if float(first) < low:
-        first = np.nextafter(first, np.float32(np.inf))
-    if float(last) > high:
-        last = np.nextafter(last, np.float32(-np.inf))
-    return first, last
+        return read_jobs(self.files, self.scales, jobs, float32_interval(*self.cut), columns, work)
 
 
 def _scan_file(file: PixelTableFile, cut: tuple[float, float]) -> ZoneMap:
@@ -340,7 +255,7 @@ def _scan(
 ) -> None:
     words = np.empty((4, PIECE_ROWS), np.uint32)
     x, y, lam, origin = words
-    with _opened(file) as source:
+    with opened(file) as source:
         complete = scan_boxes(
             *source,
             (x, y, lam, origin),
@@ -351,7 +266,7 @@ def _scan(
             np.empty((2, 64), np.float32),
             file.rows,
             boxes,
-            *_float32_interval(*cut),
+            *float32_interval(*cut),
             zone.lam_min,
             zone.lam_max,
             zone.limits,
@@ -359,4 +274,4 @@ def _scan(
             zone.found,
         )
     if not complete:
-        raise _ended(file)
+        raise ended(file)

@@ -24,6 +24,7 @@ PIECE_ROWS = 8192
 """Rows that are read at a time; what belongs to them stays in the processor's cache."""
 ZONE_ROWS = 256
 BOX_ROWS = 1024
+ENDED, FULL = -1, -2
 _LANES = 64
 _GROUP = 64
 
@@ -103,12 +104,18 @@ def find_runs(zone_low, zone_high, low, high, rows, runs):
 
     Returns
     -------
-    int, int
-        number of runs, number of rows in them
+    int, int, float
+        number of runs, number of rows in them, and about how many of these lie in the interval, as if the
+        wavelengths in a zone were spread evenly
     """
-    n, total, inside = 0, 0, False
+    n, total, inside, expected = 0, 0, False, 0.0
     for zone in range(zone_low.size):
         hit = (zone_low[zone] <= high) & (zone_high[zone] >= low)
+        if hit:
+            width = zone_high[zone] - zone_low[zone]
+            common = min(zone_high[zone], high) - max(zone_low[zone], low)
+            # an interval may end before it begins
+            expected += ZONE_ROWS * (max(common, 0.0) / width if 0.0 < width < np.inf else 1.0)
         if hit != inside:
             if hit:
                 runs[n, 0] = zone * ZONE_ROWS
@@ -121,7 +128,7 @@ def find_runs(zone_low, zone_high, low, high, rows, runs):
         runs[n, 1] = rows
         total += rows - runs[n, 0]
         n += 1
-    return n, total
+    return n, total, expected
 
 
 @njit(cache=True, nogil=True)
@@ -201,7 +208,7 @@ def read_rows(
     scale : float
         factor on data (stat: its square; float64 arithmetic)
     columns : 7 arrays uint32[n] or uint32[0]
-        filled from place `at` on, as bits; empty arrays are columns that are not wanted
+        filled from place `at` on, as bits; empty arrays are columns that are not wanted (wavelengths are)
     data, stat : float32[n]
         two of these columns as numbers
     places, firsts : int64[n]
@@ -211,18 +218,24 @@ def read_rows(
     Returns
     -------
     int, int
-        the place behind the last row (-1 if the file ended too early), the number of the next run
+        the place behind the last row (`ENDED` if the file ended too early, `FULL` if the columns are too
+        short), the number of the next run
     """
     for k in range(runs.shape[0]):
         start = runs[k, 0]
         while start < runs[k, 1]:
             stop = min(start + PIECE_ROWS, runs[k, 1])
             if not load_table(descriptor, offsets, stride, raw, start, stop):
-                return -1, run
+                return ENDED, run
             if not load_column(descriptor, offsets, stride, raw, LAM, start, stop, start, words):
-                return -1, run
+                return ENDED, run
             n = find_segments(lam, stop - start, low, high, segments)
             if n > 0:
+                behind = at
+                for i in range(n):
+                    behind += segments[i, 1] - segments[i, 0]
+                if behind > columns[LAM].size:
+                    return FULL, run
                 pack_segments(words, 0, segments, n, columns[LAM], at)
                 behind = at
                 for i in range(n):
@@ -237,7 +250,7 @@ def read_rows(
                     if not load_column(
                         descriptor, offsets, stride, raw, column, start + lead, start + tail, start, target
                     ):
-                        return -1, run
+                        return ENDED, run
                     if n > 1:
                         pack_segments(words, lead, segments, n, columns[column], at)
                 if scale != 1.0 and data.size > 0:

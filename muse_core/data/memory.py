@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -12,45 +14,85 @@ import numpy.typing as npt
 from muse_core.framework.cleanup import after_every_run
 
 SMALLEST = 1 << 18  # bytes; smaller arrays come from the heap, which is used again anyway
+_LARGEST_PART = 2
 
-_free: list[npt.NDArray[np.uint8]] = []
-_lock = threading.Lock()
+
+class _Pool:
+    """Pieces of memory that are free, and how much is in use.
+
+    No more is kept than was in use at one time since the last `release`: before a new piece is made, free
+    ones are given up that would be too much.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.free: list[npt.NDArray[np.uint8]] = []
+        self.returned: deque[npt.NDArray[np.uint8]] = deque()
+        self.in_use = self.most = 0
+
+    def borrow(self, size: int) -> npt.NDArray[np.uint8]:
+        with self.lock:
+            self._take_back()
+            fitting = [n for n, piece in enumerate(self.free) if size <= piece.size <= _LARGEST_PART * size]
+            if fitting:
+                memory = self.free.pop(min(fitting, key=lambda n: self.free[n].size))
+            else:
+                memory = self._new_piece(size + size // 8)
+            self.in_use += memory.size
+            self.most = max(self.most, self.in_use)
+            return memory
+
+    def release(self) -> None:
+        with self.lock:
+            self._take_back()
+            self.free.clear()
+            self.most = self.in_use
+
+    def _new_piece(self, size: int) -> npt.NDArray[np.uint8]:
+        too_much = self.in_use + size + sum(piece.size for piece in self.free) - self.most
+        self.free.sort(key=len, reverse=True)
+        while self.free and too_much > 0:
+            too_much -= self.free.pop().size
+        return np.empty(size, np.uint8)
+
+    def _take_back(self) -> None:
+        while self.returned:
+            memory = self.returned.popleft()
+            self.in_use -= memory.size
+            self.free.append(memory)
+
+
+_pool = _Pool()
 
 
 class _Loan:
-    """What an array stands on: gives the memory back when the last array on it is gone."""
+    """What an array stands on: gives the memory back when the last array on it is gone.
+
+    That may be in the middle of `_Pool.borrow`, so the lock is not asked for.
+    """
 
     def __init__(self, memory: npt.NDArray[np.uint8]) -> None:
-        self._memory, self._free = memory, _free
+        self._memory, self._returned = memory, _pool.returned
         self.__array_interface__: dict[str, Any] = memory.__array_interface__
 
     def __del__(self) -> None:
-        self._free.append(self._memory)
+        self._returned.append(self._memory)
 
 
-def borrow_words(count: int) -> npt.NDArray[np.uint32]:
+def borrow(shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """Return an array of unset values, to be used like any other.
 
-    Its memory returns when no array refers to it any more. Smaller pieces of free memory are given up when a
-    larger one has to be made, so no more is kept than was in use at the same time.
+    Its memory returns when no array refers to it any more.
     """
-    size = 4 * count
+    kind = np.dtype(dtype)
+    count = shape if isinstance(shape, int) else math.prod(shape)
+    size = count * kind.itemsize
     if size < SMALLEST:
-        return np.empty(count, np.uint32)
-    with _lock:
-        fitting = [memory for memory in _free if memory.size >= size]
-        if fitting:
-            memory = min(fitting, key=len)
-            _free[:] = [other for other in _free if other is not memory]
-        else:
-            _free.clear()
-            memory = np.empty(size + size // 8, np.uint8)
-    words: npt.NDArray[np.uint32] = np.asarray(_Loan(memory))[:size].view(np.uint32)
-    return words
+        return np.empty(shape, kind)
+    return np.asarray(_Loan(_pool.borrow(size)))[:size].view(kind).reshape(shape)
 
 
 @after_every_run
 def release_free_memory() -> None:
     """Give up all memory that is not in use (that of runs still at work is)."""
-    with _lock:
-        _free.clear()
+    _pool.release()

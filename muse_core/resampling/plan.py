@@ -83,6 +83,11 @@ class CubePlan:
         distance = 0 if self.resampling.method == "nearest" else max(self.resampling.ld, 1)
         return distance + (1 if self.cosmics else 0)
 
+    @property
+    def least_height(self) -> int:
+        """Planes of a slab at least: each stage of the work looks at the nearest slab only."""
+        return 1 if self.resampling.method == "nearest" else max(self.resampling.ld, 1)
+
 
 @dataclass
 class Slab:

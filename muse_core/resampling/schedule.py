@@ -19,6 +19,9 @@ BYTES_PER_VOXEL_BY_EXPOSURE = 40
 PART_OF_STACKS = 0.25
 """Of the memory: for the sums of all exposures side by side, when they are judged."""
 MAX_PLANES = 16
+MOST_ROWS = 1_500_000
+"""In a slab of several planes: more cost memory, and fresh memory costs time. Those of a single full exposure
+in `MAX_PLANES` planes; the more exposures there are, the lower the slabs, so that memory stays the same."""
 
 
 def planes_per_slab(plan: CubePlan, rows: int, memory_bytes: int, threads: int) -> int:
@@ -31,8 +34,8 @@ def planes_per_slab(plan: CubePlan, rows: int, memory_bytes: int, threads: int) 
     fit = int(memory_bytes / (1.3 * (per_row * rows / grid.nz + per_voxel * grid.nx * grid.ny)))
     # several slabs per thread keep all threads busy to the end
     even = -(-grid.nz // (4 * threads))
-    # a stage looks at the next layer only, so that has to be high enough
-    return max(plan.reach, min(fit, MAX_PLANES, even))
+    few = MOST_ROWS * grid.nz // max(rows, 1)
+    return max(plan.least_height, min(fit, MAX_PLANES, even, few))
 
 
 def cube_slabs(
@@ -50,7 +53,7 @@ def cube_slabs(
     Parameters
     ----------
     planes : int or None
-        slab height (at least `plan.reach`); None = as the memory budget allows
+        slab height (at least `plan.least_height`); None = as the memory budget allows
     cluster : str
         scheduler of a Dask cluster that does the work instead of local threads (see `resampling.cluster`)
     first : int
@@ -63,7 +66,7 @@ def cube_slabs(
         memory_bytes -= stacks
         plan = replace(plan, by_exposure=replace(plan.by_exposure, stack_bytes=stacks // max(threads, 1)))
     height = planes or planes_per_slab(plan, sum(c.rows for c in contributions), memory_bytes, threads)
-    height = max(height, plan.reach)
+    height = max(height, plan.least_height)
     if cluster:
         from muse_core.resampling.cluster import slabs_on_cluster
 

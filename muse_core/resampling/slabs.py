@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from muse_core.data.memory import borrow
 from muse_core.resampling.cosmic_limits import flag_outliers
 from muse_core.resampling.cosmics import COSMIC_RAY, flag_cosmics
 from muse_core.resampling.cosmics import METHODS as COSMIC_METHODS
@@ -132,11 +133,12 @@ def find_cosmics(below: Layer | None, layer: Layer, above: Layer | None, plan: C
         total += chosen.stop - chosen.start
 
     def column(name: str) -> npt.NDArray:
-        parts = (getattr(piece.rows, name) for piece, _, _ in pieces)
-        return np.concatenate([part[chosen] for part, chosen in zip(parts, rows)])
+        parts = [getattr(piece.rows, name)[chosen] for (piece, _, _), chosen in zip(pieces, rows)]
+        return np.concatenate(parts, out=borrow(total, parts[0].dtype))
 
     offset = 0 if below is None else 1
-    flags = np.zeros(total, np.uint8)
+    flags = borrow(total, np.uint8)
+    flags[:] = 0
     dq = column("dq")
     if plan.defects.flagged_rows_in_rejection:
         dq &= ~np.int32(COSMIC_RAY)
@@ -160,7 +162,8 @@ def find_cosmics(below: Layer | None, layer: Layer, above: Layer | None, plan: C
     before = 0 if below is None else rows[0].stop - rows[0].start
     layer.cosmics = np.flatnonzero(flags[before : before + layer.judged.size])
     if layer.cosmics.size:
-        layer.judged = layer.rows.dq.copy()  # the threads at work on the neighbours still read the other one
+        layer.judged = borrow(layer.judged.size, np.int32)
+        layer.judged[:] = layer.rows.dq  # the threads at work on the neighbours still read the other one
         layer.judged[layer.cosmics] |= COSMIC_RAY
 
 
@@ -175,7 +178,7 @@ def _resample(
     """Make the planes of a layer from its rows and those of its neighbours."""
     grid = plan.grid
     shape = (layer.last - layer.first, grid.ny, grid.nx)
-    slab = Slab(layer.first, np.empty(shape, np.float32), np.empty(shape, np.float32))
+    slab = Slab(layer.first, borrow(shape, np.float32), borrow(shape, np.float32))
     hit = layer.cosmics
     slab.cosmics = hit.size
     slab.hits = (np.searchsorted(layer.rows.starts, hit, side="right") - 1).astype(np.int32)
@@ -193,7 +196,8 @@ def _resample(
             slab.exposures = np.zeros(shape, np.int16)
             count_exposures(layer.rows.starts, layer.exposure, layer.judged, slab.exposures.reshape(-1))
         return slab
-    sums = np.zeros((*shape, 3))
+    sums = borrow((*shape, 3), np.float64)
+    sums[...] = 0.0
     if plan.by_exposure:
         _resample_by_exposure((below, layer, above), plan, geometry, count, slab, sums)
         return slab

@@ -10,10 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from muse_core.data.block import Block, RowRuns
+from muse_core.data.memory import borrow
 from muse_core.data.row_weights import Weight, weight_of_block
 from muse_core.resampling.grid import OutputGrid
 from muse_core.resampling.voxel_order import count_rows, find_spaxels, locate_plane, number_voxels, place_rows
 from muse_core.resampling.voxel_types import VoxelRows
+
+F4 = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -109,42 +112,40 @@ def make_layer(
     blocks = [contribution.gather(*limits) for contribution in contributions]
     voxels = [_locate(block, grid, reference, first, last, round_as_c=round_as_c) for block in blocks]
     # one element more than there will be, see `place_rows`
-    starts = np.zeros((last - first) * grid.nx * grid.ny + 2, np.int32)
+    starts = borrow((last - first) * grid.nx * grid.ny + 2, np.int32)
+    starts[:] = 0
     for voxel in voxels:
         count_rows(voxel, starts[2:])
     np.cumsum(starts, out=starts)
     total = int(starts[-1])
     weighted = any(c.weight is not None for c in contributions)
-    xpos, ypos, lam, data, stat = (np.empty(total, np.float32) for _ in range(5))
-    dq = np.empty(total, np.int32)
-    weight = np.empty(total if weighted else 0, np.float32)
-    exposure = np.empty(total if by_exposure else 0, np.uint16)
+    columns = new_rows(total, weighted=weighted, by_exposure=by_exposure)
     numbered = []
-    target = np.empty(0, np.int32)
     for number, (contribution, block, voxel) in enumerate(zip(contributions, blocks, voxels)):
-        if keep_rows or target.size < voxel.size:
-            target = np.empty(voxel.size, np.int32)
-        columns = (block.xpos, block.ypos, block.lam, block.data, block.stat)
-        place_rows(voxel, starts[1:], *columns, block.dq, xpos, ypos, lam, data, stat, dq, target)
-        if weighted or by_exposure:
-            placed = target[: voxel.size]
-            inside = placed >= 0
-            if weighted:
-                weight[placed[inside]] = _weights_of(contribution, block, inside)
-            if by_exposure:
-                exposure[placed[inside]] = number
+        weight = np.atleast_1d(np.asarray(weight_of_block(contribution.weight, block), np.float32))
+        target = borrow(voxel.size if keep_rows else 0, np.int32)
+        own = (block.xpos, block.ypos, block.lam, block.data, block.stat, block.dq, weight, number)
+        place_rows(voxel, starts[1:], own, columns, target)
         if keep_rows:
             numbered.append((target, block.numbering))
-    rows = VoxelRows(starts[:-1], xpos, ypos, lam, data, stat, dq, weight)
-    return Layer(first, last, rows, numbered, judged=dq, exposure=exposure)
+    rows = VoxelRows(starts[:-1], *columns[:7])
+    return Layer(first, last, rows, numbered, judged=rows.dq, exposure=columns[7])
 
 
-def _weights_of(
-    contribution: Contribution, block: Block, inside: npt.NDArray[np.bool_]
-) -> float | npt.NDArray[np.float32]:
-    """Return the weights of some rows of a block."""
-    weight = weight_of_block(contribution.weight, block)
-    return weight[inside] if isinstance(weight, np.ndarray) else weight
+def new_rows(
+    count: int, *, weighted: bool, by_exposure: bool
+) -> tuple[F4, F4, F4, F4, F4, npt.NDArray[np.int32], F4, npt.NDArray[np.uint16]]:
+    """Return unset columns of a layer: xpos, ypos, lam, data, stat, dq, weight, exposure.
+
+    They share one piece of memory, see `new_block`. Weights and exposures stay empty if they are not wanted.
+    """
+    padded = -(-count // 32) * 32  # columns begin at multiples of 64 bytes
+    memory = borrow((6 + weighted) * padded + by_exposure * padded // 2, np.uint32)
+    parts = [memory[i * padded : i * padded + count] for i in range(6 + weighted)]
+    xpos, ypos, lam, data, stat = (part.view(np.float32) for part in parts[:5])
+    weight = parts[6] if weighted else memory[:0]
+    exposure = memory[(6 + weighted) * padded :].view(np.uint16)[: count if by_exposure else 0]
+    return xpos, ypos, lam, data, stat, parts[5].view(np.int32), weight.view(np.float32), exposure
 
 
 def _locate(
@@ -152,7 +153,7 @@ def _locate(
 ) -> npt.NDArray[np.int32]:
     """Return the voxel of each row, counted from plane `first`; -1 for rows of other planes."""
     spaxel = find_spaxels(grid, reference, block.xpos, block.ypos, round_as_c=round_as_c)
-    voxel = np.empty(len(block), np.int32)
+    voxel = borrow(len(block), np.int32)
     locate_plane(block.lam, grid.crval[2], grid.crpix[2], grid.dlambda, grid.log_wavelength, grid.nz, voxel)
     number_voxels(spaxel, first, last - first, grid.nx * grid.ny, voxel)
     return voxel

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from muse_core.data.memory import borrow
 from muse_core.resampling.c_rounding import locate_through_angles
 from muse_core.resampling.grid import OutputGrid
 
@@ -32,7 +33,7 @@ def find_spaxels(
     round_as_c : bool
         round as the C pipeline does
     """
-    spaxel = np.empty(xpos.size, np.int32)
+    spaxel = borrow(xpos.size, np.int32)
     crval1, crval2 = grid.crval[:2]
     if grid.celestial:
         inverse = np.linalg.inv(np.array(grid.matrix))
@@ -201,23 +202,7 @@ def count_rows(voxel, counts):
 
 
 @njit(cache=True, nogil=True)
-def place_rows(
-    voxel,
-    following,
-    xpos,
-    ypos,
-    lam,
-    data,
-    stat,
-    dq,
-    xpos_to,
-    ypos_to,
-    lam_to,
-    data_to,
-    stat_to,
-    dq_to,
-    target,
-):
+def place_rows(voxel, following, rows, placed, target):
     """Copy rows to their places in voxel order, stable.
 
     Parameters
@@ -226,16 +211,24 @@ def place_rows(
         of each row; negative = left out
     following : int32[m + 1]
         next free place of each voxel; moved on
-    xpos, ypos, lam, data, stat, dq : arrays[n]
-    xpos_to .. dq_to : arrays
-        filled at the places of these rows
-    target : int32[>= n]
-        filled with the place of each row, -1 for those left out
+    rows : tuple
+        xpos, ypos, lam, data, stat : float32[n]; dq : int32[n]; weight : float32[n], or float32[1] for all
+        rows; number of the exposure
+    placed : tuple
+        the same with exposure : uint16[m], filled at the places of these rows; weight and exposure may be
+        empty, if they are not wanted
+    target : int32[n] or int32[0]
+        filled with the place of each row, -1 for those left out, if it is wanted
     """
+    xpos, ypos, lam, data, stat, dq, weight, number = rows
+    xpos_to, ypos_to, lam_to, data_to, stat_to, dq_to, weight_to, exposure_to = placed
+    wants_target, weighted, numbered = target.size > 0, weight_to.size > 0, exposure_to.size > 0
+    each = np.uint64(1 if weight.size > 1 else 0)
     for i in range(voxel.size):
         v = voxel[i]
         if v < 0:
-            target[i] = -1
+            if wants_target:
+                target[i] = -1
             continue
         place = np.uint64(following[np.uint64(v)])  # unsigned: cannot count from the end, which costs a test
         following[np.uint64(v)] += 1
@@ -245,4 +238,9 @@ def place_rows(
         data_to[place] = data[i]
         stat_to[place] = stat[i]
         dq_to[place] = dq[i]
-        target[i] = place
+        if weighted:
+            weight_to[place] = weight[np.uint64(i) * each]
+        if numbered:
+            exposure_to[place] = number
+        if wants_target:
+            target[i] = place

@@ -124,7 +124,7 @@ def test_ranges_together_are_all_rows(observed):
 
 @pytest.mark.law
 def test_work_sees_each_row_once_and_changes_it(observed, monkeypatch):
-    monkeypatch.setattr("muse_core.data.exposure._PART_ROWS", 300)
+    monkeypatch.setattr("muse_core.data.row_reader.PART_ROWS", 300)
     exposure, table = observed
     numbers = []
 
@@ -137,6 +137,20 @@ def test_work_sees_each_row_once_and_changes_it(observed, monkeypatch):
     assert len(numbers) > 3
     np.testing.assert_array_equal(np.concatenate(numbers), expected["row"])
     np.testing.assert_array_equal(block.xpos, expected["row"].astype("f4"))
+
+
+@pytest.mark.law
+def test_more_rows_than_expected_find_room(observed, monkeypatch):
+    exposure, table = observed
+    monkeypatch.setattr("muse_core.data.exposure._SURE", 0.3)
+    monkeypatch.setattr("muse_core.data.exposure._SPARE", 0)
+    blocks = [
+        exposure.gather(5000.0, 8000.0, lambda part: np.negative(part.xpos, out=part.xpos)) for _ in "ab"
+    ]
+    for block in blocks:
+        _ = block.row
+        np.negative(block.xpos, out=block.xpos)
+        assert_rows(block, chosen(table, 5000.0, 8000.0))
 
 
 @pytest.mark.law
@@ -231,15 +245,29 @@ def test_blocks_of_several_threads_do_not_share_memory(observed):
 def test_memory_is_used_again_only_when_nothing_refers_to_it():
     memory.release_free_memory()
     count = memory.SMALLEST
-    first = memory.borrow_words(count)
+    first = memory.borrow(count, np.uint32)
     address = first.ctypes.data
     part = first[10:20].view(np.float32)
     del first
-    second = memory.borrow_words(count)
+    second = memory.borrow(count, np.uint32)
     assert second.ctypes.data != address
     del part
-    third = memory.borrow_words(count - 5)
+    third = memory.borrow(count - 5, np.uint32)
     assert third.ctypes.data == address
     del second, third
-    memory.borrow_words(3 * count)
+    memory.borrow(3 * count, np.uint32)
     memory.release_free_memory()
+
+
+@pytest.mark.unit
+def test_no_more_memory_is_kept_than_was_in_use_at_one_time():
+    pool = memory._Pool()
+    megabyte = 1 << 20
+    for size in (3, 1, 8, 2, 5, 1, 30, 4):
+        lent = [pool.borrow(size * megabyte) for _ in range(3)]
+        pool.returned.extend(lent)
+        pool._take_back()
+        assert pool.in_use == 0
+        assert sum(piece.size for piece in pool.free) <= pool.most
+    pool.release()
+    assert not pool.free
