@@ -102,7 +102,11 @@ def scale_factors(job: RawJob, scale: bool) -> list[float]:
 
 
 def combined_bands(
-    job: RawJob, models: Sequence[ExposureModel], plan: CombinePlan, factors: Sequence[float]
+    job: RawJob,
+    models: Sequence[ExposureModel],
+    plan: CombinePlan,
+    factors: Sequence[float],
+    every: int = 1,
 ) -> Iterator[CombinedBand]:
     """Calibrate and combine the exposures of an IFU; yields bands, whose arrays are used again.
 
@@ -115,6 +119,8 @@ def combined_bands(
     plan : CombinePlan
     factors : sequence of float
         Data of each exposure are multiplied with it (in single precision), variances with its square.
+    every : int
+        Only one of so many bands.
     """
     own, n = job.own, len(job.raws)
     ny, nx = own.shape
@@ -125,7 +131,7 @@ def combined_bands(
     shape = (n, min(BAND_ROWS, ny), nx)
     data, stat, dq = np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.int32)
     combined = Image.empty((shape[1], nx))
-    for first, last in bands_of_halves(ny):
+    for first, last in bands_of_halves(ny)[::every]:
         rows = last - first
         part = Image(data[:, :rows], stat[:, :rows], dq[:, :rows])
         bias, dark, flat = masters.rows(first, last)

@@ -130,6 +130,7 @@ class MasterFiles:
             qc=[*header.flags, *qc],
             index=header.ifu,
         ) as product:
+            product.header["BITPIX"] = 16  # of the primary units of tables, as CPL writes them
             with product.path.open("wb") as stream:
                 stream.write(product.header.tostring(sep="", endcard=True, padding=True).encode("ascii"))
                 write_unit(stream, unit, rows)
@@ -160,5 +161,5 @@ def table_unit(columns: Sequence[Column]) -> tuple[fits.Header, npt.NDArray[Any]
     return header, rows
 
 
-NULL = -2147483648
-"""Stands for an undefined integer."""
+NULL = 0
+"""Stands for an undefined integer, as in tables of 2.8.7."""

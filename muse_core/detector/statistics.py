@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Statistics of a whole image in one pass."""
+"""Statistics of a whole image in one pass, also of one that is never there as a whole."""
 
 from __future__ import annotations
 
@@ -49,6 +49,69 @@ def _one_pass(values: np.ndarray, origin: float, lower: float, upper: float, nea
     return sums.sum(), squares.sum(), low, high, below, count
 
 
+class StreamedStatistics:
+    """`image_statistics` of an image that comes in pieces.
+
+    Parameters
+    ----------
+    sample : float32[m]
+        Values spread over the image; between two quantiles of them the median is looked for.
+    size : int
+        Pixels of the image.
+    margin : float
+        Distance of the quantiles from the middle.
+    """
+
+    def __init__(self, sample: npt.NDArray[np.float32], size: int, margin: float = 2 * MARGIN) -> None:
+        ordered = np.sort(sample.reshape(-1))
+        self._lower = ordered[int((0.5 - margin) * (ordered.size - 1))]
+        self._upper = ordered[int(np.ceil((0.5 + margin) * (ordered.size - 1)))]
+        self._origin = float(ordered[ordered.size // 2])
+        self._size = size
+        self._near: list[npt.NDArray[np.float32]] = []
+        self._sums = np.zeros(2)
+        self._limits = [np.inf, -np.inf]
+        self._below = 0
+
+    def add(self, part: npt.NDArray[np.float32]) -> None:
+        """Take some pixels (float32, C-contiguous)."""
+        values = part.reshape(-1)
+        near = np.empty(values.size + 1, np.float32)
+        total, square, low, high, below, count = _one_pass(
+            values, self._origin, self._lower, self._upper, near
+        )
+        self._sums += total, square
+        self._limits = [min(self._limits[0], low), max(self._limits[1], high)]
+        self._below += below
+        self._near.append(near[:count].copy())
+
+    def finish(self) -> dict[str, float] | None:
+        """Return the statistics; None if the median does not lie between the quantiles of the sample."""
+        n = self._size
+        near = np.concatenate(self._near) if self._near else np.zeros(0, np.float32)
+        first, second = (n - 1) // 2 - self._below, n // 2 - self._below
+        if not (first >= 0 and second < near.size):
+            return None
+        part = np.partition(near, (first, second))
+        total, square = (float(v) for v in self._sums)
+        return _named(
+            0.5 * (float(part[first]) + float(part[second])), total, square, self._limits, self._origin, n
+        )
+
+
+def _named(
+    median: float, total: float, square: float, limits: list[float], origin: float, n: int
+) -> dict[str, float]:
+    return {
+        "MEDIAN": median,
+        "MEAN": origin + total / n,
+        "STDEV": float(np.sqrt(max(square - total * total / n, 0.0) / max(n - 1, 1))),
+        "MIN": float(limits[0]),
+        "MAX": float(limits[1]),
+        "SUM": n * origin + total,
+    }
+
+
 def image_statistics(image: npt.NDArray[np.float32]) -> dict[str, float]:
     """Median, mean, standard deviation (n-1), minimum, maximum and sum of all pixels (float32).
 
@@ -68,11 +131,4 @@ def image_statistics(image: npt.NDArray[np.float32]) -> dict[str, float]:
         median = 0.5 * (float(part[first]) + float(part[second]))
     else:
         median = float(np.median(values.astype(np.float64)))
-    return {
-        "MEDIAN": median,
-        "MEAN": origin + total / n,
-        "STDEV": float(np.sqrt(max(square - total * total / n, 0.0) / max(n - 1, 1))),
-        "MIN": float(low),
-        "MAX": float(high),
-        "SUM": n * origin + total,
-    }
+    return _named(median, total, square, [low, high], origin, n)

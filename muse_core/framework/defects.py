@@ -888,6 +888,35 @@ class Defects:
         since="0.3",
     )
 
+    # --- muse_flat -----------------------------------------------------------------------------------------
+
+    widths_of_other_rows: bool = _defect(
+        FLAT,
+        "edges of a slice of which samples were rejected",
+        c=(
+            "the list of widths is not shortened with that of the middles: behind a rejected sample each "
+            "edge is fitted with the width of another row"
+        ),
+        ours="with its own",
+        since="0.3",
+    )
+
+    slices_at_border_lost: bool = _defect(
+        FLAT,
+        "a slice whose middle lies within 55 pixels of the border of the detector",
+        c="has no traces",
+        ours="is traced like the others",
+        since="0.3",
+    )
+
+    lost_slices_written: bool = _defect(
+        FLAT,
+        "a slice whose edges are found in too few rows",
+        c="a TRACE_TABLE with an undefined row, exit status 0; recipes that read it fail",
+        ours="the IFU fails, with the numbers of the slices; the others are made",
+        since="0.3",
+    )
+
     @classmethod
     def names(cls) -> tuple[str, ...]:
         """Return the names of all defects, in the order of the list."""

@@ -14,6 +14,7 @@ from muse_core.framework.defects import (
     BIAS,
     COMBINE,
     CUBE,
+    FLAT,
     IMPHOT,
     PRODUCTS,
     ROWS,
@@ -383,6 +384,31 @@ ALWAYS: tuple[Difference, ...] = (
         "quadrants of fewer than 22 pixels; some values of `ovscreject=dcr:...`",
         "crash",
         "message, or nothing is rejected (told)",
+    ),
+    Difference(
+        FLAT,
+        "an IFU that is missing in the raw data, or fails (`nifu` = 0)",
+        "ends the run; the IFUs before it stay",
+        "the others are made; a summary says which failed and why",
+    ),
+    Difference(
+        FLAT,
+        "a slice without light",
+        "the limit of light is lowered about 190 times, down to zero; then the run fails, or goes on with "
+        "all later slices misnumbered and exit status 0",
+        "the limit is lowered to 2 % of the median; then the IFU fails, and it is told where one is missing",
+    ),
+    Difference(
+        FLAT,
+        "slices cannot be traced",
+        "exit status 255, but a MASTER_FLAT is written whose bad pixels were not looked for",
+        "no product of this IFU",
+    ),
+    Difference(
+        FLAT,
+        "`QC FLAT MASTER SLICEj`, `QC TRACE` of a detector of fewer rows than the real one",
+        "taken at rows of the real detector: extrapolated polynomials",
+        "taken about the middle row (the same for the real detector)",
     ),
     Difference(
         BASIC,

@@ -22,3 +22,13 @@ BIAS_MANUAL = Manual(
     },
     {"combine": COMBINE},
 )
+
+FLAT_MANUAL = Manual(
+    {
+        "FLAT": "Required, at least three; those of another read-out mode or binning are left out.",
+        "MASTER_BIAS": "Required, from muse_bias.",
+        "MASTER_DARK": "Subtracted if given, scaled to the exposure time; rarely needed.",
+        "BADPIX_TABLE": BADPIX,
+    },
+    VALUES,
+)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from muse_core.detector.combined import memory_per_ifu
+from muse_core.detector.headers import overscan_cards
 from muse_core.detector.image import thumbnail
 from muse_core.detector.master_products import MasterFiles
 from muse_core.detector.masters_run import IfuRun, finish, run_ifus, tell_absent, workers_for
@@ -16,8 +17,17 @@ from muse_core.framework.execution import RunContext
 from muse_core.framework.frames import Frames
 from muse_core.framework.spec import ParamValues
 from muse_core.masters.bias import BiasPlan, bias_cards, make_bias
-from muse_core.masters.results import BiasFigures
+from muse_core.masters.flat import (
+    FlatPlan,
+    flat_cards,
+    make_flat,
+    sample_columns,
+    trace_cards,
+    trace_columns,
+)
+from muse_core.masters.results import BiasFigures, FlatFigures
 
+FLAT_PREVIEW = 700  # pixels of the picture of a flat, over which traces are drawn
 LEAST = 3
 """Exposures that make a master, however they are combined (measured against 2.8.7)."""
 
@@ -117,5 +127,35 @@ def bias_maker(found: RawSet, p: ParamValues, ctx: RunContext) -> Maker[BiasFigu
         preview = thumbnail(result.image) if ctx.report_requested else None
         notes = (*job.notes, *result.notes)
         return BiasFigures(job.ifu, result.models, result.quadrants, result.bad, preview, notes)
+
+    return make
+
+
+def flat_maker(found: RawSet, p: ParamValues, ctx: RunContext) -> Maker[FlatFigures]:
+    """muse_flat: how an IFU is made."""
+    plan = FlatPlan.from_parameters(p)
+
+    def make(job: RawJob, files: MasterFiles, frames: Frames) -> FlatFigures:
+        result = make_flat(job, plan, ctx.defects)
+        header = job.header(frames, found.tags)
+        trace = result.trace
+        preview = thumbnail(result.image, FLAT_PREVIEW) if ctx.report_requested else None
+        if trace is not None:
+            overscan = overscan_cards(result.exposures.models[0])
+            cards = [*trace_cards(trace, job.own.shape[0]), *overscan]
+            files.table("TRACE_TABLE", trace_columns(trace), header, cards)
+            if p.samples:
+                files.table("TRACE_SAMPLES", sample_columns(trace), header, overscan)
+        files.image("MASTER_FLAT", result.image, header, flat_cards(result))
+        return FlatFigures(
+            job.ifu,
+            result.statistics,
+            result.levels,
+            trace,
+            result.pixels,
+            job.own.shape,
+            preview,
+            result.notes,
+        )
 
     return make

@@ -17,18 +17,22 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from muse_core.framework import run_recipe
+from muse_core.framework import RecipeError, run_recipe
 from muse_core.simulate.raw_instrument import RawSetup
 from muse_core.simulate.raw_masters import RawMasters, simulate_masters
 from tests.parity.compare import assert_same_product, option_text
 from tests.parity.conftest import CPipeline, need_c_recipe
 
 pytestmark = [pytest.mark.parity, pytest.mark.usefixtures("compat")]
-SEEDS = {"muse_bias": (1, 2, 4)}
+SEEDS = {"muse_bias": (1, 2, 4), "muse_flat": (1, 2)}
 # the C recipe fits polynomials in powers of the row: coefficients agree to fewer digits than values
 LOOSE = (r"OVSC\d POLY Y",)
 # slope of a profile that is flat: rounding of the sums
 SMALL = (r"QC BIAS MASTER\d SLOPE",)
+# of C these are taken at rows of the full detector, whatever the size (docs/differences.md)
+OF_FULL_SIZE = (r"QC TRACE", r"QC FLAT MASTER SLICE")
+TRACE_COLUMNS = r"tc\d_|MSE\d|Width"  # compared by what they give
+EDGE_ERROR = 1e-5  # pixels, between the polynomials of both
 
 
 def choice(rng: np.random.Generator, values: tuple) -> Any:
@@ -81,7 +85,30 @@ def run_both(
     products = run_recipe(recipe, frames, options | {"compat": True}, workdir=folder / "ours", threads=2)
     assert {p.path.name for p in products} == {p.name for p in (folder / "c").glob("*.fits")}
     for product in products:
-        assert_same_product(folder / "c" / product.path.name, product.path, **compared)
+        reference = folder / "c" / product.path.name
+        if product.tag == "TRACE_TABLE":
+            compared = compared | {"columns": TRACE_COLUMNS}
+            assert_same_traces(reference, product.path)
+        assert_same_product(reference, product.path, **compared)
+
+
+def assert_same_traces(reference: Path, ours: Path) -> None:
+    """Compare polynomials by their values, since coefficients of high powers have no digits of their own."""
+    with fits.open(reference) as a, fits.open(ours) as b:
+        for theirs, own in zip(a[1:], b[1:], strict=True):
+            t, o = theirs.data, own.data
+            assert np.array_equal(np.asarray(t["SliceNo"]), np.asarray(o["SliceNo"]))
+            np.testing.assert_allclose(o["Width"], t["Width"], rtol=2e-7)
+            y = np.arange(1.0, 121.0)
+            for which in range(3):
+                names = [n for n in t.names if n.startswith(f"tc{which}_")]
+                assert names == [n for n in o.names if n.startswith(f"tc{which}_")]
+                edges = [
+                    np.polynomial.polynomial.polyval(y, np.array([data[n] for n in names])) for data in (t, o)
+                ]
+                np.testing.assert_allclose(edges[1], edges[0], atol=EDGE_ERROR, rtol=0)
+                # mean squares of residuals of some 0.01 pixels
+                np.testing.assert_allclose(o[f"MSE{which}"], t[f"MSE{which}"], rtol=2e-4)
 
 
 def bias_set(seed: int, folder: Path) -> tuple[RawMasters, list, dict]:
@@ -101,13 +128,39 @@ def bias_set(seed: int, folder: Path) -> tuple[RawMasters, list, dict]:
     return made, made.frames("BIAS", *(("BADPIX_TABLE",) if rng.random() < 0.7 else ())), options
 
 
-SETS = {"muse_bias": bias_set}
+def flat_set(seed: int, folder: Path) -> tuple[RawMasters, list, dict]:
+    """Draw a set for muse_flat, and options; slices need a detector of full width."""
+    rng = np.random.default_rng([12, seed])
+    setup = random_setup(seed, rng, nx=2048, ny=int(rng.integers(60, 90)), ifus=(int(rng.integers(1, 25)),))
+    count = int(rng.integers(3, 6))
+    times = tuple(float(v) for v in choice(rng, ((0.35,), (0.35, 0.3, 0.5))) * count)[:count]
+    made = simulate_masters(folder, setup, biases=0, darks=(), flats=times, columns=int(rng.integers(0, 12)))
+    options = common_options(rng, count) | {"nifu": setup.ifus[0], "samples": bool(rng.random() < 0.8)}
+    # without a polynomial the level must be that of the generator's master
+    options["overscan"] = choice(rng, ("vpoly:3", "vpoly:4", "vpoly:5,1.01,1.01"))
+    if rng.random() < 0.8:
+        options |= {
+            "nsum": int(choice(rng, (6, 8, 10, 16))), "order": int(rng.integers(1, 5)),
+            "edgefrac": float(choice(rng, (0.5, 0.4, 0.3))),
+        }  # fmt: skip
+    else:
+        options |= {"nsum": 8}
+    if rng.random() < 0.5:
+        options |= {"losigmabadpix": float(rng.uniform(3, 6)), "hisigmabadpix": float(rng.uniform(3, 6))}
+    options |= {"scale": bool(rng.random() < 0.7), "normalize": bool(rng.random() < 0.7)}
+    options["trace"] = bool(rng.random() < 0.9)
+    optional = [tag for tag in ("MASTER_DARK", "BADPIX_TABLE") if rng.random() < 0.7]
+    return made, made.frames("FLAT", "MASTER_BIAS", *optional), options
+
+
+SETS = {"muse_bias": bias_set, "muse_flat": flat_set}
 
 
 def compare(recipe: str, seed: int, folder: Path, c_pipeline: CPipeline) -> None:
     """Run both recipes on one random set."""
-    _, frames, options = SETS[recipe](seed, folder / "set")
-    run_both(recipe, frames, options, folder, c_pipeline, rtol=2e-6, ignore=(*LOOSE, *SMALL))
+    made, frames, options = SETS[recipe](seed, folder / "set")
+    run_both(recipe, frames, options, folder, c_pipeline, rtol=2e-6, ignore=(*LOOSE, *SMALL, *OF_FULL_SIZE))
+    assert made.ifus
 
 
 @pytest.mark.parametrize(
@@ -173,6 +226,87 @@ def test_columns_are_judged_by_noise_in_count(bias_frames, tmp_path, c_pipeline)
         for name in ("c", "right")
     )
     assert theirs == 0 and right > 70
+
+
+FLATS = {"nifu": 2, "overscan": "vpoly:3", "nsum": 8, "order": 3}
+
+
+@pytest.fixture(scope="module")
+def flats(tmp_path_factory):
+    setup = RawSetup(seed=6, nx=2048, ny=128, ifus=(2,), cosmics=0)
+    return simulate_masters(tmp_path_factory.mktemp("flat"), setup, biases=0, darks=())
+
+
+def changed_flats(flats: RawMasters, folder: Path, change: Any) -> list:
+    """Flats with changed light: ``change(image, frame)`` gets the trimmed data, float64, less the bias."""
+    frames = []
+    for path, tag in flats.frames("FLAT", "MASTER_BIAS"):
+        if tag == "FLAT":
+            with fits.open(path) as hdus:
+                raw = hdus[1].data.astype(float)
+                rows = np.r_[32:160, 224:352]
+                columns = np.r_[32:2080, 2144:4192]
+                where = np.ix_(rows, columns)
+                light = raw[where]
+                change(light)
+                raw[where] = light
+                hdus[1].data = np.clip(np.rint(raw), 0, 65535).astype(np.uint16)
+                hdus.writeto(folder / path.name)
+            path = folder / path.name
+        frames.append((path, tag))
+    return frames
+
+
+def run_right(frames: list, options: dict, folder: Path, recipe: str = "muse_flat") -> Path:
+    """Run ours without the defects."""
+    (folder / "right").mkdir()
+    run_recipe(recipe, frames, options | {"compat": False}, workdir=folder / "right")
+    return folder / "right"
+
+
+@pytest.mark.defect("slices_at_border_lost")
+def test_slices_at_the_border_have_no_traces(flats, tmp_path, c_pipeline):
+    """The middles of the first and the last simulated slice lie 43 pixels from the border."""
+    frames = flats.frames("FLAT", "MASTER_BIAS", "MASTER_DARK", "BADPIX_TABLE")
+    run_both("muse_flat", frames, FLATS, tmp_path, c_pipeline, ignore=(*LOOSE, *OF_FULL_SIZE))
+    lost = fits.getdata(tmp_path / "c" / "TRACE_TABLE-02.fits")["Width"]
+    assert np.flatnonzero(np.isnan(lost)).tolist() == [0, 47]
+    right = fits.getdata(run_right(frames, FLATS, tmp_path) / "TRACE_TABLE-02.fits")
+    assert right["SliceNo"].tolist() == list(range(1, 49))
+    assert np.ptp(right["Width"]) < 1.0
+
+
+@pytest.mark.defect("widths_of_other_rows")
+def test_edges_take_the_widths_of_other_rows(flats, tmp_path, c_pipeline):
+    """A band of rows lies aside: its sample is rejected, and widths of later ones move down by one."""
+
+    def shift(light):
+        part = light[40:48, 1000:1400]
+        light[40:48, 1000:1400] = 0.7 * part + 0.3 * np.roll(part, 1, axis=1)
+
+    frames = changed_flats(flats, tmp_path, shift)
+    run_both("muse_flat", frames, FLATS, tmp_path, c_pipeline, ignore=(*LOOSE, *OF_FULL_SIZE))
+    theirs = fits.getdata(tmp_path / "c" / "TRACE_TABLE-02.fits")
+    right = fits.getdata(run_right(frames, FLATS, tmp_path) / "TRACE_TABLE-02.fits")
+    shifted, other = slice(13, 15), slice(30, 40)
+    assert np.abs(theirs["tc1_00"] - right["tc1_00"])[shifted].max() > 1e-4
+    assert np.abs(theirs["tc1_00"] - right["tc1_00"])[other].max() < 1e-6
+
+
+@pytest.mark.defect("lost_slices_written")
+def test_a_slice_that_cannot_be_traced_is_written_as_undefined(flats, tmp_path, c_pipeline):
+    """Slice 20 has light in the middle rows alone: fewer samples than coefficients."""
+
+    def darken(light):
+        for rows in (slice(0, 121), slice(135, 256)):
+            light[rows, 1622:1708] = light[rows, 1622:1623]
+
+    frames = changed_flats(flats, tmp_path, darken)
+    run_both("muse_flat", frames, FLATS, tmp_path, c_pipeline, ignore=(*LOOSE, *OF_FULL_SIZE))
+    theirs = fits.getdata(tmp_path / "c" / "TRACE_TABLE-02.fits")
+    assert np.isnan(theirs["Width"][19]) and np.isfinite(theirs["Width"][20])
+    with pytest.raises(RecipeError, match="traces of slice 20: expected more than 3 places"):
+        run_right(frames, FLATS, tmp_path)
 
 
 def main() -> None:
