@@ -71,7 +71,7 @@ $(BIN)/.docs: pyproject.toml
 
 # the documentation site in docs/_build/html; warnings are errors, and every link within it is followed
 docs: $(BIN)/.docs
-	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	$(BIN)/python -m sphinx -q -W --keep-going -a -b html docs docs/_build/html
 	$(BIN)/python docs/_ext/check_links.py docs/_build/html
 
 # links to other sites, too; needs a network

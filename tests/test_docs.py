@@ -4,11 +4,16 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
+from astropy.io import fits
 
 from muse_core.framework import registry
 from muse_core.tools import command_names
@@ -98,3 +103,59 @@ def test_pictures_are_small():
     pictures = [path for path in (ROOT / "docs" / "pictures").rglob("*") if path.is_file()]
     assert all(path.stat().st_size < 200_000 for path in pictures)
     assert sum(path.stat().st_size for path in pictures) < 3_000_000
+
+
+def commands(page: Path) -> str:
+    """The commands of a page, one after the other."""
+    return "".join(re.findall(r"^```sh\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL))
+
+
+@pytest.mark.slow
+def test_the_tutorial_makes_its_cube(tmp_path):
+    """The commands run one after the other; the cube has both exposures, aligned, and no sky."""
+    script = "set -eu\n" + commands(ROOT / "docs" / "tutorial.md")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    settings = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "2"}
+    done = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, env=settings)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    night = tmp_path / "night"
+    for page in ("twilight/muse_twilight", "basic/muse_scibasic", "exposure1/muse_scipost"):
+        assert (night / f"{page}_report.html").exists()
+    assert (night / "cube.png").stat().st_size > 20_000
+    with fits.open(night / "align" / "OFFSET_LIST.fits") as hdus:
+        offsets = 3600 * np.array([hdus[1].data["RA_OFFSET"], hdus[1].data["DEC_OFFSET"]])
+    assert np.abs(offsets).max() < 0.05  # the pointings of the simulation are right
+    with fits.open(night / "final" / "DATACUBE_FINAL.fits") as hdus:
+        white = np.nanmean(hdus["DATA"].data, axis=0)
+        noise = np.sqrt(np.nanmedian(hdus["STAT"].data))
+    assert abs(np.nanpercentile(white, 30)) < 0.5 * noise
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "docs" / "notebooks").glob("*.ipynb")))
+def test_notebooks_run(name):
+    """From their first cell to the last, without an error."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    notebook = nbformat.read(ROOT / "docs" / "notebooks" / name, as_version=4)
+    NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+    outputs = [out for cell in notebook.cells if cell.cell_type == "code" for out in cell.outputs]
+    assert sum("image/png" in out.get("data", {}) for out in outputs) == 2
+
+
+def test_messages_of_the_troubleshooting_page_exist():
+    """Each text in backticks of a first column stands in the code."""
+    sources = [*(ROOT / "muse_core").rglob("*.py"), *(ROOT / "imphot").rglob("*.py")]
+    code = "\n".join(path.read_text() for path in sources)
+    code = re.sub(r'"\s*\n\s*f?"', "", code)  # texts over several lines
+    code = re.sub(r"%[-+.\d]*[dgfsr%]|\{[^{}]*\}", "…", code)
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    texts = [
+        text
+        for row in re.findall(r"^\| (.*?) \|", page, re.MULTILINE)
+        for text in re.findall(r"`(.*?)`", row)
+    ]
+    assert len(texts) > 30
+    pieces = {piece.strip(" ,.:()") for text in texts for piece in re.split(r"…|%[ds]", text)}
+    assert [piece for piece in sorted(pieces) if len(piece) > 4 and piece not in code] == []
