@@ -271,6 +271,18 @@ LSF_PROFILE = (
     _profile_with_area(),
 )
 RAMAN_LINES = (_in_range_of_muse("lambda"), column("flux", low=0.0))
+STD_FLUX = (_spans_muse("lambda"), column("flux", low=0.0, high=1e-6), column("fluxerr", low=0.0))
+BANDS = (
+    column("lmin", "Angstrom", above=0.0),
+    column("lmax", "Angstrom", above=0.0),
+    column("bgmin", "Angstrom", above=0.0),
+    column("bgmax", "Angstrom", above=0.0),
+)
+FIELD_STARS = (
+    column("RA", "deg", low=-360.0, high=720.0),
+    column("DEC", "deg", low=-90.0, high=90.0),
+    column("mag", "mag", low=-30.0, high=60.0, is_error=False),
+)
 FILTER = (_spans_muse("lambda"), column("throughput", low=0.0))
 AUTOCAL = (column("corr", above=0.0, high=100.0), column("npts", low=0.0))
 
@@ -284,6 +296,9 @@ INPUT_RULES: dict[str, tuple[Rule, ...]] = {
     "PIXTABLE_OBJECT": PIXEL_TABLE,
     "PIXTABLE_REDUCED": PIXEL_TABLE,
     "PIXTABLE_SKY": PIXEL_TABLE,
+    "PIXTABLE_STD": PIXEL_TABLE,
+    "STD_FLUX_TABLE": STD_FLUX,
+    "TELLURIC_REGIONS": BANDS,
     "IMAGE_FOV": FIELD_IMAGE,
     "STD_RESPONSE": RESPONSE,
     "EXTINCT_TABLE": EXTINCTION,

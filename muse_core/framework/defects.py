@@ -51,6 +51,7 @@ COMBINE = "muse_exp_combine"
 HEADERS = "Headers of products"
 SINGLE = "Single steps (muse_scipost_*)"
 CREATE_SKY = "muse_create_sky"
+STANDARD = "muse_standard"
 
 
 def _defect(topic: str, subject: str, *, c: str, ours: str, since: str = "0.1") -> Any:
@@ -808,6 +809,43 @@ class Defects:
         "bad, hot and saturated pixels in the fits of arc lines",
         c="count like others, whatever their flags say: lines with such pixels are moved, and widened",
         ours="are left out of the fits",
+        since="0.2",
+    )
+
+    # --- muse_standard -------------------------------------------------------------------------------------
+
+    star_error_as_variance: bool = _defect(
+        STANDARD,
+        "errors of the star's fluxes (STD_FLUXES, STAT)",
+        c=(
+            "standard deviations, called variances, and taken for such: the noise of the photons is missing "
+            "in `resperr` and so in the variances of all flux-calibrated data"
+        ),
+        ours="variances",
+        since="0.2",
+    )
+
+    star_one_pixel_off: bool = _defect(
+        STANDARD,
+        "sky positions of the stars (`FLUX OBJn RA`, `DEC`), by which `select=distance` chooses",
+        c="one pixel off along x and y; in the narrow field with the scale of the wide one",
+        ours="the pointing is in the middle of the cube",
+        since="0.2",
+    )
+
+    response_first_row_alone: bool = _defect(
+        STANDARD,
+        "first row of the response in the smoothing (`smooth`)",
+        c="has no part in the smoothing of its neighbours",
+        ours="is a row like others",
+        since="0.2",
+    )
+
+    response_without_rows: bool = _defect(
+        STANDARD,
+        "a star at the edge of the field, or no wavelength for which a response is made",
+        c="empty tables STD_RESPONSE and STD_TELLURIC, exit 0",
+        ours="an error that says why",
         since="0.2",
     )
 

@@ -62,13 +62,13 @@ def source_mask(plane: npt.NDArray[np.float64], threshold: float) -> npt.NDArray
     """
     level = np.median(plane)
     deviation = np.mean(np.abs(plane - level))
-    mask = _opened(plane > level + threshold * deviation)
+    mask = opened_mask(plane > level + threshold * deviation)
     mask[[0, -1], :] = False
     mask[:, [0, -1]] = False
     return mask
 
 
-def _opened(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def opened_mask(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Keep what a 3 x 3 box inside the mask covers (nothing is set outside of the image)."""
     # in numpy: the import of scipy.ndimage would cost more than all of this module's work
     for combine in (np.logical_and, np.logical_or):

@@ -13,6 +13,7 @@ from muse_core.simulate.night import NightSetup, simulate_night
 from muse_core.simulate.raw import simulate_raw
 from muse_core.simulate.raw_instrument import RawSetup
 from muse_core.simulate.scipost import simulate_scipost
+from muse_core.simulate.star_fields import StarField, simulate_astrometric_field, simulate_standard
 
 _SMALL: dict[str, Any] = {"n_ifu": 1, "slices": 24, "columns": 24, "lsf": "merged", "seed": 17}
 _RED: dict[str, Any] = {"lambda_range": (6270.0, 6330.0)}
@@ -47,6 +48,8 @@ def simulate_examples(folder: str | Path, threads: int = 2) -> list[str]:
         write_pair(root / "hst", f"e{number}", pair, truth, number, f"2026-01-0{number + 1}T01:02:03.456")
     simulate_raw(root / "twilight", RawSetup(nx=192, ny=48, ifus=(1, 2), cosmics=2))
     simulate_arcs(root / "arcs", arc_setup(nx=96, ifus=(1,), cosmics=2), exposures=1)
+    simulate_standard(root / "standard", StarField(nx=30, ny=30, first=6750.0, n_lam=160, fwhm=2.6), seed=17)
+    simulate_astrometric_field(root / "astrometry", seed=17)
     night = NightSetup(raw=RawSetup(nx=512, ny=48, ifus=(1, 2), cosmics=2), traps=False)
     simulate_night(root / "night", night)
-    return [*SCIPOST, "align", "hst", "twilight", "arcs", "night"]
+    return [*SCIPOST, "align", "hst", "twilight", "arcs", "standard", "astrometry", "night"]

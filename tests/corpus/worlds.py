@@ -251,10 +251,23 @@ def night_sky(folder: Path) -> World:
     return World(world.name, "muse_create_sky", [*frames, *(f for f in world.frames if f[1] in tags)])
 
 
+def standard(folder: Path) -> World:
+    """muse_standard with every calibration."""
+    from muse_core.simulate.star_fields import StarField, simulate_standard, write_bands
+
+    home = folder / "standard"
+    plan = StarField(nx=30, ny=24, n_lam=40, first=6760.0, fwhm=2.4)
+    made = simulate_standard(home, plan, seed=2)
+    bands = write_bands(home / "bands.fits", [(6775.0, 6785.0, 6762.0, 6805.0)])
+    frames = [*made.frames(), (bands, "TELLURIC_REGIONS")]
+    return World("standard", "muse_standard", frames, {"filter": "white,Cousins_R"})
+
+
 WORLDS: dict[str, Callable[[Path], World]] = {
     "scipost": science,
     "scipost-tables": science_tables,
     "create-sky": night_sky,
+    "standard": standard,
     "combine": combination,
     "align": alignment,
     "align-catalogue": alignment_catalogue,
