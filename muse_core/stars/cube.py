@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from muse_core.data.header_values import get_str, is_narrow_field
 from muse_core.framework.products import header_without, set_card
-from muse_core.postproc.cube.make_cube import SPECTRAL_AXIS, written
+from muse_core.postproc.cube.make_cube import SPECTRAL_AXIS
 from muse_core.postproc.exposure.reduction import FLAT_CORRECTED, PIXTABLE, WCS_KEYS
 from muse_core.resampling.collapse import Filter, FilterSet
 from muse_core.resampling.cosmics import NOT_SAME_Y
@@ -135,8 +135,10 @@ def save_cube(
     axis = () if ctx.defects.unreadable_units else (SPECTRAL_AXIS,)
     with ctx.stream(tag, base=base, used=used, index=exposure.number, own=axis) as product:
         with CubeWriter(product.path, product.header, grid, unit, name, reserve_cards=QC_CARDS) as writer:
-            done = written(star_slabs(exposure, grid, ctx), writer, True, ctx.threads)
-            for slab in ctx.progress(done, "planes of the cube", grid.nz, lambda slab: len(slab.data)):
+            slabs = star_slabs(exposure, grid, ctx)
+            for slab in ctx.progress(slabs, "planes of the cube", grid.nz, lambda slab: len(slab.data)):
+                writer.write_planes(slab.first, slab.data, slab.stat)
+                writer.hash_rows(slab.first + len(slab.data))
                 images.add_planes(slab.first, slab.data, slab.stat)
                 if slab.first <= middle < slab.first + len(slab.data):
                     values = slab.data if slab.with_flagged is None else slab.with_flagged
