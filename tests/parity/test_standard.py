@@ -99,7 +99,7 @@ def test_the_curves_of_one_in_the_scipost_of_the_other(maker, c_pipeline, fields
     else:
         run_ours(field.frames(), {}, made)
     observation = simulate_scipost(
-        tmp_path / "object", seed=4, n_ifu=1, slices=6, columns=20, lambda_range=(6800.0, 6860.0)
+        tmp_path / "object", seed=4, n_ifu=1, slices=6, columns=20, lambda_range=(6880.0, 6940.0)
     )  # fmt: skip
     frames = [*observation.frames(only=("PIXTABLE_OBJECT", "EXTINCT_TABLE"))]
     frames += [(made / f"{tag}_0001.fits", tag) for tag in ("STD_RESPONSE", "STD_TELLURIC")]
