@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export MPLBACKEND := Agg
 
-.PHONY: demo demo-twilight test test-quick rules kernels corpus faults docs linkcheck warm clean
+.PHONY: demo demo-twilight test test-quick rules kernels corpus faults docs linkcheck bench warm clean
 
 $(BIN)/.demo: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -77,6 +77,15 @@ docs: $(BIN)/.docs
 # links to other sites, too; needs a network
 linkcheck: $(BIN)/.docs
 	$(BIN)/python -m sphinx -q -b linkcheck docs docs/_build/linkcheck
+
+# time and memory beside the C recipes, in turn: tables and plot of docs/performance.md; the machine should be quiet
+# (make bench BENCH=quick: under six minutes; usual: an hour; full: full exposures, a night; SECONDS: to stop earlier)
+BENCH ?= usual
+THREADS ?= 2
+
+bench: SECONDS = 0
+bench: $(BIN)/.demo
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/performance.py --level $(BENCH) --seconds $(SECONDS) --threads $(THREADS) $(BENCHFLAGS)
 
 warm: $(BIN)/.demo
 	$(BIN)/musetools warm
