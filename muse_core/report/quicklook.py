@@ -12,6 +12,7 @@ from muse_core.framework.errors import InputError
 from muse_core.framework.fits_file import open_fits
 from muse_core.report.cube_numbers import measure_cube
 from muse_core.report.preview import aperture_spectrum, brightest_object, colour_composite, stretch
+from muse_core.report.unit_label import unit_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,11 +73,11 @@ def _cube(path: Path) -> Figure:
         below.plot(wave, flux, lw=0.7)
         for axes in (left, right):
             axes.plot(*centre, "o", mfc="none", mec="tab:orange", ms=12)
-    below.set(xlabel="wavelength [Å]", title="brightest object")
+    below.set(xlabel="wavelength [Å]", title="brightest object", ylabel=f"sum [{unit_label(numbers.unit)}]")
     noise.plot(numbers.wave, numbers.level, lw=0.7, label="median of the background")
     noise.plot(numbers.wave, numbers.scatter, lw=0.7, label="its scatter")
     noise.plot(numbers.wave, numbers.expected, lw=0.7, label="expected by STAT")
-    noise.set(xlabel="wavelength [Å]", title="background")
+    noise.set(xlabel="wavelength [Å]", title="background", ylabel=unit_label(numbers.unit))
     noise.legend(fontsize=8)
     return figure
 

@@ -8,8 +8,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from muse_core.framework.record import FileRecord, RunRecord
+from muse_core.report.cube import page_of_files
 from muse_core.report.page import Page, Section, hover_image, hover_lines, picture, table
-from tests.oracle import need_program
 
 
 @pytest.fixture(scope="module")
@@ -40,18 +40,6 @@ def page_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("browser") / "page.html"
     path.write_text(Page("", ["look at this"], [("target", "M 33")], sections).html(record), encoding="utf-8")
     return path
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """One headless browser for all tests."""
-    chromium = need_program("chromium", "chromium-browser", "google-chrome")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        opened = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture
@@ -122,3 +110,28 @@ def test_axe_finds_nothing_serious(tab, scheme):
 def test_a_narrow_window_needs_no_sideways_scrolling(tab):
     tab.set_viewport_size({"width": 380, "height": 800})
     assert tab.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
+@pytest.mark.parametrize("width", [380, 1280])
+def test_the_page_of_a_cube(browser, cube, tmp_path, width):
+    """Pictures side by side where there is room, below each other where not; nothing serious for axe."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    path = tmp_path / "cube.html"
+    path.write_text(
+        page_of_files({"DATACUBE_FINAL": [cube]}).html(RunRecord("muse_scipost")), encoding="utf-8"
+    )
+    tab = browser.new_page(viewport={"width": width, "height": 900})
+    messages = []
+    tab.on("console", lambda message: messages.append(message.text))
+    tab.on("pageerror", lambda error: messages.append(str(error)))
+    tab.goto(path.as_uri())
+    boxes = [figure.bounding_box() for figure in tab.query_selector_all("figure.half")[:2]]
+    assert (boxes[0]["y"] == boxes[1]["y"]) == (width > 800)
+    assert tab.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    tab.query_selector("figure.half img").hover()
+    assert "spaxel" in tab.query_selector("figure.half .tip").text_content()
+    found = Axe().run(tab).response["violations"]
+    assert [v["id"] for v in found if v["impact"] in ("serious", "critical")] == []
+    tab.close()
+    assert messages == []
