@@ -4,7 +4,9 @@
 The wings of stars and galaxies reach over the whole field: in a crowded one no spaxel is free of them, and
 the mean of the darkest is too bright by percents. What lies on faint spaxels is described here as the bright
 parts of the image, smeared out with kernels of several widths; the amounts and the sky under them are fitted
-to the faint spaxels. Sky and objects are told apart by their shapes, not by a limit.
+to the faint spaxels. Sky and objects are told apart by their shapes, not by a limit. Which spaxels are faint
+is taken from the light that was found before, not from their brightness: spaxels that are chosen because they
+are dark make the light that is left on the others look smaller than it is.
 """
 
 from __future__ import annotations
@@ -18,9 +20,9 @@ from muse_core.postproc.sky.sample_statistics import mode_and_width, smoothed
 
 Image = npt.NDArray[np.float64]
 
-GAUSSIANS = (2.0, 4.0, 8.0, 16.0, 32.0)
-"""Widths of the kernels [spaxels]: from the core of a star to a galaxy of a fifth of the field."""
-POWER_LAWS = ((3.0, 1.5), (3.0, 2.5))
+GAUSSIANS = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+"""Widths of the kernels [spaxels]: from the core of a star to a galaxy of half of the field."""
+POWER_LAWS = ((3.0, 1.5), (3.0, 2.0), (3.0, 2.5))
 """Core radius [spaxels] and exponent of the kernels that fall off like the wings of stars."""
 BRIGHT = 4.0
 BRIGHT_SMOOTHED = 3.0
@@ -34,7 +36,11 @@ EXPLAINED = 0.03
 """Part of the variance of the faint spaxels that objects must explain to be believed."""
 SPAXELS_TOGETHER = 4.0
 """Spaxels of a slice err together; that many count as one where chance is judged."""
-ROUNDS = 4
+SHAPE_ERROR = 0.7
+"""By how much of itself the light on a spaxel may be off: the kernels are not the true shapes."""
+GAIN_ERROR = 0.01
+"""Throughput errors of slices."""
+ROUNDS = 5
 _CLIP = 3.0
 _CLIP_ROUNDS = 4
 
@@ -88,20 +94,38 @@ def fit_object_light(image: npt.NDArray[np.float32]) -> ObjectLight:
         with np.errstate(invalid="ignore"):
             bright = (values > sky + BRIGHT * width) | (soft > sky + BRIGHT_SMOOTHED * soft_width)
         faint = finite & ~bright
-        if np.count_nonzero(faint) < FEWEST * np.count_nonzero(finite):
-            faint = finite & (soft <= np.quantile(soft[finite], FEWEST))
+        rank = light if round_ else soft
+        part = np.count_nonzero(faint) / max(np.count_nonzero(finite), 1)
+        if finite.any() and (round_ or part < FEWEST):
+            faint = finite & (rank <= np.quantile(rank[finite], max(part, FEWEST)))
         if not bright.any():
             return ObjectLight(sky, np.zeros(values.shape), faint)
         shapes = spread.images(np.where(bright & finite, values - sky, 0.0))
-        sky, amounts, explained = _fit_amounts(values[faint], [shape[faint] for shape in shapes])
+        error = np.hypot(_noise(values, faint), GAIN_ERROR * abs(sky))
+        error = np.hypot(error, SHAPE_ERROR * (light if round_ else np.maximum(soft - sky, 0.0)))
+        sky, amounts, explained = _fit_amounts(
+            values[faint], [shape[faint] for shape in shapes], error[faint]
+        )
         if explained < EXPLAINED + len(shapes) * SPAXELS_TOGETHER / np.count_nonzero(faint):
             return ObjectLight(float(np.median(values[faint])), np.zeros(values.shape), faint)
         light = np.einsum("k,kyx->yx", amounts, np.stack(shapes))
     return ObjectLight(sky, light, faint)
 
 
-def _fit_amounts(values: Image, shapes: list[Image]) -> tuple[float, Image, float]:
+def _noise(values: Image, chosen: npt.NDArray[np.bool_]) -> float:
+    """Return the noise of some spaxels, by the differences of neighbours in a row (of one slice)."""
+    both = chosen[:, 1:] & chosen[:, :-1]
+    steps = np.diff(values, axis=1)[both]
+    return 1.4826 * float(np.median(np.abs(steps))) / np.sqrt(2.0) if steps.size else 0.0
+
+
+def _fit_amounts(values: Image, shapes: list[Image], error: Image) -> tuple[float, Image, float]:
     """Fit a constant plus positive amounts of some shapes, without outliers.
+
+    Parameters
+    ----------
+    values, each of the shapes, error : float64[n]
+        the error is what weights the values
 
     Returns
     -------
@@ -109,20 +133,23 @@ def _fit_amounts(values: Image, shapes: list[Image]) -> tuple[float, Image, floa
     """
     terms = np.stack([np.ones(values.size), *shapes], axis=1)
     keep = np.ones(values.size, np.bool_)
+    weight = 1.0 / np.maximum(error, 1e-6 * float(np.abs(values).max(initial=1e-300)))
+    weight /= weight.max(initial=1e-300)
     solution, residual = np.zeros(terms.shape[1]), values
     for _ in range(_CLIP_ROUNDS):
-        solution = _positive_solution(terms[keep], values[keep])
-        residual = values - np.einsum("ni,i->n", terms, solution)
+        solution = _positive_solution(terms[keep], values[keep], weight[keep])
+        residual = weight * (values - np.einsum("ni,i->n", terms, solution))
         sigma = 1.4826 * float(np.median(np.abs(residual[keep])))
         keep = np.abs(residual) < _CLIP * sigma
         if sigma == 0.0 or np.count_nonzero(keep) < 10 * terms.shape[1]:
             break
-    variance = float(values[keep].var())
+    middle = np.average(values[keep], weights=weight[keep] ** 2) if keep.any() else 0.0
+    variance = float((weight * (values - middle))[keep].var())
     explained = 1.0 - float(residual[keep].var()) / variance if variance > 0.0 else 0.0
     return float(solution[0]), solution[1:], explained
 
 
-def _positive_solution(terms: Image, values: Image) -> Image:
+def _positive_solution(terms: Image, values: Image, weight: Image) -> Image:
     """Solve a least-squares problem whose unknowns, but for the first, are not negative.
 
     Terms with a negative amount are left out, the most negative first. (einsum adds in a fixed order, which
@@ -133,8 +160,8 @@ def _positive_solution(terms: Image, values: Image) -> Image:
     used = [0, *(k for k in range(1, scale.size) if spread[k] > SAME_EVERYWHERE * abs(terms[:, k].mean()))]
     solution = np.zeros(scale.size)
     while True:
-        part = terms[:, used] / scale[used]
-        matrix, right = np.einsum("ni,nj->ij", part, part), np.einsum("ni,n->i", part, values)
+        part = weight[:, np.newaxis] * terms[:, used] / scale[used]
+        matrix, right = np.einsum("ni,nj->ij", part, part), np.einsum("ni,n->i", part, weight * values)
         found = np.linalg.lstsq(matrix, right, rcond=1e-12)[0]
         if len(used) == 1 or found[1:].min() >= 0.0:
             solution[used] = found / scale[used]

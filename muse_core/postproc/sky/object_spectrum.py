@@ -37,6 +37,33 @@ class ObjectSpectrum:
         return np.interp(lam, self.lam, self.flux)
 
 
+ENOUGH_CONTRAST = 0.5
+"""Of that between both halves of the sample, by which halves of slices must differ to be taken instead."""
+MOST_OFF = 2.0
+"""Factor by which the brighter half of the image may be brighter or fainter than the light says."""
+SLICE_WIDTH = 75  # spaxels
+
+
+def _brighter_of_slices(light: Vector, on_sky: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return the half of each slice with more light: halves of slices share their throughputs.
+
+    Parameters
+    ----------
+    light : float64[ny, nx]; on_sky : bool[ny, nx]   a slice is a row of some columns
+    """
+    found = np.zeros(on_sky.shape, np.bool_)
+    pieces = max(round(on_sky.shape[1] / SLICE_WIDTH), 1)
+    for columns in np.array_split(np.arange(on_sky.shape[1]), pieces):
+        values = np.where(on_sky[:, columns], light[:, columns], np.nan)
+        some = np.isfinite(values).any(axis=1)
+        found[np.ix_(some, columns)] = values[some] > np.nanmedian(values[some], axis=1, keepdims=True)
+    return found
+
+
+def _contrast(light: Vector, on_sky: npt.NDArray[np.bool_], bright: npt.NDArray[np.bool_]) -> float:
+    return float(light[bright].mean() - light[on_sky].mean()) if bright.any() else 0.0
+
+
 NO_OBJECTS = ObjectSpectrum(np.zeros(1), np.zeros(1))
 
 
@@ -49,21 +76,38 @@ class ObjectSums:
     mask : SkyMask
         of its spaxels
     lam : limits of the wavelengths of the exposure
+    image : float32[ny, nx] or None
+        the image by which the light was found: it tells by how much the brighter half is brighter, which
+        the light, found on the whole of the field, does not tell as well
     """
 
-    def __init__(self, sample: SkySample, mask: SkyMask, lam: tuple[float, float], step: float) -> None:
+    def __init__(
+        self,
+        sample: SkySample,
+        mask: SkyMask,
+        lam: tuple[float, float],
+        step: float,
+        image: npt.NDArray[np.float32] | None = None,
+    ) -> None:
         on_sky = sample.mask != 0
         light = sample.light[on_sky]
         self.mean_light = float(light.mean()) if light.size else 0.0
         bright = on_sky & (sample.light > (np.median(light) if light.size else 0.0))
-        self._bright_light = float(sample.light[bright].mean()) if bright.any() else 0.0
+        in_slices = _brighter_of_slices(sample.light, on_sky)
+        contrast, local = (_contrast(sample.light, on_sky, part) for part in (bright, in_slices))
+        if local > ENOUGH_CONTRAST * contrast:
+            bright, contrast = in_slices, local
+        self._contrast = contrast
+        if image is not None:
+            seen = _contrast(image.astype(np.float64), on_sky, bright)
+            self._contrast = float(np.clip(seen, contrast / MOST_OFF, contrast * MOST_OFF))
         self._mask = SkyMask(bright.astype(np.uint8), mask.kind, mask.crpix, mask.crval, mask.cd)
         self._all, self._bright = (MeanSpectrum(*lam, step) for _ in range(2))
 
     @property
     def wanted(self) -> bool:
         """Tell whether there is any light to be measured."""
-        return self.mean_light > 0.0 and self._bright_light > self.mean_light
+        return self.mean_light > 0.0 and self._contrast > 0.0
 
     def add(
         self,
@@ -86,7 +130,7 @@ class ObjectSums:
         both, here, there = np.intersect1d(lam, bright_lam, return_indices=True)
         if both.size == 0:
             return NO_OBJECTS
-        ratio = (bright[there] - mean[here]) / (self._bright_light - self.mean_light)
+        ratio = (bright[there] - mean[here]) / self._contrast
         n = max(round((both[-1] - both[0]) / SEGMENT), 1)
         parts = np.array_split(np.arange(both.size), n)
         nodes = np.array([both[part].mean() for part in parts])

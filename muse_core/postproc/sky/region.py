@@ -137,7 +137,7 @@ def find_sky(
     ctx.log.info(
         "Creating sky mask for pixels between minimum (%g) and threshold (%g)", mask.low, mask.threshold
     )
-    sums = None if sample is None else ObjectSums(sample, mask, limits.lam, p.skymodel_sampling)
+    sums = None if sample is None else ObjectSums(sample, mask, limits.lam, p.skymodel_sampling, image)
     spectrum = sky_spectrum(chain, limits, mask, white, p.skymodel_sampling, sigma_spectrum, sums)
     if spectrum.lam.size == 0:
         raise RecipeError(
