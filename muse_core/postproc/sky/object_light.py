@@ -95,7 +95,7 @@ def fit_object_light(image: npt.NDArray[np.float32]) -> ObjectLight:
             bright = (values > sky + BRIGHT * width) | (soft > sky + BRIGHT_SMOOTHED * soft_width)
         faint = finite & ~bright
         rank = light if round_ else soft
-        part = np.count_nonzero(faint) / max(np.count_nonzero(finite), 1)
+        part = float(faint.sum()) / max(float(finite.sum()), 1.0)
         if finite.any() and (round_ or part < FEWEST):
             faint = finite & (rank <= np.quantile(rank[finite], max(part, FEWEST)))
         if not bright.any():
