@@ -926,6 +926,19 @@ class Defects:
         since="0.3",
     )
 
+    # --- muse_dark -----------------------------------------------------------------------------------------
+
+    windows_of_other_ifus: bool = _defect(
+        DARK,
+        "`QC DARK MASTER DC`, `DCERR` of IFU 2 to 24 with `nifu` = 0",
+        c=(
+            "the windows in which the dark current is sampled are others than those of a run for one IFU "
+            "alone: random numbers go on from IFU to IFU"
+        ),
+        ours="the same windows, and the same numbers, for any `nifu`",
+        since="0.3",
+    )
+
     # --- muse_flat -----------------------------------------------------------------------------------------
 
     widths_of_other_rows: bool = _defect(

@@ -14,6 +14,7 @@ from muse_core.framework.defects import (
     BIAS,
     COMBINE,
     CUBE,
+    DARK,
     FLAT,
     IMPHOT,
     PRODUCTS,
@@ -384,6 +385,24 @@ ALWAYS: tuple[Difference, ...] = (
         "quadrants of fewer than 22 pixels; some values of `ovscreject=dcr:...`",
         "crash",
         "message, or nothing is rejected (told)",
+    ),
+    Difference(
+        DARK,
+        "an IFU that is missing in the raw data, or fails (`nifu` = 0)",
+        "ends the run; the IFUs before it stay",
+        "the others are made; a summary says which failed and why",
+    ),
+    Difference(
+        DARK,
+        "a dark with `EXPTIME` = 0",
+        "division by zero, a broken file stays",
+        "refused",
+    ),
+    Difference(
+        DARK,
+        "`model=true`",
+        "MODEL_DARK of long darks",
+        "refused: how it is made is published nowhere",
     ),
     Difference(
         FLAT,

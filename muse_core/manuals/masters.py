@@ -32,3 +32,12 @@ FLAT_MANUAL = Manual(
     },
     VALUES,
 )
+
+DARK_MANUAL = Manual(
+    {
+        "DARK": "Required, at least three; those of another read-out mode or binning are left out.",
+        "MASTER_BIAS": "Required, from muse_bias.",
+        "BADPIX_TABLE": BADPIX,
+    },
+    VALUES,
+)

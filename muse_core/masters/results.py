@@ -59,3 +59,22 @@ class FlatFigures:
             text += f", {found.dark} dark pixels ({found.low} of them of low response), {found.bright} bright"
             text += f", {found.not_positive} without light"
         return text
+
+
+@dataclass(frozen=True)
+class DarkFigures:
+    """Master dark of one IFU (see `muse_core.masters.dark.DarkResult`)."""
+
+    ifu: int
+    statistics: dict[str, float]
+    current: float
+    error: float
+    bad: int
+    exptime: float
+    preview: Preview
+    notes: tuple[str, ...]
+
+    @property
+    def summary(self) -> str:
+        """One line for the log."""
+        return f"dark current {self.current:.3f} +/- {self.error:.3f} count per hour, {self.bad} hot pixels"

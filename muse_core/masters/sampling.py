@@ -84,6 +84,15 @@ def seeded_centres(zone: tuple[int, int, int, int], count: int, seed: int) -> Ce
     return spread_centres(zone, count, LibraryRandom(seed))
 
 
+@cache
+def centres_of_run(zone: tuple[int, int, int, int], count: int, number: int) -> Centres:
+    """Centres that a run draws from one seed (1) after it has drawn as many ``number`` times before."""
+    numbers = LibraryRandom(1)
+    for _ in range(number):
+        spread_centres(zone, count, numbers)
+    return spread_centres(zone, count, numbers)
+
+
 @njit(cache=True, nogil=True)
 def window_means(data: np.ndarray, dq: np.ndarray, centres: np.ndarray, half: int) -> np.ndarray:
     """Mean of the unflagged pixels in square windows; NaN where there are none.

@@ -17,6 +17,7 @@ from muse_core.framework.execution import RunContext
 from muse_core.framework.frames import Frames
 from muse_core.framework.spec import ParamValues
 from muse_core.masters.bias import BiasPlan, bias_cards, make_bias
+from muse_core.masters.dark import DarkPlan, dark_cards, dark_header, make_dark
 from muse_core.masters.flat import (
     FlatPlan,
     flat_cards,
@@ -25,7 +26,7 @@ from muse_core.masters.flat import (
     trace_cards,
     trace_columns,
 )
-from muse_core.masters.results import BiasFigures, FlatFigures
+from muse_core.masters.results import BiasFigures, DarkFigures, FlatFigures
 
 FLAT_PREVIEW = 700  # pixels of the picture of a flat, over which traces are drawn
 LEAST = 3
@@ -157,5 +158,23 @@ def flat_maker(found: RawSet, p: ParamValues, ctx: RunContext) -> Maker[FlatFigu
             preview,
             result.notes,
         )
+
+    return make
+
+
+def dark_maker(found: RawSet, p: ParamValues, ctx: RunContext) -> Maker[DarkFigures]:
+    """muse_dark: how an IFU is made."""
+    plan = DarkPlan.from_parameters(p)
+    drift = ctx.defects.windows_of_other_ifus and p.nifu == 0
+
+    def make(job: RawJob, files: MasterFiles, frames: Frames) -> DarkFigures:
+        result = make_dark(job, plan, found.ifus.index(job.ifu) if drift else 0)
+        header = dark_header(job.header(frames, found.tags), result, plan)
+        files.image("MASTER_DARK", result.image, header, dark_cards(result))
+        preview = thumbnail(result.image) if ctx.report_requested else None
+        return DarkFigures(
+            job.ifu, result.statistics, result.current, result.error, result.bad, result.exptime, preview,
+            result.exposures.notes,
+        )  # fmt: skip
 
     return make

@@ -20,7 +20,7 @@ from tests.oracle import need_c_recipe
 pytestmark = pytest.mark.parity
 
 SINGLE = tuple(name for name in registry.names() if name.startswith("muse_scipost_"))
-RECIPES = ("muse_exp_align", "muse_scipost", "muse_twilight", "muse_bias", "muse_flat", *SINGLE)
+RECIPES = ("muse_exp_align", "muse_scipost", "muse_twilight", "muse_bias", "muse_dark", "muse_flat", *SINGLE)
 
 
 @pytest.fixture(autouse=True)
@@ -192,7 +192,18 @@ def flat_input(folder: Path):
     return made.frames("FLAT", "MASTER_BIAS"), ["--nifu=1", "--nsum=8", "--order=2", "--samples=TRUE"]
 
 
+def dark_input(folder: Path):
+    from muse_core.simulate.raw_instrument import RawSetup
+    from muse_core.simulate.raw_masters import simulate_masters
+
+    made = simulate_masters(
+        folder, RawSetup(nx=64, ny=40, ifus=(1,)), biases=0, darks=(1800.0,) * 3, flats=()
+    )
+    return made.frames("DARK", "MASTER_BIAS"), ["--nifu=1", "--hotsigma=4"]
+
+
 INPUTS = {
+    "muse_dark": dark_input,
     "muse_flat": flat_input,
     "muse_bias": bias_input,
     "muse_exp_align": exp_align_input,

@@ -24,7 +24,7 @@ from tests.parity.compare import assert_same_product, option_text
 from tests.parity.conftest import CPipeline, need_c_recipe
 
 pytestmark = [pytest.mark.parity, pytest.mark.usefixtures("compat")]
-SEEDS = {"muse_bias": (1, 2, 4), "muse_flat": (1, 2)}
+SEEDS = {"muse_bias": (1, 2, 4), "muse_dark": (1, 2), "muse_flat": (1, 2)}
 # the C recipe fits polynomials in powers of the row: coefficients agree to fewer digits than values
 LOOSE = (r"OVSC\d POLY Y",)
 # slope of a profile that is flat: rounding of the sums
@@ -153,7 +153,27 @@ def flat_set(seed: int, folder: Path) -> tuple[RawMasters, list, dict]:
     return made, made.frames("FLAT", "MASTER_BIAS", *optional), options
 
 
-SETS = {"muse_bias": bias_set, "muse_flat": flat_set}
+def dark_set(seed: int, folder: Path) -> tuple[RawMasters, list, dict]:
+    """Draw a set for muse_dark, and options."""
+    rng = np.random.default_rng([13, seed])
+    setup = random_setup(seed, rng)
+    count = int(rng.integers(3, 7))
+    times = tuple(
+        float(v) for v in choice(rng, ((1800.0,), (1800.0, 900.0, 3600.0), (600.0, 1200.0))) * count
+    )
+    made = simulate_masters(folder, setup, biases=0, darks=times[:count], flats=())
+    options = common_options(rng, count) | {"nifu": setup.ifus[0]}
+    options["overscan"] = choice(rng, ("vpoly:3", "vpoly:4", "vpoly:5,1.01,1.01"))
+    options |= {"scale": bool(rng.random() < 0.7), "hotsigma": float(choice(rng, (5.0, 3.0, 8.0)))}
+    options["normalize"] = float(choice(rng, (3600.0, -1.0, 1800.0)))
+    return (
+        made,
+        made.frames("DARK", "MASTER_BIAS", *(("BADPIX_TABLE",) if rng.random() < 0.7 else ())),
+        options,
+    )
+
+
+SETS = {"muse_bias": bias_set, "muse_dark": dark_set, "muse_flat": flat_set}
 
 
 def compare(recipe: str, seed: int, folder: Path, c_pipeline: CPipeline) -> None:
@@ -226,6 +246,23 @@ def test_columns_are_judged_by_noise_in_count(bias_frames, tmp_path, c_pipeline)
         for name in ("c", "right")
     )
     assert theirs == 0 and right > 70
+
+
+@pytest.mark.defect("windows_of_other_ifus")
+def test_windows_of_the_dark_current_go_on(tmp_path, c_pipeline):
+    setup = RawSetup(seed=9, nx=48, ny=40, ifus=tuple(range(1, 25)), cosmics=3)
+    made = simulate_masters(tmp_path / "set", setup, biases=0, darks=(1800.0,) * 3, flats=())
+    frames = made.frames("DARK", "MASTER_BIAS")
+    options = {"overscan": "vpoly:3"}
+    run_both("muse_dark", frames, options, tmp_path, c_pipeline, rtol=2e-6, ignore=LOOSE)
+    right = run_right(frames, options, tmp_path, "muse_dark")
+    key = "ESO QC DARK MASTER DC"
+    theirs, ours = (
+        [fits.getheader(folder / f"MASTER_DARK-{ifu:02d}.fits")[key] for ifu in (1, 2, 24)]
+        for folder in (tmp_path / "c", right)
+    )
+    assert theirs[0] == pytest.approx(ours[0], rel=1e-6)
+    assert all(abs(a - b) > 1e-4 for a, b in zip(theirs[1:], ours[1:], strict=True))
 
 
 FLATS = {"nifu": 2, "overscan": "vpoly:3", "nsum": 8, "order": 3}
