@@ -45,6 +45,7 @@ ALLOWED = {
         "twilight",
         "postproc",
         "photometry",
+        "arcs",
     },
     "hosts": {"framework"},
     "cpl": {"hosts", "framework"},

@@ -15,6 +15,7 @@ from muse_core.arcs.line_kernels import HALF, fit_along
 from muse_core.arcs.polynomials import Curve, fit_curve_clipped
 from muse_core.detector.image import Image
 
+LEAST_ERROR = 1e-3  # pixels: lines in few columns scatter by nothing about their curve
 MULTIPLET_RANGE = 40.0  # Angstrom from the first line of a multiplet; measured: 38.3 together, 44.3 apart
 Floats = npt.NDArray[np.float64]
 
@@ -208,4 +209,5 @@ def _points(
         "scatter": np.full(order.size, np.sqrt(square)),
         "cerrscatter": np.sqrt(error**2 + square),
     }[plan.weighting]
+    own = np.maximum(own, LEAST_ERROR)
     return LinePoints(order, centre, np.full(order.size, lam), scale * own, np.full(order.size, line))

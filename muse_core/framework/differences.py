@@ -17,6 +17,7 @@ from muse_core.framework.defects import (
     DARK,
     FLAT,
     IMPHOT,
+    LSF,
     PRODUCTS,
     ROWS,
     SINGLE,
@@ -644,6 +645,30 @@ ALWAYS: tuple[Difference, ...] = (
         "images with Euro3D formats in pixel coordinates, with `dx`, `dy`",
         "a pixel for each unit of the coordinates, with gaps",
         "a pixel for each spaxel",
+    ),
+    Difference(
+        LSF,
+        "single pixels in lines",
+        "a few of 100 000, high ones and low ones at the edge of a slice, are left out by an unknown rule",
+        "hits, which stand out of the profile, are left out",
+    ),
+    Difference(
+        LSF,
+        "a slice without trace polynomial",
+        "the run fails, an empty product stays",
+        "the slice is left out, with a warning",
+    ),
+    Difference(
+        LSF,
+        "`method=hermit`",
+        "hours for a full detector, parameters that are degenerate",
+        "refused",
+    ),
+    Difference(
+        LSF,
+        "PIXTABLE_SUBTRACTED: `xpos`; planes of nothing",
+        "a place without a geometry; lines of the last slices are subtracted by a division by zero",
+        "the column of the detector; such lines stay",
     ),
     Difference(
         WAVECAL,

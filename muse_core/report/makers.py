@@ -54,6 +54,7 @@ MAKERS: tuple[Maker, ...] = (
         without=("DATACUBE_FINAL", "PIXTABLE_REDUCED"),
     ),
     Maker(("WAVECAL_TABLE",), "wavecal"),
+    Maker(("LSF_PROFILE",), "lsf"),
 )
 """Asked in this order; where none fits the page is that of cubes, pixel tables, images and small tables."""
 ELSE = "cube"

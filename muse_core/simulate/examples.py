@@ -47,7 +47,7 @@ def simulate_examples(folder: str | Path, threads: int = 2) -> list[str]:
     for number in range(2):
         write_pair(root / "hst", f"e{number}", pair, truth, number, f"2026-01-0{number + 1}T01:02:03.456")
     simulate_raw(root / "twilight", RawSetup(nx=192, ny=48, ifus=(1, 2), cosmics=2))
-    simulate_arcs(root / "arcs", arc_setup(nx=96, ifus=(1,), cosmics=2), exposures=1)
+    simulate_arcs(root / "arcs", arc_setup(nx=240, ifus=(1,), cosmics=2), exposures=1)
     simulate_standard(root / "standard", StarField(nx=30, ny=30, first=6750.0, n_lam=160, fwhm=2.6), seed=17)
     simulate_astrometric_field(root / "astrometry", seed=17)
     night = NightSetup(raw=RawSetup(nx=512, ny=48, ifus=(1, 2), cosmics=2), traps=False)
