@@ -94,12 +94,21 @@ def open_arcs(
 
 def _groups(found: RawSet, catalog: LineCatalog | None, ctx: RunContext) -> list[tuple[Lamps, list[RawFile]]]:
     """Exposures by their lamps; those without one are left out."""
+    if not found.raws:
+        ctx.problems.add(
+            "",
+            "raw frames",
+            expected=f"at least one frame with the tag {' or '.join(found.tags)}",
+            found="none",
+            remedy="Check the tags in the set-of-frames file.",
+        )
+        return []
     groups = by_lamps([(raw, lamps_of(raw.primary)) for raw in found.raws])
     lit = [(lamps, raws) for lamps, raws in groups if lamps]
     dark = [raw.path.name for lamps, raws in groups if not lamps for raw in raws]
     if not lit:
         ctx.problems.add(
-            found.raws[0].path if found.raws else "",
+            found.raws[0].path,
             "ESO INS LAMPi ST, SHUTi ST",
             expected="an arc lamp that is switched on, with its shutter open",
             found=f"none in {len(found.raws)} exposures",

