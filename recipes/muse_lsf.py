@@ -9,10 +9,10 @@ from muse_core.manuals.lsf import MANUAL
 DESCRIPTION = """\
 Raw exposures of arc lamps are reduced and combined for each lamp as in muse_wavecal. In each slice the \
 pixels within lsf_range of a good line of the LINE_CATALOG are collected; a Gaussian on a constant \
-background gives wavelength and flux of the line. Offset from the line and normalised value of the pixels of all lines \
-make the profile: each of its samples is the value of a local polynomial, quadratic in the offset and cubic \
-in the wavelength. The result is an image of the profile for each slice (LSF_PROFILE), offset by \
-wavelength, with area 1 at each wavelength, as muse_scipost reads it.
+background gives wavelength and flux of the line. Offset from the line and normalised value of the pixels \
+of all lines make the profile: each of its samples is the value of a local polynomial, quadratic in the \
+offset and cubic in the wavelength. The result is an image of the profile for each slice (LSF_PROFILE), \
+offset by wavelength, with area 1 at each wavelength, as muse_scipost reads it.
 
 All IFUs that can be processed are; a summary tells which could not and why, and which slices have no \
 profile."""
