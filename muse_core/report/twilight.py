@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from muse_core.data.slices import N_IFU
-from muse_core.framework.fits_file import open_fits
-from muse_core.report.makers import Files
+from muse_core.framework.fits_file import open_fits, read_header
+from muse_core.report.makers import Files, facts, not_done
 from muse_core.report.page import BLUE, GREY, INK, Page, Section, Table, picture, table
 
 if TYPE_CHECKING:
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 Image = npt.NDArray[np.float32]
 RESIDUAL_RANGES = (0.003, 0.01, 0.03)
+CAPTION = (
+    "White: mean of the sky flat along wavelength over its mean. Red and blue: the residual around one. The "
+    "numbers at the left are the IFUs, each of which is a stripe along x."
+)
 
 
 def twilight_figure(
@@ -163,16 +167,12 @@ def twilight_page(sky: SkyFlat, model: TwilightModel, failed: dict[int, str]) ->
     verdict = f"Residual of the illuminated field: rms {100 * np.nanstd(residual):.2f} %."
     looks = [f"IFU {ifu} was not used: {reason}" for ifu, reason in sorted(failed.items())]
     facts = [("cube", f"{len(sky.ifus)} IFUs, {size}"), ("cosmic rays", str(sky.cube.rejected))]
-    caption = (
-        "White: mean of the sky flat along wavelength over its mean. Red and blue: the residual around "
-        "one. The numbers at the left are the IFUs, each of which is a stripe along x."
-    )
     return Page(
         verdict,
         looks,
         facts,
         [
-            Section("Illumination", (picture(figure, "white image, fit, vignetting, residual", caption),)),
+            Section("Illumination", (picture(figure, "white image, fit, vignetting, residual", CAPTION),)),
             Section("IFUs", (_ifu_table(sky.ifus, sky.fluxes, failed),)),
         ],
     )
@@ -191,6 +191,13 @@ def stored_page(stored: StoredSkyCube, model: TwilightModel) -> Page:
 
 def page_of_files(files: Files) -> Page:
     """Describe the page of products, also those of the C pipeline."""
-    figure = figure_from_products(files["DATACUBE_SKYFLAT"][0], files["TWILIGHT_CUBE"][0])
-    part = picture(figure, "white image, fit, vignetting, residual")
-    return Page("Sky flat and its model.", sections=[Section("Illumination", (part,))])
+    sky, model = files["DATACUBE_SKYFLAT"][0], files["TWILIGHT_CUBE"][0]
+    header = read_header(sky)
+    with open_fits(model) as hdus:
+        names = {hdu.name.lower() for hdu in hdus}
+        residual = hdus["white_cor" if "white_cor" in names else "white_div_global"].data
+        good = hdus["white_div_global_DQ"].data == 0
+        rms = 100.0 * float(np.nanstd(residual[good]))
+    part = picture(figure_from_products(sky, model), "white image, fit, vignetting, residual", CAPTION)
+    verdict = f"Sky flat and its model. Residual of the illuminated field: rms {rms:.2f} %."
+    return Page(verdict, not_done(header), facts(header), [Section("Illumination", (part,))])
