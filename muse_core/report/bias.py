@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from muse_core.report.masters import images_figure, missing_parts
+from muse_core.report.masters import images_figure, label_ifus, missing_parts
 from muse_core.report.page import Page, Picture, Section, Table, new_figure, picture, table
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ DRIFT = 5.0  # adu between the frames of a night that is worth a look
 
 def noise_figure(made: Sequence[BiasFigures]) -> Figure:
     """Draw read-out noise, level and drift of each quadrant, IFU by IFU."""
-    figure, (left, middle, right) = new_figure(13, 4.2, 1, 3)
+    figure, (left, middle, right) = new_figure(10.0, 3.6, 1, 3)
     ifus = np.array([own.ifu for own in made])
     for k, number in enumerate(QUADRANTS):
         quadrants = [own.quadrants[number] for own in made]
@@ -34,11 +34,13 @@ def noise_figure(made: Sequence[BiasFigures]) -> Figure:
         levels = np.array([np.mean(quadrant.levels) for quadrant in quadrants])
         middle.plot(place, levels - np.median(levels), "o", ms=3)
         right.plot(place, [max(q.levels) - min(q.levels) for q in quadrants], "o", ms=3)
-    left.set(title="read-out noise (count)", xlabel="IFU")
-    left.legend(fontsize="small")
-    middle.set(title="raw level relative to the median of the IFUs (adu)", xlabel="IFU")
+    left.set(ylabel="read-out noise [count]")
+    left.legend(fontsize=7, ncols=2, loc="upper center", bbox_to_anchor=(0.5, 1.2))
+    middle.set(ylabel="raw level minus its median [adu]")
     middle.axhline(0, color="0.7", lw=0.8)
-    right.set(title="drift of the level over the frames (adu)", xlabel="IFU")
+    right.set(ylabel="drift over the frames [adu]", ylim=(0, None))
+    for axes in (left, middle, right):
+        label_ifus(axes)
     return figure
 
 
@@ -76,9 +78,9 @@ def bias_page(run: IfuRun[BiasFigures], absent: Mapping[int, str]) -> Page:
         _table(made),
         *failures,
     ]
-    sections = [Section("levels and noise", tuple(parts))]
+    sections = [Section("Levels and noise", tuple(parts))]
     images = images_figure([(own.ifu, own.preview) for own in made])
     if images is not None:
-        sections.append(Section("images", (picture(images, "master bias of the IFUs"),)))
+        sections.append(Section("Images", (picture(images, "master bias of the IFUs"),)))
     frames = len(made[0].models)
     return Page(f"{len(made)} IFUs from {frames} bias frames.", looks, [], sections)

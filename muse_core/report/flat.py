@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from muse_core.report.masters import missing_parts
+from muse_core.report.masters import label_ifus, missing_parts
 from muse_core.report.page import BLUE, ORANGE, Page, Picture, Section, Table, new_figure, picture, table
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def _errors(own: FlatFigures) -> np.ndarray:
 
 def levels_figure(made: Sequence[FlatFigures]) -> Figure:
     """Draw mean light of the IFUs, and width and scatter of the traces of all slices."""
-    figure, (left, middle, right) = new_figure(13, 4.2, 1, 3)
+    figure, (left, middle, right) = new_figure(10.0, 3.6, 1, 3)
     ifus = [own.ifu for own in made]
     left.plot(ifus, [own.statistics["MEAN"] for own in made], "o", color=BLUE, label="whole image")
     for own in made:
@@ -39,9 +39,11 @@ def levels_figure(made: Sequence[FlatFigures]) -> Figure:
         widths = [one.width for one in own.trace.slices if one is not None]
         middle.plot([own.ifu] * len(widths), widths, "_", color=BLUE, ms=5)
         right.plot([own.ifu] * 48, _errors(own), "_", color=ORANGE, ms=5)
-    left.set(title="mean light (count); grey: slices", xlabel="IFU")
-    middle.set(title="width of the slices (pixels)", xlabel="IFU")
-    right.set(title="scatter about the traces (pixels)", xlabel="IFU")
+    left.set(ylabel="mean light [count]; grey: slices")
+    middle.set(ylabel="width of the slices [pixel]")
+    right.set(ylabel="scatter about the traces [pixel]")
+    for axes in (left, middle, right):
+        label_ifus(axes)
     return figure
 
 
@@ -50,7 +52,7 @@ def traces_figure(own: FlatFigures) -> Figure | None:
     image = own.preview
     if image is None:
         return None
-    figure, axes = new_figure(13, 5.0)
+    figure, axes = new_figure(10.0, 4.2)
     finite = image[np.isfinite(image)]
     low, high = np.percentile(finite, (1, 99.5)) if finite.size else (0.0, 1.0)
     ny, nx = own.shape

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from muse_core.report.page import Table, table
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 COLUMNS = 6  # of the panels with images
@@ -25,7 +26,7 @@ def images_figure(images: Sequence[tuple[int, npt.NDArray[np.float32] | None]]) 
     if not shown:
         return None
     rows = -(-len(shown) // COLUMNS)
-    figure = Figure(figsize=(13, 2.4 * rows), layout="constrained")
+    figure = Figure(figsize=(10, 1.9 * rows), layout="constrained")
     axes = np.atleast_1d(figure.subplots(rows, COLUMNS)).ravel()
     for axis in axes:
         axis.set_axis_off()
@@ -37,6 +38,14 @@ def images_figure(images: Sequence[tuple[int, npt.NDArray[np.float32] | None]]) 
         )
         axis.set_title(f"IFU {ifu}", fontsize="small")
     return figure
+
+
+def label_ifus(axes: Axes) -> None:
+    """Label an axis along the IFUs with whole numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlabel("IFU")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
 
 
 def missing_parts(failed: Mapping[int, str], absent: Mapping[int, str]) -> tuple[list[str], list[Table]]:

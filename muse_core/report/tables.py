@@ -30,12 +30,20 @@ def _table_section(path: Path) -> Section:
         rows = next(hdu.data for hdu in hdus[1:] if hdu.data is not None and hdu.columns is not None)
         names = list(rows.names)
         cells = [[_cell(row[name]) for name in names] for row in rows[:MOST]]
+    offsets = [k for k, name in enumerate(names) if name in ("RA_OFFSET", "DEC_OFFSET")]
+    for k in offsets:  # in the file they are degrees, which nobody can read
+        names[k] += " [arcsec]"
+        for row in cells:
+            degrees = row[k]
+            row[k] = f"{3600.0 * degrees:+.4f}" if isinstance(degrees, float) else degrees
     return Section(path.name, (table(names, cells),))
 
 
 def _cell(value: object) -> object:
     if isinstance(value, np.generic):
         value = value.item()
+    if isinstance(value, float) and np.isnan(value):
+        return "-"
     return value.strip() if isinstance(value, str) else value
 
 
@@ -44,9 +52,13 @@ def _image_section(path: Path) -> Section:
 
     field = read_field_image(path)
     ny, nx = field.values.shape
-    figure = Figure(figsize=(8.0, min(9.0, max(3.0, 7.0 * ny / nx))), layout="constrained")
+    width = 5.2 if ny > 0.55 * nx else 10.0
+    figure = Figure(figsize=(width, min(8.0, max(2.0, width * ny / nx))), layout="constrained")
     axes = figure.subplots()
     axes.imshow(stretch(field.values), origin="lower", cmap="gray", interpolation="nearest")
     axes.set(xlabel="x [pixel]", ylabel="y [pixel]")
     hover = hover_image(figure, axes, field.values, "value")
-    return Section(path.name, (picture(figure, f"image {field.name}", f"Filter {field.name}.", hover=hover),))
+    return Section(
+        path.name,
+        (picture(figure, f"image {field.name}", f"Filter {field.name}.", hover=hover, half=width < 6.0),),
+    )
