@@ -52,6 +52,7 @@ HEADERS = "Headers of products"
 SINGLE = "Single steps (muse_scipost_*)"
 CREATE_SKY = "muse_create_sky"
 STANDARD = "muse_standard"
+ASTROMETRY = "muse_astrometry"
 
 
 def _defect(topic: str, subject: str, *, c: str, ours: str, since: str = "0.1") -> Any:
@@ -809,6 +810,32 @@ class Defects:
         "bad, hot and saturated pixels in the fits of arc lines",
         c="count like others, whatever their flags say: lines with such pixels are moved, and widened",
         ours="are left out of the fits",
+        since="0.2",
+    )
+
+    # --- muse_astrometry -----------------------------------------------------------------------------------
+
+    position_angle_left: bool = _defect(
+        ASTROMETRY,
+        "position angle of the field",
+        c="stays in the solution, and `muse_scipost` applies it again",
+        ours="taken out of the solution (`ESO QC ASTRO POSANG`)",
+        since="0.2",
+    )
+
+    turned_fields_not_matched: bool = _defect(
+        ASTROMETRY,
+        "fields turned by 4 degrees or more against north up",
+        c="no match, no solution",
+        ours="matched at any rotation",
+        since="0.2",
+    )
+
+    faccuracy_never_matches: bool = _defect(
+        ASTROMETRY,
+        "`faccuracy` above 0, another way to match",
+        c="never found a match (14 of 14 runs)",
+        ours="the same matching as with 0",
         since="0.2",
     )
 

@@ -48,6 +48,7 @@ class Maker:
 MAKERS: tuple[Maker, ...] = (
     Maker(("DATACUBE_SKYFLAT", "TWILIGHT_CUBE"), "twilight"),
     Maker(("STD_RESPONSE",), "standard"),
+    Maker(("ASTROMETRY_WCS",), "astrometry"),
     Maker(
         ("SKY_SPECTRUM", "SKY_LINES", "SKY_CONTINUUM"),
         "night_sky",

@@ -374,7 +374,7 @@ def simulate_astrometric_field(
     turned = np.array([[np.cos(p), -np.sin(p)], [np.sin(p), np.cos(p)]]) @ cd
     offsets = np.array(places).T - np.array(reference)[:, None]
     xi, eta = turned @ offsets
-    ra, dec = deproject(np.deg2rad(xi), np.deg2rad(eta), plan.ra, plan.dec)
+    ra, dec = deproject(3600.0 * xi, 3600.0 * eta, plan.ra, plan.dec)
     error = error_mas / 3.6e6
     ra = np.asarray(ra) + rng.normal(size=n_stars) * error / np.cos(np.deg2rad(plan.dec))
     dec = np.asarray(dec) + rng.normal(size=n_stars) * error

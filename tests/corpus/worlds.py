@@ -251,6 +251,15 @@ def night_sky(folder: Path) -> World:
     return World(world.name, "muse_create_sky", [*frames, *(f for f in world.frames if f[1] in tags)])
 
 
+def astrometric_field(folder: Path) -> World:
+    """muse_astrometry with every calibration."""
+    from muse_core.simulate.star_fields import StarField, simulate_astrometric_field
+
+    plan = StarField(nx=60, ny=48, first=6825.0, step=25.0, n_lam=10, fwhm=3.0, sky=10.0, telluric=False)
+    made = simulate_astrometric_field(folder / "astrometry", plan, seed=2, n_stars=8, n_more=2)
+    return World("astrometry", "muse_astrometry", made.frames())
+
+
 def standard(folder: Path) -> World:
     """muse_standard with every calibration."""
     from muse_core.simulate.star_fields import StarField, simulate_standard, write_bands
@@ -268,6 +277,7 @@ WORLDS: dict[str, Callable[[Path], World]] = {
     "scipost-tables": science_tables,
     "create-sky": night_sky,
     "standard": standard,
+    "astrometry": astrometric_field,
     "combine": combination,
     "align": alignment,
     "align-catalogue": alignment_catalogue,

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Astrometric solutions from fields of stars with a catalogue: muse_astrometry."""
