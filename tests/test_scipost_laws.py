@@ -12,6 +12,8 @@ from astropy.io import fits
 from muse_core.data.block import Block
 from muse_core.data.tangent_plane import deproject, project
 from muse_core.framework import run_recipe
+from muse_core.framework.defects import Defects
+from muse_core.resampling import slabs
 from muse_core.resampling.cosmics import MEDIAN, NOT_SAME_Y, flag_cosmics
 from muse_core.resampling.grid import pixel_grid
 from muse_core.resampling.plan import CosmicRejection, CubePlan
@@ -142,6 +144,25 @@ def test_slab_height_changes_no_bit(method, planes):
     parts = make(block, 9, 8, 10, Resampling(method, ld=2), planes, cosmics=cosmics)
     assert whole[0].tobytes() == parts[0].tobytes()
     assert whole[1].tobytes() == parts[1].tobytes()
+
+
+@pytest.mark.parametrize("statistics", ["median", "mean", "iraf"])
+@pytest.mark.parametrize("as_c", [False, True])
+def test_lines_looked_at_together_change_no_cosmic_ray(statistics, as_c, monkeypatch):
+    block = random_rows(9000, 9, 23, 10)
+    block.data[::97] += 30.0
+    block.data[5:400:90] = np.nan
+    kwargs = {
+        "cosmics": CosmicRejection(statistics, 4.0, NOT_SAME_Y),
+        "defects": Defects(rejection_by_bare_statistics=as_c, flagged_rows_in_rejection=as_c),
+    }
+    whole = make(block, 9, 23, 10, Resampling("drizzle"), 3, **kwargs)
+    monkeypatch.setattr(slabs, "_ROWS_AT_ONCE", 1)
+    monkeypatch.setattr(slabs, "_LEAST_LINES", 4)
+    parts = make(block, 9, 23, 10, Resampling("drizzle"), 3, **kwargs)
+    assert sum(slab.cosmics for slab in whole[2]) > 20
+    assert [slab.cosmics for slab in whole[2]] == [slab.cosmics for slab in parts[2]]
+    assert whole[0].tobytes() == parts[0].tobytes()
 
 
 @pytest.mark.parametrize("method", METHODS)

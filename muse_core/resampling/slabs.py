@@ -28,6 +28,7 @@ from muse_core.resampling.voxel_types import VoxelGrid
 from muse_core.resampling.weights import add_rows, finish_voxels, nearest_rows
 
 _MARGIN_A = 0.02
+_ROWS_AT_ONCE, _LEAST_LINES = 500_000, 16  # when cosmic rays are looked for: more would cost memory
 
 
 def voxel_grid(plan: CubePlan) -> VoxelGrid:
@@ -115,28 +116,61 @@ def _wavelength_limits(plan: CubePlan, first: int, last: int) -> tuple[float, fl
 
 
 def find_cosmics(below: Layer | None, layer: Layer, above: Layer | None, plan: CubePlan) -> None:
-    """Set `judged` of a layer; the neighbours lend it their nearest planes."""
+    """Set `judged` of a layer; the neighbours lend it their nearest planes.
+
+    Some lines of the field are looked at at a time, with those next to them, so that the copies of their rows
+    are small.
+    """
     rejection, nx, ny = plan.cosmics, plan.grid.nx, plan.grid.ny
     if rejection is None:
         return
-    spaxels = ny * nx
-    pieces = [(layer, layer.first, layer.last)]
+    planes = [(layer, plane) for plane in range(layer.first, layer.last)]
     if below is not None:
-        pieces.insert(0, (below, below.last - 1, below.last))
+        planes.insert(0, (below, below.last - 1))
     if above is not None:
-        pieces.append((above, above.first, above.first + 1))
-    rows = [piece.rows_of(first, last, spaxels) for piece, first, last in pieces]
-    starts, total = [np.zeros(1, np.int32)], 0
-    for (piece, first, last), chosen in zip(pieces, rows):
-        own = piece.rows.starts[(first - piece.first) * spaxels + 1 : (last - piece.first) * spaxels + 1]
-        starts.append(own - np.int32(chosen.start - total))
-        total += chosen.stop - chosen.start
+        planes.append((above, above.first))
+    parts = [piece.rows_of(plane, plane + 1, ny * nx) for piece, plane in planes]
+    rows = sum(part.stop - part.start for part in parts)
+    height = max(_LEAST_LINES, ny * _ROWS_AT_ONCE // max(rows, 1))
+    first = 0 if below is None else 1
+    found = [
+        _find_in_lines(planes, first, layer, plan, low, min(low + height, ny)) for low in range(0, ny, height)
+    ]
+    layer.cosmics = np.sort(np.concatenate(found))
+    if layer.cosmics.size:
+        layer.judged = borrow(layer.judged.size, np.int32)
+        layer.judged[:] = layer.rows.dq  # the threads at work on the neighbours still read the other one
+        layer.judged[layer.cosmics] |= COSMIC_RAY
+
+
+def _find_in_lines(
+    planes: Sequence[tuple[Layer, int]], first: int, layer: Layer, plan: CubePlan, low: int, high: int
+) -> npt.NDArray[np.int64]:
+    """Return which rows of a layer are cosmic rays, in the lines low .. high - 1 of the field.
+
+    Parameters
+    ----------
+    planes : sequence of (Layer, int)
+        the planes of the layer and of its neighbours, with the layers they are in
+    first : int
+        which of them is the first of the layer
+    """
+    rejection, nx, ny = plan.cosmics, plan.grid.nx, plan.grid.ny
+    if rejection is None:
+        raise ValueError("the plan has no rejection of cosmic rays")
+    bottom, top = max(low - 1, 0), min(high + 1, ny)
+    taken, starts, total = [], [np.zeros(1, np.int32)], 0
+    for piece, plane in planes:
+        voxel = ((plane - piece.first) * ny + bottom) * nx
+        own = piece.rows.starts[voxel : voxel + (top - bottom) * nx + 1]
+        taken.append((piece.rows, slice(int(own[0]), int(own[-1]))))
+        starts.append(own[1:] - np.int32(int(own[0]) - total))
+        total += int(own[-1]) - int(own[0])
 
     def column(name: str) -> npt.NDArray:
-        parts = [getattr(piece.rows, name)[chosen] for (piece, _, _), chosen in zip(pieces, rows)]
+        parts = [getattr(rows, name)[chosen] for rows, chosen in taken]
         return np.concatenate(parts, out=borrow(total, parts[0].dtype))
 
-    offset = 0 if below is None else 1
     flags = borrow(total, np.uint8)
     flags[:] = 0
     dq = column("dq")
@@ -144,27 +178,31 @@ def find_cosmics(below: Layer | None, layer: Layer, above: Layer | None, plan: C
         dq &= ~np.int32(COSMIC_RAY)
     as_c = plan.defects.rejection_by_bare_statistics
     judge = flag_cosmics if as_c else flag_outliers
+    count = layer.last - layer.first
     judge(
         column("data"),
         np.empty(0, np.float32) if as_c and rejection.method != "iraf" else column("stat"),
         dq,
         np.concatenate(starts),
         nx,
-        ny,
-        sum(last - first for _, first, last in pieces),
-        offset,
-        offset + layer.last - layer.first,
+        top - bottom,
+        len(planes),
+        first,
+        first + count,
         COSMIC_METHODS[rejection.method],
         rejection.sigma,
         rejection.rule,
         flags,
     )
-    before = 0 if below is None else rows[0].stop - rows[0].start
-    layer.cosmics = np.flatnonzero(flags[before : before + layer.judged.size])
-    if layer.cosmics.size:
-        layer.judged = borrow(layer.judged.size, np.int32)
-        layer.judged[:] = layer.rows.dq  # the threads at work on the neighbours still read the other one
-        layer.judged[layer.cosmics] |= COSMIC_RAY
+    found = []
+    at = sum(chosen.stop - chosen.start for _, chosen in taken[:first])
+    for plane, (_, chosen) in enumerate(taken[first : first + count]):
+        # the lines next to these lend their rows only
+        begin, end = (int(layer.rows.starts[(plane * ny + line) * nx]) for line in (low, high))
+        own = flags[at + begin - chosen.start : at + end - chosen.start]
+        found.append(begin + np.flatnonzero(own))
+        at += chosen.stop - chosen.start
+    return np.concatenate(found)
 
 
 def _resample(
