@@ -240,6 +240,32 @@ def twilight(folder: Path) -> World:
     return World("twilight", "muse_twilight", frames, {"dlambda": 500.0})
 
 
+def _masters(folder: Path, name: str, tags: tuple[str, ...], settings: dict, **size: int) -> World:
+    """A recipe that makes masters, with all calibrations."""
+    from muse_core.simulate.raw_instrument import RawSetup
+    from muse_core.simulate.raw_masters import simulate_masters
+
+    setup = RawSetup(ifus=(1, 2), cosmics=5, **size)
+    made = simulate_masters(folder / name, setup, biases=3, darks=(1800.0,) * 3)
+    return World(name, f"muse_{name}", made.frames(*tags), {"overscan": "vpoly:3"} | settings)
+
+
+def bias(folder: Path) -> World:
+    """muse_bias with a table of bad pixels."""
+    return _masters(folder, "bias", ("BIAS", "BADPIX_TABLE"), {}, nx=96, ny=64)
+
+
+def dark(folder: Path) -> World:
+    """muse_dark with all calibrations."""
+    return _masters(folder, "dark", ("DARK", "MASTER_BIAS", "BADPIX_TABLE"), {}, nx=96, ny=64)
+
+
+def flat(folder: Path) -> World:
+    """muse_flat with all calibrations."""
+    tags = ("FLAT", "MASTER_BIAS", "MASTER_DARK", "BADPIX_TABLE")
+    return _masters(folder, "flat", tags, {"nsum": 8, "order": 2}, nx=2048, ny=32)
+
+
 def night_sky(folder: Path) -> World:
     """muse_create_sky with every calibration."""
     world = _science(folder, "create-sky", mode="WFM-NOAO-N", lambda_range=(6270.0, 6310.0))
@@ -283,6 +309,9 @@ WORLDS: dict[str, Callable[[Path], World]] = {
     "align-catalogue": alignment_catalogue,
     "imphot": photometry,
     "imphot-cube": photometry_of_cubes,
+    "bias": bias,
+    "dark": dark,
+    "flat": flat,
     "scibasic": detector,
     "twilight": twilight,
 }
