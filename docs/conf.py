@@ -22,7 +22,8 @@ extensions = [
     "recipe_pages",
 ]
 exclude_patterns = ["_build", "_ext", "generated/parts"]
-suppress_warnings = ["ref.python"]  # attributes called name, of several classes
+# attributes called name, of several classes; headers of tables that programs write
+suppress_warnings = ["ref.python", "myst.header"]
 nitpicky = False  # docstrings name types in words: float32[ny, nx]
 
 myst_enable_extensions = ["dollarmath", "deflist", "colon_fence", "attrs_inline"]
