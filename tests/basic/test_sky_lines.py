@@ -9,7 +9,7 @@ from muse_core.basic.gaussian import fit_gaussian, gaussian
 from muse_core.basic.sky_lines import SkyLinePlan, combine_fits, fit_line
 from muse_core.basic.spectrum import LinearSum
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, pytest.mark.kernel]
 
 
 def window(line=6300.304, height=500.0, sigma=1.1, offset=0.2, level=60.0, seed=1, n=4000):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from muse_core.framework.lzw import DamagedError, unpacked
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, pytest.mark.kernel]
 
 
 def packed(data: bytes, widest: int = 16, clear_at: int | None = None) -> bytes:

@@ -22,6 +22,7 @@ from muse_core.resampling.voxel_layers import Contribution
 from muse_core.resampling.voxel_types import VoxelRows
 from muse_core.resampling.weights import Resampling
 
+pytestmark = [pytest.mark.unit, pytest.mark.kernel]
 GRID = pixel_grid(((0.0, 15.0), (0.0, 11.0), (5000.0, 5010.0)))
 
 

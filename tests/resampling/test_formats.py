@@ -77,6 +77,7 @@ def spectra_by_hand(data, stat):
                 )
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize("memory", [1, 1 << 28])
 def test_euro3d_tables(tmp_path, cube, memory):
     grid, data, stat, path = cube

@@ -44,6 +44,7 @@ def filled(tmp_path, memory=10**9, spike=None, dq_fraction=0.01, level=None):
     return store, parts
 
 
+@pytest.mark.kernel
 @pytest.mark.unit
 @pytest.mark.parametrize("memory", [0, 10**9])
 def test_rows_come_back_as_the_pixel_table_has_them(tmp_path, memory):
@@ -104,6 +105,7 @@ def test_strips_threads_and_disk_give_the_same_bits(tmp_path, monkeypatch, metho
         assert np.array_equal(other.stat, results[0].stat, equal_nan=True)
 
 
+@pytest.mark.kernel
 @pytest.mark.law
 @pytest.mark.parametrize("method", ["drizzle", "linear", "quadratic", "renka", "lanczos", "nearest"])
 def test_constant_stays_constant(tmp_path, method):
@@ -116,6 +118,7 @@ def test_constant_stays_constant(tmp_path, method):
     assert np.allclose(cube.data[finite], 150.0, rtol=1e-6)
 
 
+@pytest.mark.kernel
 @pytest.mark.unit
 def test_drizzle_agrees_with_a_slow_twin(tmp_path):
     with filled(tmp_path)[0] as store:
@@ -156,6 +159,7 @@ def test_absurd_field_is_refused():
         cubes.cube_grid((0, 10, 0, 10, 5000, 9000), 0.01)
 
 
+@pytest.mark.kernel
 @pytest.mark.law
 def test_quick_cube_is_the_mean_of_the_rows(tmp_path):
     cubes_found = []
