@@ -251,9 +251,20 @@ def _plain(texts: Iterable[str]) -> set[str]:
 
 
 def verdict(
-    world: World, frames: Frames, tag: str, name: str, out: Path, sound: Verdict, report: bool = False
+    world: World,
+    frames: Frames,
+    tag: str,
+    names: tuple[str, ...],
+    out: Path,
+    sound: Verdict,
+    report: bool = False,
 ) -> Verdict:
-    """Run a recipe on inputs of which the file `name` is broken, and say what became of it."""
+    """Run a recipe on inputs of which a file is broken, and say what became of it.
+
+    Parameters
+    ----------
+    names : one of them, or the tag, must be in the message of an error
+    """
     answer, status, seconds, memory = forked(lambda: _run(world, frames, tag, out, report))
 
     def told(outcome: str, text: str) -> Verdict:
@@ -277,7 +288,7 @@ def verdict(
         if INTERNAL.search(message):
             return told("hidden traceback", message)
     if outcome == "error":
-        named = name in text or tag in text
+        named = any(name in text for name in (*names, tag))
         return told("error" if named else "unclear error", text)
     fresh = _plain(answer["warned"]) - _plain(sound.warned)
     if fresh:

@@ -37,7 +37,7 @@ class OddRun:
     settings: Mapping[str, object]
     frames: Frames
     told: str
-    named: str
+    named: tuple[str, ...]
 
 
 def odd_run(
@@ -67,7 +67,7 @@ def _odd_parameters(
         chosen.append(pick(rng, params))
     odd = {param.name: _extreme(rng, param) for param in chosen}
     told = ", ".join(f"{name}={str(value)[:40]!r}" for name, value in odd.items())
-    return OddRun({**settings, **odd}, frames, told, chosen[0].name)
+    return OddRun({**settings, **odd}, frames, told, tuple(odd))
 
 
 def _extreme(rng: np.random.Generator, param: Param) -> object:
@@ -126,4 +126,4 @@ def _odd_frames(
         wrong = str(pick(rng, [i.tag for i in spec.inputs]))
         odd.append((path, wrong))
         told = f"{path.name} also as {wrong}"
-    return OddRun(settings, odd, told, tag)
+    return OddRun(settings, odd, told, (tag, path.name))

@@ -101,7 +101,7 @@ def one_case(
         frames = [(copy if path == source and name == tag else path, name) for path, name in world.frames]
         out = home / "out"
         out.mkdir()
-        found = verdict(world, frames, tag, copy.name, out, sound, report=number % 16 == 1)
+        found = verdict(world, frames, tag, (copy.name,), out, sound, report=number % 16 == 1)
     finally:
         shutil.rmtree(home, ignore_errors=True)
     return Case(world.name, tag, number, family, told, found)
