@@ -25,6 +25,8 @@ READERS = {"open", "getheader", "getdata", "getval", "info"}
 # with the reason
 LISTED = {
     "muse_core/framework/fits_file.py": "the door",
+    "muse_core/framework/identity.py": "samples of inputs that were admitted, to tell them from others",
+    "muse_core/framework/resume.py": "own results of an interrupted run",
     "muse_core/framework/input_files.py": "unpacks tile-compressed files before anything else sees them",
     "muse_core/cpl/result.py": "own products, which the user of the Python interface changes",
     "muse_core/simulate/night.py": "changes the files that it has just made",

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from astropy import units
 
 from imphot.errors import UserError
-from imphot.images.opening import is_companion, open_file
+from imphot.images.opening import check_coordinates, is_companion, open_file
 
 if TYPE_CHECKING:
     from astropy.io.fits import HDUList, Header
@@ -130,6 +130,7 @@ def _from_hdus(hdus: HDUList, filename: str | None) -> CubeSource:
             mask = np.zeros(values.shape, bool) if dq is None else np.asarray(dq.section[start:stop]) != 0
         return values, var, mask
 
+    check_coordinates(header, f"cube {filename}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         wcs = WCS(header).celestial

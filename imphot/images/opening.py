@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -21,6 +21,7 @@ from imphot.errors import UserError
 from imphot.images.sky_image import SkyImage, pixel_steps
 from muse_core.framework.errors import InputError
 from muse_core.framework.fits_file import open_fits
+from muse_core.framework.wcs_keywords import wrong_type
 
 if TYPE_CHECKING:
     from astropy.io.fits import HDUList
@@ -151,6 +152,7 @@ def _from_hdus(
         raise UserError(f"The {what} file {filename} holds no image")
     hdu = hdus[position]
     header = hdu.header.copy()
+    check_coordinates(header, f"{what} file {filename}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -176,6 +178,16 @@ def _from_hdus(
         wcs = wcs[part]
     unit = header.get("BUNIT", hdus[0].header.get("BUNIT", ""))
     return SkyImage(values, var, mask, wcs, unit, filename, hdus[0].header.copy(), header)
+
+
+def check_coordinates(header: Mapping[str, Any], name: str) -> None:
+    """Refuse a header whose world coordinates have texts for numbers, or numbers for texts."""
+    found = wrong_type(header)
+    if found is not None:
+        key, expected, value = found
+        raise UserError(
+            f"The coordinates of the {name} cannot be read: keyword {key}: expected {expected}, found {value}"
+        )
 
 
 def is_companion(name: str) -> bool:

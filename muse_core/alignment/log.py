@@ -57,6 +57,8 @@ def log_offsets(
             scale, error = results.flux_scale[n], results.flux_scale_error[n]
             if np.isfinite(scale):
                 log.info("%s: flux scale %.4f +- %.4f", info.name, scale, error)
+                if not 1.0 / FAR_LEVELS <= scale <= FAR_LEVELS:
+                    log.warning("%s: FLUX_SCALE is %.3g; fluxes of another unit?", info.path, scale)
             else:
                 log.warning(
                     "%s: FLUX_SCALE is not measured: no source of known flux is shared with the others",

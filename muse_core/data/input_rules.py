@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from muse_core.data.rules import (
+    NOT_RESAMPLED,
     PLACES,
     Rule,
     Values,
@@ -192,7 +193,7 @@ PIXEL_TABLE = (
     keyword("ESO DRS MUSE FLAT FLUX SKY", above=0.0),
     keyword("ESO DRS MUSE FLAT FLUX LAMP", above=0.0),
     measured("DATA", 0.3),
-    scatter_fits_noise(),
+    scatter_fits_noise(NOT_RESAMPLED),
     _positions_apart(),
 )
 RAW_FRAME = tuple(
@@ -201,9 +202,9 @@ RAW_FRAME = tuple(
     if not rule.about and not rule.item.startswith("keyword ESO DRS")
 )
 """Warnings: what comes of them is refused where it is used."""
-MASTER_BIAS = (level("DATA", -1e4, 65536.0, "adu"), scatter_fits_noise())
-MASTER_DARK = (level("DATA", -1e3, 1e5, "electrons per hour"), scatter_fits_noise())
-MASTER_FLAT = (level("DATA", 0.01, 100.0), scatter_fits_noise())
+MASTER_BIAS = (level("DATA", -1e4, 65536.0, "adu"), scatter_fits_noise(NOT_RESAMPLED))
+MASTER_DARK = (level("DATA", -1e3, 1e5, "electrons per hour"), scatter_fits_noise(NOT_RESAMPLED))
+MASTER_FLAT = (level("DATA", 0.01, 100.0), scatter_fits_noise(NOT_RESAMPLED))
 TWILIGHT_CUBE = (level("DATA", 0.01, 100.0), spread("DATA", 1e3))
 GEOMETRY = (
     column("x", "pix", low=-1000.0, high=1000.0, is_error=False),
@@ -248,11 +249,11 @@ OFFSETS = (
     column("FLUX_SCALE", low=0.01, high=100.0, is_error=False),
     _measured("FLUX_SCALE", "1 is used"),
 )
-SKY_LINES = (_in_range_of_muse("lambda"), column("flux", low=0.0, is_error=False))
-SKY_CONTINUUM = (_spans_muse("lambda"), column("flux", low=-1e12, high=1e12, is_error=False))
+SKY_LINES = (_in_range_of_muse("lambda"), column("flux", low=0.0, high=1e8, is_error=False))
+SKY_CONTINUUM = (_spans_muse("lambda"), column("flux", low=-1e6, high=1e6, is_error=False))
 SKY_SPECTRUM = (
     _spans_muse("lambda"),
-    column("data", low=-1e12, high=1e12, is_error=False),
+    column("data", low=-1e8, high=1e8, is_error=False),
 )
 SKY_MASK = (
     _pixel_size(0.005, 3.0, is_error=False),

@@ -18,6 +18,7 @@ import numpy as np
 
 from muse_core.framework import Frame, InputError
 from muse_core.framework.fits_file import open_fits
+from muse_core.framework.wcs_keywords import wrong_type
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
@@ -27,7 +28,6 @@ _FLAT = ("PIXEL", "PIXEL"), ("LINEAR", "LINEAR")
 _IN_AIR = ("AWAV", "AWAV-LOG")
 _OWN_UNITS = ("", "deg"), ("", "Angstrom")
 _PC = re.compile(r"PC\d+_\d+")
-_NUMBERS = re.compile(r"(?:CRVAL|CRPIX|CDELT|CROTA)[1-9]|(?:CD|PC)[1-9]_[1-9]|LONPOLE|LATPOLE|EQUINOX")
 _FRAMES = ("", "ICRS", "FK5")
 _REMEDY = "Give a cube of this recipe, or a header with RA---TAN, DEC--TAN and AWAV."
 
@@ -79,12 +79,10 @@ def find_output_wcs(frame: Frame) -> Header:
 
 
 def _check_numbers(path: Path, header: Header) -> None:
-    for key in header:
-        if not _NUMBERS.fullmatch(key):
-            continue
-        value = header[key]
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise _refused(path, f"keyword {key}", "a number", repr(value))
+    found = wrong_type(header)
+    if found is not None:
+        key, expected, value = found
+        raise _refused(path, f"keyword {key}", expected, value)
 
 
 def _text(header: Header, key: str) -> str:

@@ -28,6 +28,8 @@ PLACES = "places"
 SMALLEST_SCATTER, LARGEST_SCATTER = 0.02, 1e4
 """Differences of neighbouring pixels in units of their noise: 0.7 for pure noise; less where pixels share
 their noise or a simulation is smooth, more where there is structure."""
+NOT_RESAMPLED = 0.1
+"""The same for pixels as they were read, each with a noise of its own."""
 
 
 class Values(Protocol):
@@ -127,8 +129,12 @@ def present(key: str, otherwise: str) -> Rule:
     return Rule(f"keyword {key}", "a value", contradiction, is_error=False)
 
 
-def scatter_fits_noise() -> Rule:
+def scatter_fits_noise(smallest: float = SMALLEST_SCATTER) -> Rule:
     """Make the rule (a warning) that STAT is of the size of the noise in DATA.
+
+    Parameters
+    ----------
+    smallest : difference of neighbouring pixels at least, in units of their noise
 
     >>> rule = scatter_fits_noise()
     >>> data = np.random.default_rng(1).normal(100.0, 2.0, (3, 50))
@@ -154,11 +160,11 @@ def scatter_fits_noise() -> Rule:
         if np.count_nonzero(known) < 0.5 * count:
             return f"a finite variance above 0 in {np.count_nonzero(known)} of {count} pixels with data"
         ratio = _scatter(data, stat, known)
-        if ratio is None or SMALLEST_SCATTER <= ratio <= LARGEST_SCATTER:
+        if ratio is None or smallest <= ratio <= LARGEST_SCATTER:
             return None
         return f"neighbouring pixels that differ by {ratio:.2g} of the noise that STAT tells"
 
-    demand = f"variances of DATA: pixels differ by {SMALLEST_SCATTER:g} to {LARGEST_SCATTER:g} of their noise"
+    demand = f"variances of DATA: pixels differ by {smallest:g} to {LARGEST_SCATTER:g} of their noise"
     return Rule("extension STAT", demand, contradiction, is_error=False, about=PIXELS)
 
 

@@ -149,7 +149,7 @@ def number_column(
         ) from error
 
 
-class _NotNumbersError(ValueError):
+class _NotNumbersError(TypeError, ValueError):
     """A column of something else."""
 
 

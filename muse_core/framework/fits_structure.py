@@ -101,6 +101,11 @@ def _check_next(path: Path, end: int, number: int, size: int) -> None:
         raise ValueError(f"extension {number} does not begin with XTENSION")
 
 
+_STRUCTURE = re.compile(
+    r"(?:SIMPLE|XTENSION|BITPIX|NAXIS\d*|PCOUNT|GCOUNT|TFIELDS|TFORM\d+|TBCOL\d+|THEAP|BSCALE|BZERO|BLANK) *"
+)
+
+
 class _Cards:
     """The cards of a unit by their keywords: a table may have thousands, each asked for several others."""
 
@@ -108,6 +113,15 @@ class _Cards:
         self.size = unit.size
         self.header = header = unit.header
         self._places = {header[at : at + 9]: at for at in range(len(header) - CARD, -1, -CARD)}
+
+    def repeated(self) -> Iterator[tuple[str, str, object]]:
+        """Yield keywords of the structure that are there twice: readers differ in which of them counts."""
+        header = self.header
+        for at in range(0, len(header) - CARD + 1, CARD):
+            if header[at + 8] == "=" and _STRUCTURE.fullmatch(header[at : at + 8]):
+                first = self._places[header[at : at + 9]]
+                if first != at and header[first : first + 30] != header[at : at + 30]:
+                    yield f"keyword {header[at : at + 8].strip()}", "once", "twice, with different values"
 
     def get(self, key: str, default: Value | None = None) -> Value | None:
         at = self._places.get(f"{key:<8}=")
@@ -118,6 +132,7 @@ def _faults(unit: _Cards) -> Iterator[tuple[str, str, object]]:
     """Yield what cannot be true: keyword, expected, found."""
     for number, card in unreadable_cards(unit.header):
         yield f"card {number}", "a card of the FITS standard", repr(card)
+    yield from unit.repeated()
     bitpix = unit.get("BITPIX")
     if bitpix not in BITPIX or isinstance(bitpix, bool):
         yield "keyword BITPIX", ", ".join(map(str, BITPIX)), _shown(bitpix)

@@ -40,7 +40,7 @@ class Param:
     hidden : an expert parameter, accepted but not listed
     low, high : smallest and largest allowed number, or None; of a list they hold for every number
     above : the number must be larger than this, or None
-    finite : refuse infinite numbers
+    finite : refuse infinite numbers (a limit may be infinite, few others)
     kind : how the text of a string is read, if it holds a list (`muse_core.framework.kinds`)
     ours : a parameter that the C recipe does not have; it comes after those, and is in the header of a
         product where it differs from its default
@@ -56,7 +56,7 @@ class Param:
     low: float | None = None
     high: float | None = None
     above: float | None = None
-    finite: bool = False
+    finite: bool = True
     kind: Kind | None = None
     ours: bool = False
     ranged: bool = False

@@ -13,8 +13,8 @@ REFRACTIVE_INDICES = ("Filippenko", "Owens", "Edlen", "Ciddor")
 
 # --- rows
 
-LAMBDAMIN = Param("lambdamin", 4000.0, help="Leave out rows below this wavelength [Angstrom].")
-LAMBDAMAX = Param("lambdamax", 10000.0, help="Leave out rows above this wavelength [Angstrom].")
+LAMBDAMIN = Param("lambdamin", 4000.0, finite=False, help="Leave out rows below this wavelength [Angstrom].")
+LAMBDAMAX = Param("lambdamax", 10000.0, finite=False, help="Leave out rows above this wavelength [Angstrom].")
 LAMBDAREF = Param(
     "lambdaref",
     7000.0,

@@ -126,4 +126,5 @@ def _odd_frames(
         wrong = str(pick(rng, [i.tag for i in spec.inputs]))
         odd.append((path, wrong))
         told = f"{path.name} also as {wrong}"
-    return OddRun(settings, odd, told, (tag, path.name))
+    changed = [name for frame in {*odd} ^ {*frames} for name in (frame[0].name, frame[1]) if name]
+    return OddRun(settings, odd, told, (tag, path.name, *changed))
