@@ -25,6 +25,8 @@ from muse_core.basic.steps import IMAGE_BYTES, RESAMPLED_BYTES, WORK_BYTES, Basi
 from muse_core.basic.table import EVERYTHING, IfuPixels, ifu_pixels, make_table
 from muse_core.basic.twilight_cube import TwilightCube, read_twilight_cube
 from muse_core.data.extension_keywords import with_extension_keywords
+from muse_core.data.pixel_rules import check_pixels
+from muse_core.detector.calibration_rules import check_geometry
 from muse_core.detector.calibrations import attempt
 from muse_core.detector.image import DetectorImage, MemoryImage, bands, count_saturated_flags, thumbnail
 from muse_core.detector.left_out import OF_TABLES, cards_without
@@ -108,6 +110,9 @@ def open_reduced(frames: Frames, p: ParamValues, ctx: RunContext) -> ReducedInpu
         geometry, wrong = attempt(problems, read_geometry, paths["GEOMETRY_TABLE"][0], default=none)
         for ifu, error in wrong.items():
             faults.setdefault(ifu, []).append(error)
+        check_geometry(paths["GEOMETRY_TABLE"][0], geometry, ctx)
+    for frame in frames[TAG]:
+        check_pixels(frame.path, TAG, ctx)
     cubes = [
         attempt(problems, read_twilight_cube, frame.path, default=None) for frame in frames["TWILIGHT_CUBE"]
     ]

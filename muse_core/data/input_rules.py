@@ -21,6 +21,7 @@ from muse_core.data.rules import (
     keyword,
     level,
     measured,
+    not_negative,
     present,
     scatter_fits_noise,
     spread,
@@ -206,6 +207,7 @@ MASTER_BIAS = (level("DATA", -1e4, 65536.0, "adu"), scatter_fits_noise(NOT_RESAM
 MASTER_DARK = (level("DATA", -1e3, 1e5, "electrons per hour"), scatter_fits_noise(NOT_RESAMPLED))
 MASTER_FLAT = (level("DATA", 0.01, 100.0), scatter_fits_noise(NOT_RESAMPLED))
 TWILIGHT_CUBE = (level("DATA", 0.01, 100.0), spread("DATA", 1e3))
+SUMS = (level("SUM_W", 1e-3, 1e4), not_negative("SUM_W"), not_negative("SUM_WWS"))
 GEOMETRY = (
     column("x", "pix", low=-1000.0, high=1000.0, is_error=False),
     column("y", "pix", low=-1000.0, high=1000.0, is_error=False),
@@ -292,6 +294,8 @@ INPUT_RULES: dict[str, tuple[Rule, ...]] = {
     "MASTER_BIAS": MASTER_BIAS,
     "MASTER_DARK": MASTER_DARK,
     "MASTER_FLAT": MASTER_FLAT,
+    "REDUCED": (measured("DATA", 0.3), scatter_fits_noise(NOT_RESAMPLED)),
+    "DATACUBE_SUMS": SUMS,
     "GEOMETRY_TABLE": GEOMETRY,
     "TWILIGHT_CUBE": TWILIGHT_CUBE,
     "PIXTABLE_OBJECT": PIXEL_TABLE,

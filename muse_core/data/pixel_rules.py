@@ -10,7 +10,7 @@ drawn wide enough for both.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +78,13 @@ def pixel_samples(path: Path) -> Iterator[tuple[str, Samples, Samples | None]]:
             columns = {name.lower(): name for name in getattr(getattr(table, "columns", None), "names", ())}
             if {"data", "stat"} <= set(columns) and len(table.data):
                 yield "", _table_sample(table, columns["data"]), _table_sample(table, columns["stat"])
+
+
+def samples_of(path: Path, names: Sequence[str]) -> dict[str, Samples]:
+    """Return some pieces of some extensions of a file, without zeros; for errors see `pixel_samples`."""
+    with open_fits(path, memmap=True, whole=False) as hdus:
+        found = {hdu.name: _image_sample(hdu) for hdu in hdus if hdu.name in names}
+    return {name: np.where(sample == 0, np.nan, sample) for name, sample in found.items()}
 
 
 def _image_sample(hdu: Any) -> Samples:

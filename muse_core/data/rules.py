@@ -25,7 +25,7 @@ PIXELS = "pixels"
 """What rules about the extensions DATA and STAT are asked of: their pixels, or a sample of them."""
 PLACES = "places"
 """What rules about the positions of rows are asked of: their extent, and the number of slices."""
-SMALLEST_SCATTER, LARGEST_SCATTER = 0.02, 1e4
+SMALLEST_SCATTER, LARGEST_SCATTER = 0.02, 300.0
 """Differences of neighbouring pixels in units of their noise: 0.7 for pure noise; less where pixels share
 their noise or a simulation is smooth, more where there is structure."""
 NOT_RESAMPLED = 0.1
@@ -187,6 +187,17 @@ def level(name: str, low: float, high: float, unit: str = "") -> Rule:
 
     demand = f"pixels about {low:g} to {high:g}{f' {unit}' if unit else ''}"
     return Rule(f"extension {name}", demand, contradiction, is_error=False, about=PIXELS)
+
+
+def not_negative(name: str) -> Rule:
+    """Make the rule (a warning) that no pixel of an image is below 0."""
+
+    def contradiction(values: Values) -> str | None:
+        pixels = values.get(name)
+        wrong = 0 if pixels is None else np.count_nonzero(np.asarray(pixels) < 0)
+        return f"{wrong} pixels below 0" if wrong else None
+
+    return Rule(f"extension {name}", "no number below 0", contradiction, is_error=False, about=PIXELS)
 
 
 def spread(name: str, factor: float) -> Rule:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from muse_core.data.input_rules import INPUT_RULES
 from muse_core.data.rules import check
+from muse_core.detector.calibration_rules import check_masters
 from muse_core.detector.calibrations import (
     CalibrationFiles,
     CcdCalibration,
@@ -116,7 +117,9 @@ def open_raw_set(
             _check_date(raw, problems)
             check(raw.path, INPUT_RULES.get(frame.tag, ()), raw.primary, ctx)
     calibrations = [declared.tag for declared in ctx.spec.inputs if declared.tag not in tags]
-    files = open_calibrations({tag: [f.path for f in frames[tag]] for tag in calibrations}, problems)
+    paths = {tag: [frame.path for frame in frames[tag]] for tag in calibrations}
+    files = open_calibrations(paths, problems)
+    check_masters(paths, ctx)
     problems.raise_if_any()
     found = RawSet(tuple(tags), tuple(raws), files, tuple(required))
     _choose_ifus(found, p.nifu, problems)

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _TEXTS = re.compile(r"(?:CTYPE|CUNIT|CNAME)[1-9]|RADESYS|RADECSYS|SPECSYS|WCSNAME")
+_FRAMES = ("", "ICRS", "FK5", "FK4", "FK4-NO-E", "GAPPT")
 _NUMBERS = re.compile(
     r"(?:CRVAL|CRPIX|CDELT|CROTA|CRDER)[1-9]|(?:CD|PC|PV)[1-9]_\d+|LONPOLE|LATPOLE|EQUINOX|RESTFRQ|"
     r"RESTWAV|WCSAXES"
@@ -30,6 +31,8 @@ def wrong_type(header: Mapping[str, Any]) -> tuple[str, str, str] | None:
     for key in header:
         if _TEXTS.fullmatch(key) and not isinstance(header[key], str):
             return key, "a text", repr(header[key])
+        if key in ("RADESYS", "RADECSYS") and header[key].strip() not in _FRAMES:
+            return key, f"one of {', '.join(_FRAMES[1:])}", repr(header[key])
         if _NUMBERS.fullmatch(key):
             value = header[key]
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):

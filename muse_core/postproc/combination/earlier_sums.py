@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from muse_core.data.input_rules import rules_of
+from muse_core.data.pixel_rules import samples_of
+from muse_core.data.rules import PIXELS, check
 from muse_core.framework import InputError
 from muse_core.framework.fits_file import open_fits
 from muse_core.framework.fits_layout import units
@@ -162,6 +165,7 @@ def check_sums(
     that it is not used.
     """
     frame = frames[TAG][0]
+    check(frame.path, rules_of(ctx.spec.name, TAG), samples_of(frame.path, SUMS), ctx, about=PIXELS)
     _check_asked(frames, p, ctx)
     for item, asked, made in (
         ("weight", p.weight, earlier.scheme),

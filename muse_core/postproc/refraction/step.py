@@ -6,12 +6,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from muse_core.framework import ParameterError
 from muse_core.postproc.exposure.correction import Skipped
 from muse_core.postproc.refraction.dar import SKIPPED_CARD, DarModel, fit_dar
 
 if TYPE_CHECKING:
     from muse_core.framework import ParamValues, RunContext
     from muse_core.postproc.exposure.reduction import Reduction
+
+REFERENCES = (2000.0, 20000.0)
+"""Wavelengths [Angstrom] to which positions may be referred."""
 
 
 def correct(
@@ -20,7 +24,18 @@ def correct(
     p: ParamValues,
     ctx: RunContext,
 ) -> DarModel | Skipped:
-    """Take out the differential atmospheric refraction."""
+    """Take out the differential atmospheric refraction.
+
+    Raises
+    ------
+    ParameterError
+        for a reference at which air has no refraction that is known
+    """
+    if 0.0 <= p.lambdaref and not REFERENCES[0] <= p.lambdaref <= REFERENCES[1]:
+        raise ParameterError(
+            f"parameter lambdaref={p.lambdaref:g}: expected {REFERENCES[0]:g} to {REFERENCES[1]:g} Angstrom, "
+            "or a negative number for no correction"
+        )
     model = fit_dar(
         exposure.keywords,
         p.lambdaref,
