@@ -25,8 +25,6 @@ READERS = {"open", "getheader", "getdata", "getval", "info"}
 # with the reason
 LISTED = {
     "muse_core/framework/fits_file.py": "the door",
-    "muse_core/framework/identity.py": "samples of inputs that were admitted, to tell them from others",
-    "muse_core/framework/resume.py": "own results of an interrupted run",
     "muse_core/framework/input_files.py": "unpacks tile-compressed files before anything else sees them",
     "muse_core/cpl/result.py": "own products, which the user of the Python interface changes",
     "muse_core/simulate/night.py": "changes the files that it has just made",
@@ -86,6 +84,8 @@ BYTES = {
     "muse_core/framework/fits_file.py": "the door",
     "muse_core/framework/fits_layout.py": "the headers, for the door",
     "muse_core/framework/fits_structure.py": "the same",
+    "muse_core/framework/identity.py": "samples of inputs that were admitted, to tell them from others",
+    "muse_core/framework/resume.py": "own results of an interrupted run",
     "muse_core/framework/input_files.py": "unpacks files, after it has refused what is no regular file",
     "muse_core/framework/settings.py": "the empty device, for closed streams",
     "muse_core/framework/sof.py": "sets of frames, which are text",
