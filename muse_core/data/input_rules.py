@@ -193,7 +193,7 @@ PIXEL_TABLE = (
     keyword("ESO TEL AMBI RHUM", "%", low=0.0, high=100.0, is_error=False),
     keyword("ESO DRS MUSE FLAT FLUX SKY", above=0.0),
     keyword("ESO DRS MUSE FLAT FLUX LAMP", above=0.0),
-    measured("DATA", 0.3),
+    *(measured(name, 0.3) for name in ("DATA", "xpos", "ypos", "lambda")),
     scatter_fits_noise(NOT_RESAMPLED),
     _positions_apart(),
 )

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from muse_core.framework import RunContext
 
 _NAME = re.compile(r"(?:(CHAN\d\d)\.)?(DATA|STAT)", re.IGNORECASE)
+_POSITIONS = ("xpos", "ypos", "lambda")
+_TABLE = ("data", "stat", *_POSITIONS)
 _PIECES, _LONGEST = 48, 2048
 """Pieces of neighbouring pixels that are looked at, and pixels of each."""
 
@@ -41,22 +43,24 @@ def check_pixels(path: Path, tag: str, ctx: RunContext) -> None:
     if not rules:
         return
     try:
-        for where, data, stat in pixel_samples(path):
+        for where, pixels in pixel_samples(path):
             named = f"{path} ({where})" if where else path
-            check(named, rules, {"DATA": data, "STAT": stat}, ctx, about=PIXELS)
+            check(named, rules, pixels, ctx, about=PIXELS)
     except InputError:
         return
 
 
-def pixel_samples(path: Path) -> Iterator[tuple[str, Samples, Samples | None]]:
+def pixel_samples(path: Path) -> Iterator[tuple[str, dict[str, Samples]]]:
     """Yield some pieces of neighbouring pixels of each pair of DATA and STAT in a file.
+
+    Of pixel tables also of the positions of the rows (xpos, ypos, lambda).
 
     Yields
     ------
     where : "" or the channel, such as "CHAN02"
-    data, stat : float64[pieces, pixels]
-        of images pairs of rows that are neighbours; what fills up a piece is NaN; stat is None if there is no
-        such extension
+    pixels : dict of float64[pieces, pixels]
+        DATA, STAT (if it is there) ...; of images pairs of rows that are neighbours; what fills up a piece of
+        the last rows is NaN
 
     Raises
     ------
@@ -69,15 +73,22 @@ def pixel_samples(path: Path) -> Iterator[tuple[str, Samples, Samples | None]]:
             match = _NAME.fullmatch(hdu.name)
             if match and getattr(hdu, "is_image", False) and hdu.header.get("NAXIS", 0) and all(hdu.shape):
                 found.setdefault(match[1] or "", {}).setdefault(match[2].upper(), hdu)
+            elif hdu.name.lower() in _POSITIONS and getattr(hdu, "is_image", False) and hdu.shape:
+                found.setdefault("", {}).setdefault(hdu.name.lower(), hdu)
         for where, pair in found.items():
-            data, stat = pair.get("DATA"), pair.get("STAT")
-            if data is None or (stat is not None and stat.shape != data.shape):
-                continue
-            yield where, _image_sample(data), None if stat is None else _image_sample(stat)
+            if "DATA" in pair:
+                data = pair["DATA"]
+                yield (
+                    where,
+                    {name: _image_sample(hdu) for name, hdu in pair.items() if hdu.shape == data.shape},
+                )
         for table in hdus[1:2] if not found else ():
             columns = {name.lower(): name for name in getattr(getattr(table, "columns", None), "names", ())}
             if {"data", "stat"} <= set(columns) and len(table.data):
-                yield "", _table_sample(table, columns["data"]), _table_sample(table, columns["stat"])
+                there = {
+                    name.upper() if name in ("data", "stat") else name for name in _TABLE if name in columns
+                }
+                yield "", {name: _table_sample(table, columns[name.lower()]) for name in there}
 
 
 def samples_of(path: Path, names: Sequence[str]) -> dict[str, Samples]:

@@ -254,6 +254,8 @@ def _scatter(
             ratio = (difference / np.sqrt(stat[first] + stat[second])[pairs])[difference > 0]
         if ratio.size >= max(20, 0.5 * difference.size):
             found.append(float(np.median(ratio)))
+        elif difference.size >= 20 and ratio.size < 0.02 * difference.size:
+            found.append(0.0)  # all alike
     return min(found, default=None)
 
 

@@ -50,7 +50,7 @@ _ERRORS = (
 _PHRASES = (
     r"unexpected [A-Z]\w+", "Traceback", "NoneType", "has no attribute", r"index \d+ is out of bounds",
     "out of range for", "could not (?:be )?broadcast", "not subscriptable", "buffer is (?:too small|smaller)",
-    "unsupported operand", "object is not", "cannot convert float", "invalid literal for", "unhashable",
+    "unsupported operand", r"' object is not", "cannot convert float", "invalid literal for", "unhashable",
     "cannot reshape", "all the input array", "must be real number", "'<' not supported", "argument must be",
     r"dtype\(", "ndarray", "cannot fit 'int'",
 )  # fmt: skip
