@@ -74,7 +74,7 @@ BYTES = {
     "muse_core/calib/cards.py": "headers of archives, a hundred thousand of them; judged by what is found",
     "muse_core/calib/rules.py": "rules in text form",
     "muse_core/calib/verify.py": "check sums of whatever file",
-    "muse_core/data/exposure.py": "rows of pixel tables that open_pixtable has checked",
+    "muse_core/data/row_reader.py": "rows of pixel tables that open_pixtable has checked",
     "muse_core/data/file_kernels.py": "the same",
     "muse_core/data/pixtable.py": "tables whose length open_pixtable has checked",
     "muse_core/data/row_weights.py": "a column that open_pixtable has checked",

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"(?:(CHAN\d\d)\.)?(DATA|STAT)", re.IGNORECASE)
 _POSITIONS = ("xpos", "ypos", "lambda")
-_TABLE = ("data", "stat", *_POSITIONS)
+_TABLE = ("DATA", "STAT", *_POSITIONS)
 _PIECES, _LONGEST = 48, 2048
 """Pieces of neighbouring pixels that are looked at, and pixels of each."""
 
@@ -73,21 +73,16 @@ def pixel_samples(path: Path) -> Iterator[tuple[str, dict[str, Samples]]]:
             match = _NAME.fullmatch(hdu.name)
             if match and getattr(hdu, "is_image", False) and hdu.header.get("NAXIS", 0) and all(hdu.shape):
                 found.setdefault(match[1] or "", {}).setdefault(match[2].upper(), hdu)
-            elif hdu.name.lower() in _POSITIONS and getattr(hdu, "is_image", False) and hdu.shape:
+            elif hdu.name.lower() in _POSITIONS and getattr(hdu, "is_image", False) and all(hdu.shape):
                 found.setdefault("", {}).setdefault(hdu.name.lower(), hdu)
         for where, pair in found.items():
             if "DATA" in pair:
-                data = pair["DATA"]
-                yield (
-                    where,
-                    {name: _image_sample(hdu) for name, hdu in pair.items() if hdu.shape == data.shape},
-                )
+                alike = {name: hdu for name, hdu in pair.items() if hdu.shape == pair["DATA"].shape}
+                yield where, {name: _image_sample(hdu) for name, hdu in alike.items()}
         for table in hdus[1:2] if not found else ():
             columns = {name.lower(): name for name in getattr(getattr(table, "columns", None), "names", ())}
             if {"data", "stat"} <= set(columns) and len(table.data):
-                there = {
-                    name.upper() if name in ("data", "stat") else name for name in _TABLE if name in columns
-                }
+                there = [name for name in _TABLE if name.lower() in columns]
                 yield "", {name: _table_sample(table, columns[name.lower()]) for name in there}
 
 
