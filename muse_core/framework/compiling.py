@@ -4,11 +4,16 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
+
+from muse_core.framework.settings import is_own_process
 
 TEXT = (
     "compiling the kernels (first run only: it can take a minute; 'musetools warm' compiles those of "
@@ -16,13 +21,44 @@ TEXT = (
 )
 
 
+def _without_linear_algebra() -> None:
+    """Load what numba knows of numpy without scipy.linalg, which takes a twentieth of all imports.
+
+    numba looks whether matrix products can be compiled; no kernel has one. Not done in a process that may
+    have kernels of others.
+    """
+    library = "scipy.linalg.cython_blas"
+    if library in sys.modules:
+        return
+    sys.modules.update({library: None})  # type: ignore[dict-item]  # an import of it fails
+    try:
+        importlib.import_module("numba.np.arraymath")
+    finally:
+        del sys.modules[library]
+
+
+@dataclass
+class Compilations:
+    """How many kernels a run has compiled, known at its end."""
+
+    count: int = 0
+
+
 @contextlib.contextmanager
-def announced(log: logging.Logger) -> Iterator[None]:
+def announced(log: logging.Logger) -> Iterator[Compilations]:
     """Log the first compilation of a run, and at the end what all of them took.
 
     Kernels that come from the cache on the disk are not compiled, and nothing is said. Imports numba.
     """
     from numba.core import event
+
+    from muse_core.framework import kernel_cache
+
+    kernel_cache.install()
+    if is_own_process():
+        _without_linear_algebra()
+
+    told = Compilations()
 
     class Listener(event.Listener):
         """Counts compilations; they hold numba's lock, so that one runs at a time."""
@@ -52,6 +88,7 @@ def announced(log: logging.Logger) -> Iterator[None]:
 
     listener = Listener()
     with event.install_listener("numba:compile", listener):
-        yield
+        yield told
+        told.count = listener.count
     if listener.count:
         log.info("%d kernels compiled in %.0f s", listener.count, listener.seconds)

@@ -18,7 +18,7 @@ from muse_core.framework.admission import (
     told,
 )
 from muse_core.framework.cleanup import release_all
-from muse_core.framework.compiling import announced
+from muse_core.framework.compiling import Compilations, announced
 from muse_core.framework.context import RunContext, StreamedProduct
 from muse_core.framework.delivery import final_names, working_folder
 from muse_core.framework.errors import LimitError, LostWorkerError, RecipeError, WriteError, after_warnings
@@ -123,7 +123,7 @@ def run_recipe(
                 _log_start(values, environment, log)
                 context.kept.working_folder = context.workdir if place == folder else folder
                 context.kept.begin()
-                with announced(log) if spec.kernels else contextlib.nullcontext():
+                with announced(log) if spec.kernels else contextlib.nullcontext(Compilations()) as compiled:
                     loaded.run(known, values, context)
                 context.problems.raise_if_any()  # those that the recipe has not asked for
                 _write_page(context, known, kept.texts, product_prefix)
@@ -144,18 +144,20 @@ def run_recipe(
     wall, _, memory = context.clock.cost()
     log.info("%d products in %.1f s, peak memory %.0f MB", len(context.products), wall, memory)
     if context.plan is not None:
-        _compare_with_plan(context, context.plan, wall, memory)
+        _compare_with_plan(context, context.plan, wall, memory, learn=not compiled.count)
     return context.products
 
 
-def _compare_with_plan(context: RunContext, planned: Planned, wall: float, memory: float) -> None:
+def _compare_with_plan(
+    context: RunContext, planned: Planned, wall: float, memory: float, *, learn: bool
+) -> None:
     """Say how near the plan came, and let later runs know how fast this machine is."""
     from muse_core.framework.work_plan import LEAST_SECONDS, WORTH_TELLING, Machine
 
     if max(wall, planned.total_seconds) >= WORTH_TELLING:
         written = sum(product.path.stat().st_size for product in context.products if product.path.is_file())
         context.log.info("%s", planned.compared(wall, memory, written))
-    if wall >= LEAST_SECONDS and not context.kept.taken and not context.cluster:
+    if learn and wall >= LEAST_SECONDS and not context.kept.taken and not context.cluster:
         machine = Machine.read()
         machine.learn(context.spec.name, planned.plan, context.clock.steps, context.threads)
         machine.write()

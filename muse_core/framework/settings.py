@@ -164,6 +164,14 @@ def _private_folder() -> Path:
     return folder
 
 
+_OWN: list[bool] = []
+
+
+def is_own_process() -> bool:
+    """Tell whether this process does nothing but run a recipe."""
+    return bool(_OWN)
+
+
 def own_process() -> None:
     """Adjust a process that does nothing but run a recipe; to be called before numpy is imported.
 
@@ -171,6 +179,7 @@ def own_process() -> None:
     last search at the end takes as long. The threads belong to the recipes: those of the linear-algebra
     library would only start and wait.
     """
+    _OWN.append(True)
     gc.set_threshold(20_000, 20, 20)
     atexit.register(gc.freeze)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -12,6 +12,7 @@ from astropy.io import fits
 
 from muse_core.data.block import Block
 from muse_core.data.header_values import seven_digits, uses_laser_guide_stars
+from muse_core.framework.binary_table import BinaryTable
 from muse_core.postproc.autocalibration.calibrations import AutocalCalibrations, load
 from muse_core.postproc.autocalibration.factors import (
     AutocalModel,
@@ -179,4 +180,4 @@ def factors_product(model: AutocalModel) -> fits.HDUList:
         fits.Column(name, "1J" if values.dtype.kind == "i" else "1D", array=values)
         for name, values in model.columns().items()
     ]
-    return fits.HDUList([primary, fits.BinTableHDU.from_columns(columns)])
+    return fits.HDUList([primary, BinaryTable.from_columns(columns)])

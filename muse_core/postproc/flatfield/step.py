@@ -11,6 +11,7 @@ from astropy.io import fits
 
 from muse_core.data.curves import make_curve
 from muse_core.framework import RecipeError
+from muse_core.framework.binary_table import BinaryTable
 from muse_core.framework.fits_file import open_fits
 from muse_core.postproc.exposure.correction import Card, Skipped
 from muse_core.postproc.flatfield.spectrum import (
@@ -83,7 +84,7 @@ def correct(
 def flat_product(model: FlatSpectrum) -> fits.BinTableHDU:
     """Build the extension of the pixel tables that holds the spectrum that was used."""
     columns = {"lambda": model.curve.nodes, "data": model.curve.values, "data_unsm": model.unsmoothed}
-    return fits.BinTableHDU.from_columns(
+    return BinaryTable.from_columns(
         [fits.Column(name, "1D", array=values) for name, values in columns.items()], name=EXTENSION
     )
 
@@ -103,7 +104,7 @@ def keep_table(exposure: Reduction, *_: object) -> None:
             )
             for c in table.columns
         ]
-        exposure.product.tables.append(fits.BinTableHDU.from_columns(columns, name=EXTENSION))
+        exposure.product.tables.append(BinaryTable.from_columns(columns, name=EXTENSION))
 
 
 def revert(

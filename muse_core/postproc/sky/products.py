@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
 
+from muse_core.framework.binary_table import BinaryTable
 from muse_core.postproc.white_light.image import pixel_wcs_cards
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def sky_spectrum(spectrum: SkySpectrum, data_unit: str, stat_unit: str) -> tuple
     """Build SKY_SPECTRUM (its primary header has BITPIX 16 in the C pipeline)."""
     primary = fits.PrimaryHDU()
     primary.header["BITPIX"] = 16
-    table = fits.BinTableHDU.from_columns(
+    table = BinaryTable.from_columns(
         [
             fits.Column("lambda", "1D", unit="Angstrom", array=spectrum.lam),
             fits.Column("data", "1D", unit=data_unit, array=spectrum.data),
@@ -104,7 +105,7 @@ def sky_spectrum(spectrum: SkySpectrum, data_unit: str, stat_unit: str) -> tuple
 def sky_lines(lines: SkyLines) -> tuple[fits.HDUList, Qc]:
     """Build SKY_LINES; the QC keywords name the strongest line of each group."""
     width = max([len(name) for name in lines.name] + [1])
-    table = fits.BinTableHDU.from_columns(
+    table = BinaryTable.from_columns(
         [
             fits.Column("name", f"{width}A", array=np.array(lines.name, dtype=f"S{width}")),
             fits.Column("group", "1J", array=lines.group.astype(np.int32)),
@@ -132,7 +133,7 @@ def sky_continuum(
 
     The C pipeline gives the fluxes the unit of the data instead when the profiles came as a table.
     """
-    table = fits.BinTableHDU.from_columns(
+    table = BinaryTable.from_columns(
         [
             fits.Column("lambda", "1D", unit="Angstrom", array=lam),
             fits.Column("flux", "1D", unit=unit, array=flux),
@@ -161,7 +162,7 @@ def sky_refinement(refinement: SliceRefinement) -> fits.HDUList:
         fits.Column(name, "1J" if values.dtype.kind == "i" else "1D", unit=units.get(name), array=values)
         for name, values in refinement.columns_of_table().items()
     ]
-    hdus = fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns(columns, name="SLICES")])
+    hdus = fits.HDUList([fits.PrimaryHDU(), BinaryTable.from_columns(columns, name="SLICES")])
     for name, values in refinement.pictures().items():
         hdus.append(fits.ImageHDU(values, name=name.upper()))
         if name in units:
