@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from muse_core.arcs.catalog import read_line_catalog
+from muse_core.arcs.catalog import LineCatalog, read_line_catalog
 from muse_core.arcs.detection import FWHM, detect_lines
 from muse_core.arcs.gaussian_kernels import fit_gaussians
 from muse_core.arcs.identify import MatchPlan, identify
 from muse_core.arcs.lamps import Lamps, by_lamps, lamps_of
-from muse_core.arcs.line_fits import line_groups
+from muse_core.arcs.line_fits import LineFitPlan, _points, line_groups
 from muse_core.arcs.polynomials import fit_curve_clipped, fit_surface
 from muse_core.framework import InputError
 from muse_core.simulate.arcs import LINES, OF_ION, arc_header, arc_setup, write_line_catalog
@@ -147,3 +147,13 @@ def test_powers_of_a_surface_give_its_values():
     # coefficients of powers of pixels are large and of both signs: a part of 1e-10 of the wavelength is lost
     powers = np.polynomial.polynomial.polyval2d(x, y, surface.powers())
     np.testing.assert_allclose(powers, values, rtol=0, atol=2e-6)
+
+
+def test_lines_in_few_columns_do_not_count_without_end():
+    """As many columns as coefficients: no scatter about the curve, and no weight of infinity."""
+    fits_of_line = np.stack([[100.0, 0.01, 0.9, 500.0], [100.1, 0.01, 0.9, 500.0], [100.3, 0.01, 0.9, 500.0]])
+    catalog = LineCatalog(np.array([5000.0]), np.array([1.0]), np.array([3]), ("NeI",), ("Ne",))
+    plan = LineFitPlan(2, 2.5, "scatter")
+    points = _points(fits_of_line, (10, 11, 12), 0, catalog, 1.25, plan)
+    assert points is not None
+    assert (points.error >= 1e-3).all()
