@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from muse_core.simulate.scipost import simulate_scipost
 from tests.arcs.runs import IFU, changed_copy, make_set, one, replaced, run
 from tests.parity.arc_pairs import both
+from tests.parity.night_sky import FIELDS, as_sky, run_both
 
 pytestmark = pytest.mark.parity
 CUBE, TABLE = f"LSF_PROFILE-{IFU:02d}.fits", f"PIXTABLE_SUBTRACTED-{IFU:02d}.fits"
@@ -94,3 +96,18 @@ def test_random_options(number, c_pipeline, arcs, tmp_path):
     assert theirs.shape == mine.shape
     off = np.abs(theirs - mine).reshape(48, -1).max(axis=1)
     assert np.median(off) < 2e-5
+
+
+@pytest.mark.parametrize("maker", ["c", "ours"])
+def test_profiles_of_one_in_the_sky_of_the_other(maker, c_pipeline, pair, tmp_path):
+    """The same lines of the sky, whoever made the profiles and whoever reads them."""
+    field = simulate_scipost(tmp_path / "field", **{**FIELDS["plain"], "ifus": (IFU,)})
+    cube = (pair[0] if maker == "c" else pair[1]) / CUBE
+    frames = as_sky(field, without=("SKY_CONTINUUM", "SKY_MASK"))
+    frames = [(cube if tag == "LSF_PROFILE" else path, tag) for path, tag in frames]
+    theirs, mine = run_both(c_pipeline, frames, {}, tmp_path / "run")["SKY_LINES.fits"]
+    with fits.open(theirs) as left, fits.open(mine) as right:
+        a, b = left[1].data, right[1].data
+        np.testing.assert_allclose(
+            np.sort(b["flux"]), np.sort(a["flux"]), rtol=0.02, atol=1e-2 * a["flux"].max()
+        )
