@@ -53,6 +53,8 @@ def test_page_of_muse_scipost(reduced):
     assert not re.search(r"(?:src|href)=\"(?:https?:)?//", page)
     for product in products:
         assert product.path.name in page
+    assert re.search(r"Rows left out as cosmic rays in each spaxel, all wavelengths: \d+\.", page)
+    assert page.count('class="half"') + page.count('alt="map of ') >= 3
 
 
 def test_record_for_programs(reduced):
