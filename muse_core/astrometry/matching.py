@@ -22,6 +22,8 @@ SCALE_RANGE = 0.12
 SHORTEST = 8.0
 """Pixels between the stars of a pair."""
 CHANCE = 1e-3
+SMALLEST_RADIUS = 0.3
+"""Pixels; positions are hardly better."""
 FEWEST = 4
 CANDIDATES = 200_000
 
@@ -88,12 +90,16 @@ def match_stars(
         if len(again[0]) < 3 or (len(again[0]) == len(pairs[0]) and (again[1] == pairs[1]).all()):
             break
         pairs = again
-    number = len(pairs[0])
-    expected = _chance_of_one(catalogue, radius)
+    # chance fills the radius; partners that are right are much nearer
+    fitted = _affine(image[pairs[0]], catalogue[pairs[1]])
+    off = np.hypot(*(_apply(fitted, image[pairs[0]]) - catalogue[pairs[1]]).T)
+    effective = min(max(3.0 * float(np.median(off)), SMALLEST_RADIUS), radius)
+    number = int(np.count_nonzero(off <= effective))
+    expected = _chance_of_one(catalogue, effective)
     if number < FEWEST or len(transforms) * _tail(len(image), number, expected) > CHANCE:
         raise NoMatchError(
-            f"at most {number} of {len(image)} stars of the image have a partner within {radius:g} pixels, "
-            f"which is chance among {len(catalogue)} stars of the catalogue"
+            f"at most {len(pairs[0])} of {len(image)} stars of the image have a partner within {radius:g} "
+            f"pixels, which is chance among {len(catalogue)} stars of the catalogue"
         )
     matrix = _affine(image[pairs[0]], catalogue[pairs[1]])[:, :2]
     rotation = math.degrees(math.atan2(matrix[1, 0] - matrix[0, 1], matrix[0, 0] + matrix[1, 1]))

@@ -144,6 +144,10 @@ def save_cube(
                     values = slab.data if slab.with_flagged is None else slab.with_flagged
                     plane = values[middle - slab.first].copy()
                     qc = qc_from_plane(plane, float(grid.wavelength(middle)), nominal, ctx.spec.qc_prefix)
+            for image in images:
+                if not image.covers_any_plane:
+                    text = "filter %s does not overlap the wavelength range of the cube"
+                    ctx.log.warning(text, image.name)
             extensions = [filter_extension(image, grid, unit, name) for image in images]
             if more is not None:
                 cards, hdus = more(CubeReader(product.path))

@@ -268,7 +268,8 @@ def flat(folder: Path) -> World:
 
 def night_sky(folder: Path) -> World:
     """muse_create_sky with every calibration."""
-    world = _science(folder, "create-sky", mode="WFM-NOAO-N", lambda_range=(6270.0, 6310.0))
+    plan = {"mode": "WFM-NOAO-N", "lambda_range": (6270.0, 6310.0), "sky_mask": "pixel"}
+    world = _science(folder, "create-sky", **plan)
     tags = {
         "EXTINCT_TABLE", "STD_RESPONSE", "STD_TELLURIC", "SKY_LINES", "SKY_CONTINUUM", "LSF_PROFILE",
         "SKY_MASK",
