@@ -4,14 +4,8 @@
 from __future__ import annotations
 
 from tests.corpus import worlds
-<<<<<<< HEAD
 from tests.corpus.arc_worlds import ARC_WORLDS
-from tests.corpus.step_worlds import STEP_WORLDS
-
-WORLDS = {**worlds.WORLDS, **STEP_WORLDS, **ARC_WORLDS}
-=======
 from tests.corpus.calibration_worlds import CALIBRATION_WORLDS
 from tests.corpus.step_worlds import STEP_WORLDS
 
-WORLDS = {**worlds.WORLDS, **STEP_WORLDS, **CALIBRATION_WORLDS}
->>>>>>> 98cf663 (The corpus runs muse_bias and muse_dark)
+WORLDS = {**worlds.WORLDS, **STEP_WORLDS, **ARC_WORLDS, **CALIBRATION_WORLDS}
