@@ -13,6 +13,7 @@ from muse_core.report.cube_numbers import CubeNumbers, measure_cube
 from muse_core.report.cube_pictures import cube_sections, sky_picture, slice_section
 from muse_core.report.makers import Files, facts, not_done
 from muse_core.report.page import Page, Section
+from muse_core.report.refinement import refinement_section
 from muse_core.report.tables import sections_of_tables
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ def page_of_files(files: Files, shown: Mapping[str, Any] | None = None) -> Page:
     for path in files.get("SKY_SPECTRUM", ()):
         header = header if header is not None else read_header(path)
         sections.append(Section(f"Sky: {path.name}", (sky_picture(path),)))
+    for path in files.get("SKY_REFINEMENT", ()):
+        header = header if header is not None else read_header(path)
+        sections.append(refinement_section(path))
     for path in tables[:MOST_TABLES]:
         header = header if header is not None else read_header(path)
         sections.append(slice_section(path))

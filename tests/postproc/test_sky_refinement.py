@@ -11,6 +11,7 @@ from muse_core.framework import run_recipe
 from muse_core.postproc.sky.refinement import MIN_COLUMNS, SkyTemplates, fit_amounts
 from muse_core.postproc.sky.refinement_kernels import N_TERM, sum_products
 from muse_core.postproc.sky.spectrum import SkySpectrum
+from muse_core.report.cube import page_of_files
 from muse_core.simulate.exposure import Detector
 from muse_core.simulate.recovery import sky_errors_of_apertures
 from muse_core.simulate.scene import Scene, Star
@@ -60,7 +61,7 @@ def fit(t, rows, noise):
 
 @pytest.mark.unit
 def test_known_amounts_are_found():
-    wanted = [(0.02, 0.05, 0.03), (-0.01, -0.02, 0.0), (0.0, 0.0, 0.0)]
+    wanted = [(0.02, 0.05, 0.03), (-0.02, -0.02, 0.0), (0.0, 0.0, 0.0)]
     found = fit(*rows_of([5, 6, 7], wanted, objects=4.0))
     keys = 2 * 48 + np.array([4, 5, 6])
     np.testing.assert_allclose(found.amount[keys][:, [0, 2, 4]], wanted, atol=0.006)
@@ -72,7 +73,7 @@ def test_known_amounts_are_found():
 
 @pytest.mark.unit
 def test_a_slice_with_few_columns_follows_its_ifu():
-    wanted = [(0.02, 0.05, 0.0)] * 3
+    wanted = [(0.0, 0.05, 0.0)] * 3
     t, rows, noise = rows_of([5, 6, 7], wanted)
     lam, data, origin = rows
     few = ((origin & 0x3F) != 7) | ((origin >> 24) < MIN_COLUMNS - 1)
@@ -90,6 +91,15 @@ def test_slices_without_sky_are_counted_and_told_if_they_are_corrected():
     table = found.columns_of_table()
     assert table["slice"].tolist() == list(range(1, 49))
     assert table["columns"].tolist() == [0] * 4 + [40, 40] + [0] * 42
+
+
+@pytest.mark.unit
+def test_the_sky_as_a_whole_stays_as_bright_as_it_is():
+    found = fit(*rows_of([5, 6, 7], [(0.03, 0.05, 0.0), (0.01, 0.0, 0.0), (0.02, 0.0, 0.0)]))
+    keys = 2 * 48 + np.array([4, 5, 6])
+    assert abs(found.amount[keys, 0].mean()) < 1e-4
+    np.testing.assert_allclose(found.amount[keys, 0], [0.01, -0.01, 0.0], atol=0.006)
+    np.testing.assert_allclose(found.amount[keys, 2], [0.05, 0.0, 0.0], atol=0.006)
 
 
 @pytest.mark.unit
@@ -128,6 +138,12 @@ def test_errors_of_slices_are_taken_out(method, tmp_path):
     with fits.open(tables[3].parent / "SKY_REFINEMENT_0001.fits") as hdus:
         shift = hdus["SHIFT"].data
     assert shift.shape == (24, 48)
+    page = page_of_files({"SKY_REFINEMENT": [tables[3].parent / "SKY_REFINEMENT_0001.fits"]})
+    parts = page.sections[0].parts
+    assert [part.text.split(" [")[0] for part in parts[:3]] == [
+        "error of the throughput", "error of the wavelengths", "excess of the squared width of lines",
+    ]  # fmt: skip
+    assert parts[4].rows[0][1] == "24"
     assert np.count_nonzero(np.isfinite(shift)) == 24
     assert flux_of_star(tables[3]) == pytest.approx(flux_of_star(tables[2]), rel=2e-3)
 

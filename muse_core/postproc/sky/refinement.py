@@ -11,7 +11,8 @@ line-spread function. The straight line keeps the light of objects out of the ot
 spaxels with some light of objects can take part.
 Terms are used in a slice only if those fitted to one half of its detector columns make the rest smaller in
 the other half, both ways; else it gets what was fitted to all slices of its IFU together, if that makes its
-rest smaller, or nothing. A slice with few columns on sky follows its IFU.
+rest smaller, or nothing. A slice with few columns on sky follows its IFU. The throughputs keep their mean: by
+how much the sky as a whole is too bright or too faint is not for the slices to say.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ MIN_COLUMNS = 15
 MIN_ROWS = 500
 CLIP = 6.0
 """Rows that are off by more than this many standard deviations are cosmic rays or objects."""
+THROUGHPUT = (0, 1)
+"""Terms of the brightness of the sky."""
 OBJECTS = [5, 6]
 """Terms that are always there and never subtracted: the light of objects."""
 MODELS = [
@@ -52,8 +55,9 @@ MODELS = [
     for width in ((), (4,))
 ]
 """Terms that may be used together, from the simplest model on."""
-EVIDENCE = 9.0
-"""By how much chi-square of columns that took no part in a fit must fall; by chance it does in 1 of 1000."""
+EVIDENCE = 14.0
+"""By how much chi-square of columns that took no part in a fit must fall. Noise alone does that
+in a few of a thousand slices, whose sky gets worse by less than its own noise."""
 RIDGE = 1e-9  # of the normalised matrices, which are singular where a slice sees no structure of the sky
 
 
@@ -240,8 +244,22 @@ def fit_amounts(
     few = (columns < MIN_COLUMNS) | (rows < MIN_ROWS)
     gain_of_ifu = _gain(*_normal_equations(products.sum(axis=0)), of_ifu)
     follows = few | ((gain_of_ifu >= own.gain) & (gain_of_ifu > EVIDENCE))
-    amount = np.where(follows[:, np.newaxis], of_ifu, own.amount)
+    amount = _centred(np.where(follows[:, np.newaxis], of_ifu, own.amount), rows)
     return SliceRefinement(templates, amount, columns, follows & (of_ifu != 0.0).any(axis=1), present)
+
+
+def _centred(amount: Vector, rows: npt.NDArray[np.int64]) -> Vector:
+    """Return amounts whose throughputs, of all rows on sky, are right in the mean.
+
+    Only slices that are changed anyway are changed more.
+    """
+    amount = amount.copy()
+    for term in THROUGHPUT:
+        changed = amount[:, term] != 0.0
+        weight = float(rows[changed].sum())
+        if weight > 0.0:
+            amount[changed, term] -= float((rows * amount[:, term]).sum()) / weight
+    return amount
 
 
 @dataclass(frozen=True)
