@@ -21,6 +21,7 @@ from muse_core.simulate import calibrations as cal
 from muse_core.simulate import night_light as light
 from muse_core.simulate import raw_detector as detector
 from muse_core.simulate import raw_instrument as instrument
+from muse_core.simulate.arcs import write_line_catalog
 from muse_core.simulate.headers import date_of
 from muse_core.simulate.lsf import lsf_parameters
 from muse_core.simulate.night_schedule import DAY_MODE, NightFrame, NightSetup, frame_header, schedule
@@ -157,7 +158,7 @@ def write_static(folder: Path, night: NightSetup) -> list[Path]:
     files = [
         _general(folder, night, "GEOMETRY_TABLE", "GEOT_170422A", 57865.0, [geometry]),
         _general(folder, night, "BADPIX_TABLE", "GBPT_150511A", 57153.0, badpix),
-        _write_line_catalog(folder / "line_catalog.fits"),
+        _write_line_catalog(folder / "line_catalog.fits", night),
     ]
     solution = astrometric_solution(night.mode.startswith("NFM"), True)
     made = {
@@ -182,8 +183,10 @@ def write_static(folder: Path, night: NightSetup) -> list[Path]:
     return files
 
 
-def _write_line_catalog(path: Path) -> Path:
+def _write_line_catalog(path: Path, night: NightSetup) -> Path:
     """LINE_CATALOG of the lines that the simulated lamps have (version 3, sorted by wavelength)."""
+    if night.raw.ny >= light.LEAST_HEIGHT:
+        return write_line_catalog(path)
     lines = sorted((wave, 3e4 * flux, lamp) for lamp, found in light.LINES.items() for wave, flux in found)
     wave, flux, lamp = zip(*lines, strict=True)
     hdu = fits.BinTableHDU.from_columns(

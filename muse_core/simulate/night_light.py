@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from muse_core.simulate import raw_detector as detector
 from muse_core.simulate import raw_instrument as instrument
+from muse_core.simulate.arcs import arc_light
 from muse_core.simulate.night_schedule import NightFrame, NightSetup
 from muse_core.simulate.raw_instrument import RawSetup
 
@@ -28,6 +29,7 @@ STARS = (
     (-24.0, -5.0, 0.6), (-9.0, 4.0, 1.0), (5.0, -3.0, 0.8),
     (17.0, 6.0, 0.5), (28.0, -6.0, 0.9), (-16.0, 8.0, 0.4),
 )  # fmt: skip
+LEAST_HEIGHT = 1000  # rows of a quadrant from which arcs have the real lines, at about the real sampling
 SEEING = 1.8  # sigma of a star [pixel]
 
 
@@ -91,6 +93,8 @@ def _skyflat(night: NightSetup, frame: NightFrame, ifu: int) -> Image:
 
 
 def _arc(night: NightSetup, frame: NightFrame, ifu: int) -> Image:
+    if night.raw.ny >= LEAST_HEIGHT:
+        return arc_light(night.raw, ifu, frame.lamp)
     lam, _, _, through = _maps(night.raw, ifu)
     return through * _lines(lam, LINES[frame.lamp], night.raw) * np.float32(ARC_LEVEL)
 

@@ -161,6 +161,11 @@ def frame_header(night: NightSetup, frame: NightFrame) -> fits.Header:
     }  # fmt: skip
     for lamp, port in PORTS_OF_LAMPS.items():
         cards[f"ESO INS {port} ST"] = lamp == frame.lamp
+        if frame.tag == "ARC":
+            number = port.removeprefix("SHUT")
+            cards["ESO INS LAMPNUM"] = 6
+            cards[f"ESO INS LAMP{number} NAME"] = f"CU-LAMP{number}"
+            cards[f"ESO INS LAMP{number} ST"] = lamp == frame.lamp
     for key, value in cards.items():
         header[("HIERARCH " if key.startswith("ESO") and key not in header else "") + key] = value
     return header
