@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from tests.corpus import worlds
 from tests.corpus.arc_worlds import ARC_WORLDS
-from tests.corpus.calibration_worlds import CALIBRATION_WORLDS
 from tests.corpus.step_worlds import STEP_WORLDS
 
-WORLDS = {**worlds.WORLDS, **STEP_WORLDS, **ARC_WORLDS, **CALIBRATION_WORLDS}
+WORLDS = {**worlds.WORLDS, **STEP_WORLDS, **ARC_WORLDS}

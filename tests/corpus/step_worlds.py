@@ -43,7 +43,6 @@ STEPS: dict[str, Step] = {
     "muse_scipost_subtract_sky": Step(tags={REDUCED: "CALIBRATED"}),
     "muse_scipost_subtract_sky_simple": Step(tags={REDUCED: "CALIBRATED"}),
     "muse_scipost_combine_pixtables": Step(tags={OBJECT: "PROJECTED"}),
-    "muse_create_sky": Step(tags={"PIXTABLE_SKY": OBJECT}, without=("SKY_MASK",)),
 }
 
 
