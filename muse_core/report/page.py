@@ -32,6 +32,18 @@ INK, BLUE, ORANGE, GREY = "#1d2229", "#2a6fb0", "#d9731a", "#9aa3af"
 """Colours of pictures; told apart by all eyes, and in grey."""
 
 
+class Link(str):
+    """A cell of a table that leads to a file beside the page, or below it."""
+
+    target: str
+
+    def __new__(cls, text: str, target: str) -> Link:
+        """Make it of its text and the path of the file, relative to the page."""
+        link = super().__new__(cls, text)
+        link.target = target
+        return link
+
+
 @dataclass(frozen=True)
 class Table:
     """Rows of cells.
@@ -93,12 +105,15 @@ class Page:
     facts : list of (name, text)
         target, mode, date and the like
     sections : list of Section
+    footer : str
+        last line; empty: which recipe it is of
     """
 
     verdict: str
     looks: list[str] = field(default_factory=list)
     facts: list[tuple[str, str]] = field(default_factory=list)
     sections: list[Section] = field(default_factory=list)
+    footer: str = ""
 
     def html(self, record: RunRecord) -> str:
         """Return the page as one self-contained HTML text."""
@@ -129,6 +144,8 @@ def shown(value: object) -> str:
     >>> shown(0.123456789), shown(True), shown("a")
     ('0.123457', 'yes', 'a')
     """
+    if isinstance(value, Link):
+        return value
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
@@ -258,6 +275,7 @@ def _template() -> jinja2.Template:
 
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.tests["picture"] = lambda part: isinstance(part, Picture)
+    environment.tests["link"] = lambda cell: isinstance(cell, Link)
     environment.tests["table"] = lambda part: isinstance(part, Table)
     return environment.from_string(_text("page.html"))
 

@@ -118,38 +118,12 @@ def _name(args: argparse.Namespace, number: int, count: int) -> Path:
 
 
 def _night(args: argparse.Namespace) -> int:
-    from muse_core.calib.pins import check_wishes, idle_exclusions
-    from muse_core.calib.places import add_simulated, open_library, search_order, tree_of
-    from muse_core.calib.plan import plan_night
-    from muse_core.calib.plan_files import write_plan
-    from muse_core.framework.errors import RecipeError
+    from muse_core.tools._night_plan import plan_lines, planned
 
-    rules, options = rules_of(args), options_of(args)
-    if not args.night.is_dir():
-        raise RecipeError(f"{args.night}: is no folder; give the folder with the raw frames")
-    check_wishes(options, rules, rules.recipes.values())
-    tree = tree_of(args.night)
-    folders = [tree, *search_order(args.calib or [tree], simulated=options.simulated)]
-    folder = (args.output or args.night / "sof").absolute()
-    unique = dict.fromkeys(place.resolve() for place in folders)
-    with closing(open_library(unique, rules, refresh=True, say=say)) as library:
-        data = library.indexes[0]
-        query = "SELECT 1 FROM file WHERE simulated = 1 AND kind = 'raw' LIMIT 1"
-        if data.db.execute(query).fetchone():
-            add_simulated(library, rules)
-        for message in idle_exclusions(options, library):
-            say(message)
-        steps = plan_night(library, rules, options, data, str(folder), args.date)
-    for text in write_plan(steps, folder, rules):
-        say(text)
+    steps, folder = planned(args, args.night, args.output)
     told = [{"step": step.name, "needs": step.needs, **_told(step.sof)} for step in steps if step.sof]
     if args.json:
         print(json.dumps(told, indent=1))
     else:
-        for step in steps:
-            quiet = ("C001", "C050", "C051", "C052")
-            gaps = "".join(f"\n   {m}" for m in step.sof.messages if m.code not in quiet) if step.sof else ""
-            first = step.targets[0]
-            print(f"{step.name:<22} {len(step.targets):3d} x {first.tag:<18} {first.name}{gaps}")
-        print(f"{folder / 'plan.toml'}\n{folder / 'run.sh'}")
+        print("\n".join([*plan_lines(steps), str(folder / "plan.toml"), str(folder / "run.sh")]))
     return _status(args, told)
