@@ -12,7 +12,8 @@ import numpy.typing as npt
 from muse_core.simulate import raw_detector as detector
 from muse_core.simulate import raw_instrument as instrument
 from muse_core.simulate.arcs import arc_light
-from muse_core.simulate.night_schedule import NightFrame, NightSetup
+from muse_core.simulate.night_schedule import NightFrame, NightSetup, pointing_of
+from muse_core.simulate.physics import Weather, dispersion_pixels
 from muse_core.simulate.raw_instrument import RawSetup
 
 Image = npt.NDArray[np.float32]
@@ -103,6 +104,7 @@ def _star(night: NightSetup, frame: NightFrame, ifu: int) -> Image:
     """Return one bright star on the middle of the field, and a little sky."""
     lam, fx, fy, through = _maps(night.raw, ifu)
     _, middle = field_middle(night.raw)
+    fx, fy = _refracted(lam, fx, fy, frame)
     star = np.exp(-0.5 * (fx**2 + (fy - middle) ** 2) / SEEING**2) * np.float32(3 * STAR_LEVEL)
     return through * (star * _star_spectrum(lam) + 0.1 * _sky(night, lam, frame))
 
@@ -113,11 +115,26 @@ def _field(night: NightSetup, frame: NightFrame, ifu: int) -> Image:
     half, middle = field_middle(night.raw)
     light = _sky(night, lam, frame)
     if frame.tag == "OBJECT":
+        fx, fy = _refracted(lam, fx, fy, frame)
         for x, y, flux in STARS:
             dx = fx - np.float32(x * half / 37.5 - frame.pointing[0])
             dy = fy - np.float32(middle + y - frame.pointing[1])
             light += np.float32(flux * STAR_LEVEL) * np.exp(-0.5 * (dx**2 + dy**2) / SEEING**2)
     return through * light
+
+
+def _refracted(lam: Image, fx: Image, fy: Image, frame: NightFrame) -> tuple[Image, Image]:
+    """Return places in the field as an atmosphere without differential refraction would show them [pixel].
+
+    The rotator follows the sky, north is up, as in the headers.
+    """
+    if frame.mode.startswith("NFM"):  # has a corrector
+        return fx, fy
+    where = pointing_of(frame)
+    angle = 0.5 * (where.parallactic_angle_at(0) + where.parallactic_angle_at(frame.exptime))
+    shift = dispersion_pixels(lam, 7000.0, where.airmass, Weather()).astype(np.float32)
+    q = np.deg2rad(angle)
+    return fx - np.float32(np.sin(q)) * shift, fy + np.float32(np.cos(q)) * shift
 
 
 def _sky(night: NightSetup, lam: Image, frame: NightFrame) -> Image:

@@ -13,6 +13,7 @@ from typing import Any
 from astropy.io import fits
 
 from muse_core.simulate.headers import date_of
+from muse_core.simulate.physics import Pointing
 from muse_core.simulate.raw import primary_header
 from muse_core.simulate.raw_instrument import RawSetup
 
@@ -21,6 +22,8 @@ DAY_MODE = "WFM-NOAO-N"  # of bias, dark and ILLUM, whatever the science uses
 PORTS_OF_LAMPS = {"Ne": "SHUT3", "Xe": "SHUT4", "HgCd": "SHUT5"}
 PROGRAM = "60.A-9100(A)"
 RA, DEC, COS_DEC = 215.609, -44.1508, 0.7175
+TRANSIT = 2.0  # hours UTC at which the field culminates
+AT_NIGHT = ("STD", "ILLUM", "OBJECT", "SKY", "ACQ")
 PIXEL = 0.2 / 3600  # degrees; RA grows to the left
 
 
@@ -136,6 +139,15 @@ def schedule(night: NightSetup) -> list[NightFrame]:
     return sorted(frames, key=lambda frame: frame.mjd)
 
 
+def pointing_of(frame: NightFrame) -> Pointing:
+    """Return where the telescope looks; the field culminates two hours after the first exposure of it."""
+    ra = RA - PIXEL / COS_DEC * frame.pointing[0]
+    hours = frame.mjd % 1 * 24.0 - TRANSIT
+    return Pointing(
+        ra, DEC + PIXEL * frame.pointing[1], round((ra * 240.0 + hours * 3609.856) % 86400, 3), frame.exptime
+    )
+
+
 def frame_header(night: NightSetup, frame: NightFrame) -> fits.Header:
     """Return the primary header of a raw frame."""
     catg, kind, template = _DPR[frame.tag]
@@ -143,10 +155,10 @@ def frame_header(night: NightSetup, frame: NightFrame) -> fits.Header:
     header = primary_header(setup, 0, frame.exptime, kind if "," in kind else "OBJECT")
     seconds = date_of(frame.mjd)[:19] + ".000"
     field_of_view = frame.mode.split("-")[0]
+    where = pointing_of(frame)
     cards: dict[str, object] = {
         "OBJECT": frame.object_name or kind, "MJD-OBS": frame.mjd, "DATE-OBS": seconds,
-        "RA": RA - PIXEL / COS_DEC * frame.pointing[0], "DEC": DEC + PIXEL * frame.pointing[1],
-        "UTC": round(frame.mjd % 1 * 86400), "LST": round((frame.mjd * 86636.55) % 86400, 3),
+        "RA": where.ra, "DEC": where.dec, "UTC": round(frame.mjd % 1 * 86400), "LST": where.lst,
         "ARCFILE": frame.archive_name, "ORIGFILE": f"MUSE_{template}_{frame.place:04d}.fits",
         "ESO DPR CATG": catg, "ESO DPR TYPE": kind, "ESO DPR TECH": "IFU",
         "ESO TPL ID": f"MUSE_{field_of_view.lower()}_{'obs' if catg == 'SCIENCE' else 'cal'}_{template}",
@@ -159,6 +171,11 @@ def frame_header(night: NightSetup, frame: NightFrame) -> fits.Header:
         "ESO DET CHIPS": len(night.raw.ifus),
         "ESO TEL GEOLAT": -24.6270, "ESO TEL GEOLON": -70.4040, "ESO TEL GEOELEV": 2648.0,
     }  # fmt: skip
+    if frame.tag in AT_NIGHT:
+        cards["ESO INS DROT MODE"] = "SKY"
+        for key, seconds_after in (("START", 0.0), ("END", frame.exptime)):
+            cards[f"ESO TEL AIRM {key}"] = where.airmass_at(seconds_after)
+            cards[f"ESO TEL PARANG {key}"] = where.parallactic_angle_at(seconds_after)
     for lamp, port in PORTS_OF_LAMPS.items():
         cards[f"ESO INS {port} ST"] = lamp == frame.lamp
         if frame.tag == "ARC":
