@@ -220,14 +220,20 @@ def run_commands(job: Job, environment: dict[str, str]) -> StepResult:
     if (place / LOG).exists():  # the folder is of an earlier run of the step
         for old in place.glob("*.fits"):
             old.unlink()
+    foreign = {path.name: _stamp(path) for path in place.glob("*.fits")}
     started, status = time.monotonic(), 0
     with (place / LOG).open("wb") as log:
         for command in job.commands:
             status = max(status, _run(shlex.split(command), place, log, environment), key=_badness)
             if status not in (0, PARTIAL):
                 break
-    products = {path.name: _stamp(path) for path in sorted(place.glob("*.fits"))}
     state = {0: "done", PARTIAL: "partial"}.get(status, "failed")
+    products = {path.name: _stamp(path) for path in sorted(place.glob("*.fits"))}
+    products = {name: stamp for name, stamp in products.items() if foreign.get(name) != stamp}
+    if state == "failed":  # what it has left may be cut off
+        for name in products:
+            (place / name).unlink(missing_ok=True)
+        products = {}
     reason = "" if state == "done" else _last_words(place / LOG)
     part = state == "partial" or bool(job.left_out)
     seconds = round(time.monotonic() - started, 2)

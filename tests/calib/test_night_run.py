@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import tomllib
 
@@ -16,7 +18,6 @@ from muse_core.framework.sof import check_files, load_sof
 from muse_core.simulate.night import NightSetup, simulate_night
 from muse_core.simulate.raw_instrument import RawSetup
 from muse_core.tools import main
-from tests.oracle import need_c_recipe
 
 
 @pytest.fixture(scope="module")
@@ -49,17 +50,17 @@ def run_step(folder, step):
 @pytest.mark.unit
 def test_from_the_archive_to_the_cube(night, tmp_path, capsys):
     assert main(["calib", "index", str(night)]) == 3  # one file is broken, and named
-    sky = next(night.glob("raw/MUSE*01_00_00*"))  # empty sky needs muse_create_sky, which is not ours
-    words = ["sof", "--night", str(night), "-o", str(tmp_path / "p"), "--exclude", sky.name]
+    words = ["sof", "--night", str(night), "-o", str(tmp_path / "p")]
     assert main(words) == 0
     steps = plan_of(tmp_path / "p")
     assert [step["recipe"].removeprefix("muse_") for step in steps] == [
-        "twilight", "scibasic", "scibasic", "scipost", "scipost", "exp_align", "exp_combine",
+        "twilight", "scibasic", "scibasic", "scibasic", "create_sky", "scipost", "scipost", "exp_align",
+        "exp_combine",
     ]  # fmt: skip
     for step in steps:
         tags = run_step(tmp_path / "p", step)
     assert {"DATACUBE_FINAL", "IMAGE_FOV"} <= tags
-    last = tmp_path / "p" / "07_muse_exp_combine"
+    last = tmp_path / "p" / "09_muse_exp_combine"
     image = fits.getdata(last / "IMAGE_FOV_0001.fits", "DATA")
     # six stars of the field, each in both exposures: the sum of two is not smeared
     bright = np.nan_to_num(image) > 0.2 * np.nanmax(image)
@@ -80,10 +81,42 @@ def test_from_the_archive_to_the_cube(night, tmp_path, capsys):
     assert main(words) == 0 and plan_of(tmp_path / "p") == steps
 
 
-@pytest.mark.parity
-def test_the_script_of_the_plan_runs_with_the_c_recipes(night, tmp_path):
-    """The whole plan, with muse_create_sky of the C pipeline in it; a second time nothing is left to do."""
-    need_c_recipe("muse_create_sky")
+@pytest.mark.unit
+def test_reduce_goes_on_without_an_ifu(night, tmp_path, capfd):
+    """An exposure lacks an IFU: all else is made, the page says what is missing; then no work is left."""
+    data = tmp_path / "in"
+    shutil.copytree(night, data)
+    (data / ".muse-index.sqlite").unlink(missing_ok=True)
+    damaged = next(data.glob("raw/MUSE*00?24?00*"))
+    with fits.open(damaged) as hdus:
+        hdus["CHAN02"].data = hdus["CHAN02"].data[:20]
+        hdus.writeto(tmp_path / "changed.fits")
+    (tmp_path / "changed.fits").replace(damaged)
+    assert main(["reduce", str(data), "--jobs", "2"]) == 4
+    told = capfd.readouterr().out
+    assert "03_muse_scibasic           done in part" in told
+    folder = data / "sof"
+    steps = json.loads((folder / "night.json").read_text())["steps"]
+    assert [step["state"] for step in steps].count("done") == 8 and steps[2]["state"] == "partial"
+    assert steps[6]["left_out"] == ["PIXTABLE_OBJECT_0001-02.fits"]
+    page = (folder / "night.html").read_text()
+    assert "7 of 9 steps made all they should" in page and "09_muse_exp_combine/DATACUBE_FINAL.fits" in page
+    assert main(["reduce", str(data)]) == 4
+    assert capfd.readouterr().out.count("up to date") == 9
+
+
+@pytest.mark.unit
+def test_reduce_plans_only(night, tmp_path, capsys):
+    assert main(["reduce", str(night), "-o", str(tmp_path / "p"), "--plan"]) == 0
+    assert "09_muse_exp_combine" in capsys.readouterr().out
+    assert not list((tmp_path / "p").glob("*/"))
+    assert main(["reduce", str(night), "-o", str(tmp_path / "p"), "--again", "10"]) == 1
+    assert "--again 10: no such step" in capsys.readouterr().err
+
+
+@pytest.mark.unit
+def test_the_script_of_the_plan(night, tmp_path):
+    """run.sh does the same; a second time nothing is left to do."""
     assert main(["sof", "--night", str(night), "-o", str(tmp_path / "p")]) == 0
     environment = os.environ | {"OMP_NUM_THREADS": "2"}
     script = [str(tmp_path / "p" / "run.sh")]
