@@ -16,8 +16,8 @@ MANUAL = Manual(
             "pointing is taken, within an arc minute."
         ),
         "STD_RESPONSE": "With it the data are flux calibrated; the solution does not need that.",
-        "EXTINCT_TABLE": "For the flux calibration.",
-        "STD_TELLURIC": "For the flux calibration.",
+        "EXTINCT_TABLE": "For the flux calibration; the solution does not need it, and is the same without it.",
+        "STD_TELLURIC": "For the flux calibration, in place of that of muse_standard; not needed.",
     },
     {
         "centroid": (

@@ -12,7 +12,7 @@ MANUAL = Manual(
         "PIXTABLE_SKY": "Required: one per IFU of one exposure, from muse_scibasic, or a merged one.",
         "STD_RESPONSE": "Required (unless the tables are flux calibrated already), from muse_standard.",
         "SKY_LINES": "Required: lines in groups; their fluxes are first guesses.",
-        "SKY_CONTINUUM": "It is saved as the product, no other one is made.",
+        "SKY_CONTINUUM": "If given, it is saved as the product; without it the recipe makes one.",
         "LSF_PROFILE": "Required, from muse_lsf, one per IFU or merged.",
         "SKY_MASK": (
             "Where to look for sky: only this part of the field makes the image of which the darkest spaxels "

@@ -6,13 +6,13 @@ from __future__ import annotations
 from muse_core.framework.spec import Manual
 from muse_core.manuals import shared
 from muse_core.manuals.detector import CALIBRATIONS
-from muse_core.manuals.wavecal import ARCS, CATALOG, COMBINE
+from muse_core.manuals.wavecal import CATALOG, COMBINE, LAMPS
 
 MASTERS = ("MASTER_BIAS", "MASTER_DARK", "BADPIX_TABLE", "TRACE_TABLE", "WAVECAL_TABLE")
 MANUAL = Manual(
     {
-        "ARC": f"At least one frame of ARC or ARC_LSF is needed. {ARCS}",
-        "ARC_LSF": "Like ARC; from the long sequence that makes profiles of little noise.",
+        "ARC": f"At least one frame of ARC or ARC_LSF is needed. {LAMPS}",
+        "ARC_LSF": "Like ARC, and needed without ARC; from the long sequence that makes profiles of little noise.",
         **{tag: CALIBRATIONS[tag] for tag in MASTERS},
         "MASTER_FLAT": "Divided by if given; not needed.",
         "LINE_CATALOG": CATALOG,

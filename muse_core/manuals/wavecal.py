@@ -7,10 +7,11 @@ from muse_core.framework.spec import Manual
 from muse_core.manuals import shared
 from muse_core.manuals.detector import CALIBRATIONS
 
-ARCS = (
+LAMPS = (
     "Which lamps were on is read from ESO INS LAMPi ST and SHUTi ST; exposures of the same lamps are "
     "combined, those without a lamp left out."
 )
+ARCS = f"Required. {LAMPS}"
 CATALOG = (
     "Table of lambda, flux, ion, quality, with VERSION = 3, from the static calibrations. Quality 0: never "
     "used; 1: for the identification alone; 2: member of a multiplet; 3: good; 5: good, and a reference of "
