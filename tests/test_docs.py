@@ -64,7 +64,9 @@ def test_links_between_pages_lead_somewhere():
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
         text = page.read_text()
         named = re.findall(r"`((?:docs|calib_db|tests|sof_examples|muse_core|recipes)/[\w./-]+\.\w+)`", text)
-        linked = re.findall(r"\]\((?!http|#)([^)#]+)", text)
+        linked = re.findall(
+            r"\]\((?!http|#|generated/)([^)#]+)", text
+        )  # made with the site, which is checked
         broken += [(page.name, name) for name in named if not (ROOT / name).exists()]
         broken += [(page.name, name) for name in linked if not (page.parent / name).exists()]
     assert broken == []

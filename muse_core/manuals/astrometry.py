@@ -15,8 +15,8 @@ MANUAL = Manual(
             "Required: catalogues of fields, one table for each (RA, DEC, mag); the one nearest to the "
             "pointing is taken, within an arc minute."
         ),
-        "STD_RESPONSE": "With it the data are flux calibrated; the solution does not need that.",
-        "EXTINCT_TABLE": "For the flux calibration; the solution does not need it, and is the same without it.",
+        "STD_RESPONSE": "If given, the data are flux calibrated; the solution does not need that.",
+        "EXTINCT_TABLE": "For the flux calibration; not needed, the solution is the same without it.",
         "STD_TELLURIC": "For the flux calibration, in place of that of muse_standard; not needed.",
     },
     {

@@ -12,7 +12,7 @@ MASTERS = ("MASTER_BIAS", "MASTER_DARK", "BADPIX_TABLE", "TRACE_TABLE", "WAVECAL
 MANUAL = Manual(
     {
         "ARC": f"At least one frame of ARC or ARC_LSF is needed. {LAMPS}",
-        "ARC_LSF": "Like ARC, and needed without ARC; from the long sequence that makes profiles of little noise.",
+        "ARC_LSF": "Like ARC, or in place of it: the long sequence that makes profiles of little noise.",
         **{tag: CALIBRATIONS[tag] for tag in MASTERS},
         "MASTER_FLAT": "Divided by if given; not needed.",
         "LINE_CATALOG": CATALOG,
