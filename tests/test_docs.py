@@ -136,8 +136,9 @@ def test_the_tutorial_makes_its_cube(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "docs" / "notebooks").glob("*.ipynb")))
-def test_notebooks_run(name):
+def test_notebooks_run(name, monkeypatch):
     """From their first cell to the last, without an error."""
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # a notebook shows its pictures
     import nbformat
     from nbclient import NotebookClient
 

@@ -14,8 +14,8 @@ LAMPS = (
 ARCS = f"Required. {LAMPS}"
 CATALOG = (
     "Required. Table of lambda, flux, ion, quality, with VERSION = 3, from the static calibrations. Quality "
-    "0: never used; 1: for the identification alone; 2: member of a multiplet; 3: good; 5: good, and a reference of "
-    "the line width."
+    "0: never used; 1: for the identification alone; 2: member of a multiplet; 3: good; 5: good, and a "
+    "reference of the line width."
 )
 COMBINE = (
     ("average", "Mean of the exposures."),
