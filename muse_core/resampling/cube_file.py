@@ -323,7 +323,7 @@ class CubeWriter(StreamedFile):
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with CubeWriter(f"{folder}/cube.fits", fits.PrimaryHDU().header, grid, "count", "M33") as cube:
     ...         for k in (1, 0):
-    ...             cube.write_planes(k, np.full((1, 2, 3), k), np.ones((1, 2, 3)))
+    ...             _ = cube.write_planes(k, np.full((1, 2, 3), k), np.ones((1, 2, 3)))
     ...         cube.finish()
     ...     print(fits.getdata(f"{folder}/cube.fits", "DATA").mean(axis=(1, 2)))
     [0. 1.]

@@ -32,6 +32,7 @@ def main(args: argparse.Namespace) -> int:
     """Run ``musetools simulate-night``."""
     from muse_core.framework import RecipeError
     from muse_core.simulate.night import NightSetup, simulate_night
+    from muse_core.simulate.night_light import LEAST_HEIGHT
     from muse_core.simulate.raw_instrument import RawSetup
 
     if not 1 <= args.ifus <= 24 or min(args.nx, args.ny) < 32 or args.nx < 192 or args.objects < 1:
@@ -40,7 +41,12 @@ def main(args: argparse.Namespace) -> int:
         raise RecipeError(
             f"--mode {args.mode}: a mode is WFM-NOAO-N, WFM-NOAO-E, WFM-AO-N, WFM-AO-E or NFM-AO-N"
         )
-    raw = RawSetup(seed=args.seed, nx=args.nx, ny=args.ny, ifus=tuple(range(1, args.ifus + 1)), cosmics=5)
+    # arcs are identified by the real sampling: 1.24 Angstrom per pixel on detectors of full height
+    low, high = (4500.0, 9600.0) if args.ny >= LEAST_HEIGHT else (RawSetup.lambda_min, RawSetup.lambda_max)
+    raw = RawSetup(
+        seed=args.seed, nx=args.nx, ny=args.ny, ifus=tuple(range(1, args.ifus + 1)), cosmics=5,
+        lambda_min=low, lambda_max=high,
+    )  # fmt: skip
     counts = tuple((tag, args.objects if tag == "OBJECT" else n) for tag, n in NightSetup().counts)
     night = NightSetup(raw=raw, mode=args.mode, counts=counts, traps=not args.no_traps)
     started = time.perf_counter()
