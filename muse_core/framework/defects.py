@@ -279,11 +279,14 @@ class Defects:
 
     sky_lines_out_of_range: bool = _defect(
         SKY,
-        "no line of SKY_LINES in the range of the data",
-        c="fit fails, only the continuum is subtracted",
+        "lines of SKY_LINES out of the range of the data, or in a gap (the notch of the lasers)",
+        c=(
+            "without a line the fit fails, only the continuum is subtracted; lines in a gap take part in "
+            "the fit, though nothing constrains them"
+        ),
         ours=(
-            "the same without a fit; error if no line of the list lies in the range of the instrument "
-            "(wrong unit)"
+            "without a line there is no fit; error if no line of the list lies in the range of the "
+            "instrument (wrong unit). Lines in gaps are left out"
         ),
     )
 

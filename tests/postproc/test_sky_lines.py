@@ -82,6 +82,17 @@ def test_lines_near_a_spectrum_are_kept_with_new_group_numbers():
     assert near.group.tolist() == [0, 1, 1, 0]
 
 
+def test_lines_in_a_gap_of_the_spectrum_are_not_seen():
+    lam = np.array([5577.3, 5889.95, 5895.9, 5807.0, 6300.3])
+    lines = SkyLines(
+        tuple("abcde"), np.array([5, 6, 6, 7, 5], np.int32), lam, np.ones(5), np.zeros(5, np.int32)
+    )
+    bins = np.concatenate([np.arange(5500.0, 5805.0, 1.25), np.arange(5967.0, 6400.0, 1.25)])
+    seen = lines.beside_bins(bins)
+    assert seen.name == ("a", "d", "e") and seen.group.tolist() == [0, 1, 0]
+    assert lines.beside_bins(np.arange(5500.0, 6400.0, 1.25)).name == lines.name
+
+
 @pytest.mark.parametrize(
     ("hdus", "message"),
     [

@@ -21,7 +21,7 @@ OH_TEMPERATURE = 200.0  # K
 OH_FLUX_SCALE = (
     7.94492e10  # measured against 2.8.7: flux of an OH transition = scale * A / lambda * population
 )
-RANGE_MARGIN = 5.0  # Angstrom beyond the first and last bin of the spectrum
+RANGE_MARGIN = 5.0  # Angstrom beyond the first and last bin of the spectrum, or into a gap
 MOST_GROUPS = 2**31 - 1
 LINE_COLUMNS = ("name", "group", "lambda", "flux")
 OH_COLUMNS = ("name", "lambda", "v_u", "E_u", "J_u", "A")
@@ -65,7 +65,23 @@ class SkyLines:
 
     def in_range(self, lam_first: float, lam_last: float) -> SkyLines:
         """Return the lines near a spectrum, with the groups numbered 0.. in the order of their appearance."""
-        near = (self.lam >= lam_first - RANGE_MARGIN) & (self.lam <= lam_last + RANGE_MARGIN)
+        return self._numbered((self.lam >= lam_first - RANGE_MARGIN) & (self.lam <= lam_last + RANGE_MARGIN))
+
+    def beside_bins(self, lam: npt.NDArray[np.float64]) -> SkyLines:
+        """Return the lines that bins of a spectrum see, with groups numbered as by `in_range`.
+
+        A line in a gap (the notch of the lasers) is not seen: a fit would give it any flux.
+
+        Parameters
+        ----------
+        lam : float64[n]
+            centres of the bins, ascending [Angstrom]
+        """
+        after = np.clip(np.searchsorted(lam, self.lam), 1, lam.size - 1)
+        distance = np.minimum(np.abs(lam[after] - self.lam), np.abs(lam[after - 1] - self.lam))
+        return self._numbered(distance <= RANGE_MARGIN)
+
+    def _numbered(self, near: npt.NDArray[np.bool_]) -> SkyLines:
         chosen = self.take(np.flatnonzero(near))
         order = {g: i for i, g in enumerate(dict.fromkeys(chosen.group.tolist()))}
         return replace(chosen, group=np.array([order[g] for g in chosen.group.tolist()], dtype=np.int32))

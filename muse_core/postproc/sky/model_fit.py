@@ -108,6 +108,11 @@ def _lines_in_range(
     if lines is None:
         raise RecipeError("no SKY_LINES were given, the sky model cannot be fitted")
     chosen = lines.in_range(float(spectrum.lam[0]), float(spectrum.lam[-1]))
+    if not defects.sky_lines_out_of_range and spectrum.lam.size > 1:
+        seen = chosen.beside_bins(spectrum.lam)
+        if len(seen) < len(chosen):
+            log.info("%d lines in gaps of the sky spectrum are left out", len(chosen) - len(seen))
+        chosen = seen
     if not len(chosen):
         ends = f"{spectrum.lam[0]:.1f} .. {spectrum.lam[-1]:.1f} Angstrom"
         low, high = INSTRUMENT_RANGE
