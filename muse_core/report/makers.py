@@ -56,6 +56,7 @@ MAKERS: tuple[Maker, ...] = (
     ),
     Maker(("WAVECAL_TABLE",), "wavecal"),
     Maker(("LSF_PROFILE",), "lsf"),
+    *(Maker((tag,), "master_images") for tag in ("MASTER_FLAT", "MASTER_DARK", "MASTER_BIAS")),
 )
 """Asked in this order; where none fits the page is that of cubes, pixel tables, images and small tables."""
 ELSE = "cube"
