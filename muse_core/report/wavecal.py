@@ -31,6 +31,7 @@ MIDDLE = 24
 """The slice whose spectrum is shown."""
 MOST_RMS = 0.05  # Angstrom
 FEWEST_LINES = 30
+MOST_NAMED = 5  # slices of an IFU, each in a line
 LABELS = 40
 
 
@@ -59,7 +60,15 @@ def page_of_files(files: Files) -> Page:
     )
     looks = [f"{failed} slices have no wavelength solution."] if failed else []
     for one in solved:
-        for s in np.flatnonzero((one.rms > MOST_RMS) | (one.lines < FEWEST_LINES)):
+        odd = np.flatnonzero((one.rms > MOST_RMS) | (one.lines < FEWEST_LINES))
+        if odd.size > MOST_NAMED:
+            looks.append(
+                f"IFU {one.ifu}: {odd.size} slices with rms up to {np.nanmax(one.rms[odd]):.3f} Å and "
+                f"{np.nanmin(one.lines[odd]):.0f} lines or more (usual: below {MOST_RMS} Å with "
+                f"{FEWEST_LINES} or more)."
+            )
+            continue
+        for s in odd:
             looks.append(
                 f"IFU {one.ifu}, slice {s + 1}: rms {one.rms[s]:.3f} Å with {one.lines[s]:.0f} lines "
                 f"(usual: below {MOST_RMS} Å with {FEWEST_LINES} or more)."
