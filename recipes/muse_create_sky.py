@@ -37,9 +37,9 @@ RECIPE = RecipeSpec(
         shared.STD_RESPONSE,
         shared.STD_TELLURIC,
         replace(shared.SKY_LINES, declared_min=1),
-        replace(shared.SKY_CONTINUUM, declared_min=-1),
-        replace(shared.LSF_PROFILE, declared_min=1),
-        replace(shared.SKY_MASK, declared_min=-1),
+        replace(shared.SKY_CONTINUUM, declared_min=0),
+        replace(shared.LSF_PROFILE, declared_min=1, declared_max=1),
+        replace(shared.SKY_MASK, declared_min=0),
     ),
     products=(
         Product("SKY_MASK", "Where the sky was found", level="INTERMEDIATE"),

@@ -25,8 +25,35 @@ OTHER_WAY = "reason: another way to the same result; nothing is left out without
 CHOICE = "reason: the user's choice of pixels; by default none are left out"
 PRECISION = "reason: pixels that the masters flag are left out in any case"
 
+SCALE = "reason: the scale of the fluxes alone; the product does not depend on it"
+LAMPS = "reason: lamps are bright, and the product is a place or a shape, not a flux"
+
 FILTERS = "FILTERS COMPLETE"
 TABLE = {
+    "muse_astrometry": dict.fromkeys(("EXTINCT_TABLE", "STD_RESPONSE", "STD_TELLURIC"), SCALE),
+    "muse_bias": {"BADPIX_TABLE": PRECISION},
+    "muse_create_sky": {
+        **dict.fromkeys(("EXTINCT_TABLE", "STD_RESPONSE", "SKY_LINES", "LSF_PROFILE"), ERROR),
+        "STD_TELLURIC": SCALE,
+        "SKY_CONTINUUM": OTHER_WAY,
+        "SKY_MASK": CHOICE,
+    },
+    "muse_dark": {"BADPIX_TABLE": PRECISION},
+    "muse_flat": {"MASTER_DARK": LAMPS, "BADPIX_TABLE": PRECISION},
+    "muse_lsf": {
+        **dict.fromkeys(("ARC", "ARC_LSF"), RAW),
+        **dict.fromkeys(("MASTER_DARK", "MASTER_FLAT"), LAMPS),
+        "BADPIX_TABLE": PRECISION,
+    },
+    "muse_standard": {
+        "EXTINCT_TABLE": "CORRECTED EXTINCT",
+        "TELLURIC_REGIONS": OTHER_WAY,
+        "FILTER_LIST": "reason: throughputs in filters beside the response",
+    },
+    "muse_wavecal": {
+        **dict.fromkeys(("MASTER_DARK", "MASTER_FLAT"), LAMPS),
+        "BADPIX_TABLE": PRECISION,
+    },
     "muse_exp_align": {
         "SOURCE_LIST": OTHER_WAY,
         "REFERENCE_IMAGE": OTHER_WAY,

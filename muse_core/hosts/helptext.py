@@ -47,7 +47,8 @@ def wrap(text: str, indent: int, width: int = LINE, start: int | None = None) ->
 
 def _labelled(label: str, text: str) -> str:
     head = f"  {label:<22}: " if len(label) <= 22 else f"  {label}  : "
-    return head + wrap(text, max(COLUMN, len(head)))
+    column = max(COLUMN, len(head))
+    return head + wrap(text, column, start=column - 1)  # esorex fills all columns of the first line
 
 
 def sentence(option: OptionLike) -> str:

@@ -3,21 +3,16 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-
 import pytest
 
 from muse_core.framework import registry, run_recipe
 from muse_core.framework.places import shipped_folder
 from muse_core.framework.sof import check_files, load_sof
 from muse_core.tools import main
-from tests.oracle import need_c_recipe
 
 EXAMPLES = sorted(path for path in shipped_folder("sof_examples").glob("*.sof"))
 RUNNABLE = {path.stem: path for path in EXAMPLES if "\n$MUSE_EXAMPLES" in path.read_text()}
 OURS = sorted(name for name, path in RUNNABLE.items() if "muserun" in path.read_text().split("\n")[0])
-OF_C = sorted(set(RUNNABLE) - set(OURS))
 
 # where it is not the first that the recipe declares
 MAIN_PRODUCT = {
@@ -82,14 +77,3 @@ def test_ours(name, data, tmp_path, monkeypatch):
     wanted = MAIN_PRODUCT.get(recipe, declared[0])
     assert wanted in declared
     assert wanted in {product.tag for product in products}
-
-
-@pytest.mark.parity
-@pytest.mark.parametrize("name", OF_C)
-def test_of_the_c_recipes(name, data, tmp_path):
-    need_c_recipe(command(name)[1])
-    words = [*command(name), str(RUNNABLE[name])]
-    environment = os.environ | {"MUSE_EXAMPLES": str(data), "OMP_NUM_THREADS": "2"}
-    job = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert job.returncode == 0, job.stdout[-3000:]
-    assert list(tmp_path.glob("*-01.fits"))

@@ -65,7 +65,7 @@ def test_a_folder_without_libraries_is_told_before_anything_is_written(tmp_path,
 
 
 def test_a_recipe_to_leave_that_is_not_ours_is_told(tmp_path, capsys):
-    assert main(["plugins", "--install", str(tmp_path / "one"), "--leave", "muse_bias"]) == 1
+    assert main(["plugins", "--install", str(tmp_path / "one"), "--leave", "muse_ampl"]) == 1
     told = capsys.readouterr().err
-    assert "muse_scipost" in told and "found muse_bias" in told
+    assert "muse_scipost" in told and "found muse_ampl" in told
     assert not (tmp_path / "one").exists()
