@@ -160,9 +160,9 @@ def test_positions_that_are_all_missing(run):
 
 
 def test_a_cube_of_too_many_planes(run):
-    with pytest.raises(RecipeError, match=r"choose a larger dlambda|larger steps \(dlambda\)"):
+    with pytest.raises(RecipeError, match="more than 100000 planes; choose a larger dlambda"):
         run("EXTINCT_TABLE", lambda hdus: None, dlambda=1e-12)
-    with pytest.raises(RecipeError, match="planes|larger steps"):
+    with pytest.raises(RecipeError, match="planes"):
         run("EXTINCT_TABLE", lambda hdus: None, dlambda=1e-320)
 
 

@@ -90,7 +90,7 @@ def run_steps(
     folder : of the plan, where the steps have their folders and sets of frames
     executor : runs a step in one of its workers (threads, or a Dask cluster that shares the folder)
     slots : how many steps may run at the same time
-    environment : of the commands
+    environment : all variables of the commands
     told : is called with the name of a step that begins and with the result of one that has ended
     again : names or numbers of steps, or names of recipes, that run even if they are up to date
     """
@@ -257,7 +257,7 @@ def _run(words: list[str], place: Path, log: object, environment: dict[str, str]
         try:
             job = subprocess.Popen(
                 words, cwd=place, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                env=os.environ | environment, start_new_session=True,
+                env=environment, start_new_session=True,
             )  # type: ignore[call-overload]  # fmt: skip
         except OSError as error:
             (place / LOG).write_text(f"{words[0]} cannot be started: {error.strerror}\n", encoding="utf-8")

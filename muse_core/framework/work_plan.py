@@ -255,6 +255,6 @@ def check_plan(plan: WorkPlan, folder: Path, memory: float | None = None) -> Non
     if state.f_blocks and SURE_PART * plan.disk_bytes > free:
         raise WriteError(
             f"the products of this run take about {amount_text(plan.disk_bytes)}, the disk of the output "
-            f"folder {folder} has {amount_text(free)} free; choose another folder, larger steps (dlambda), "
-            "or fewer products (save)"
+            f"folder {folder} has {amount_text(free)} free; make room, choose another folder, or fewer "
+            "products (save)"
         )

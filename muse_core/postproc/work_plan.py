@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from muse_core.data.header_values import is_narrow_field, uses_laser_guide_stars
 from muse_core.framework.work_plan import Pass, WorkPlan
+from muse_core.postproc.cube.plan import check_planes
 from muse_core.postproc.exposure.reduction import PIXTABLE
 from muse_core.resampling.grid import NFM_STEP, NOMINAL_STEP_A, WFM_STEP
 from muse_core.resampling.schedule import (
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from muse_core.data.pixtable import PixelTableFile
     from muse_core.framework import Frame, ParamValues, RunContext
 
-MOST_PLANES = 1e12  # neither memory nor disk holds them; smaller steps make no difference
 ROW = 28
 """Bytes of a row with all columns."""
 PLACE = 16
@@ -125,7 +125,9 @@ def _size(
     header = tables[0][1].header
     lam = _span(tables, "LAMBDA") or (4750.0, 9350.0)
     low, high = max(lam[0], p.lambdamin), min(lam[1], p.lambdamax)
-    nz = max(1, int(min((high - low) / (p.dlambda or NOMINAL_STEP_A), MOST_PLANES)) + 1)
+    step_of_planes = p.dlambda or NOMINAL_STEP_A
+    check_planes(low, high, step_of_planes)
+    nz = max(1, int((high - low) / step_of_planes) + 1)
     if output_wcs is not None and all(f"NAXIS{axis}" in output_wcs for axis in (1, 2)):
         nz = int(output_wcs.get("NAXIS3", nz)) if output_wcs.get("NAXIS", 0) > 2 else nz
         return max(1, int(output_wcs["NAXIS1"])), max(1, int(output_wcs["NAXIS2"])), max(1, nz)

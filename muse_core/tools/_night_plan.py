@@ -35,15 +35,12 @@ def planned(args: argparse.Namespace, night: Path, output: Path | None) -> tuple
     from muse_core.calib.places import add_simulated, open_library, search_order, tree_of
     from muse_core.calib.plan import plan_night
     from muse_core.calib.plan_files import write_plan
-    from muse_core.framework.errors import RecipeError
 
     rules, options = rules_of(args), options_of(args)
-    if not night.is_dir():
-        raise RecipeError(f"{night}: is no folder; give the folder with the raw frames")
     check_wishes(options, rules, rules.recipes.values())
+    folder = plan_folder(night, output)
     tree = tree_of(night)
     folders = [tree, *search_order(args.calib or [tree], simulated=options.simulated)]
-    folder = (output or night / "sof").absolute()
     unique = dict.fromkeys(place.resolve() for place in folders)
     with closing(open_library(unique, rules, refresh=True, say=say)) as library:
         data = library.indexes[0]
@@ -56,6 +53,21 @@ def planned(args: argparse.Namespace, night: Path, output: Path | None) -> tuple
     for text in write_plan(steps, folder, rules):
         say(text)
     return steps, folder
+
+
+def plan_folder(night: Path, output: Path | None) -> Path:
+    """Return the folder of the plan.
+
+    Raises
+    ------
+    RecipeError
+        where there is no folder of raw frames
+    """
+    from muse_core.framework.errors import RecipeError
+
+    if not night.is_dir():
+        raise RecipeError(f"{night}: is no folder; give the folder with the raw frames")
+    return (output or night / "sof").absolute()
 
 
 def plan_lines(steps: list[Step]) -> list[str]:

@@ -70,15 +70,15 @@ def main(args: argparse.Namespace) -> int:
     import sqlite3
 
     from muse_core.calib.store import IndexDamagedError, index_trouble
-    from muse_core.tools._night_plan import plan_lines, planned
+    from muse_core.tools._night_plan import plan_folder, plan_lines, planned
 
     try:
-        steps, folder = planned(args, args.folder, args.output)
-        print("\n".join(plan_lines(steps)), flush=True)
-        if args.plan:
-            return 0
-        _check_names(args.again, steps)
-        with _alone(folder), _stopping():
+        with _alone(plan_folder(args.folder, args.output)), _stopping():
+            steps, folder = planned(args, args.folder, args.output)
+            print("\n".join(plan_lines(steps)), flush=True)
+            if args.plan:
+                return 0
+            _check_names(args.again, steps)
             return _reduce(args, steps, folder)
     except IndexDamagedError as error:
         say(f"musetools reduce: {error}")
@@ -108,6 +108,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
     from muse_core.framework.errors import RecipeError
 
+    folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".reduce.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -153,11 +154,13 @@ def _workers(args: argparse.Namespace) -> Iterator[Executor]:
 
 
 def _environment(args: argparse.Namespace) -> dict[str, str]:
-    """Variables of the commands: the steps that run side by side share the cores."""
-    values = {} if args.no_pages else {"MUSE_RECIPES_REPORT": "1"}
-    if args.jobs > 1 and not args.cluster and not os.environ.get("OMP_NUM_THREADS"):
-        values["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // args.jobs))
-    return values
+    """Variables of the commands: the steps that run side by side share the threads."""
+    from muse_core.framework.settings import Environment, child_environment
+
+    changes: dict[str, object] = {} if args.no_pages else {"MUSE_RECIPES_REPORT": 1}
+    if args.jobs > 1 and not args.cluster:
+        changes["OMP_NUM_THREADS"] = max(1, Environment.read().threads // args.jobs)
+    return child_environment(changes)
 
 
 def _reduce(args: argparse.Namespace, steps: list[Step], folder: Path) -> int:

@@ -164,6 +164,19 @@ def cube_grid(limits: Sequence[float] | npt.NDArray[np.float64], dlambda: float)
     return grid
 
 
+def check_planes(low: float, high: float, dlambda: float) -> None:
+    """Refuse steps of wavelength [Angstrom] that make more planes than a cube may have.
+
+    Raises
+    ------
+    InputError
+    """
+    if (high - low) / LARGEST_SIDE > dlambda:
+        raise InputError(
+            "", f"the cube would have more than {LARGEST_SIDE} planes; check lambdamin, lambdamax and dlambda"
+        )
+
+
 def build_cube(store: RowStore, plan: SkyCubePlan, memory_bytes: int, threads: int = 1) -> SkyCube:
     """Resample all rows of the store.
 

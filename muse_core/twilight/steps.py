@@ -19,7 +19,7 @@ from muse_core.framework.log import UNDONE
 from muse_core.framework.spec import ParamValues
 from muse_core.framework.work_plan import Pass, WorkPlan
 from muse_core.resampling.grid import OutputGrid
-from muse_core.twilight.cube import SkyCube, SkyCubePlan, build_cube, cube_grid
+from muse_core.twilight.cube import SkyCube, SkyCubePlan, build_cube, check_planes, cube_grid
 from muse_core.twilight.inputs import DetectorPlan, TwilightInputs
 from muse_core.twilight.levels import field_map, fit_levels
 from muse_core.twilight.model import TwilightModel, fit_twilight, white_image
@@ -95,6 +95,7 @@ def plan_of(inputs: TwilightInputs, p: ParamValues, ctx: RunContext) -> WorkPlan
         Pass("cube", rows, 0.0, CUBE_RATE),
     )
     in_memory = stored if stored <= ctx.memory_bytes else 0.0
+    check_planes(p.lambdamin, p.lambdamax, p.dlambda)
     planes = max(1.0, (p.lambdamax - p.lambdamin) / p.dlambda)
     cube = 8.0 * 320 * 320 * planes
     return WorkPlan(

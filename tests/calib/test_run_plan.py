@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from muse_core.calib.run_plan import PARTIAL, run_steps
+from muse_core.framework.settings import child_environment
 
 pytestmark = pytest.mark.unit
 
@@ -49,7 +50,7 @@ def run(plan, again=(), slots=2):
     folder, steps = plan
     told = []
     with ThreadPoolExecutor(slots) as pool:
-        results = run_steps(steps, folder, pool, slots, {}, told.append, again)
+        results = run_steps(steps, folder, pool, slots, child_environment({}), told.append, again)
     assert [r.name for r in results] == [s.name for s in steps]
     return [r.state for r in results], results, [t for t in told if isinstance(t, str)]
 
@@ -132,7 +133,7 @@ def test_an_interruption_ends_the_commands(plan):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt), ThreadPoolExecutor(2) as pool:
-        run_steps(steps, folder, pool, 2, {}, told)
+        run_steps(steps, folder, pool, 2, child_environment({}), told)
     assert time.monotonic() - started < 30
     assert json.loads((folder / "01_one" / "reduced.json").read_text())["state"] == "failed"
     assert run(([*plan][0], steps[1:2]))[0] == ["done"]

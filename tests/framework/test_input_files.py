@@ -246,7 +246,7 @@ def test_only_products_that_are_made_count(picture, tmp_path):
         ("PICTUR", "did you mean PICTURE?"),
         ("OBJECT", "tag OBJECT"),
         ("", "has no tag"),
-        ("STD_RESPONSE", "it is one of muse_"),
+        ("IMPHOT_MASK", "it is one of muse_imphot"),
     ],
 )
 def test_a_tag_that_is_not_known_is_told(picture, tmp_path, caplog, tag, words):

@@ -55,6 +55,6 @@ def test_what_the_machine_cannot_hold_is_refused(tmp_path):
     check_plan(plan(), tmp_path)
     with pytest.raises(LimitError, match="needs 2.00 GB of memory at least, 1.00 GB are free; "):
         check_plan(plan(memory_least=2e9), tmp_path, memory=1e9)
-    with pytest.raises(WriteError, match="choose another folder, larger steps"):
+    with pytest.raises(WriteError, match="make room, choose another folder"):
         check_plan(plan(disk_bytes=1e18), tmp_path)
     assert available_memory() > 1e6

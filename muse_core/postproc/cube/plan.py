@@ -43,9 +43,12 @@ def output_grid(
     """Return the grid of the final cube: fit to the data, steps from the parameters, OUTPUT_WCS on top."""
     limits = (combination.limits.x, combination.limits.y, combination.limits.lam)
     dlambda = p.dlambda or NOMINAL_STEP_A
-    limits_ok = all(math.isfinite(value) for pair in limits for value in pair)
-    if not limits_ok or (limits[2][1] - limits[2][0]) / MOST_PLANES > dlambda:
-        raise _no_grid(limits, dlambda)
+    if not all(math.isfinite(value) for pair in limits for value in pair):
+        raise RecipeError(
+            "the pixel tables have positions or wavelengths that are not finite "
+            f"(x {limits[0]}, y {limits[1]}, wavelength {limits[2]}); make them again"
+        )
+    check_planes(*limits[2], dlambda)
     if not combination.celestial:
         grid = pixel_grid(limits, (p.dx or 1.0, p.dy or 1.0, dlambda))
     else:
@@ -76,17 +79,18 @@ def output_grid(
     return grid
 
 
-def _no_grid(limits: tuple[tuple[float, float], ...], dlambda: float) -> RecipeError:
-    low, high = limits[2]
+def check_planes(low: float, high: float, dlambda: float) -> None:
+    """Refuse steps of wavelength [Angstrom] that make more planes than any cube has.
+
+    Raises
+    ------
+    RecipeError
+    """
     if (high - low) / MOST_PLANES > dlambda:
-        return RecipeError(
+        raise RecipeError(
             f"a cube of {low:.1f} to {high:.1f} Angstrom in steps of {dlambda:g} would have more than "
             f"{MOST_PLANES} planes; choose a larger dlambda"
         )
-    return RecipeError(
-        "the pixel tables have positions or wavelengths that are not finite "
-        f"(x {limits[0]}, y {limits[1]}, wavelength {limits[2]}); make them again"
-    )
 
 
 def _check_grid(
