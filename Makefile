@@ -25,7 +25,7 @@ demo-twilight: $(BIN)/.demo
 	$(BIN)/musetools demo-twilight --output-dir=demo-twilight
 
 # pytest with the scripts of the virtual environment on the path (hosts start them)
-PYTEST = PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadfile
+PYTEST = PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test: $(BIN)/.test
 	$(PYTEST) $(TESTFLAGS)
@@ -57,6 +57,7 @@ CORPUS = $(BIN)/python -W ignore -m tests.corpus --seed $(SEED)
 
 corpus: $(BIN)/.test
 	$(CORPUS) --per-tag $(PER_TAG) --seconds $(SECONDS) --report corpus.txt
+	$(BIN)/python -W ignore -m tests.corpus.named
 	cache=$$(mktemp -d) && trap "rm -rf $$cache" EXIT && NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$$cache \
 	$(CORPUS) --per-tag 10 --seconds 1200 scipost scipost-tables combine scibasic twilight
 

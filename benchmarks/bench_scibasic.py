@@ -5,6 +5,7 @@
 products of each recipe per IFU with real detectors) and runs both recipes one after the other with the same
 number of threads. With all 24 IFUs the C recipe runs once, as a person would call it; with fewer IFU by IFU,
 since it ends at the first one that is not in the data (its memory is then that of a single IFU).
+With ``--twilight`` the rows are divided by a cube of the illumination, too.
 """
 
 from __future__ import annotations
@@ -26,6 +27,22 @@ OURS = (
 )
 
 
+def twilight_cube(path: Path) -> Path:
+    """Write a smooth illumination of the whole field, in ten planes."""
+    import numpy as np
+    from astropy.io import fits
+
+    z, y, x = np.mgrid[-0.5:0.5:10j, -1:1:330j, -1:1:330j]
+    hdu = fits.ImageHDU((1 + 0.03 * x - 0.02 * y + 0.01 * z).astype(np.float32), name="DATA")
+    for axis, (first, step) in enumerate(((-165.0, 1.0), (-165.0, 1.0), (4700.0, 520.0)), 1):
+        hdu.header.update({f"CRPIX{axis}": 1.0, f"CRVAL{axis}": first, f"CD{axis}_{axis}": step})
+    primary = fits.PrimaryHDU()
+    for ifu in range(1, 25):
+        primary.header[f"HIERARCH ESO DRS MUSE FLAT FLUX SKY{ifu}"] = 1.5e7
+    fits.HDUList([primary, hdu]).writeto(path)
+    return path
+
+
 def main() -> None:
     from muse_core.simulate.raw import RawSetup
     from muse_core.simulate.raw_science import simulate_raw_science
@@ -37,6 +54,7 @@ def main() -> None:
     parser.add_argument("--ny", type=int, default=2056)
     parser.add_argument("--cr", default="none", choices=("none", "dcr"))
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--twilight", action="store_true", help="with a TWILIGHT_CUBE (when simulated)")
     parser.add_argument("--only-ours", action="store_true")
     args = parser.parse_args()
     ifus = tuple(range(1, args.ifus + 1))
@@ -45,6 +63,9 @@ def main() -> None:
         started = time.perf_counter()
         setup = RawSetup(nx=args.nx, ny=args.ny, ifus=ifus, cosmics=1000)
         simulate_raw_science(inputs, setup, shift=0.1, skyflats=0, calibrations=False)
+        if args.twilight:
+            with (inputs / "scibasic.sof").open("a") as sof:
+                sof.write(f"{twilight_cube(inputs / 'twilight.fits').name} TWILIGHT_CUBE\n")
         print(f"simulated {args.ifus} IFUs in {time.perf_counter() - started:.0f} s")
     environment = dict(os.environ, OMP_NUM_THREADS=str(args.threads))
     times = {}

@@ -11,13 +11,13 @@ in turn; medians and ratios of each pair are printed as a Markdown table. The ma
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,18 +35,28 @@ class Cost:
     memory_mb: float
 
 
+ACCOUNTANT = """
+import json, os, sys, time
+began = time.monotonic()
+_, status, usage = os.wait4(os.posix_spawnp(sys.argv[2], sys.argv[2:], os.environ), 0)
+cost = time.monotonic() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1e3
+with open(sys.argv[1], "w") as told:
+    json.dump(cost, told)
+sys.exit(os.waitstatus_to_exitcode(status) and 1)
+"""
+"""A small process that starts the command: the system counts the memory of who starts it as the command's."""
+
+
 def measure(command: list[str], folder: Path, threads: int) -> Cost:
     """Run a command with the operating system's accounting."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # with it every run would compile our modules again
-    started = time.monotonic()
+    told = folder / "cost.json"
+    accountant = [sys.executable, "-S", "-E", "-c", ACCOUNTANT, str(told), *command]
     with (folder / "output.txt").open("wb") as output:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"{command} failed:\n{(folder / 'output.txt').read_text()[-2000:]}")
-    return Cost(time.monotonic() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1e3)
+        if subprocess.call(accountant, cwd=folder, env=environment, stdout=output, stderr=output):
+            sys.exit(f"{command} failed:\n{(folder / 'output.txt').read_text()[-2000:]}")
+    return Cost(*json.loads(told.read_text()))
 
 
 def commands(sof: Path, folder: Path, options: list[str]) -> dict[str, list[str]]:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What comes back of the truth: simulated fields reduced by the C recipe and by ours, measured alike.
 
-``python benchmarks/truth.py [stars] [sky] [sky_fields] [sky_slices] [autocal] [raman] [darcheck]`` prints
-tables in Markdown for docs/validation.md (all of them without an argument; about ten minutes).
+``python benchmarks/truth.py [stars] [sky] [sky_fields] [sky_slices] [sky_crowded] [autocal] [raman]
+[darcheck]`` prints tables in Markdown for docs/validation.md (all of them without an argument; about twenty
+minutes).
 """
 
 from __future__ import annotations
@@ -187,16 +188,18 @@ SLICE_FIELDS = {
 }
 
 
+SLICES = {
+    "n_ifu": 6, "lambda_range": (6270.0, 6400.0), "line_error": 0.2, "telluric": False, "seed": 31,
+    "lsf": "image", "lsf_skew": 0.08, "slice_errors": SliceErrors(
+        ifu_shift=0.03, slice_shift=0.01, shift_slope=0.005, throughput=0.01, throughput_slope=0.003
+    ),
+}  # fmt: skip
+ROWS = {"skymethod": "none", "rvcorr": "none", "save": "individual", "astrometry": False}
+
+
 def sky_slices(folder: Path) -> None:
     """Error of the subtracted sky where slices err in throughput and wavelength, in rows and apertures."""
-    errors = SliceErrors(
-        ifu_shift=0.03, slice_shift=0.01, shift_slope=0.005, throughput=0.01, throughput_slope=0.003
-    )
-    common = {
-        "n_ifu": 6, "lambda_range": (6270.0, 6400.0), "line_error": 0.2, "telluric": False, "seed": 31,
-        "lsf": "image", "lsf_skew": 0.08, "slice_errors": errors,
-    }  # fmt: skip
-    plain = {"skymethod": "none", "rvcorr": "none", "save": "individual", "astrometry": False}
+    common, plain = SLICES, ROWS
     still = Detector(noise=False, cosmic_rate=0.0, bad_fraction=0.0)
     print("| field | method | recipe | rows | rows in lines | apertures | in lines | offset [% of sky] |")
     print("|---|---|---|---|---|---|---|---|")
@@ -223,6 +226,48 @@ def sky_slices(folder: Path) -> None:
                     f"| {e.aperture_lines:.2f} | {e.offset:.2f} |",
                     flush=True,
                 )
+
+
+RED = (8290.0, 8420.0)
+CROWDED_FIELDS = {  # seed of the objects, stars, galaxies, what differs
+    "150 stars, 40 galaxies": (5, 150, 40, {}),
+    "the same, seeing 1.1": (6, 150, 40, {"seeing": 1.1, "seed": 32}),
+    "150 stars, 60 galaxies, seeing 0.6": (
+        7, 150, 60, {"seeing": 0.6, "seed": 7, "lambda_range": (6650.0, 6780.0)}
+    ),
+    "250 stars, 40 galaxies, red": (8, 250, 40, {"seed": 33, "lambda_range": RED}),
+    "150 stars, 40 galaxies, slices without errors": (9, 150, 40, {"seed": 34, "slice_errors": None}),
+    "100 stars, 30 galaxies, seeing 0.9": (10, 100, 30, {"seeing": 0.9, "seed": 35}),
+    "adaptive optics, seeing 0.5": (11, 150, 40, {"mode": "WFM-AO-N", "seeing": 0.5, "seed": 36}),
+    "600 stars": (5, 600, 0, {}),
+    "150 stars, 40 galaxies, another seed": (101, 150, 40, {"seed": 51}),
+    "200 stars, 50 galaxies, seeing 0.7": (102, 200, 50, {"seed": 52, "seeing": 0.7}),
+    "120 stars, 60 galaxies, seeing 1.1": (103, 120, 60, {"seed": 53, "seeing": 1.1}),
+    "60 stars, 60 galaxies, blue": (105, 60, 60, {"seed": 55, "lambda_range": (5500.0, 5630.0)}),
+    "400 stars, seeing 0.9": (106, 400, 0, {"seed": 56, "seeing": 0.9}),
+}  # fmt: skip
+
+
+def sky_crowded(folder: Path) -> None:
+    """Level of the subtracted sky in crowded fields; C is our compatible mode."""
+    still = Detector(noise=False, cosmic_rate=0.0, bad_fraction=0.0)
+    print("| field | C | ours |\n|---|---|---|")
+    for name, (seed, stars, galaxies, changes) in CROWDED_FIELDS.items():
+        settings = {**SLICES, **changes}
+        scene = random_scene(
+            np.random.default_rng(seed), (29.0, 7.0), n_stars=stars, n_galaxies=galaxies,
+            lambda_range=settings["lambda_range"],
+        )  # fmt: skip
+        truth = simulate_scipost(folder / "t", scene=Scene(), detector=still, **settings)
+        sim = simulate_scipost(folder / "f", scene=scene, **settings)
+        sky_rows, before = (reduce_both(s, ROWS, only="ours")["ours"] for s in (truth, sim))
+        offsets = []
+        for compat in (True, False):
+            options = {**ROWS, "skymethod": "model", "compat": compat}
+            after = reduce_both(sim, options, sim.frames(without=["SKY_CONTINUUM"]), only="ours")["ours"]
+            tables = (path / "PIXTABLE_REDUCED_0001.fits" for path in (sky_rows, before, after))
+            offsets.append(recovery.sky_errors_of_apertures(*tables).offset)
+        print(f"| {name} | {offsets[0]:.1f} | {offsets[1]:.2f} |", flush=True)
 
 
 AUTOCAL_FIELDS = {
@@ -306,7 +351,9 @@ def darcheck(folder: Path) -> None:
 
 def main() -> None:
     """Run the sections named on the command line."""
-    sections = {f.__name__: f for f in (stars, sky, sky_fields, sky_slices, autocal, raman, darcheck)}
+    sections = {
+        f.__name__: f for f in (stars, sky, sky_fields, sky_slices, sky_crowded, autocal, raman, darcheck)
+    }
     np.seterr(invalid="ignore")
     with tempfile.TemporaryDirectory() as name:
         for section in sys.argv[1:] or sections:

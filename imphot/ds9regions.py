@@ -19,7 +19,7 @@ import numpy as np
 
 from imphot.errors import UserError
 from muse_core.framework.errors import InputError
-from muse_core.framework.input_files import check_regular
+from muse_core.framework.text_files import read_text
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
@@ -268,9 +268,8 @@ def _lines_of(regions: Any) -> list[Any]:
         return regions.splitlines()
     if isinstance(regions, (str, os.PathLike)):
         try:
-            check_regular(Path(regions))
-            return Path(regions).read_text(encoding="utf-8", errors="replace").splitlines()
-        except (InputError, OSError) as err:
+            return read_text(Path(regions), "replace").splitlines()
+        except InputError as err:
             raise UserError(f"Region file error, {err}") from err
     return list(regions)
 

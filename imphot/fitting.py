@@ -7,6 +7,8 @@ import logging
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from imphot import fit_files
 from imphot.engines.fourier.fit import fit_fourier_plane
 from imphot.engines.image.fit import fit_image_plane
@@ -16,7 +18,7 @@ from imphot.hst.regridding import regrid_hst_like_muse, rescale_hst_like_muse
 from imphot.images.grids import image_grids_aligned
 from imphot.images.masks import extra_mask
 from imphot.images.opening import ImageLike, as_sky_image, load_pair
-from imphot.images.sky_image import SkyImage
+from imphot.images.sky_image import SkyImage, pixel_steps
 from imphot.options import FitOptions, Number, OutputOptions, Regions, Star, check_star
 from imphot.plots import StarProfile, plot_image_fit, plot_star_fit
 from imphot.results import FitPictures, FittedImagePhotometry, FittedStarPhotometry
@@ -234,10 +236,11 @@ def fit_field(
     hst: SkyImage, muse: SkyImage, options: FitOptions
 ) -> tuple[FittedImagePhotometry, FitPictures]:
     """The fit of `fit_image_photometry`."""
+    for image, name in ((muse, "MUSE"), (hst, "HST")):
+        check_scale(image, name)
+        check_light(image, name)
     aligned = image_grids_aligned(hst, muse)
-    check_light(muse, "MUSE")
-    check_light(hst, "HST")
-    extra = extra_mask(options.extramask, muse.shape)
+    extra = extra_mask(options.extramask, muse.shape, str(muse.filename or ""))
     if not (~muse.mask & ~extra).any():
         raise UserError("All pixels of the MUSE image are masked or not a number: nothing is left to fit")
     if options.method == "image":
@@ -256,12 +259,32 @@ def check_light(image: SkyImage, what: str) -> None:
         raise UserError(f"All pixels of the {what} image have the value {values[0]:g}: there is no light")
 
 
+SMALLEST_PIXEL, LARGEST_PIXEL = 1e-3, 10.0
+"""Arcsec of pixels of telescopes whose images are compared."""
+
+
+def check_scale(image: SkyImage, what: str) -> None:
+    """Refuse an image whose pixels have no size on the sky, or one of another unit."""
+    matrix = np.asarray(image.wcs.pixel_scale_matrix)
+    sizes = pixel_steps(image.wcs)
+    area = abs(float(np.linalg.det(matrix))) * 3600.0**2
+    if not (
+        SMALLEST_PIXEL <= min(sizes) and max(sizes) <= LARGEST_PIXEL and area > 0.1 * sizes[0] * sizes[1]
+    ):
+        raise UserError(
+            f"The pixels of the {what} image have a size of {sizes[1]:.3g} x {sizes[0]:.3g} arcsec and an "
+            f"area of {area:.3g} arcsec^2 by its keywords CDi_j (or PCi_j, CDELTi): expected axes at about "
+            f"right angles, {SMALLEST_PIXEL:g} to {LARGEST_PIXEL:g} arcsec"
+        )
+
+
 def fit_one_star(
     hst: SkyImage, muse: SkyImage, options: FitOptions
 ) -> tuple[FittedStarPhotometry, StarProfile]:
     """The fit of `fit_star_photometry`; the options hold the star."""
-    check_light(muse, "MUSE")
-    check_light(hst, "HST")
+    for image, name in ((muse, "MUSE"), (hst, "HST")):
+        check_scale(image, name)
+        check_light(image, name)
     if not image_grids_aligned(hst, muse):
         if options.method != "image":
             raise UserError(NOT_ALIGNED)

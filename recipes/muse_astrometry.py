@@ -29,7 +29,8 @@ RECIPE = RecipeSpec(
         Param(
             "detsigma",
             1.5,
-            finite=True,
+            low=-100.0,
+            high=1e6,
             help=(
                 "Detection threshold [mean absolute deviations]; negative: all thresholds from there down to "
                 "1 are tried, and the best solution is taken."
@@ -82,14 +83,7 @@ RECIPE = RecipeSpec(
         "zero_outside_response", "first_ifu_only_without_flux", "skipped_without_a_word",
         "zero_outside_flat_spectrum", "flat_spectrum_first_node_lost", "unreadable_units",
     ),
-    fixed=(
-        *shared.SINGLE_STEP,
-        ("astrometry", False),
-        ("autocalib", "none"),
-        ("rot_offset", False),
-        ("save", ("cube",)),
-        ("skymethod", "none"),
-    ),
+    fixed=shared.CUBE_OF_STARS,
     qc_group="ASTRO",
 )  # fmt: skip
 

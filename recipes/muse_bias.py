@@ -49,11 +49,11 @@ RECIPE = RecipeSpec(
 
 def run(frames, p, ctx):
     from muse_core.calib.check import check_calibrations
-    from muse_core.masters.steps import bias_maker, open_masters, process
+    from muse_core.masters.steps import BiasMaker, open_masters, process
 
     check_calibrations(frames, ("BIAS",), ctx)
     found = open_masters("BIAS", frames, (), p, ctx)
-    run = process(bias_maker(found, p, ctx), found, frames, p, ctx)
+    run = process(BiasMaker(found, frames, p), ctx)
     if ctx.report_requested:
         from muse_core.report.bias import bias_page
 

@@ -39,6 +39,7 @@ RECIPE = RecipeSpec(
             "normalize",
             3600.0,
             hidden=True,
+            high=1e9,
             finite=True,
             help="Exposure time of the master dark in seconds; below 0 that of the first exposure.",
         ),
@@ -62,12 +63,12 @@ RECIPE = RecipeSpec(
 def run(frames, p, ctx):
     from muse_core.calib.check import check_calibrations
     from muse_core.masters.dark import check_model
-    from muse_core.masters.steps import dark_maker, open_masters, process
+    from muse_core.masters.steps import DarkMaker, open_masters, process
 
     check_model(p)
     check_calibrations(frames, ("DARK",), ctx, p.calib_mismatch)
     found = open_masters("DARK", frames, ("MASTER_BIAS",), p, ctx)
-    run = process(dark_maker(found, p, ctx), found, frames, p, ctx, extra_bytes=8)
+    run = process(DarkMaker(found, frames, p), ctx)
     if ctx.report_requested:
         from muse_core.report.dark import dark_page
 

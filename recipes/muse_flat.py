@@ -83,11 +83,11 @@ RECIPE = RecipeSpec(
 
 def run(frames, p, ctx):
     from muse_core.calib.check import check_calibrations
-    from muse_core.masters.steps import flat_maker, open_masters, process
+    from muse_core.masters.steps import FlatMaker, open_masters, process
 
     check_calibrations(frames, ("FLAT",), ctx, p.calib_mismatch)
     found = open_masters("FLAT", frames, ("MASTER_BIAS",), p, ctx)
-    run = process(flat_maker(found, p, ctx), found, frames, p, ctx, extra_bytes=4)
+    run = process(FlatMaker(found, frames, p), ctx)
     if ctx.report_requested:
         from muse_core.report.flat import flat_page
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """muse_lsf: from raw arc exposures to the line profile of each slice."""
 
-from muse_core.detector.declarations import OVERSCAN, per_ifu
+from muse_core.detector.declarations import OVERSCAN, UNTOLD_NIFU, per_ifu
 from muse_core.framework import CALIB_MISMATCH, Defects, Input, Param, Product, RecipeSpec
 from muse_core.framework.defects import HEADERS, LSF, SETUP
 from muse_core.manuals.lsf import MANUAL
@@ -22,7 +22,7 @@ RECIPE = RecipeSpec(
     summary="Compute the LSF",
     description=DESCRIPTION,
     params=(
-        Param("nifu", 0, low=-1, high=24, help="IFU to process; 0 or -1: all of them."),
+        UNTOLD_NIFU,
         *OVERSCAN,
         Param("save_subtracted", False, help="Save the pixels of the lines without their lines."),
         Param("line_quality", 3, low=1, high=5, help="Least quality of the lines that are used."),
@@ -32,7 +32,7 @@ RECIPE = RecipeSpec(
         Param(
             "lsf_regression_window",
             0.7,
-            above=0,
+            low=0.01,
             finite=True,
             help="Half the width of the window of a sample, in Angstrom.",
         ),

@@ -220,19 +220,12 @@ RECIPE = RecipeSpec(
 
 def run(frames, p, ctx):
     from muse_core.calib.check import check_calibrations
-    from muse_core.postproc.astrometry.offsets import check_offsets
-    from muse_core.postproc.combination.agreement import check_agreement
-    from muse_core.postproc.combination.checks import check_combination
-    from muse_core.postproc.combination.combine import combine
     from muse_core.postproc.cube.calibrations import load as load_for_cube
-    from muse_core.postproc.cube.products import save_combination
-    from muse_core.postproc.exposure.pixel_tables import log_exposure, save_positioned, save_reduced
     from muse_core.postproc.inputs.calibration_frames import CalibrationFrames
     from muse_core.postproc.inputs.exposures import open_tables, sort_exposures
     from muse_core.postproc.settings import check_settings
     from muse_core.postproc.stages import CORRECTIONS, POSITION, Inputs, correct, prepare
     from muse_core.postproc.work_plan import plan_of_combination
-    from muse_core.report.asked import page_if_asked
 
     check_settings(p, ctx)
     check_calibrations(frames, ("PIXTABLE_OBJECT",), ctx, p.calib_mismatch)
@@ -243,18 +236,29 @@ def run(frames, p, ctx):
     for_cube = load_for_cube(calibrations, p, ctx)
     ctx.problems.raise_if_any()
     ctx.planned(plan_of_combination(tables, for_cube.output_wcs, p, ctx, corrections=True))
+
+    # inputs that are wrong are told before the rest is loaded
+    from muse_core.framework.parts import in_turn
+    from muse_core.postproc.astrometry.offsets import check_offsets
+    from muse_core.postproc.combination.agreement import check_agreement
+    from muse_core.postproc.combination.checks import check_combination
+    from muse_core.postproc.combination.combine import combine
+    from muse_core.postproc.cube.products import save_combination
+    from muse_core.postproc.exposure.pixel_tables import log_exposure, save_positioned, save_reduced
+    from muse_core.report.asked import page_if_asked
+
     exposures = sort_exposures(tables, p, ctx)
     check_combination(exposures, p, ctx)
     check_offsets(exposures, calibrations, p, ctx)
 
-    for exposure in exposures:
-        with ctx.part():
-            log_exposure(exposure, ctx.log)
-            correct(exposure, corrections, p, ctx)
-            save_reduced(exposure, calibrations.used.all, p, ctx)
-            correct(exposure, position, p, ctx)
-            save_positioned(exposure, calibrations.used.all, p, ctx)
+    def reduce(exposure, ctx):
+        log_exposure(exposure, ctx.log)
+        correct(exposure, corrections, p, ctx)
+        save_reduced(exposure, calibrations.used.all, p, ctx)
+        correct(exposure, position, p, ctx)
+        save_positioned(exposure, calibrations.used.all, p, ctx)
 
+    in_turn(reduce, exposures, ctx)
     combination = combine(exposures, frames["PIXTABLE_OBJECT"], calibrations.used, p, ctx)
     check_agreement(combination, p, ctx)
     save_combination(combination, for_cube, p, ctx)

@@ -59,6 +59,7 @@ RECIPE = RecipeSpec(
         "original_without_name",
         "sky_partly_given",
         "run_ends_at_unfit_table",
+        "limits_from_header",
     ),
     fixed=shared.SINGLE_STEP,
     qc_group="SCIPOST",

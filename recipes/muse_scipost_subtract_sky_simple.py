@@ -23,7 +23,12 @@ RECIPE = RecipeSpec(
     ),
     kernels=True,
     manual=manual("PIXTABLE_REDUCED", "SKY_SPECTRUM", values=("table_layout", "calib_mismatch")),
-    defects=(*Defects.about(ROWS, SKY, SETUP), "skipped_without_a_word", "sky_of_any_unit"),
+    defects=(
+        *Defects.about(ROWS, SKY, SETUP),
+        "skipped_without_a_word",
+        "sky_of_any_unit",
+        "limits_from_header",
+    ),
     fixed=shared.SINGLE_STEP,
     qc_group="SCIPOST",
 )

@@ -69,14 +69,7 @@ RECIPE = RecipeSpec(
         "first_ifu_only_without_flux", "skipped_without_a_word", "zero_outside_flat_spectrum",
         "flat_spectrum_first_node_lost", "blanks_in_filter_names", "unreadable_units",
     ),
-    fixed=(
-        *shared.SINGLE_STEP,
-        ("astrometry", False),
-        ("autocalib", "none"),
-        ("rot_offset", False),
-        ("save", ("cube",)),
-        ("skymethod", "none"),
-    ),
+    fixed=shared.CUBE_OF_STARS,
 )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """muse_wavecal: from raw arc exposures to the wavelength solution of each slice."""
 
-from muse_core.detector.declarations import OVERSCAN, per_ifu
+from muse_core.detector.declarations import OVERSCAN, UNTOLD_NIFU, per_ifu
 from muse_core.framework import CALIB_MISMATCH, Defects, Input, Param, Product, RecipeSpec
 from muse_core.framework.defects import HEADERS, SETUP, WAVECAL
 from muse_core.manuals.wavecal import MANUAL
@@ -25,7 +25,7 @@ RECIPE = RecipeSpec(
     summary="Detect arc emission lines and determine the wavelength solution for each slice.",
     description=DESCRIPTION,
     params=(
-        Param("nifu", 0, low=-1, high=24, help="IFU to process; 0 or -1: all of them."),
+        UNTOLD_NIFU,
         *OVERSCAN,
         Param(
             "combine",
@@ -37,9 +37,9 @@ RECIPE = RecipeSpec(
             "lampwise",
             True,
             hidden=True,
-            help="Detect lines in the image of each lamp; only true is possible.",
+            help="Detect and fit lines in the image of each lamp, not in that of all lamps together.",
         ),
-        Param("sigma", 1.0, above=0, finite=True, help="Limit of the detection, in mean deviations."),
+        Param("sigma", 1.0, above=0, high=1e4, help="Limit of the detection, in mean deviations."),
         Param(
             "dres",
             0.05,
@@ -68,7 +68,7 @@ RECIPE = RecipeSpec(
             "resample",
             False,
             hidden=True,
-            help="Save the resampled images of the lamps; only false is possible.",
+            help="Save an image of all lamps with the slices side by side, column by wavelength.",
         ),
         Param("wavemap", False, hidden=True, help="Save an image of the wavelength of each pixel."),
         Param("merge", False, help="Save the products of all IFUs in one file."),
@@ -87,6 +87,8 @@ RECIPE = RecipeSpec(
         Product("WAVECAL_TABLE", "Wavelength solutions of the slices", by_ifu=True, type="TABLE"),
         Product("WAVECAL_RESIDUALS", "Residuals of all fits (residuals)", by_ifu=True, type="TABLE"),
         Product("ARC_RED_LAMP", "Combined image of a lamp (saveimages)", series=True),
+        Product("ARC_RED", "Sum of the images of all lamps (saveimages)", series=True),
+        Product("ARC_RESAMPLED", "Image of all lamps, column by wavelength (resample)", series=True),
         Product("WAVE_MAP", "Wavelength of each pixel (wavemap)", series=True),
     ),
     science=False,
@@ -98,12 +100,10 @@ RECIPE = RecipeSpec(
 
 def run(frames, p, ctx):
     from muse_core.arcs.inputs import open_arcs
-    from muse_core.arcs.refused import refuse
     from muse_core.arcs.steps import process
     from muse_core.calib.check import check_calibrations
     from muse_core.report.asked import page_if_asked
 
-    refuse(p)
     check_calibrations(frames, ("ARC",), ctx, p.calib_mismatch)
     inputs = open_arcs(frames, ("ARC",), ("MASTER_BIAS", "TRACE_TABLE"), p, ctx)
     process(inputs, frames, p, ctx)

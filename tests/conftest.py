@@ -18,6 +18,12 @@ def quiet_environment(monkeypatch):
             monkeypatch.delenv(name)
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with the files that have slow tests: one at the end would keep all but one worker waiting."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     """Under CI=true turn a skipped comparison with the C pipeline into a failure."""

@@ -1,106 +1,150 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Workers of a Dask cluster that die or fall silent: the others do the work, or one message ends the run."""
+"""Workers that die or fall silent, a scheduler that is started again, in every pass: the work is done, or one
+message ends the run."""
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from contextlib import ExitStack, contextmanager
 
-import distributed
 import pytest
 
-from muse_core.framework import LostWorkerError, run_recipe
-from muse_core.resampling import cluster
+from muse_core.framework import LostWorkerError, RecipeError, cluster, identity, run_recipe
 from muse_core.simulate.scipost import simulate_scipost
+from tests.cluster_runs import be_impatient, running
 
 pytestmark = pytest.mark.slow
-OPTIONS = {"skymethod": "none", "save": "cube"}
-
-
-@contextmanager
-def running(folder, n_workers):
-    """A scheduler and its workers in processes of their own; gives the scheduler file and the workers."""
-    file = folder / "scheduler.json"
-    dask = [sys.executable, "-m", "dask"]
-    commands = [[*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]]
-    commands += [[*dask, "worker", "--nthreads", "1", "--no-dashboard", "--no-nanny"]] * n_workers
-    processes = []
-    with ExitStack() as stack:
-        log = stack.enter_context((folder / "log.txt").open("wb"))
-        for command in commands:
-            process = subprocess.Popen(
-                [*command, "--scheduler-file", str(file)], cwd=folder, stdout=log, stderr=log
-            )
-            processes.append(process)
-            stack.callback(process.wait)
-            stack.callback(process.kill)
-        with distributed.Client(scheduler_file=str(file), timeout="60s") as client:
-            client.wait_for_workers(n_workers, timeout=120)
-        yield file, processes[1:]
+OPTIONS = {"skymethod": "simple", "autocalib": "deepfield", "save": "cube,individual"}
+PASSES = {
+    "zone maps": "partial",
+    "images": "RunOfPlanes",
+    "sums": "OnSky",
+    "sky": "_SkySums",
+    "tables": "PieceWriter",
+}
 
 
 @pytest.fixture(scope="module")
 def observation(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cluster")
-    return simulate_scipost(folder, seed=5, n_ifu=1, slices=2, columns=12, lambda_range=(6200.0, 6400.0))
+    return simulate_scipost(folder, seed=5, n_ifu=1, slices=4, columns=20, lambda_range=(6200.0, 6400.0))
 
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """Times that suit a test."""
-    monkeypatch.setattr(cluster, "ANSWER_SECONDS", 12.0)
-    monkeypatch.setattr(cluster, "SILENT_SECONDS", 15.0)
-    monkeypatch.setattr(cluster, "POLL_SECONDS", 0.5)
+    be_impatient(monkeypatch)
 
 
-def reduce(observation, folder, file, monkeypatch):
+def reduce(observation, folder, file, monkeypatch, frames=None):
     folder.mkdir()
     monkeypatch.setenv("MUSE_RECIPES_CLUSTER", str(file))
-    return run_recipe("muse_scipost", observation.frames(), OPTIONS, workdir=folder, threads=1)
+    return run_recipe("muse_scipost", frames or observation.frames(), OPTIONS, workdir=folder, threads=1)
+
+
+def told(work):
+    """Names of the classes and functions that a pass is made of."""
+    names, met = set(), []
+    while work is not None and work not in met:
+        met.append(work)
+        names |= {type(work).__name__, *getattr(work, "__qualname__", "").split(".")}
+        owner = getattr(work, "__self__", None)
+        work = getattr(work, "work", None) or getattr(work, "add", None) if owner is None else owner
+    return names
+
+
+def once_in(monkeypatch, name, act):
+    """Call ``act(pass, workers)`` when the work of a pass has been given to the cluster, the first time."""
+    given, met = cluster.Pass._give_work, []
+
+    def give(self, living):
+        given(self, living)
+        if not met and PASSES[name] in told(self._work):
+            met.append(name)
+            act(self)
+
+    monkeypatch.setattr(cluster.Pass, "_give_work", give)
+    return met
 
 
 @pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
 def test_a_worker_lost_beforehand_is_left_out(observation, tmp_path, monkeypatch, impatient, number):
-    with running(tmp_path, 2) as (file, workers):
-        os.kill(workers[0].pid, number)
-        assert reduce(observation, tmp_path / "out", file, monkeypatch)
+    with running(tmp_path, 2) as dask:
+        os.kill(dask.workers[0].pid, number)
+        assert reduce(observation, tmp_path / "out", dask.file, monkeypatch)
 
 
 @pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
-def test_a_worker_lost_at_work_is_replaced(observation, tmp_path, monkeypatch, impatient, number):
-    with running(tmp_path, 2) as (file, workers):
-        given = cluster._Tasks._give_payload
+@pytest.mark.parametrize("name", PASSES)
+def test_a_worker_lost_at_work_is_replaced(observation, tmp_path, monkeypatch, impatient, name, number):
+    with running(tmp_path, 2) as dask:
 
-        def give_and_lose(tasks, living):
-            given(tasks, living)
-            holder = {w["pid"]: a for a, w in pids(tasks).items()}[workers[0].pid] == tasks._holder
-            threading.Timer(0.05, os.kill, (workers[0 if holder else 1].pid, number)).start()
-            monkeypatch.setattr(cluster._Tasks, "_give_payload", given)
+        def lose(given):
+            pids = given._client.run(os.getpid)
+            first = pids[given._holder] == dask.workers[0].pid
+            threading.Timer(0.02, os.kill, (dask.workers[0 if first else 1].pid, number)).start()
 
-        monkeypatch.setattr(cluster._Tasks, "_give_payload", give_and_lose)
-        assert reduce(observation, tmp_path / "out", file, monkeypatch)
-
-
-def pids(tasks):
-    return {a: {"pid": pid} for a, pid in tasks._client.run(os.getpid).items()}
+        met = once_in(monkeypatch, name, lose)
+        assert reduce(observation, tmp_path / "out", dask.file, monkeypatch)
+        assert met
 
 
-def test_all_workers_lost(observation, tmp_path, monkeypatch, impatient):
-    with running(tmp_path, 1) as (file, workers):
-        given = cluster._Tasks._give_payload
+@pytest.mark.parametrize("name", PASSES)
+def test_a_scheduler_that_is_started_again(observation, tmp_path, monkeypatch, impatient, name):
+    with running(tmp_path, 1) as dask:
+        met = once_in(monkeypatch, name, lambda _: dask.restart())
+        assert reduce(observation, tmp_path / "out", dask.file, monkeypatch)
+        assert met
 
-        def give_and_lose(tasks, living):
-            given(tasks, living)
-            os.kill(workers[0].pid, signal.SIGKILL)
 
-        monkeypatch.setattr(cluster._Tasks, "_give_payload", give_and_lose)
+@pytest.mark.parametrize("name", PASSES)
+def test_all_workers_lost(observation, tmp_path, monkeypatch, impatient, name):
+    monkeypatch.setattr(cluster, "RETURN_SECONDS", 5.0)
+    with running(tmp_path, 1) as dask:
+        met = once_in(monkeypatch, name, lambda _: os.kill(dask.workers[0].pid, signal.SIGKILL))
         started = time.monotonic()
         with pytest.raises(LostWorkerError, match="workers of the Dask cluster"):
-            reduce(observation, tmp_path / "out", file, monkeypatch)
+            reduce(observation, tmp_path / "out", dask.file, monkeypatch)
+        assert met
         assert time.monotonic() - started < 120
-    assert not list((tmp_path / "out").iterdir())
+    assert [path.name for path in (tmp_path / "out").iterdir()] in ([], [".muse-resume"])
+
+
+def test_a_scheduler_lost_for_good(observation, tmp_path, monkeypatch, impatient):
+    monkeypatch.setattr(cluster, "RETURN_SECONDS", 3.0)
+    with running(tmp_path, 1) as dask:
+        once_in(monkeypatch, "sums", lambda _: dask.scheduler.kill())
+        with pytest.raises(LostWorkerError, match="is gone; start it again"):
+            reduce(observation, tmp_path / "out", dask.file, monkeypatch)
+
+
+def test_another_version(observation, tmp_path, monkeypatch):
+    with running(tmp_path, 1) as dask:
+        monkeypatch.setattr(identity, "__version__", "0.0.7")
+        with pytest.raises(RecipeError, match="0.0.7 muse-recipes here, but .* on tcp"):
+            reduce(observation, tmp_path / "out", dask.file, monkeypatch)
+
+
+def test_workers_of_another_version_are_not_waited_for(monkeypatch, impatient):
+    crew = cluster._Crew("tcp://127.0.0.1:1", logging.getLogger("test.cluster"))
+    monkeypatch.setattr(crew, "_connect", lambda: None)
+    monkeypatch.setattr(crew, "living", lambda: ["tcp://127.0.0.1:2"])
+    here, there = {"numba": "1"}, {"w": {"numba": "2"}}
+    monkeypatch.setattr(crew, "_check", lambda: cluster._check_versions(here, there))
+    started = time.monotonic()
+    with pytest.raises(RecipeError, match="1 numba here, but 2 numba on w"):
+        crew.rejoin(None)
+    assert time.monotonic() - started < 5
+
+
+def test_a_worker_without_the_files(observation, tmp_path, monkeypatch):
+    tables = [observation.frames(only=("PIXTABLE_OBJECT",))[0][0]]
+    moved = tmp_path / "table.fits"
+    moved.write_bytes(tables[0].read_bytes())
+    frames = [(moved if path in tables else path, tag) for path, tag in observation.frames()]
+    with running(tmp_path, 1) as dask:
+        once_in(monkeypatch, "sums", lambda _: moved.unlink())
+        with pytest.raises(RecipeError, match=r"a worker does not find .*table\.fits"):
+            reduce(observation, tmp_path / "out", dask.file, monkeypatch, frames)

@@ -130,7 +130,7 @@ def test_memory_of_a_caller_returns_to_its_level(tmp_path):
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     levels, peak = json.loads(done.stdout.splitlines()[-1])
-    # between runs the heap is fragmented by some tens of MB, up and down; it does not grow
+    # columns of rows go back at once; the heap of the rest is fragmented by some MB, but does not grow
     first, last = min(levels[:3]), min(levels[-3:])
     assert peak > first + 30.0  # the runs do take memory
     assert last < first + 20.0  # MB

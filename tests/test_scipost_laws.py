@@ -13,6 +13,7 @@ from muse_core.data.block import Block
 from muse_core.data.tangent_plane import deproject, project
 from muse_core.framework import run_recipe
 from muse_core.framework.defects import Defects
+from muse_core.framework.team import Threads
 from muse_core.resampling import slabs
 from muse_core.resampling.cosmics import MEDIAN, NOT_SAME_Y, flag_cosmics
 from muse_core.resampling.grid import pixel_grid
@@ -130,7 +131,9 @@ def make(block, nx, ny, nz, resampling, planes=None, cosmics=None, **kwargs):
         return block.select((block.lam >= low) & (block.lam <= high))
 
     slabs = list(
-        cube_slabs([Contribution(gather, len(block))], plan, threads=2, memory_bytes=10**8, planes=planes)
+        cube_slabs(
+            [Contribution(gather, len(block))], plan, team=Threads(2), memory_bytes=10**8, planes=planes
+        )
     )
     return np.concatenate([s.data for s in slabs]), np.concatenate([s.stat for s in slabs]), slabs
 

@@ -55,6 +55,22 @@ def test_the_planned_cube_is_near_the_one_that_is_made(observation, tmp_path, mo
     assert (nz, ny, nx) == pytest.approx(shape, rel=0.25)
 
 
+def test_the_cube_of_reduced_tables_is_planned_from_the_size_of_their_fields(
+    observation, tmp_path, monkeypatch
+):
+    plans = []
+    options = {"skymethod": "none", "save": "individual"}
+    made = run_recipe("muse_scipost", observation.frames(), options, workdir=tmp_path)
+    reduced = [(str(p.path), p.tag) for p in made if p.tag == "PIXTABLE_REDUCED"]
+    monkeypatch.setattr(work_plan, "check_plan", lambda plan, _: plans.append(plan))
+    made = run_recipe("muse_exp_combine", reduced, {"filter": "white"}, workdir=tmp_path)
+    shape = next(fits.getdata(p.path, "DATA").shape for p in made if p.tag == "DATACUBE_FINAL")
+    told = next(note for note in plans[0].notes if note.startswith("cube"))
+    nx, ny, nz = (int(word) for word in told.split("about ")[1].split(" x "))
+    assert nz == pytest.approx(shape[0], rel=0.1)
+    assert max(shape[1:]) / 2 < max(nx, ny) < 2 * max(shape[1:])  # one half of the angle is no size
+
+
 def test_too_little_memory_is_told_before_the_work(observation, tmp_path, monkeypatch):
     monkeypatch.setattr(work_plan, "available_memory", lambda: 1e6)
     with pytest.raises(LimitError, match="of memory at least"):
@@ -75,7 +91,7 @@ def test_a_recipe_without_a_plan_says_so(tmp_path):
 
 
 def test_planned_and_actual_are_told(observation, tmp_path, monkeypatch, caplog):
-    for name in ("LEAST_SECONDS", "WORTH_TELLING"):
+    for name in ("LEAST_SECONDS", "LEAST_STEP", "WORTH_TELLING"):
         monkeypatch.setattr(work_plan, name, 0.0)
     run_recipe("muse_scipost", observation.frames(), {"skymethod": "none"}, workdir=tmp_path)
     assert any(text.startswith("planned: ") for text in caplog.messages)

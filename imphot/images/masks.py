@@ -183,8 +183,11 @@ def segmentation_mask(values: npt.NDArray[np.float64], mask: Mask) -> Mask:
     return ndimage.binary_erosion(image < np.median(image), structure=plus)
 
 
-def extra_mask(extramask: Any, shape: tuple[int, int]) -> Mask:
-    """The ``extramask`` argument (array, image, file name or "none") as a mask: true is left out."""
+def extra_mask(extramask: Any, shape: tuple[int, int], of: str = "") -> Mask:
+    """The ``extramask`` argument (array, image, file name or "none") as a mask: true is left out.
+
+    ``of`` is the file of the image, for messages.
+    """
     if extramask is None or (isinstance(extramask, str) and extramask.strip().lower() in ("none", "")):
         return np.zeros(shape, bool)
     if isinstance(extramask, (np.ndarray, list, tuple)):
@@ -202,7 +205,6 @@ def extra_mask(extramask: Any, shape: tuple[int, int]) -> Mask:
         )
     values = np.asarray(values)
     if values.shape != tuple(shape):
-        raise UserError(
-            f"The extra-mask has the wrong dimensions: {values.shape}, the image has {tuple(shape)}"
-        )
+        fault = f"The extra-mask has the wrong dimensions: {values.shape}, the image {of} has {tuple(shape)}"
+        raise UserError(fault, file=str(extramask) if isinstance(extramask, (str, os.PathLike)) else "")
     return np.asarray(values != 0)

@@ -78,7 +78,7 @@ class SkyImage:
             if more is not None:
                 self.mask |= np.asarray(more, bool)
         self.wcs = wcs
-        self.unit = unit
+        self.unit = unit if isinstance(unit, str) or hasattr(unit, "to_string") else ""  # BUNIT = T is none
         self.filename = None if filename is None else os.fspath(filename)
         self.primary_header = fits.Header() if primary_header is None else primary_header
         self.data_header = fits.Header() if data_header is None else data_header

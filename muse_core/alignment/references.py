@@ -126,6 +126,14 @@ def _from_image(path: Path, fields: Sequence[FieldInfo], p: ParamValues, ctx: Ru
         DetectionLimits.from_parameters(p), threshold=1e-300, iterations=1, srcmin=1, srcmax=MOST_PEAKS
     )
     result = detect_sources(data, bad, kernel, limits, search_into_noise=False)
+    if not len(result.sources):
+        raise InputError(
+            path,
+            "sources",
+            expected="at least one in the image",
+            found="none",
+            remedy="Check the image, and fwhm, sharpmin, sharpmax, roundmin, roundmax.",
+        )
     everything = np.ones(len(result.sources), dtype=bool)
     found = as_source_list(info, kernel, result, everything, data, bad, Defects())
     near = _near(fields, found.ra, found.dec, p.rsearch[0]) & _brightest(fields, found, p.rsearch[0])
@@ -199,6 +207,8 @@ def _read_table(path: Path) -> Table:
             try:
                 # what the two endings mean is not agreed on; the reader finds out
                 return Table.read(path, format="ascii" if suffix in (".dat", ".txt") else None)
+            except MemoryError:
+                raise  # told as what it is
             except Exception as error:  # noqa: BLE001  the readers raise many kinds
                 found = first_line(error)
                 raise InputError(path, "file", expected="a readable table", found=found) from error
@@ -207,6 +217,8 @@ def _read_table(path: Path) -> Table:
             for hdu in hdus[1:]:
                 if hdu.header.get("XTENSION", "").strip() in ("BINTABLE", "TABLE"):
                     return Table.read(hdu)
+        except MemoryError:
+            raise
         except Exception as error:  # noqa: BLE001  astropy raises many kinds for broken tables
             found = first_line(error)
             raise InputError(path, "file", expected="a readable table", found=found) from error

@@ -16,6 +16,7 @@ from muse_core.framework.errors import InputError
 
 VERSION = 3
 COLUMNS = ("lambda", "flux", "ion", "quality")
+LARGEST = 1e5  # Angstrom; the identification counts in steps of a few Angstrom up to the last line
 PATTERN, MULTIPLET, GOOD, REFERENCE = 1, 2, 3, 5  # values of the column quality
 
 
@@ -51,8 +52,12 @@ def _numbers(table: fits.BinTableHDU, name: str, path: Path) -> npt.NDArray[np.f
         values = np.asarray(table.data[name])
     except (OSError, TypeError, ValueError):
         values = np.array(None)
-    if values.dtype.kind not in "iuf" or values.ndim != 1 or not np.isfinite(values).all():
-        raise InputError(path, f"column {name}", expected="finite numbers", found=f"type {values.dtype}")
+    if values.dtype.kind not in "iuf" or values.ndim != 1:
+        raise InputError(path, f"column {name}", expected="numbers", found=f"type {values.dtype}")
+    odd = np.flatnonzero(~np.isfinite(values))
+    if odd.size:
+        found = f"{values[odd[0]]} in row {odd[0] + 1}"
+        raise InputError(path, f"column {name}", expected="finite numbers", found=found)
     return values.astype(np.float64)
 
 
@@ -100,6 +105,9 @@ def read_line_catalog(path: Path | str) -> LineCatalog:
             found=f"{lam[steps[0] + 1]:g} after {lam[steps[0]]:g} in row {int(steps[0]) + 2}",
             remedy="Sort the table by lambda.",
         )  # fmt: skip
-    if lam[0] <= 0:
-        raise InputError(path, "column lambda", expected="wavelengths in Angstrom", found=f"{lam[0]:g}")
+    if lam[0] <= 0 or lam[-1] > LARGEST:
+        odd = lam[0] if lam[0] <= 0 else lam[-1]
+        raise InputError(
+            path, "column lambda", expected=f"wavelengths in Angstrom, up to {LARGEST:g}", found=f"{odd:g}"
+        )
     return LineCatalog(lam, flux, quality.astype(np.int64), names, tuple(map(lamp_of, names)))

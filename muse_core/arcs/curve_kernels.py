@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numba import njit
+import math
 
-from muse_core.arcs.gaussian_kernels import solve
+import numpy as np
+
+from muse_core.arcs.linear_kernels import solve
+from muse_core.framework.kernels import njit
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -87,3 +89,69 @@ def fit_clipped(u, y, order, limit, kept, coefficients):
             return square
         for i in range(u.size):
             kept[i] = good[i]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def series(u, coefficients, slope):
+    """Value of a Legendre series at ``u``, and its derivative to ``slope[0]``."""
+    last, now = 1.0, u
+    last_slope, now_slope = 0.0, 1.0
+    value, change = coefficients[0], 0.0
+    for k in range(1, coefficients.size):
+        value += coefficients[k] * now
+        change += coefficients[k] * now_slope
+        following = ((2 * k + 1) * u * now - k * last) / (k + 1)
+        following_slope = last_slope + (2 * k + 1) * now
+        last, now, last_slope, now_slope = now, following, now_slope, following_slope
+    slope[0] = change
+    return value
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def clip_line(fits, low, middle, order, limit, columns):
+    """Choose the columns in which a line is on its smooth course, as `fit_clipped` does.
+
+    Parameters
+    ----------
+    fits : float64[n, 4]
+        From `fit_along`: of the columns from ``low`` on; NaN where there is none.
+    low, middle : int
+        First column, and the one the fits began in.
+    order : int
+        Of the polynomial.
+    limit : float
+        In rms.
+    columns : int64[n], written
+        The chosen ones, in the order of the fits: from the middle down, then up.
+
+    Returns
+    -------
+    int, float
+        Their number (0 if too few), and the mean square of their deviations.
+    """
+    n = fits.shape[0]
+    found = 0
+    for i in range(n):
+        x = middle - i if i <= middle - low else low + i
+        if math.isfinite(fits[x - low, 0]):
+            columns[found] = x
+            found += 1
+    if found <= order:
+        return 0, 0.0
+    first, last = columns[0], columns[0]
+    for i in range(found):
+        first, last = min(first, columns[i]), max(last, columns[i])
+    centre, half = 0.5 * (first + last), max(0.5 * (last - first), 1e-9)
+    u, y, kept = np.empty(found), np.empty(found), np.ones(found, np.bool_)
+    for i in range(found):
+        u[i] = (columns[i] - centre) / half
+        y[i] = fits[columns[i] - low, 0]
+    square = fit_clipped(u, y, order, limit, kept, np.empty(order + 1))
+    if not math.isfinite(square):
+        return 0, 0.0
+    left = 0
+    for i in range(found):
+        if kept[i]:
+            columns[left] = columns[i]
+            left += 1
+    return left, square

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 from scipy.ndimage import median_filter
 
 from muse_core.arcs.gaussian_kernels import fit_gaussians
 from muse_core.detector.combine import CombinePlan, combine_images
+from muse_core.framework.kernels import njit
 
 FWHM = 2.0 * math.sqrt(2.0 * math.log(2.0))
 COLUMNS = (-1, 0, 1, 2)  # beside the middle of the slice

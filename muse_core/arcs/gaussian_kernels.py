@@ -6,36 +6,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from muse_core.arcs.linear_kernels import solve, take_step, try_step
+from muse_core.framework.kernels import njit
 
 MOST_STEPS = 60
 MOST_DAMPING = 1e10
 PRECISION = 1e-12  # a relative gain in chi square below this is the end
 NORM = 1.0 / math.sqrt(2.0 * math.pi)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def solve(matrix, rhs, n):
-    """Solve ``n`` equations of a positive definite matrix in place (Cholesky); False if it is singular."""
-    for j in range(n):
-        for k in range(j):
-            matrix[j, j] -= matrix[j, k] * matrix[j, k]
-        if not matrix[j, j] > 0.0:
-            return False
-        matrix[j, j] = math.sqrt(matrix[j, j])
-        for i in range(j + 1, n):
-            for k in range(j):
-                matrix[i, j] -= matrix[i, k] * matrix[j, k]
-            matrix[i, j] /= matrix[j, j]
-    for i in range(n):
-        for k in range(i):
-            rhs[i] -= matrix[i, k] * rhs[k]
-        rhs[i] /= matrix[i, i]
-    for i in range(n - 1, -1, -1):
-        for k in range(i + 1, n):
-            rhs[i] -= matrix[k, i] * rhs[k]
-        rhs[i] /= matrix[i, i]
-    return True
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -121,36 +99,21 @@ def fit_gaussians(p, lines, backs, free_width, y, weight, errors):
     damping = 1e-3
     settled = False
     for _ in range(MOST_STEPS):
-        for a in range(free):
-            step[a] = rhs[a]
-            for b in range(a + 1):
-                matrix[a, b] = normal[a, b]
-            matrix[a, a] *= 1.0 + damping
-        if not solve(matrix, step, free):
+        if not try_step(p, normal, rhs, damping, free, matrix, step, trial):
             return False
-        for a in range(free):
-            trial[a] = p[a] + step[a]
-        good = trial[total - 1] > 0.0
         new = math.inf
-        if good:
+        if trial[total - 1] > 0.0:
             new = _sums(trial, lines, backs, free, y, weight, matrix, step, slope)
         if new <= chi:
-            gain = chi - new
-            for a in range(free):
-                p[a] = trial[a]
-                rhs[a] = step[a]
-                for b in range(a + 1):
-                    normal[a, b] = matrix[a, b]
-            settled = gain <= PRECISION * chi
+            settled = chi - new <= PRECISION * chi
+            take_step(p, normal, rhs, free, matrix, step, trial)
             chi = new
             damping = max(damping * 0.1, 1e-9)
-            if settled:
-                break
         else:
             damping *= 10.0
-            if damping > MOST_DAMPING:
-                settled = True
-                break
+            settled = damping > MOST_DAMPING
+        if settled:
+            break
     if not settled or not chi < math.inf:
         return False
     for a in range(total):

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from muse_core.arcs.match_kernels import pair, vote
-from muse_core.arcs.polynomials import fit_curve_clipped
+from muse_core.arcs.match_kernels import refine, vote
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -40,26 +39,12 @@ class MatchPlan:
         """How far a line may lie from its place in the end (Angstrom)."""
         return max(ANGSTROM_OF_TOLERANCE * self.tolerance, LEAST_WINDOW)
 
-
-def _refine(
-    u: Floats, lamp: Integers, lam: Floats, lam_lamp: Integers, start: Floats, plan: MatchPlan, half: float
-) -> tuple[Integers, float]:
-    """Follow polynomials of rising order with falling tolerance; partners and their rms (Angstrom)."""
-    expected = start[3] + start[1] * u + start[2] * u * u
-    partner = np.empty(u.size, np.int64)
-    rms = np.inf
-    for order, window in (*WINDOWS, (5, plan.last_window), (5, plan.last_window)):
-        pair(expected, lamp, lam, lam_lamp, max(window, plan.last_window), partner)
-        found = partner >= 0
-        usable = min(order, int(found.sum()) - 2)
-        if usable < 1:
-            return np.full(u.size, -1), np.inf
-        fit = fit_curve_clipped(u[found], lam[partner[found]], usable)
-        if fit is None or (fit[0].slope(np.array([-1.0, 0.0, 1.0])) <= 0.5 * SAMPLING * half).any():
-            return np.full(u.size, -1), np.inf
-        expected = fit[0](u)
-        rms = float(np.sqrt(np.mean((expected[found] - lam[partner[found]]) ** 2)))
-    return partner, rms
+    @property
+    def steps(self) -> tuple[Integers, Floats]:
+        """Order and tolerance (Angstrom) of the polynomials that are followed."""
+        steps = (*WINDOWS, (5, self.last_window), (5, self.last_window))
+        windows = [max(window, self.last_window) for _, window in steps]
+        return np.array([order for order, _ in steps], np.int64), np.array(windows)
 
 
 def identify(
@@ -91,12 +76,17 @@ def identify(
     first = lam.min() - 1.4 * SAMPLING * half
     counts = np.zeros(int((lam.max() - lam.min() + 2.8 * SAMPLING * half) / BIN) + 2, np.int64)
     best = np.zeros((CANDIDATES, 4))
-    vote(u, lamp, lam, lam_lamp, scales, BENDS, first, BIN, counts, best)
+    order = np.argsort(lam_lamp, kind="stable")
+    images = max(int(lamp.max()), int(lam_lamp.max())) + 1
+    begin = np.searchsorted(lam_lamp[order], np.arange(images + 1))
+    vote(u, lamp, lam[order], begin, scales, BENDS, first, BIN, counts, best)
+    orders, windows = plan.steps
     chosen, quality = nothing, (0, -np.inf)
     for start in best:
         if start[0] < 3:
             continue
-        partner, rms = _refine(u, lamp, lam, lam_lamp, start, plan, half)
+        partner = np.empty(u.size, np.int64)
+        rms = refine(u, lamp, lam, lam_lamp, start, orders, windows, 0.5 * SAMPLING * half, partner)
         if ((found := int((partner >= 0).sum())), -rms) > quality:
             chosen, quality = partner, (found, -rms)
     return chosen

@@ -15,8 +15,10 @@ from muse_core.detector.calibrate import ExposureModel
 from muse_core.detector.combine import CombinePlan
 from muse_core.detector.combined import combined_bands, exposure_notes, measure_overscan
 from muse_core.detector.image import Image, ImageRoom, MemoryImage, ScratchImage, Window
+from muse_core.detector.masters_run import spread
 from muse_core.detector.plan import OverscanPlan, exposures_needed, overscan_plan
 from muse_core.detector.raw_sets import RawJob, job_of
+from muse_core.detector.rawframe import RawFile
 from muse_core.framework.errors import InputError
 from muse_core.framework.spec import ParamValues
 
@@ -44,8 +46,10 @@ class LampImage:
     notes: tuple[str, ...]
 
 
-def lamp_images(ifu: int, inputs: ArcInputs, p: ParamValues, room: ImageRoom) -> list[LampImage]:
-    """Calibrate and combine the exposures of each lamp.
+def lamp_images(
+    ifu: int, inputs: ArcInputs, p: ParamValues, room: ImageRoom, threads: int = 1
+) -> list[LampImage]:
+    """Calibrate and combine the exposures of each lamp, several lamps at a time.
 
     A lamp that cannot be used is left out with a note.
 
@@ -55,16 +59,20 @@ def lamp_images(ifu: int, inputs: ArcInputs, p: ParamValues, room: ImageRoom) ->
         If none can.
     """
     plan = overscan_plan(p)
-    made: list[LampImage] = []
-    reasons: list[str] = []
-    for lamps, raws in inputs.groups:
+
+    def attempted(group: tuple[Lamps, list[RawFile]]) -> LampImage | str:
+        lamps, raws = group
         # one exposure is taken as it is, by whatever method
         combine = CombinePlan(p.combine) if len(raws) > 1 else CombinePlan("median")
         try:
             job = job_of(ifu, inputs.found, p, exposures_needed(combine), raws)
-            made.append(_combined(lamps, job, combine, plan, room))
+            return _combined(lamps, job, combine, plan, room)
         except InputError as error:
-            reasons.append(f"{lamps}: {error}")
+            return f"{lamps}: {error}"
+
+    outcomes = spread(attempted, inputs.groups, threads)
+    made = [one for one in outcomes if not isinstance(one, str)]
+    reasons = [one for one in outcomes if isinstance(one, str)]
     if not made:
         raise InputError("", "; ".join(reasons))
     if reasons:

@@ -5,13 +5,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from muse_core.arcs.catalog import LineCatalog, read_line_catalog
 from muse_core.arcs.lamps import Lamps, by_lamps, lamps_of
+from muse_core.data.input_rules import INPUT_RULES
+from muse_core.data.rules import check
 from muse_core.detector.calibrations import attempt
+from muse_core.detector.raw_levels import check_levels
 from muse_core.detector.raw_sets import RawSet, open_raw_set
 from muse_core.detector.rawframe import RawFile
 from muse_core.detector.tables import NSLICE, read_trace_polynomials
@@ -83,8 +87,17 @@ def open_arcs(
         frames[tag]  # of all raw tags some may be missing: these are the ones that are read
     found = open_raw_set(frames, tags, required, p, ctx)
     groups = _groups(found, catalog, ctx)
+    for _, raws in groups:
+        check_levels(raws, "ARC", found.ifus, ctx)
     paths = [frame.path for frame in frames["TRACE_TABLE"]]
     traces = read_trace_polynomials(paths, {}, (0, 1, 2)) if paths else {}
+    if catalog is not None:
+        check(
+            frames["LINE_CATALOG"][0].path,
+            INPUT_RULES["LINE_CATALOG"],
+            {"lambda": catalog.lam, "flux": catalog.flux},
+            ctx,
+        )
     problems.raise_if_any()
     if catalog is None:
         raise InputError("", "input LINE_CATALOG", expected="one frame with this tag", found="none")
@@ -128,7 +141,9 @@ def _groups(found: RawSet, catalog: LineCatalog | None, ctx: RunContext) -> list
     return lit
 
 
-def slice_traces(polynomials: npt.NDArray[np.float64], shape: tuple[int, int], ifu: int) -> SliceTraces:
+def slice_traces(
+    polynomials: npt.NDArray[np.float64], shape: tuple[int, int], file: Path | str, ifu: int
+) -> SliceTraces:
     """Evaluate the traces of an IFU, and compare them with its detector.
 
     Parameters
@@ -136,6 +151,8 @@ def slice_traces(polynomials: npt.NDArray[np.float64], shape: tuple[int, int], i
     polynomials : float64[48, 3, n]
     shape : tuple of int
         ``(ny, nx)``.
+    file : path-like
+        Of the polynomials, for a message.
     ifu : int
 
     Raises
@@ -151,12 +168,13 @@ def slice_traces(polynomials: npt.NDArray[np.float64], shape: tuple[int, int], i
     width = right - left
     with np.errstate(invalid="ignore"):
         odd = (width < LEAST_WIDTH) | (width > MOST_WIDTH)
+        odd |= ~((left <= middle) & (middle <= right))
         odd |= (right < 1 - MOST_OUTSIDE) | (left > nx + MOST_OUTSIDE)
     bad = usable & odd.any(axis=1)
     if bad.any() or not usable.any():
         number = int(np.flatnonzero(bad if bad.any() else ~usable)[0]) + 1
         raise InputError(
-            "TRACE_TABLE",
+            file,
             f"CHAN{ifu:02d} slice {number}",
             expected=f"edges between 1 and {nx}, left < right",
             found=f"others in {int(bad.sum())} of {NSLICE} slices" if bad.any() else "no slice with a trace",

@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from muse_core.arcs.catalog import GOOD, MULTIPLET, REFERENCE, LineCatalog
+from muse_core.arcs.curve_kernels import clip_line
 from muse_core.arcs.detection import FWHM
+from muse_core.arcs.identify import SAMPLING
 from muse_core.arcs.line_kernels import HALF, fit_along
-from muse_core.arcs.polynomials import Curve, fit_curve_clipped
+from muse_core.arcs.polynomials import Curve
 from muse_core.detector.image import Image
 
 LEAST_ERROR = 1e-3  # pixels: lines in few columns scatter by nothing about their curve
@@ -94,10 +97,9 @@ class SliceWindow:
         """First column, the one in the middle, and the last (from 1) of the slice near row ``y``."""
         low = min(max(int(y) - 1, 0), self.left.size - 2)
         part = y - 1 - low
-        left, right = (
-            float((1 - part) * edge[low] + part * edge[low + 1]) for edge in (self.left, self.right)
-        )
-        first, last = max(int(np.ceil(left)), 1), min(int(np.floor(right)), self.nx)
+        left = float((1 - part) * self.left[low] + part * self.left[low + 1])
+        right = float((1 - part) * self.right[low] + part * self.right[low + 1])
+        first, last = max(math.ceil(left), 1), min(math.floor(right), self.nx)
         return first, min(max(int(0.5 * (left + right)), first), last), last
 
 
@@ -145,32 +147,95 @@ def fit_lines(
         Row as a function of wavelength (first solution).
     plan : LineFitPlan
     """
+    rows, scales = first(catalog.lam), 1.0 / first.slope(catalog.lam)  # Angstrom per pixel
+    return _fit_groups(_Fitter(window, catalog, scales, plan), _catalog_groups(catalog, usable, rows))
+
+
+def fit_detected(
+    window: SliceWindow,
+    catalog: LineCatalog,
+    lines: npt.NDArray[np.int64],
+    rows: Floats,
+    sigma: Floats,
+    plan: LineFitPlan,
+) -> SliceLines:
+    """Fit the lines that were detected, each on its own with a free width, from where it was found.
+
+    Measured against 2.8.7: the window reaches as many rows as two FWHM of the detected line, rounded down,
+    and errors are turned into Angstrom by the nominal sampling.
+
+    Parameters
+    ----------
+    window, catalog, plan
+        As of `fit_lines`.
+    lines : int64[n]
+        Their numbers in the catalogue.
+    rows, sigma : float64[n]
+        Where they are (from 1), and how wide (pixels).
+    """
+    halves = (2.0 * FWHM * sigma).astype(np.int64)
+    order = np.argsort(lines, kind="stable")
+    groups = (
+        _Group([int(lines[i])], rows[i : i + 1], 1, True, int(halves[i]), int(halves[i])) for i in order
+    )
+    return _fit_groups(_Fitter(window, catalog, np.full(catalog.lam.size, SAMPLING), plan), groups)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Lines that are fitted together, and how: see `fit_along`."""
+
+    lines: list[int]
+    expected: Floats
+    backs: int
+    free_width: bool
+    below: int
+    above: int
+
+
+@dataclass(frozen=True)
+class _Fitter:
+    """What all groups of a slice share; ``scales``: Angstrom per pixel at each line of the catalogue."""
+
+    window: SliceWindow
+    catalog: LineCatalog
+    scales: Floats
+    plan: LineFitPlan
+
+
+def _catalog_groups(catalog: LineCatalog, usable: npt.NDArray[np.bool_], rows: Floats) -> Iterator[_Group]:
+    """Yield the lines of the catalogue; ``rows``: where each is expected (float64[n])."""
+    for group in line_groups(catalog, usable):
+        quality = int(catalog.quality[group[0]])
+        multiplet = quality == MULTIPLET
+        yield _Group(group, rows[group], 2 if multiplet else 1, quality != GOOD, HALF, HALF + multiplet)
+
+
+def _fit_groups(fitter: _Fitter, groups: Iterable[_Group]) -> SliceLines:
+    window, catalog, plan = fitter.window, fitter.catalog, fitter.plan
     parts: list[LinePoints] = []
     widths: list[Floats] = []
     ny = window.left.size
-    rows, scales = first(catalog.lam), 1.0 / first.slope(catalog.lam)  # Angstrom per pixel
-    for group in line_groups(catalog, usable):
-        expected = rows[group]
+    for group in groups:
+        expected = group.expected
         if not (expected >= 1).all() or not (expected <= ny).all() or (np.diff(expected) <= 0).any():
             continue
-        image = window.images[catalog.lamp[group[0]]]
-        quality = int(catalog.quality[group[0]])
+        image = window.images[catalog.lamp[group.lines[0]]]
         columns = window.columns(float(expected[0]))
         if columns[0] > columns[2]:
             continue
-        out = np.empty((columns[2] - columns[0] + 1, len(group), 4))
-        multiplet = quality == MULTIPLET
+        out = np.empty((columns[2] - columns[0] + 1, len(group.lines), 4))
         fit_along(
-            image.data, image.stat, image.dq, window.x0, *columns, plan.use_flagged, len(group),
-            2 if multiplet else 1, quality != GOOD, HALF + multiplet, expected, out,
+            image.data, image.stat, image.dq, window.x0, *columns, plan.use_flagged, len(group.lines),
+            group.backs, group.free_width, group.below, group.above, expected, out,
         )  # fmt: skip
-        for k, line in enumerate(group):
-            found = _points(out[:, k], columns, line, catalog, scales[line], plan)
+        for k, line in enumerate(group.lines):
+            found = _points(out[:, k], columns, line, catalog, fitter.scales[line], plan)
             if found is None:
                 continue
             parts.append(found)
-            if quality == REFERENCE:
-                widths.append(_widths(out[:, k], float(catalog.lam[line]), scales[line]))
+            if catalog.quality[line] == REFERENCE:
+                widths.append(_widths(out[:, k], float(catalog.lam[line]), fitter.scales[line]))
     if not parts:
         empty = np.empty(0)
         none = np.empty(0, np.int64)
@@ -191,23 +256,17 @@ def _points(
     plan: LineFitPlan,
 ) -> LinePoints | None:  # fmt: skip
     """Points of one line without those off its smooth course; None if too few are left."""
-    low, middle, high = columns
-    order = np.concatenate([np.arange(middle, low - 1, -1), np.arange(middle + 1, high + 1)])
-    order = order[np.isfinite(fits[order - low, 0])]
-    if order.size < plan.xorder + 1:
+    low, middle, _ = columns
+    places = np.empty(len(fits), np.int64)
+    found, square = clip_line(fits, low, middle, plan.xorder, plan.linesigma, places)
+    if not found:
         return None
-    centre, error = fits[order - low, 0], fits[order - low, 1]
-    fit = fit_curve_clipped(order.astype(np.float64), centre, plan.xorder, plan.linesigma)
-    if fit is None:
-        return None
-    _, kept, square = fit
-    order, centre, error = order[kept], centre[kept], error[kept]
-    lam = float(catalog.lam[line])
-    own = {
-        "uniform": np.ones(order.size),
-        "cerr": error,
-        "scatter": np.full(order.size, np.sqrt(square)),
-        "cerrscatter": np.sqrt(error**2 + square),
-    }[plan.weighting]
-    own = np.maximum(own, LEAST_ERROR)
-    return LinePoints(order, centre, np.full(order.size, lam), scale * own, np.full(order.size, line))
+    x = places[:found]
+    centre, error = fits[x - low, 0], fits[x - low, 1]
+    if plan.weighting == "uniform":
+        error = np.ones(found)
+    elif plan.weighting != "cerr":
+        own = error**2 if plan.weighting == "cerrscatter" else np.zeros(found)
+        error = np.sqrt(own + square)
+    lam = np.full(found, float(catalog.lam[line]))
+    return LinePoints(x, centre, lam, scale * np.maximum(error, LEAST_ERROR), np.full(found, line))

@@ -6,9 +6,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from muse_core.arcs.gaussian_kernels import fit_gaussians
+from muse_core.arcs.single_kernels import WORK, fit_single
+from muse_core.framework.kernels import njit
 
 HALF = 6  # rows beside a line that take part in its fit
 FIXED_SIGMA = 2.61 / 1.25 / 2.35482  # pixels, of lines whose width is not fitted
@@ -37,45 +38,63 @@ def _guess(p, lines, backs, y, weight, expected):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _fit_column(data, stat, dq, column, use_flagged, lines, backs, free_width, above, expected, p, errors):
-    """Fit the lines of one column; True if the result can be used. ``expected`` are rows from 1.
-
-    ``above``: rows beyond the last line. ``p`` is as for `fit_gaussians`, with centres as rows from 1.
-    """
-    ny = data.shape[0]
-    first = int(expected[0]) - HALF - 1
-    last = int(expected[lines - 1]) + above - 1
-    first, last = max(first, 0), min(last, ny - 1)
-    n = last - first + 1
-    if n < 2 * lines + backs + 2:
-        return False
-    y = np.empty(n)
-    weight = np.empty(n)
-    for j in range(n):
-        y[j] = data[first + j, column]
+def _read_column(data, stat, dq, column, use_flagged, first, last, y, weight):
+    """Copy the rows ``first`` to ``last`` (from 0) of a column, and their weights; 0 what has no weight."""
+    for j in range(last - first + 1):
         variance = stat[first + j, column]
         usable = variance > 0.0 and (use_flagged or dq[first + j, column] == 0)
         weight[j] = 1.0 / variance if usable else 0.0
-    local = np.empty(lines)
-    for i in range(lines):
-        local[i] = expected[i] - 1 - first
-    _guess(p, lines, backs, y, weight, local)
-    if not fit_gaussians(p, lines, backs, free_width, y, weight, errors):
-        return False
-    sigma = p[2 * lines + backs]
-    if not (NARROWEST <= sigma <= WIDEST):
-        return False
-    for i in range(lines):
-        inside = -0.5 <= p[i] <= n - 0.5 and abs(p[i] - local[i]) <= HALF
-        if not (inside and p[lines + i] > 0.0 and errors[i] > 0.0 and errors[i] < HALF):
-            return False
-        p[i] += first + 1
-    return True
+        # a flagged pixel may hold anything: 0 times NaN would spoil the sums
+        y[j] = data[first + j, column] if weight[j] > 0.0 else 0.0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _plausible(centre, area, error, expected, n):
+    """Whether a line is near the place where it is expected, and above its background."""
+    inside = -0.5 <= centre <= n - 0.5 and abs(centre - expected) <= HALF
+    return inside and area > 0.0 and 0.0 < error < HALF
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _fit(p, known, lines, backs, free_width, y, weight, n, expected, errors, work):
+    """Fit the lines of a column: from those of the neighbour if they are ``known``, else from a guess."""
+    for from_guess in (False, True):
+        if from_guess:
+            _guess(p, lines, backs, y[:n], weight[:n], expected)
+        elif known:
+            p[:lines] = expected
+        else:
+            continue
+        if lines == 1 and backs == 1:
+            errors[0] = fit_single(p, free_width, y, weight, n, work)
+            good = True
+        else:
+            good = fit_gaussians(p, lines, backs, free_width, y[:n], weight[:n], errors)
+        good = good and NARROWEST <= p[2 * lines + backs] <= WIDEST
+        for i in range(lines):
+            good = good and _plausible(p[i], p[lines + i], errors[i], expected[i], n)
+        if good:
+            return True
+    return False
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def fit_along(
-    data, stat, dq, x0, first, middle, last, use_flagged, lines, backs, free_width, above, expected, out
+    data,
+    stat,
+    dq,
+    x0,
+    first,
+    middle,
+    last,
+    use_flagged,
+    lines,
+    backs,
+    free_width,
+    below,
+    above,
+    expected,
+    out,
 ):
     """Fit the lines of a group in all columns of a slice.
 
@@ -91,41 +110,46 @@ def fit_along(
         Gaussians, and coefficients of the background.
     free_width : bool
         Whether the common width is fitted.
-    above : int
-        Rows of the window beyond the last line.
+    below, above : int
+        Rows of the window before the first line and beyond the last one.
     expected : float64[lines]
         Rows (from 1) in the middle column.
     out : float64[last - first + 1, lines, 4], written
         Centre (row from 1), its error, sigma, area; NaN where the fit failed.
     """
-    p = np.empty(2 * lines + backs + 1)
-    errors = np.empty(2 * lines + backs + 1)
-    previous = np.empty(lines)
-    start = np.empty(lines)
-    for i in range(lines):
-        previous[i] = expected[i]
-        start[i] = expected[i]
+    ny = data.shape[0]
+    total = 2 * lines + backs + 1
+    p, errors = np.empty(total), np.empty(total)
+    previous, local = expected.copy(), np.empty(lines)
+    start = expected.copy()
+    # the window moves with the lines, and their distances may change a little from column to column
+    room = int(expected[lines - 1] - expected[0]) + 4 * HALF + above
+    y, weight, work = np.empty(room), np.empty(room), np.empty(WORK)
+    known = False
     out[:] = math.nan
-    x = middle
-    step = -1
-    while True:
+    x, step = middle, -1
+    while step < 0 or x <= last:
         if step < 0 and x < first:
-            step = 1
-            x = middle + 1
+            step, x, known = 1, middle + 1, False
+            previous[:] = start
+            continue
+        low = max(int(previous[0]) - below - 1, 0)
+        high = min(int(previous[lines - 1]) + above - 1, ny - 1)
+        n = high - low + 1
+        good = False
+        if 2 * lines + backs + 2 <= n <= room:
+            _read_column(data, stat, dq, x - 1 - x0, use_flagged, low, high, y, weight)
             for i in range(lines):
-                previous[i] = start[i]
-        if step > 0 and x > last:
-            break
-        if _fit_column(
-            data, stat, dq, x - 1 - x0, use_flagged, lines, backs, free_width, above, previous, p, errors
-        ):
+                local[i] = previous[i] - 1 - low
+            good = _fit(p, known, lines, backs, free_width, y, weight, n, local, errors, work)
+        known = good
+        if good:
             for i in range(lines):
-                previous[i] = p[i]
-                out[x - first, i, 0] = p[i]
+                previous[i] = p[i] + low + 1
+                out[x - first, i, 0] = previous[i]
                 out[x - first, i, 1] = errors[i]
                 out[x - first, i, 2] = p[2 * lines + backs]
                 out[x - first, i, 3] = p[lines + i]
         if x == middle:
-            for i in range(lines):
-                start[i] = previous[i]
+            start[:] = previous
         x += step

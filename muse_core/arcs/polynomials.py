@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from muse_core.arcs.curve_kernels import fit_clipped
+from muse_core.arcs.surface_kernels import fit_products
 
 Floats = npt.NDArray[np.float64]
 Chosen = npt.NDArray[np.bool_]
@@ -92,14 +93,6 @@ def _power_matrix(n: int, centre: float, half: float) -> npt.NDArray[np.longdoub
     return matrix
 
 
-def surface_basis(
-    x: Floats, y: Floats, orders: tuple[int, int], centre: tuple[float, float], half: tuple[float, float]
-) -> Floats:
-    """Products of Legendre polynomials at points: float64[n, terms]."""
-    u, v = (x - centre[0]) / half[0], (y - centre[1]) / half[1]
-    return np.asarray(np.polynomial.legendre.legvander2d(u, v, list(orders)), np.float64)
-
-
 def fit_surface(
     x: Floats, y: Floats, z: Floats, weight: Floats, orders: tuple[int, int]
 ) -> tuple[Surface, Floats]:
@@ -113,8 +106,11 @@ def fit_surface(
     """
     middle = (0.5 * float(x.min() + x.max()), 0.5 * float(y.min() + y.max()))
     half = (max(0.5 * float(np.ptp(x)), 1e-9), max(0.5 * float(np.ptp(y)), 1e-9))
-    basis = surface_basis(x, y, orders, middle, half)
-    root = np.sqrt(weight)
-    solution = np.asarray(np.linalg.lstsq(basis * root[:, None], z * root, rcond=None)[0], np.float64)
-    surface = Surface(middle, half, solution.reshape(orders[0] + 1, orders[1] + 1))
-    return surface, basis @ solution
+    coefficients, values = np.empty((orders[0] + 1, orders[1] + 1)), np.empty(x.size)
+    u, v = (x - middle[0]) / half[0], (y - middle[1]) / half[1]
+    if not fit_products(u, v, z, weight, coefficients, values):
+        basis = np.asarray(np.polynomial.legendre.legvander2d(u, v, list(orders)), np.float64)
+        root = np.sqrt(weight)
+        solution = np.asarray(np.linalg.lstsq(basis * root[:, None], z * root, rcond=None)[0], np.float64)
+        coefficients, values = solution.reshape(coefficients.shape), basis @ solution
+    return Surface(middle, half, coefficients), values

@@ -14,20 +14,30 @@ from muse_core.arcs.slices import SliceResult
 from muse_core.data.header_values import single_precision
 from muse_core.detector.headers import IfuHeader, overscan_cards, raw_header
 from muse_core.detector.master_products import Column
-from muse_core.framework.frames import Frames
+from muse_core.framework.frames import Frame, Frames
 from muse_core.framework.products import Card
 
 QC = "ESO QC WAVECAL"
 OF_IMAGES = ("MASTER_BIAS", "MASTER_DARK", "MASTER_FLAT", "BADPIX_TABLE")
+ALL_LAMPS = 99  # the number of the image of all lamps in its keyword (as in 2.8.7)
 FAILED = 0  # SliceNo of a slice without solution (undefined by TNULL, as in 2.8.7)
 
 
 def header_of(made: Sequence[LampImage], frames: Frames, tags: Sequence[str]) -> IfuHeader:
     """Start the headers of the products of all lamps from the first raw frame."""
-    paths = {raw.path for one in made for raw in one.job.raws}
-    used = [frame for frame in frames if frame.path in paths or frame.tag not in tags]
     first, ifu = made[0].job.raws[0], made[0].job.ifu
-    return IfuHeader(ifu, raw_header(first.primary, first.headers[ifu]), used)
+    return IfuHeader(ifu, raw_header(first.primary, first.headers[ifu]), used_by(made, frames, tags))
+
+
+def named(frames: Frames, tags: Sequence[str]) -> str:
+    """Return tag and file of the first frame of each of some tags, for a message."""
+    return ", ".join(f"{tag} {frames[tag][0].path}" for tag in tags if frames[tag])
+
+
+def used_by(made: Sequence[LampImage], frames: Frames, tags: Sequence[str]) -> list[Frame]:
+    """Return the raw frames (``tags``) of some lamps, and all calibrations."""
+    paths = {raw.path for one in made for raw in one.job.raws}
+    return [frame for frame in frames if frame.path in paths or frame.tag not in tags]
 
 
 def header_of_lamp(one: LampImage, frames: Frames) -> IfuHeader:
@@ -41,14 +51,19 @@ def header_of_lamp(one: LampImage, frames: Frames) -> IfuHeader:
 def table_columns(slices: Sequence[SliceResult], orders: tuple[int, int]) -> list[Column]:
     """Columns of WAVECAL_TABLE: SliceNo, wlcij, MSE; NaN for a slice without solution."""
     numbers = np.array([one.number if one.solution else FAILED for one in slices], np.int32)
-    nothing = np.full((orders[0] + 1, orders[1] + 1), np.nan)
-    powers = np.stack([one.solution.surface.powers() if one.solution else nothing for one in slices])
+    powers = solutions(slices, orders)
     squares = np.array([one.solution.rms**2 if one.solution else np.nan for one in slices])
     columns: list[Column] = [("SliceNo", numbers, "No")]
     for i in range(orders[0] + 1):
         for j in range(orders[1] + 1):
             columns.append((f"wlc{i}{j}", np.ascontiguousarray(powers[:, i, j]), "Angstrom"))
     return [*columns, ("MSE", squares, "")]
+
+
+def solutions(slices: Sequence[SliceResult], orders: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """Coefficients of the powers of x and y: float64[48, i, j]; NaN for a slice without solution."""
+    nothing = np.full((orders[0] + 1, orders[1] + 1), np.nan)
+    return np.stack([one.solution.surface.powers() if one.solution else nothing for one in slices])
 
 
 def failed_card(slices: Sequence[SliceResult]) -> list[Card]:
@@ -110,7 +125,7 @@ def _statistics(name: str, values: npt.NDArray[np.float64], unit: str, what: str
     ]
 
 
-def slice_cards(one: SliceResult) -> list[Card]:
+def slice_cards(one: SliceResult, *, lampwise: bool = True) -> list[Card]:
     """QC of one slice, in the order of 2.8.7; of a failed one what was found of it."""
     name = f"{QC} SLICE{one.number}"
     cards: list[Card] = []
@@ -119,12 +134,24 @@ def slice_cards(one: SliceResult) -> list[Card]:
     cards.append((f"{name} LINES NDET", one.detected, "Detected arc lines"))
     if one.identified.peak.size:
         cards += _statistics(f"{name} LINES PEAK", one.identified.peak, "[count] ", "peak of arc lines")
-    cards.append((f"{name} LINES NID", int(one.identified.lam.size), "Identified arc lines"))
+    identified: Card = (f"{name} LINES NID", int(one.identified.lam.size), "Identified arc lines")
+    resolution: list[Card] = []
     if one.widths.size:
         lam, fwhm = one.widths.T
-        resolution = single_precision(float(np.mean(lam / fwhm)))
-        cards.append((f"{name} RESOL", resolution, "Mean spectral resolution"))
-        cards += _statistics(f"{name} LINES FWHM", fwhm, "[Angstrom] ", "FWHM of reference lines")
+        value = single_precision(float(np.mean(lam / fwhm)))
+        resolution.append((f"{name} RESOL", value, "Mean spectral resolution"))
+    if lampwise:
+        cards += [identified, *resolution]
+        if one.widths.size:
+            cards += _statistics(
+                f"{name} LINES FWHM", one.widths[:, 1], "[Angstrom] ", "FWHM of reference lines"
+            )
+    else:
+        if one.identified.fwhm.size:
+            cards += _statistics(
+                f"{name} LINES FWHM", one.identified.fwhm, "[Angstrom] ", "FWHM of identified lines"
+            )
+        cards += [*resolution, identified]
     if one.solution is not None:
         numbers = (
             ("FIT NLINES", one.solution.lines, "Arc lines in the final fit"),
@@ -150,15 +177,36 @@ def saturated_cards(made: Sequence[LampImage]) -> list[Card]:
     ]
 
 
-def table_cards(made: Sequence[LampImage], slices: Sequence[SliceResult]) -> list[Card]:
-    """QC and DRS keywords of WAVECAL_TABLE."""
-    of_slices = [card for one in slices for card in slice_cards(one)]
-    return [*of_slices, *saturated_cards(made), *overscan_cards(made[0].models[0])]
+def saturated_sum(together: LampImage) -> Card:
+    """Saturated pixels of the image of all lamps, which 2.8.7 gives the number of a lamp."""
+    text = "Saturated pixels of the image of all lamps"
+    return f"{QC} NSATURATED LAMP{ALL_LAMPS}", together.image.nsaturated, text
+
+
+def table_cards(
+    made: Sequence[LampImage], slices: Sequence[SliceResult], summed: Sequence[Card], *, lampwise: bool
+) -> list[Card]:
+    """QC and DRS keywords of WAVECAL_TABLE; ``summed``: those of the image of all lamps."""
+    of_slices = [card for one in slices for card in slice_cards(one, lampwise=lampwise)]
+    return [*of_slices, *summed, *saturated_cards(made), *overscan_cards(made[0].models[0])]
 
 
 def lamp_cards(one: LampImage) -> list[Card]:
     """QC and DRS keywords of the image of one lamp."""
+    return [*_input_cards(one, QC), _saturated_card(one), *overscan_cards(one.models[0])]
+
+
+def sum_cards(together: LampImage, made: Sequence[LampImage]) -> list[Card]:
+    """QC and DRS keywords of the image of all lamps; of its own exposures it names those of the first."""
+    of_lamps = [card for i, one in enumerate(made, 1) for card in _input_cards(one, f"{QC} LAMP{i}")]
+    overscan = overscan_cards(together.models[0])
+    return [*_input_cards(together, QC), _saturated_card(together), *of_lamps, *overscan]
+
+
+def _input_cards(one: LampImage, name: str) -> list[Card]:
     text = "Saturated pixels of raw exposure"
-    inputs = [(f"{QC} INPUT{i} NSATURATED", model.nsaturated, text) for i, model in enumerate(one.models, 1)]
-    total = (f"{QC} NSATURATED", one.image.nsaturated, "Saturated pixels of the combined image")
-    return [*inputs, total, *overscan_cards(one.models[0])]
+    return [(f"{name} INPUT{i} NSATURATED", model.nsaturated, text) for i, model in enumerate(one.models, 1)]
+
+
+def _saturated_card(one: LampImage) -> Card:
+    return f"{QC} NSATURATED", one.image.nsaturated, "Saturated pixels of the combined image"

@@ -3,12 +3,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from muse_core.arcs.profile_kernels import TERMS_L, TERMS_X, add_rows, solve_samples, subtract_lines
+from muse_core.arcs.profile_kernels import (
+    TERMS_L,
+    TERMS_X,
+    add_rows,
+    change_sample,
+    solve_samples,
+    subtract_lines,
+)
 from muse_core.arcs.profile_rows import LineRows, ProfilePlan
 from muse_core.postproc.lsf.images import pad_samples
 
@@ -28,7 +36,7 @@ class ProfileGrid:
     @property
     def step(self) -> float:
         """Angstrom between two offsets."""
-        return float(self.offsets[1] - self.offsets[0])
+        return float((self.offsets[-1] - self.offsets[0]) / (self.offsets.size - 1))
 
     @property
     def lam_step(self) -> float:
@@ -48,10 +56,12 @@ def profile_grid(plan: ProfilePlan) -> ProfileGrid:
 
 
 def clean_profile(rows: LineRows, grid: ProfileGrid, plan: ProfilePlan) -> tuple[Floats, LineRows, int]:
-    """Return the image of the profile without cosmic-ray hits, the rows that are left, and failed samples."""
+    """Return the image of the profile without cosmic-ray hits, the rows that are left, and failed samples.
+
+    Pixels far from their lines are left out before, where ``plan.far_from_gaussian`` says so.
+    """
     image, failed = profile_image(rows, grid, plan)
-    kept = ~hits(rows, image, grid)
-    if kept.all():
+    if plan.far_from_gaussian or (kept := ~hits(rows, image, grid)).all():
         return image, rows, failed
     rows = rows.chosen(kept)
     return *profile_image(rows, grid, plan)[:1], rows, failed
@@ -82,6 +92,13 @@ def profile_image(rows: LineRows, grid: ProfileGrid, plan: ProfilePlan) -> tuple
     normal, rhs = np.zeros((plan.samples, terms, terms)), np.zeros((plan.samples, terms))
     counts = np.zeros(plan.samples, np.int64)
     add_rows(x, z, v, float(grid.offsets[0]), grid.step, plan.window, normal, rhs, counts)
+    if plan.uneven_ends and x.size:
+        order = np.lexsort((rows.lam, x))
+        for j, part, sign in _rows_of_the_ends(x[order], grid.offsets, plan.window):
+            own = order[part]
+            near = (x[own] - grid.offsets[j]) / plan.window
+            change_sample(near, z[own], v[own], sign, normal[j], rhs[j])
+            counts[j] += sign * own.size
     image = np.zeros((grid.wavelengths.size, plan.samples))
     failed = solve_samples(normal, rhs, counts, (grid.wavelengths - FIRST_LAM - SCALE) / SCALE, image)
     total = image.sum(axis=1) * grid.step
@@ -89,6 +106,19 @@ def profile_image(rows: LineRows, grid: ProfileGrid, plan: ProfilePlan) -> tuple
     image[usable] /= total[usable, None]
     image[~usable] = 0
     return image, int(failed)
+
+
+def _rows_of_the_ends(x: Floats, offsets: Floats, half: float) -> Iterator[tuple[int, slice, int]]:
+    """Yield sample, rows, and whether they are added (1) or taken away (-1), where a window passes their end.
+
+    Measured against 2.8.7: a window that begins before the first row lacks it; one that ends beyond the last
+    is moved back to end there, but for the place that offsets count from. ``x``: in rising order.
+    """
+    for j in np.flatnonzero(offsets - half < x[0]):
+        yield int(j), slice(0, 1), -1
+    for j in np.flatnonzero(offsets + half > x[-1]):
+        ends = np.searchsorted(x, [x[-1] - 2 * half, offsets[j] - half], side="right")
+        yield int(j), slice(int(ends[0]), int(ends[1])), 1
 
 
 def widths(image: npt.NDArray[np.floating], step: float) -> Floats:

@@ -1,128 +1,96 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Line profiles from the pixels of arc lines: Gaussians for their places, and local regressions."""
+"""Line profiles from the pixels of arc lines: local regressions."""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
-from numba import njit
 
-from muse_core.arcs.gaussian_kernels import solve
+from muse_core.arcs.linear_kernels import solve
+from muse_core.framework.kernels import njit
 from muse_core.postproc.lsf.profile_kernels import place_line, sample
 
-MOST_STEPS = 100
-PRECISION = 1e-13  # a relative gain below this is the end
-NORM = 1.0 / math.sqrt(2.0 * math.pi)
 TERMS_X, TERMS_L = 3, 4  # powers of the offset and of the wavelength
 LEAST_ROWS = 21
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _profile_sums(x, y, p, matrix, rhs):
-    total = 0.0
-    for a in range(3):
-        rhs[a] = 0.0
-        for b in range(a + 1):
-            matrix[a, b] = 0.0
-    slope = np.empty(3)
-    for i in range(x.size):
-        z = (x[i] - p[0]) / p[2]
-        g = NORM / p[2] * math.exp(-0.5 * z * z)
-        residual = y[i] - p[1] * g
-        slope[0] = p[1] * g * z / p[2]
-        slope[1] = g
-        slope[2] = p[1] * g * (z * z - 1.0) / p[2]
-        total += residual * residual
-        for a in range(3):
-            rhs[a] += slope[a] * residual
-            for b in range(a + 1):
-                matrix[a, b] += slope[a] * slope[b]
-    return total
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def fit_line(x, y, p):
-    """Fit a Gaussian without background, all values alike; False if it does not settle.
-
-    Parameters
-    ----------
-    x, y : float64[n]
-        Offset from the catalogue wavelength, value without background.
-    p : float64[3], updated
-        Centre, area, sigma; at the start a guess.
-    """
-    normal, matrix = np.zeros((3, 3)), np.zeros((3, 3))
-    rhs, step, trial = np.zeros(3), np.zeros(3), np.zeros(3)
-    total = _profile_sums(x, y, p, normal, rhs)
-    damping = 1e-3
-    for _ in range(MOST_STEPS):
-        for a in range(3):
-            step[a] = rhs[a]
-            for b in range(a + 1):
-                matrix[a, b] = normal[a, b]
-            matrix[a, a] *= 1.0 + damping
-        if not solve(matrix, step, 3):
-            return False
-        for a in range(3):
-            trial[a] = p[a] + step[a]
-        new = math.inf
-        if trial[2] > 0.0:
-            new = _profile_sums(x, y, trial, matrix, step)
-        if new <= total:
-            gain = total - new
-            for a in range(3):
-                p[a] = trial[a]
-                rhs[a] = step[a]
-                for b in range(a + 1):
-                    normal[a, b] = matrix[a, b]
-            total = new
-            damping = max(damping * 0.1, 1e-9)
-            if gain <= PRECISION * total:
-                return True
-        else:
-            damping *= 10.0
-            if damping > 1e10:
-                return True
-    return False
+def _add_line(sums, values, seen, wave, normal, rhs, counts):
+    """Add the sums of one line, whose scaled wavelength is ``wave``, to the normal equations; clear them."""
+    powers = np.empty(2 * TERMS_L - 1)
+    powers[0] = 1.0
+    for b in range(1, powers.size):
+        powers[b] = powers[b - 1] * wave
+    for j in range(seen.size):
+        if seen[j] == 0:
+            continue
+        counts[j] += seen[j]
+        for row in range(TERMS_X * TERMS_L):
+            a, b = row // TERMS_L, row % TERMS_L
+            rhs[j, row] += values[j, a] * powers[b]
+            for column in range(row + 1):
+                c, d = column // TERMS_L, column % TERMS_L
+                normal[j, row, column] += sums[j, a + c] * powers[b + d]
+        sums[j] = 0.0
+        values[j] = 0.0
+        seen[j] = 0
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def add_rows(x, z, v, first, step, half, normal, rhs, counts):
     """Add the rows of a slice to the normal equations of all samples.
 
+    A line has one wavelength: sums over its rows, of powers of the offset alone, are enough.
+
     Parameters
     ----------
     x, z, v : float64[n]
-        Offset from the line (Angstrom), normalised value, scaled wavelength of the line.
+        Offset from the line (Angstrom), normalised value, scaled wavelength of the line; line by line.
     first, step : float
         Offset of the first sample, and between two.
     half : float
-        Half width of the window of a sample (Angstrom), both ends included.
+        Half width of the window of a sample (Angstrom); measured against 2.8.7: the upper end is part of it.
     normal : float64[samples, 12, 12], rhs : float64[samples, 12], counts : int64[samples]
         Updated; of ``normal`` the lower half.
     """
-    basis = np.empty(TERMS_X * TERMS_L)
+    samples = counts.size
+    sums, values = np.zeros((samples, 2 * TERMS_X - 1)), np.zeros((samples, TERMS_X))
+    seen = np.zeros(samples, np.int64)
     for i in range(x.size):
+        if i > 0 and v[i] != v[i - 1]:
+            _add_line(sums, values, seen, v[i - 1], normal, rhs, counts)
         low = max(int(math.floor((x[i] - half - first) / step)) - 1, 0)
-        high = min(int(math.ceil((x[i] + half - first) / step)) + 1, rhs.shape[0] - 1)
+        high = min(int(math.ceil((x[i] + half - first) / step)) + 1, samples - 1)
         for j in range(low, high + 1):
             place = first + j * step
-            if not (place - half <= x[i] <= place + half):
+            if not (place - half < x[i] <= place + half):
                 continue
             u = (x[i] - place) / half
-            power = 1.0
-            for a in range(TERMS_X):
-                wave = power
-                for b in range(TERMS_L):
-                    basis[a * TERMS_L + b] = wave
-                    wave *= v[i]
-                power *= u
-            counts[j] += 1
-            for a in range(TERMS_X * TERMS_L):
-                rhs[j, a] += basis[a] * z[i]
-                for b in range(a + 1):
-                    normal[j, a, b] += basis[a] * basis[b]
+            square = u * u
+            sums[j, 0] += 1.0
+            sums[j, 1] += u
+            sums[j, 2] += square
+            sums[j, 3] += square * u
+            sums[j, 4] += square * square
+            values[j, 0] += z[i]
+            values[j, 1] += u * z[i]
+            values[j, 2] += square * z[i]
+            seen[j] += 1
+    if x.size:
+        _add_line(sums, values, seen, v[x.size - 1], normal, rhs, counts)
+
+
+def change_sample(u, z, v, sign, normal, rhs):
+    """Add rows to the normal equations of a sample, or take them away (``sign`` -1).
+
+    ``u``: their distances from the sample in half windows, ``z``, ``v``: as of `add_rows` (float64[n]);
+    ``normal``: float64[12, 12]; ``rhs``: float64[12].
+    """
+    powers = u[:, None, None] ** np.arange(TERMS_X)[:, None] * v[:, None, None] ** np.arange(TERMS_L)
+    terms = powers.reshape(u.size, TERMS_X * TERMS_L)
+    normal += sign * np.einsum("ni,nj->ij", terms, terms)
+    rhs += sign * np.einsum("ni,n->i", terms, z)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +12,8 @@ from astropy.io import fits
 from muse_core.arcs.profile_image import FIRST_LAM, ProfileGrid
 from muse_core.arcs.profile_rows import LineRows
 from muse_core.data.header_values import single_precision
-from muse_core.detector.headers import IfuHeader, channel_cards
-from muse_core.detector.merged import ExtensionParts
+from muse_core.detector.headers import IfuHeader
+from muse_core.detector.master_products import MasterFiles, file_of_ifu
 from muse_core.detector.pixels import PixelMap
 from muse_core.detector.planes import write_unit
 from muse_core.framework.execution import RunContext
@@ -39,54 +38,19 @@ def cube_header(grid: ProfileGrid, name: str) -> list[Card]:
     ]  # fmt: skip
 
 
-class ProfileFiles:
-    """Writes LSF_PROFILE of all IFUs, a file each or one for all (``merge``); threads may write together."""
-
-    def __init__(self, ctx: RunContext, *, merge: bool) -> None:
-        self._ctx, self._merge = ctx, merge
-        self._parts = ExtensionParts(ctx)
-
-    def __enter__(self) -> ProfileFiles:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._parts.close()
-
-    def save(
-        self, cube: npt.NDArray[np.float32], grid: ProfileGrid, header: IfuHeader, qc: Sequence[Card]
-    ) -> None:
-        """Write the images of one IFU (float32[48, wavelengths, offsets])."""
-        name = f"CHAN{header.ifu:02d}.{EXTENSION}" if self._merge else EXTENSION
-        unit = fits.ImageHDU(np.broadcast_to(np.zeros(1, np.float32), cube.shape)).header
-        for card in cube_header(grid, name):
-            set_card(unit, *card)
-        if self._merge:
-            for card in (*channel_cards(header), *qc):
-                set_card(unit, *card)
-        add_checksum_placeholders(unit)
-        data = cube.astype(">f4")
-        if self._merge:
-            with self._parts.part("LSF_PROFILE", header) as stream:
-                write_unit(stream, unit, data)
-            return
-        with self._ctx.stream(
-            "LSF_PROFILE",
-            base=header.base,
-            used=header.used,
-            own=header.channel,
-            qc=[*header.flags, *qc],
-            index=header.ifu,
-        ) as product:
-            with product.path.open("wb") as stream:
-                stream.write(product.header.tostring(sep="", endcard=True, padding=True).encode("ascii"))
-                write_unit(stream, unit, data)
-
-    def finish(self, *, complete: bool) -> None:
-        """Write the merged file; with ``complete`` it holds all IFUs that were asked for."""
-        claim = f"{self._ctx.spec.qc_prefix} COMPLETE", complete, "all IFUs that were asked for were made"
-        self._parts.finish([] if self._ctx.defects else [claim])
+def save_profiles(
+    files: MasterFiles,
+    cube: npt.NDArray[np.float32],
+    grid: ProfileGrid,
+    header: IfuHeader,
+    qc: Sequence[Card],
+) -> None:
+    """Write the images of one IFU (float32[48, wavelengths, offsets])."""
+    name = f"CHAN{header.ifu:02d}.{EXTENSION}" if files.merge else EXTENSION
+    unit = fits.ImageHDU(np.broadcast_to(np.zeros(1, np.float32), cube.shape)).header
+    for card in cube_header(grid, name):
+        set_card(unit, *card)
+    files.extension("LSF_PROFILE", unit, cube.astype(">f4"), header, qc)
 
 
 def width_cards(planes: Sequence[tuple[int, npt.NDArray[np.float64]]]) -> list[Card]:
@@ -125,10 +89,8 @@ def save_rows(
     ctx : RunContext
     """
     slices = rows.origin & 0x3F
-    offset = pixels.offset[np.maximum(slices, 1) - 1]
-    xpos = ((rows.origin >> 24) & 0x7F) + offset
     values = {
-        "xpos": xpos.astype(np.float32), "ypos": np.zeros(len(rows), np.float32), "lambda": rows.lam,
+        "xpos": _positions(rows.origin, pixels), "ypos": np.zeros(len(rows), np.float32), "lambda": rows.lam,
         "data": left, "dq": np.zeros(len(rows), np.int32), "stat": rows.stat, "origin": rows.origin,
         "line_lambda": rows.line, "line_flux": rows.flux, "line_background": rows.background,
         "orig": rows.data,
@@ -142,21 +104,23 @@ def save_rows(
         cards.append((f"{TABLE} LIMITS {name} HIGH", single_precision(high), ""))
     for name, ends in (("IFU", (header.ifu, header.ifu)), ("SLICE", (int(slices.min()), int(slices.max())))):
         cards += [(f"{TABLE} LIMITS {name} LOW", ends[0], ""), (f"{TABLE} LIMITS {name} HIGH", ends[1], "")]
-    with ctx.stream(
-        "PIXTABLE_SUBTRACTED",
-        base=header.base,
-        used=header.used,
-        own=header.channel,
-        qc=[*header.flags, *cards],
-        index=header.ifu,
-    ) as product:
-        with product.path.open("wb") as stream:
-            stream.write(product.header.tostring(sep="", endcard=True, padding=True).encode("ascii"))
-            for name, unit in COLUMNS:
-                column = values[name]
-                head = fits.ImageHDU(np.broadcast_to(np.zeros(1, column.dtype), (column.size, 1))).header
-                set_card(head, "EXTNAME", name, "")
-                if unit:
-                    set_card(head, "BUNIT", unit, "")
-                add_checksum_placeholders(head)
-                write_unit(stream, head, column.astype(column.dtype.newbyteorder(">")))
+    with file_of_ifu(ctx, "PIXTABLE_SUBTRACTED", header, cards, header.ifu) as stream:
+        for name, unit in COLUMNS:
+            own = values[name]
+            head = fits.ImageHDU(np.broadcast_to(np.zeros(1, own.dtype), (own.size, 1))).header
+            set_card(head, "EXTNAME", name, "")
+            if unit:
+                set_card(head, "BUNIT", unit, "")
+            add_checksum_placeholders(head)
+            write_unit(stream, head, own.astype(own.dtype.newbyteorder(">")))
+
+
+def _positions(origin: npt.NDArray[np.int32], pixels: PixelMap) -> npt.NDArray[np.float32]:
+    """Places of rows in the nominal row of slices (pixels; float32[n]), see `nominal_geometry`."""
+    s, y = (origin & 0x3F) - 1, ((origin >> 11) & 0x1FFF) - 1
+    x = ((origin >> 24) & 0x7F) + pixels.offset[s]
+    left, right = pixels.left[s, y], pixels.right[s, y]
+    geometry = pixels.geometry
+    distance = (x - 0.5 * (left + right)) / (right - left) * geometry.width[s]
+    # measured against 2.8.7: the distance from the middle is rounded to single precision
+    return (geometry.x[s] - distance.astype(np.float32)).astype(np.float32)

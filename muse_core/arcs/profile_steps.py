@@ -11,25 +11,29 @@ import numpy.typing as npt
 
 from muse_core.arcs import profile_products as products
 from muse_core.arcs.images import LampImage, lamp_images, slice_window
-from muse_core.arcs.inputs import ArcInputs, SliceTraces
+from muse_core.arcs.inputs import ArcInputs, SliceTraces, slice_traces
 from muse_core.arcs.line_fits import SliceWindow
-from muse_core.arcs.products import header_of
+from muse_core.arcs.products import header_of, named
 from muse_core.arcs.profile_image import ProfileGrid, clean_profile, profile_grid, widths
 from muse_core.arcs.profile_kernels import subtract_lines
 from muse_core.arcs.profile_rows import (
     LineRows,
     ProfilePlan,
     RowsOfSlice,
-    SliceRowsOfLamp,
+    SlicePixels,
+    joined_rows,
     rows_of_lines,
 )
 from muse_core.arcs.steps import share_memory
+from muse_core.arcs.straight import nominal_geometry
 from muse_core.arcs.wavelength_ranges import line_ranges
 from muse_core.detector.image import ImageRoom
-from muse_core.detector.masters_run import IfuRun, finish, run_ifus, tell_absent
+from muse_core.detector.master_products import MasterFiles
+from muse_core.detector.masters_run import IfuRun, finish, run_ifus, spread, tell_absent, threads_within
+from muse_core.detector.merged import is_merged
 from muse_core.detector.pixels import PixelMap, build_pixel_map
-from muse_core.detector.rows import fill_wavelengths, gather_slice
-from muse_core.detector.tables import NSLICE, SliceGeometry
+from muse_core.detector.rows import fill_row_limits, fill_wavelengths
+from muse_core.detector.tables import NSLICE, check_wavecal, missing_ifu
 from muse_core.framework.errors import InputError, ParameterError
 from muse_core.framework.execution import RunContext
 from muse_core.framework.frames import Frames
@@ -37,7 +41,10 @@ from muse_core.framework.spec import ParamValues
 from muse_core.postproc.lsf.images import LsfImage, pad_samples
 
 Floats = npt.NDArray[np.float64]
-NOWHERE = np.zeros(NSLICE)
+CAUSES = (
+    "LINE_CATALOG", "TRACE_TABLE", "WAVECAL_TABLE", "MASTER_BIAS", "MASTER_DARK", "MASTER_FLAT",
+)  # fmt: skip
+"""Inputs that may be the cause where no line is left."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,30 @@ class IfuProfiles:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class SliceProfile:
+    """What came of one slice.
+
+    Attributes
+    ----------
+    image : float64[wavelengths, offsets] or None
+        None without rows.
+    lines, size, failed : int
+        Lines, their rows, and samples without enough of them.
+    left_out : tuple of str
+        Lines that were left out, and why.
+    rows : LineRows or None
+        Kept only if they are saved.
+    """
+
+    image: Floats | None
+    lines: int
+    size: int
+    failed: int
+    left_out: tuple[str, ...]
+    rows: LineRows | None = None
+
+
 def refuse(p: ParamValues) -> None:
     """Refuse what cannot be made right.
 
@@ -75,8 +106,8 @@ def refuse(p: ParamValues) -> None:
     if p.method == "hermit":
         raise ParameterError(
             "parameter method=hermit: not available; its parameters are degenerate (slit width and bin width "
-            "cannot be told apart) and its profiles no better. Use method=interpolate, whose LSF_PROFILE all "
-            "recipes read"
+            "cannot be told apart) and its profiles further from the truth. Use method=interpolate, whose "
+            "LSF_PROFILE all recipes read"
         )
     if p.lsf_regression_window > p.lsf_range:
         raise ParameterError(
@@ -95,35 +126,38 @@ def profile_plan(p: ParamValues, mode: str, ctx: RunContext) -> ProfilePlan:
         p.lsf_regression_window,
         line_ranges(mode),
         one_more=ctx.defects.lsf_background_too_small,
+        uneven_ends=ctx.defects.lsf_windows_at_the_ends,
+        far_from_gaussian=ctx.defects.lsf_background_of_other_sign,
     )
 
 
 def process(inputs: ArcInputs, frames: Frames, p: ParamValues, ctx: RunContext) -> IfuRun[IfuProfiles]:
     """Make the products of all IFUs, several at a time; an IFU that fails does not stop the others."""
     plan = profile_plan(p, inputs.mode, ctx)
-    with products.ProfileFiles(ctx, merge=p.merge) as files:
-        workers, on_disk = share_memory(inputs, ctx)
-        worker = ProfileWorker(inputs, plan, frames, files, p, ctx, on_disk)
-        run = run_ifus(worker.process, inputs.found.ifus, workers, ctx, lambda result: tell(result, ctx))
-        files.finish(complete=not run.failed)
+    workers, on_disk = share_memory(inputs, ctx)
+    within = threads_within(inputs.found.ifus, workers, ctx)
+    maker = ProfileMaker(inputs, plan, frames, p, ctx.defects.lsf_planes_move_up, on_disk, within)
+    run = run_ifus(
+        maker, inputs.found.ifus, workers, ctx, lambda result: tell(result, ctx), merge=is_merged(p)
+    )
     tell_absent(inputs.found.absent, inputs.found.files.found["TRACE_TABLE"], ctx)
     finish(run, ctx)
     return run
 
 
-@dataclass
-class ProfileWorker:
-    """Makes all products of one IFU; several threads call `process`."""
+@dataclass(frozen=True)
+class ProfileMaker:
+    """Makes all products of one IFU (see `IfuMaker`)."""
 
     inputs: ArcInputs
     plan: ProfilePlan
     frames: Frames
-    files: products.ProfileFiles
     p: ParamValues
-    ctx: RunContext
+    planes_move_up: bool
     on_disk: bool = False
+    threads: int = 1
 
-    def process(self, ifu: int) -> IfuProfiles:
+    def __call__(self, ifu: int, files: MasterFiles, ctx: RunContext) -> IfuProfiles:
         """Return the widths of an IFU, its products written.
 
         Raises
@@ -132,45 +166,57 @@ class ProfileWorker:
             With the reason why there are none.
         """
         grid = profile_grid(self.plan)
-        with ImageRoom(self.ctx.workdir, on_disk=self.on_disk) as room:
-            made = lamp_images(ifu, self.inputs, self.p, room)
+        with ImageRoom(ctx.workdir, on_disk=self.on_disk) as room:
+            made = lamp_images(ifu, self.inputs, self.p, room, self.threads)
             pixels, notes = self._pixels(ifu, made)
-            found = [self._rows(s, made, pixels) for s in range(NSLICE)]
-        if not any(len(one.rows) for one in found):
+            found = spread(lambda s: self._profile(s, made, pixels, grid), range(NSLICE), self.threads)
+        if not any(one.size for one in found):
             reasons = sorted({text for one in found for text in one.left_out})[:5]
-            raise InputError("", "no line can be used for a profile", found="; ".join(reasons) or "none")
-        images = np.zeros((NSLICE, self.plan.wavelengths, self.plan.samples))
+            given = named(self.frames, CAUSES)
+            text = f"no line can be used for a profile ({given})"
+            raise InputError("", text, found="; ".join(reasons) or "none")
         for s, one in enumerate(found):
-            if len(one.rows):
-                images[s], rows, failed = clean_profile(one.rows, grid, self.plan)
-                found[s] = one.with_rows(rows)
-                if failed:
-                    text = f"{failed} of {self.plan.samples} samples of its profile have too few rows"
-                    notes.append(f"slice {s + 1} of IFU {ifu}: {text}")
+            if one.failed:
+                text = f"{one.failed} of {self.plan.samples} samples of its profile have too few rows"
+                notes.append(f"slice {s + 1} of IFU {ifu}: {text}")
         planes = self._planes(found)
-        cube = np.zeros(images.shape, np.float32)
+        cube = np.zeros((NSLICE, self.plan.wavelengths, self.plan.samples), np.float32)
         for plane, s in enumerate(planes):
             if s >= 0:
-                cube[plane] = images[s]
+                cube[plane] = found[s].image
         fwhm = np.stack([widths(image, grid.step) for image in cube])
-        if self.ctx.defects.lsf_planes_move_up:
+        if not np.isfinite(fwhm).any():
+            raise InputError(
+                "", "profiles of the lines", expected="a maximum in the middle of some of them", found="none",
+                remedy="Check the levels of the ARC exposures and masters, and the wavelengths.",
+            )  # fmt: skip
+        if self.planes_move_up:
             fwhm[[k for k, s in enumerate(planes) if s < 0]] = 2 * self.plan.reach  # of nothing, says C
         qc = products.width_cards([(k + 1, fwhm[k]) for k in range(NSLICE)])
         header = header_of(made, self.frames, self.inputs.found.tags)
-        self.files.save(cube, grid, header, qc)
+        products.save_profiles(files, cube, grid, header, qc)
         if self.p.save_subtracted:
-            rows = _joined([one.rows.sorted() for one in found if len(one.rows)])
+            rows = joined_rows([one.rows.sorted() for one in found if one.rows is not None])
             left = self._without_lines(rows, cube, grid)
-            products.save_rows(rows, left, pixels, header, self.ctx)
+            products.save_rows(rows, left, pixels, header, ctx)
         notes += [note for one in made for note in one.notes]
         left_out = tuple(f"slice {s + 1}: {text}" for s, one in enumerate(found) for text in one.left_out)
-        counts = np.array([one.lines for one in found]), np.array([len(one.rows) for one in found])
+        counts = np.array([one.lines for one in found]), np.array([one.size for one in found])
         return IfuProfiles(ifu, *counts, fwhm, left_out, tuple(dict.fromkeys(notes)))
 
-    def _planes(self, found: list[RowsOfSlice]) -> list[int]:
+    def _profile(self, s: int, made: list[LampImage], pixels: PixelMap, grid: ProfileGrid) -> SliceProfile:
+        """Return the profile of slice ``s`` (from 0)."""
+        found = self._rows(s, made, pixels)
+        if not len(found.rows):
+            return SliceProfile(None, 0, 0, 0, found.left_out)
+        image, rows, failed = clean_profile(found.rows, grid, self.plan)
+        kept = rows if self.p.save_subtracted else None
+        return SliceProfile(image, found.lines, len(rows), failed, found.left_out, kept)
+
+    def _planes(self, found: list[SliceProfile]) -> list[int]:
         """Return the slice (from 0) of each plane of the cube; -1: none."""
-        seen = [s for s, one in enumerate(found) if len(one.rows)]
-        if self.ctx.defects.lsf_planes_move_up:
+        seen = [s for s, one in enumerate(found) if one.size]
+        if self.planes_move_up:
             return seen + [-1] * (NSLICE - len(seen))
         return [s if s in seen else -1 for s in range(NSLICE)]
 
@@ -180,26 +226,18 @@ class ProfileWorker:
         shape = made[0].job.own.shape
         for tag in ("TRACE_TABLE", "WAVECAL_TABLE"):
             if ifu not in tables[tag]:
-                raise InputError("", f"no {tag} with CHAN{ifu:02d} among the inputs")
+                raise missing_ifu(tag, self.inputs.found.files.paths.get(tag, ()), ifu)
         trace, wave = tables["TRACE_TABLE"][ifu].copy(), tables["WAVECAL_TABLE"][ifu].copy()
+        files = self.inputs.found.files
+        slice_traces(self.inputs.traces[ifu], shape, files.file_of("TRACE_TABLE", ifu), ifu)
+        check_wavecal(wave, trace, shape, files.file_of("WAVECAL_TABLE", ifu), ifu)
         notes = []
         for s in range(NSLICE):
             for name, values in (("trace", trace[s]), ("wavelength solution", wave[s])):
                 if not np.isfinite(values).all():
                     notes.append(f"slice {s + 1} of IFU {ifu}: no profile: its {name} is missing")
                     trace[s], wave[s] = 0.0, 0.0
-        rows = np.array([1.0, 0.5 * shape[0], float(shape[0])])
-        lam = np.stack([_wavelengths(trace[s], wave[s], rows) for s in range(NSLICE)])
-        wrong = np.flatnonzero((np.diff(lam, axis=1) <= 0).any(axis=1) & (lam[:, 1] != 0))
-        if wrong.size:
-            raise InputError(
-                "WAVECAL_TABLE",
-                f"CHAN{ifu:02d} slice {int(wrong[0]) + 1}",
-                expected="wavelengths that rise with y",
-                found=f"a wavelength that is not monotonic in {wrong.size} slices",
-            )
-        nowhere = SliceGeometry(NOWHERE, NOWHERE, NOWHERE, NOWHERE)
-        pixels = build_pixel_map(ifu, shape, trace, wave, nowhere, self.inputs.mode)
+        pixels = build_pixel_map(ifu, shape, trace, wave, nominal_geometry(), self.inputs.mode)
         for s in range(NSLICE):
             if (pixels.last[s] == 0).all() and np.isfinite(trace[s]).all() and trace[s].any():
                 notes.append(f"slice {s + 1} of IFU {ifu}: no profile: its first row leaves the detector")
@@ -209,24 +247,16 @@ class ProfileWorker:
         """Return the rows of the lines of slice ``s`` (from 0)."""
         first, last = pixels.first[s], pixels.last[s]
         if (last < first).all():
-            return rows_of_lines([], self.inputs.catalog, self.plan)
+            return RowsOfSlice(joined_rows([]), 0, ())
         window = _window(s, pixels, made)
-        counts = np.maximum(last - first + 1, 0)
-        size = int(counts.sum())
-        lam = np.empty(size, np.float32)
+        lam = np.empty(int(np.maximum(last - first + 1, 0).sum()), np.float32)
         fill_wavelengths(first, last, pixels.wave[s], 0.0, lam)
-        row = np.repeat(np.arange(1, first.size + 1), counts)
-        begin = np.repeat(np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)
-        column = np.repeat(first, counts) + np.arange(size) - begin
+        limits = np.empty((first.size, 2), np.float32)
+        fill_row_limits(first, last, pixels.wave[s], 0.0, limits)
         code = pixels.ifu << 6 | (s + 1)
-        origin = ((column - pixels.offset[s]) << 24 | row << 11 | code).astype(np.int32)
-        images = []
-        for one in made:
-            image = window.images[str(one.lamps)]
-            data, stat, dq = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size, np.int32)
-            gather_slice(image.data, image.stat, image.dq, window.x0, first, last, data, stat, dq)
-            images.append(SliceRowsOfLamp(lam, data, stat, dq, origin, one.lamps.names))
-        return rows_of_lines(images, self.inputs.catalog, self.plan)
+        places = SlicePixels(first, last, lam, limits, int(pixels.offset[s]), code)
+        images = [(one.lamps.names, window.images[str(one.lamps)]) for one in made]
+        return rows_of_lines(places, images, window.x0, self.inputs.catalog, self.plan)
 
     def _without_lines(
         self, rows: LineRows, cube: npt.NDArray[np.float32], grid: ProfileGrid
@@ -247,22 +277,11 @@ class ProfileWorker:
         return left
 
 
-def _wavelengths(trace: Floats, wave: Floats, rows: Floats) -> Floats:
-    """Wavelengths along the left edge of a slice."""
-    left = np.polynomial.polynomial.polyval(rows, trace[0])
-    return np.asarray(np.polynomial.polynomial.polyval2d(left, rows, wave), np.float64)
-
-
 def _window(s: int, pixels: PixelMap, made: list[LampImage]) -> SliceWindow:
     """Read the part of all images that slice ``s`` covers."""
     edges = pixels.left, pixels.right
     traces = SliceTraces(0.5 * (edges[0] + edges[1]), *edges, np.ones(NSLICE, bool))
     return slice_window(s, traces, {str(one.lamps): one for one in made}, made[0].job.own.shape[1])
-
-
-def _joined(parts: list[LineRows]) -> LineRows:
-    names = LineRows.__dataclass_fields__
-    return LineRows(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def tell(result: IfuProfiles, ctx: RunContext) -> None:

@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from muse_core.arcs.catalog import PATTERN, LineCatalog
-from muse_core.arcs.detection import COLUMNS, Detected, detect_lines, middle_column
+from muse_core.arcs.catalog import PATTERN, REFERENCE, LineCatalog
+from muse_core.arcs.detection import COLUMNS, FWHM, Detected, detect_lines, middle_column
 from muse_core.arcs.identify import MatchPlan, identify
-from muse_core.arcs.line_fits import LineFitPlan, SliceWindow, fit_lines
+from muse_core.arcs.line_fits import LineFitPlan, SliceWindow, fit_detected, fit_lines
 from muse_core.arcs.polynomials import fit_curve_clipped
 from muse_core.arcs.solution import FitPlan, Solution, fit_solution, valid_wavelengths
 
@@ -32,6 +32,9 @@ class WavecalPlan:
     match, lines, fit : plans of the steps
     ranges : tuple of (float, float)
         Wavelengths (Angstrom) whose lines take part in the solution.
+    lampwise : bool
+        All lines of the catalogue are fitted, each in the image of its lamp. Otherwise the images are the
+        same for all lamps, and the lines that were detected in it are.
     """
 
     sigma: float
@@ -39,19 +42,30 @@ class WavecalPlan:
     lines: LineFitPlan
     fit: FitPlan
     ranges: tuple[tuple[float, float], ...]
+    lampwise: bool = True
 
 
 @dataclass(frozen=True)
 class Identified:
     """Detected lines of all lamps, from blue to red, that have a name (for the quality page, and QC).
 
-    ``y``, ``lam``, ``peak``: float64[n]; ``lamp``: names.
+    ``y``, ``lam``, ``peak``, ``sigma`` (pixels): float64[n]; ``lamp``: names.
     """
 
     y: Floats
     lam: Floats
     peak: Floats
+    sigma: Floats
     lamp: tuple[str, ...]
+
+    @property
+    def fwhm(self) -> Floats:
+        """Angstrom, by the sampling between each line and its neighbours (measured against 2.8.7)."""
+        if self.y.size < 2:
+            return np.zeros(self.y.size)
+        steps = np.diff(self.lam) / np.diff(self.y)
+        sampling = 0.5 * (np.concatenate([steps[:1], steps]) + np.concatenate([steps, steps[-1:]]))
+        return FWHM * self.sigma * sampling
 
 
 @dataclass(frozen=True)
@@ -82,7 +96,7 @@ class SliceResult:
     detected: int = 0
     column: int = 0
     identified: Identified = field(
-        default_factory=lambda: Identified(np.empty(0), np.empty(0), np.empty(0), ())
+        default_factory=lambda: Identified(np.empty(0), np.empty(0), np.empty(0), np.empty(0), ())
     )
     widths: Floats = field(default_factory=lambda: np.empty((0, 2)))
     solution: Solution | None = None
@@ -113,7 +127,7 @@ def identify_in_slice(
 ) -> tuple[Identified, npt.NDArray[np.int64]]:
     """Tell which catalogue lines were detected; also their numbers (int64[n])."""
     centre = np.concatenate([d.centre for _, d in found])
-    peak = np.concatenate([d.peak for _, d in found])
+    peak, sigma = (np.concatenate([getattr(d, name) for _, d in found]) for name in ("peak", "sigma"))
     image = np.repeat(np.arange(len(found)), [len(d) for _, d in found])
     lamp_image = np.full(catalog.lam.size, -1)
     bright = np.zeros(catalog.lam.size, bool)
@@ -130,7 +144,8 @@ def identify_in_slice(
     order = order[partner[order] >= 0]
     lines_found = numbers[partner[order]]
     names_found = tuple(catalog.lamp[i] for i in lines_found)
-    return Identified(centre[order], catalog.lam[lines_found], peak[order], names_found), lines_found
+    lam = catalog.lam[lines_found]
+    return Identified(centre[order], lam, peak[order], sigma[order], names_found), lines_found
 
 
 def solve_slice(
@@ -164,8 +179,14 @@ def solve_slice(
     if first is None:
         reason = "the first solution through the identified lines is singular"
         return SliceResult(number, detected, column, identified, reason=reason)
-    lit = np.array([lamp in window.images for lamp in catalog.lamp], bool)
-    fitted = fit_lines(window, catalog, lit, first[0], plan.lines)
+    if plan.lampwise:
+        lit = np.array([lamp in window.images for lamp in catalog.lamp], bool)
+        fitted = fit_lines(window, catalog, lit, first[0], plan.lines)
+    else:
+        fitted = fit_detected(window, catalog, lines, identified.y, identified.sigma, plan.lines)
+        reference = (catalog.quality[lines] == REFERENCE) & (identified.fwhm > 0)
+        widths = np.stack([identified.lam, identified.fwhm], axis=1)[reference]
+        fitted = replace(fitted, widths=widths)
     points = fitted.points
     good = valid_wavelengths(points.lam, plan.ranges)
     solution = fit_solution(points.chosen(good), points.x.size, plan.fit)

@@ -154,6 +154,13 @@ def quality_cards(field: AstrometricField, ctx: RunContext) -> list[Card]:
             (f"{prefix} NDETECT", len(field.found.positions), "Number of stars measured"),
             (f"{prefix} POSANG", single_precision(field.angle_deg), "[deg] Position angle, taken out"),
         ]
+        for name, errors, unit in (
+            ("SCALE", solution.scale_errors, "arcsec"), ("ANGLE", solution.angle_errors, "deg"),
+        ):  # fmt: skip
+            for axis, value in zip("XY", errors, strict=True):
+                if np.isfinite(value):
+                    text = f"[{unit}] Error of the {name.lower()} in {axis.lower()}"
+                    cards.append((f"{prefix} {name} ERR {axis}", single_precision(value), text))
     return cards
 
 

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,8 @@ class Solution:
         of all stars: tangent plane of the catalogue minus solution [deg]
     kept : bool[n]
         stars that took part in the last fit
+    scale_errors, angle_errors : (float, float)
+        of `scales` [arcsec] and `angles` [deg], from the scatter of the stars; NaN for three, or on a line
     """
 
     cd: Vector
@@ -37,6 +40,8 @@ class Solution:
     crval: tuple[float, float]
     residuals: Vector
     kept: npt.NDArray[np.bool_]
+    scale_errors: tuple[float, float] = (math.nan, math.nan)
+    angle_errors: tuple[float, float] = (math.nan, math.nan)
 
     @property
     def scales(self) -> tuple[float, float]:
@@ -62,7 +67,7 @@ class Solution:
         """Return the solution of a field whose position angle was this, for one of 0."""
         p = math.radians(angle_deg)
         back = np.array([[math.cos(p), math.sin(p)], [-math.sin(p), math.cos(p)]])
-        return Solution(back @ self.cd, self.crpix, self.crval, self.residuals, self.kept)
+        return replace(self, cd=back @ self.cd)
 
 
 def fit_solution(
@@ -101,4 +106,28 @@ def fit_solution(
     cd = terms[1:].T
     at = terms[0] + cd @ np.array(centre)
     place = deproject(at[0], at[1], *pointing)
-    return Solution(np.asarray(cd, np.float64), centre, (float(place[0]), float(place[1])), residuals, kept)
+    crval = float(place[0]), float(place[1])
+    errors = _errors(cd, design[kept], residuals[kept])
+    return Solution(np.asarray(cd, np.float64), centre, crval, residuals, kept, *errors)
+
+
+def _errors(
+    cd: npt.NDArray[Any], design: npt.NDArray[Any], residuals: npt.NDArray[Any]
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return the errors of the scales [arcsec] and of the angles [deg] of a fit.
+
+    Each row of the matrix is a regression of its own; its scale changes along the row, its angle across.
+    """
+    free = len(design) - 3
+    if free < 1 or np.linalg.matrix_rank(design) < 3:  # stars in a line tell nothing across it
+        return (math.nan, math.nan), (math.nan, math.nan)
+    covariance = np.linalg.inv(design.T @ design)[1:, 1:]
+    variances = (residuals**2).sum(axis=0) / free
+    scales, angles = [], []
+    for row, variance in zip(cd, variances, strict=True):
+        size = math.hypot(*row)
+        along = row / size
+        across = np.array([-along[1], along[0]])
+        scales.append(3600.0 * math.sqrt(variance * (along @ covariance @ along)))
+        angles.append(math.degrees(math.sqrt(variance * (across @ covariance @ across)) / size))
+    return (scales[0], scales[1]), (angles[0], angles[1])

@@ -29,7 +29,13 @@ from muse_core.resampling.collapse import white_filter
 from muse_core.resampling.grid import NFM_STEP, WFM_STEP
 from muse_core.stars.cube import NotchUsed, save_cube, star_grid
 from muse_core.stars.detection import find_stars
-from muse_core.stars.reference import ReferenceTable, float_column, nearest_table, read_tables
+from muse_core.stars.reference import (
+    ReferenceTable,
+    float_column,
+    nearest_table,
+    read_tables,
+    separation,
+)
 
 if TYPE_CHECKING:
     from muse_core.framework import Frame, Frames, ParamValues, RunContext
@@ -43,6 +49,8 @@ SCALE_TOLERANCE = 0.1
 """Relative difference of a scale from the nominal one, beyond which a solution is none."""
 C_ROTATION = 3.5
 """Degrees by which the C recipe finds turned fields (3 works, 4 does not)."""
+FARTHEST_STAR = 45.0
+"""Degrees from the field to what is no star of it, and cannot be drawn on its plane (a catalogue's fault)."""
 Image = npt.NDArray[np.float64]
 
 
@@ -106,10 +114,12 @@ def read_catalogue(table: ReferenceTable, ctx: RunContext) -> Catalogue:
     ra, dec = float_column(table, "RA", TAG), float_column(table, "DEC", TAG)
     known = any(name.lower() == "mag" for name in table.columns)
     magnitude = float_column(table, "mag", TAG) if known else np.zeros(ra.size)
-    columns = {"RA": ra, "DEC": dec, "mag": magnitude}
+    away = np.median(separation(table.ra, table.dec, ra, dec))
+    columns = {"RA": ra, "DEC": dec, "mag": magnitude, "AWAY": float(away)}
     check(f"{table.file} ({table.name})", FIELD_STARS, columns, ctx)
     ctx.problems.raise_if_any()
     order = np.argsort(magnitude, kind="stable")
+    order = order[separation(table.ra, table.dec, ra, dec)[order] < FARTHEST_STAR]
     return Catalogue(ra[order], dec[order])
 
 
@@ -202,8 +212,9 @@ def best_solution(
         found.append(one)
     if not found:
         raise RecipeError(
-            f"exposure {exposure.number}: no astrometric solution: {'; '.join(reasons[:3])}. Check RA and "
-            "DEC of the header, the catalogue, and detsigma"
+            f"exposure {exposure.number}: no astrometric solution: {'; '.join(reasons[:3])}. Check "
+            "PIXTABLE_ASTROMETRY (RA and DEC of its header; are all IFUs there?), the stars of "
+            "ASTROMETRY_REFERENCE, detsigma and radius"
         )
     best = max(found, key=lambda one: (len(one.match), -sum(one.solution.spread)))
     (sx, sy), (ax, ay) = best.solution.scales, best.solution.angles
@@ -223,7 +234,8 @@ def solve_at(
 ) -> Found:
     """Detect, measure and match the stars at one threshold, and fit the solution."""
     stars = find_stars(image, level)
-    positions = measure_positions(image, variance, stars, p.centroid)
+    alone = not ctx.defects.neighbours_in_the_fit
+    positions = measure_positions(image, variance, stars, p.centroid, alone=alone)
     ctx.log.info("%d of %d sources were recorded at %g sigma", len(positions), len(stars), level)
     positions.sort(key=lambda position: -position.flux)
     keywords = exposure.keywords

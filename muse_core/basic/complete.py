@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from muse_core.framework import fits_layout
+from muse_core.framework.checksums import encode_checksum, ones_complement, word_sum
 from muse_core.framework.execution import RunContext
-from muse_core.framework.products import Card, encode_checksum, ones_complement, word_sum
+from muse_core.framework.products import Card
 
 KEY = "ESO QC SCIBASIC COMPLETE"
 COMMENT = "all IFUs that were asked for were made"

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from muse_core.basic.adaptive_optics import Strehl, read_strehl
-from muse_core.basic.twilight_cube import TwilightCube, read_twilight_cube
+from muse_core.basic.twilight_cube import TwilightCube, check_twilight_cube, read_twilight_cube
 from muse_core.data.input_rules import INPUT_RULES
-from muse_core.data.rules import PIXELS, check
-from muse_core.detector.calibration_rules import check_geometry, check_masters
+from muse_core.data.rules import check
+from muse_core.detector.calibration_rules import check_calibrations, check_geometry
 from muse_core.detector.calibrations import (
     REQUIRED,
     CalibrationFiles,
@@ -20,12 +20,12 @@ from muse_core.detector.calibrations import (
     calibration_of,
     matching_illum,
     open_calibrations,
-    setup_difference,
 )
 from muse_core.detector.lacosmic import check_installed
 from muse_core.detector.plan import combine_plan, exposures_needed
+from muse_core.detector.raw_levels import check_levels
+from muse_core.detector.raw_sets import check_date, choose_ifus, usable_raws
 from muse_core.detector.rawframe import RawFile, open_raw
-from muse_core.detector.tables import IFUS
 from muse_core.framework.errors import InputError, ParameterError, Problems
 from muse_core.framework.execution import RunContext
 from muse_core.framework.frames import Frame, Frames
@@ -124,7 +124,7 @@ def _check_counts(frames: Frames, problems: Problems) -> None:
         problems.add(
             "",
             "raw frames",
-            expected=f"at least one frame with the tag {', '.join(RAW_TAGS[:-1])} or {RAW_TAGS[-1]}",
+            expected=f"at least one frame with the tag {', '.join(RAW_TAGS)} or REDUCED",
             found="none",
             remedy="Check the tags in the set-of-frames file.",
         )
@@ -172,7 +172,7 @@ def open_inputs(frames: Frames, p: ParamValues, ctx: RunContext) -> BasicInputs:
         for frame in members:
             raw = attempt(problems, open_raw, frame.path, default=None)
             if raw is not None:
-                _check_date(raw, problems)
+                check_date(raw, problems)
                 check(raw.path, INPUT_RULES.get(frame.tag, ()), raw.primary, ctx)
                 opened.append(raw)
         exposures += _numbered(tag, opened, p.combine != "none")
@@ -180,35 +180,31 @@ def open_inputs(frames: Frames, p: ParamValues, ctx: RunContext) -> BasicInputs:
     illum = None
     if frames["ILLUM"] and not all_together:
         illum = attempt(problems, open_raw, frames["ILLUM"][0].path, default=None)
+    if illum is not None:
+        check(illum.path, INPUT_RULES["ILLUM"], illum.primary, ctx)
     paths: dict[str, list[Path]] = {tag.tag: [f.path for f in frames[tag.tag]] for tag in ctx.spec.inputs}
     files = open_calibrations(paths, problems)
-    check_masters(paths, ctx)
+    check_calibrations(paths, files, ctx)
     for path in paths["GEOMETRY_TABLE"]:
         check_geometry(path, files.found["GEOMETRY_TABLE"], ctx)
     cubes = [attempt(problems, read_twilight_cube, path, default=None) for path in paths["TWILIGHT_CUBE"]]
     for cube in (cube for cube in cubes if cube is not None):
-        check(cube.path, INPUT_RULES["TWILIGHT_CUBE"], {"DATA": cube.data}, ctx, about=PIXELS)
+        check_twilight_cube(cube, ctx)
     problems.raise_if_any()
     inputs = BasicInputs(tuple(exposures), illum, tuple(cube for cube in cubes if cube is not None), files)
-    _choose_ifus(inputs, p.nifu, problems)
-    for raw in (raw for exposure in exposures for raw in exposure.raws):
+    raws = [raw for exposure in exposures for raw in exposure.raws]
+    there, absent = choose_ifus(raws, p.nifu, problems)
+    inputs.ifus.extend(there)
+    inputs.failed.update(absent)
+    for tag in (*RAW_TAGS, "ILLUM"):
+        alike = [raw for exposure in exposures if exposure.tag == tag for raw in exposure.raws]
+        check_levels([illum] if tag == "ILLUM" and illum else alike, tag, there, ctx)
+    for raw in raws:
         if str(raw.primary.get("ESO INS MODE", "")).startswith("NFM"):
             unknown: tuple[Strehl | None, str] = None, ""
             inputs.strehl[raw.path] = attempt(problems, read_strehl, raw.path, default=unknown)
     problems.raise_if_any()
     return inputs
-
-
-def _check_date(raw: RawFile, problems: Problems) -> None:
-    """Without it the C recipe reduces everything and then writes no product."""
-    if not isinstance(raw.primary.get("DATE-OBS"), str):
-        problems.add(
-            raw.path,
-            "DATE-OBS",
-            expected="the date of the exposure",
-            found=repr(raw.primary.get("DATE-OBS")),
-            remedy="Use raw data as delivered by ESO.",
-        )
 
 
 def _check_combination(tag: str, count: int, p: ParamValues, problems: Problems) -> None:
@@ -218,24 +214,6 @@ def _check_combination(tag: str, count: int, p: ParamValues, problems: Problems)
     if count < needed:
         problems.add(
             "", f"input {tag}", expected=f"at least {needed} exposures for combine={p.combine}", found=count
-        )
-
-
-def _choose_ifus(inputs: BasicInputs, nifu: int, problems: Problems) -> None:
-    """Find the IFUs to process; those of IFU 1 to 24 that no exposure holds are only counted."""
-    wanted = list(IFUS) if nifu in (0, -1) else [nifu]
-    raws = [raw for exposure in inputs.exposures for raw in exposure.raws]
-    for ifu in wanted:
-        if any(ifu in raw.headers or ifu in raw.faults for raw in raws):
-            inputs.ifus.append(ifu)
-        else:
-            inputs.failed[ifu] = f"no CHAN{ifu:02d} in any raw exposure"
-    if not inputs.ifus:
-        problems.add(
-            raws[0].path,
-            "extensions",
-            expected=f"CHAN{nifu:02d} (nifu={nifu})" if nifu > 0 else "CHAN01 to CHAN24",
-            found=", ".join(f"CHAN{i:02d}" for i in sorted(raws[0].headers)) or "none",
         )
 
 
@@ -256,18 +234,7 @@ def job_of(exposure: Exposure, ifu: int, inputs: BasicInputs, p: ParamValues, wa
     InputError
         With the reason why it cannot be made.
     """
-    usable: list[RawFile] = []
-    reasons: list[str] = []
-    for raw in exposure.raws:
-        reason = ""
-        if ifu not in raw.headers:
-            reason = str(raw.faults.get(ifu, f"{raw.path}: no CHAN{ifu:02d}"))
-        elif usable:
-            reason = setup_difference(usable[0], raw, ifu)
-        if reason:
-            reasons.append(reason)
-        else:
-            usable.append(raw)
+    usable, reasons = usable_raws(ifu, exposure.raws)
     needed = 1 if p.combine == "none" else exposures_needed(combine_plan(p))
     if len(usable) < needed:
         raise InputError("", "; ".join(reasons) or f"{len(usable)} exposures, {needed} are needed")

@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Images of all IFUs in one file (``merge``): extensions are kept on disk until the last IFU is there."""
+"""Images of all IFUs in one file (``merge``)."""
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from muse_core.basic import products
-from muse_core.basic.complete import complete_card
 from muse_core.basic.products import ProductHeader
 from muse_core.basic.table import IfuTable
 from muse_core.detector.headers import channel_cards
@@ -22,19 +20,11 @@ from muse_core.framework.products import Card, add_checksum_placeholders, set_ca
 
 
 class MergedFiles:
-    """Collects the extensions of a run and writes the merged files; threads may add at the same time."""
+    """Keeps the extensions of an IFU for the files of all IFUs."""
 
     def __init__(self, ctx: RunContext) -> None:
         self._ctx = ctx
-        self._parts = ExtensionParts(ctx)
-
-    def __enter__(self) -> MergedFiles:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._parts.close()
+        self.kept = ExtensionParts()
 
     def add_image(self, image: DetectorImage, overscan: list[Card], header: ProductHeader) -> None:
         """Keep DATA, DQ and STAT of an IFU."""
@@ -55,8 +45,4 @@ class MergedFiles:
 
     def _part(self, kind: str, header: ProductHeader) -> BinaryIO:
         """Open a file for the extensions of one IFU."""
-        return self._parts.part(f"{header.tag}_{kind}", header, header.number)
-
-    def finish(self) -> None:
-        """Write the merged files."""
-        self._parts.finish(complete_card(self._ctx))
+        return self.kept.part(f"{header.tag}_{kind}", header, header.number, self._ctx)

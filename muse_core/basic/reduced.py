@@ -15,6 +15,7 @@ from muse_core.basic.merged import MergedFiles
 from muse_core.basic.results import (
     BasicResults,
     Failure,
+    IfuOutcome,
     IfuResult,
     run_all,
     sum_up,
@@ -23,20 +24,25 @@ from muse_core.basic.results import (
 from muse_core.basic.slice_image import slice_image
 from muse_core.basic.steps import IMAGE_BYTES, RESAMPLED_BYTES, WORK_BYTES, BasicPlan
 from muse_core.basic.table import EVERYTHING, IfuPixels, ifu_pixels, make_table
-from muse_core.basic.twilight_cube import TwilightCube, read_twilight_cube
+from muse_core.basic.twilight_cube import TwilightCube, check_twilight_cube, read_twilight_cube
 from muse_core.data.extension_keywords import with_extension_keywords
+from muse_core.data.input_rules import rules_of
 from muse_core.data.pixel_rules import check_pixels
-from muse_core.detector.calibration_rules import check_geometry
+from muse_core.data.rules import check
+from muse_core.detector.calibration_rules import check_geometry, check_traces_apart
 from muse_core.detector.calibrations import attempt
 from muse_core.detector.image import DetectorImage, MemoryImage, bands, count_saturated_flags, thumbnail
 from muse_core.detector.left_out import OF_TABLES, cards_without
 from muse_core.detector.masters import MasterImage, find_masters
-from muse_core.detector.pixels import build_pixel_map, crop_range, cut_slices
+from muse_core.detector.merged import is_merged
+from muse_core.detector.pixels import build_pixel_map, crop_range
 from muse_core.detector.tables import (
     IFUS,
     SliceGeometry,
     check_traces,
     check_wavecal,
+    file_of,
+    missing_ifu,
     read_geometry,
     read_traces,
     read_wavecals,
@@ -94,6 +100,8 @@ def open_reduced(frames: Frames, p: ParamValues, ctx: RunContext) -> ReducedInpu
     for frame in frames[TAG]:
         nothing: dict[int, MasterImage] = {}
         found = attempt(problems, find_masters, [frame.path], faults, default=nothing)
+        for image in list(found.values())[:1]:
+            check(frame.path, rules_of(ctx.spec.name, TAG), image.primary, ctx)
         for ifu, image in found.items():
             if p.nifu in (0, -1, ifu):
                 number = exposure_number(image, dates, taken)
@@ -104,6 +112,7 @@ def open_reduced(frames: Frames, p: ParamValues, ctx: RunContext) -> ReducedInpu
     empty: dict[int, npt.NDArray[Any]] = {}
     traces = attempt(problems, read_traces, paths["TRACE_TABLE"], faults, default=empty)
     wavecals = attempt(problems, read_wavecals, paths["WAVECAL_TABLE"], faults, default=empty)
+    check_traces_apart(traces, paths["TRACE_TABLE"], ctx)
     geometry: dict[int, SliceGeometry] = {}
     if paths["GEOMETRY_TABLE"]:
         none: tuple[dict[int, SliceGeometry], dict[int, InputError]] = {}, {}
@@ -116,6 +125,8 @@ def open_reduced(frames: Frames, p: ParamValues, ctx: RunContext) -> ReducedInpu
     cubes = [
         attempt(problems, read_twilight_cube, frame.path, default=None) for frame in frames["TWILIGHT_CUBE"]
     ]
+    for cube in (cube for cube in cubes if cube is not None):
+        check_twilight_cube(cube, ctx)
     if not images:
         problems.add("", f"input {TAG}", expected="images of the IFUs asked for", found="none")
     problems.raise_if_any()
@@ -130,6 +141,8 @@ def open_reduced(frames: Frames, p: ParamValues, ctx: RunContext) -> ReducedInpu
     )
     wanted = IFUS if p.nifu in (0, -1) else (p.nifu,)
     inputs.failed = {ifu: "no image" for ifu in wanted if ifu not in images}
+    for ifu in sorted(set(inputs.failed) & set(faults)):
+        ctx.log.warning("IFU %d: no product: %s", ifu, faults[ifu][0])
     return inputs
 
 
@@ -164,33 +177,40 @@ def process_reduced(inputs: ReducedInputs, frames: Frames, p: ParamValues, ctx: 
     plain = all(image.plain for parts in inputs.images.values() for _, image in parts)
     per_pixel = WORK_BYTES + RESAMPLED_BYTES * p.resample + (0 if plain else IMAGE_BYTES)
     size = max(ny * nx for ny, nx in shapes) * per_pixel
-    with MergedFiles(ctx) as merged:
-        worker = ReducedWorker(inputs, frames, merged, p, ctx)
-        run_all(worker.process, inputs.ifus, workers_for(size, ctx), results, ctx)
-        merged.finish()
+    run_all(_Ifus(inputs, frames, p), inputs.ifus, workers_for(size, ctx), results, ctx)
     sum_up(inputs.ifus, inputs.failed, inputs.traces, results, ctx)
     return results
 
 
+@dataclass(frozen=True)
+class _Ifus:
+    """How IFUs are made, by the threads here or by others."""
+
+    inputs: ReducedInputs
+    frames: Frames
+    p: ParamValues
+
+    def __call__(self, ifu: int, ctx: RunContext) -> IfuOutcome:
+        merged = MergedFiles(ctx)
+        worker = ReducedWorker(self.inputs, self.frames, merged, self.p, ctx)
+        parts: list[IfuResult | Failure] = []
+        for exposure, master in self.inputs.images[ifu]:
+            try:
+                parts.append(worker.make(exposure, master))
+            except InputError as error:
+                parts.append(Failure(exposure, ifu, str(error)))
+        return IfuOutcome(tuple(parts), tuple(merged.kept.parts))
+
+
 @dataclass
 class ReducedWorker:
-    """Makes the products of one IFU; several threads call `process`."""
+    """Makes the products of one IFU."""
 
     inputs: ReducedInputs
     frames: Frames
     merged: MergedFiles
     p: ParamValues
     ctx: RunContext
-
-    def process(self, ifu: int) -> list[IfuResult | Failure]:
-        """Return the results, and the reasons for what could not be made."""
-        outcome: list[IfuResult | Failure] = []
-        for exposure, master in self.inputs.images[ifu]:
-            try:
-                outcome.append(self._make(exposure, master))
-            except InputError as error:
-                outcome.append(Failure(exposure, ifu, str(error)))
-        return outcome
 
     def _pixels(self, master: MasterImage, mode: str) -> IfuPixels:
         ifu, inputs = master.ifu, self.inputs
@@ -199,15 +219,17 @@ class ReducedWorker:
         known = (set(inputs.traces), set(inputs.wavecals), set(inputs.geometry))
         for tag, ifus in zip(TABLES, known, strict=True):
             if ifu not in ifus:
-                raise InputError("", f"no {tag} with CHAN{ifu:02d} among the inputs")
+                raise missing_ifu(tag, [frame.path for frame in self.frames[tag]], ifu)
         trace, wave = inputs.traces[ifu], inputs.wavecals[ifu]
-        check_traces(trace, master.shape, "TRACE_TABLE", ifu)
-        check_wavecal(wave, trace, master.shape, "WAVECAL_TABLE", ifu)
+        trace_file, wave_file = (file_of(tag, [f.path for f in self.frames[tag]], ifu) for tag in TABLES[:2])
+        check_traces(trace, master.shape, trace_file, ifu)
+        check_wavecal(wave, trace, master.shape, wave_file, ifu)
         pixels = build_pixel_map(ifu, master.shape, trace, wave, inputs.geometry[ifu], mode)
         limits = crop_range(mode) if self.p.crop else EVERYTHING
         return ifu_pixels(pixels, limits, master.shape, None)
 
-    def _make(self, exposure: Exposure, master: MasterImage) -> IfuResult:
+    def make(self, exposure: Exposure, master: MasterImage) -> IfuResult:
+        """Write the products of an image."""
         p, ctx = self.p, self.ctx
         image: DetectorImage = StoredMaster(master) if master.plain else MemoryImage(master.whole())
         merged_file = master.header is not master.primary
@@ -221,7 +243,7 @@ class ReducedWorker:
         )
         if p.saveimage:
             of_image = replace(header, flags=cards_without(OF_TABLES, ctx))
-            if p.merge:
+            if is_merged(p):
                 self.merged.add_image(image, overscan, of_image)
             else:
                 products.save_image(image, overscan, of_image, ctx)
@@ -233,11 +255,11 @@ class ReducedWorker:
         )
         if p.resample:
             slices, cards = slice_image(table, p.dlambda)
-            if p.merge:
+            if is_merged(p):
                 self.merged.add_resampled(slices, cards, table, clean)
             else:
                 products.save_resampled(products.resampled_hdu(slices, cards), table, clean, ctx)
-        notes = [f"IFU {master.ifu}: slice {s} leaves the detector" for s in cut_slices(shared.pixels)]
+        notes = [f"IFU {master.ifu}: {note}" for note in shared.pixels.notes]
         preview = thumbnail(image) if ctx.report_requested else None
         return IfuResult(
             exposure, master.ifu, None, image.nsaturated, None, table.rows, table.shift, preview, tuple(notes)
@@ -249,9 +271,9 @@ class StoredMaster:
 
     def __init__(self, master: MasterImage) -> None:
         self._master = master
-        self.window = master.window
+        self.window, self.plane = master.window, master.plane
         self.nsaturated = sum(
-            count_saturated_flags(master.flags(first, last)) for first, last in bands(self.shape[0])
+            count_saturated_flags(self.plane("dq", first, last)) for first, last in bands(self.shape[0])
         )
 
     @property

@@ -3,21 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from muse_core.basic.complete import withdraw
+from muse_core.basic.complete import complete_card, withdraw
 from muse_core.basic.inputs import Exposure
 from muse_core.basic.sky_lines import WavelengthShift
 from muse_core.detector.calibrate import ExposureModel
+from muse_core.detector.merged import ExtensionPart, ExtensionParts
 from muse_core.framework.errors import RecipeError
 from muse_core.framework.execution import RunContext
 from muse_core.framework.log import UNDONE
+from muse_core.framework.parts import Part, made_parts
 
 PREPARE_BYTES = 1_500_000_000  # IFUs worked on at the same time fit in this, whatever the budget
 
@@ -77,17 +78,30 @@ def workers_for(bytes_per_ifu: int, ctx: RunContext) -> int:
     return int(np.clip(budget // max(bytes_per_ifu, 1), 1, max(ctx.threads, 1)))
 
 
+@dataclass(frozen=True)
+class IfuOutcome:
+    """What came of an IFU: of some exposures a result, of others the reason why there is none.
+
+    Attributes
+    ----------
+    parts : tuple of (IfuResult or Failure)
+    kept : tuple of ExtensionPart
+        Extensions for the files of all IFUs.
+    """
+
+    parts: tuple[IfuResult | Failure, ...]
+    kept: tuple[ExtensionPart, ...] = ()
+
+
 def run_all(
-    work: Callable[[int], list[IfuResult | Failure]],
-    ifus: Sequence[int],
-    workers: int,
-    results: BasicResults,
-    ctx: RunContext,
+    work: Part[int, IfuOutcome], ifus: Sequence[int], workers: int, results: BasicResults, ctx: RunContext
 ) -> None:
-    """Run the IFUs on threads and log what came of them, in their order."""
-    with ThreadPoolExecutor(workers) as pool:
-        for outcome in ctx.progress(pool.map(work, ifus), "IFUs", total=len(ifus)):
-            for result in outcome:
+    """Make the IFUs and log what came of them, in their order; write the files of all of them."""
+    kept = ExtensionParts()
+    try:
+        for outcome in made_parts(work, ifus, workers, ctx):
+            kept.take(outcome.kept)
+            for result in outcome.parts:
                 if isinstance(result, IfuResult):
                     results.made.append(result)
                     _log_result(result, ctx)
@@ -97,6 +111,9 @@ def run_all(
                     ctx.log.error(
                         "%s, IFU %d: no product: %s", result.exposure.name, result.ifu, result.reason
                     )
+        kept.finish(ctx, complete_card(ctx))
+    finally:
+        kept.close()
 
 
 def _log_result(result: IfuResult, ctx: RunContext) -> None:

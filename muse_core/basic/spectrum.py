@@ -8,9 +8,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from muse_core.framework.kernels import njit
 
 Floats = npt.NDArray[np.float32]
+
+
+@njit(cache=True, nogil=True)
+def _bin_below(lam: Any, lam_min: float, step: float, first: int) -> Any:
+    """Number of the bin at or below a wavelength, counted from ``first``, and the share of the one above."""
+    place = (np.float64(lam) - lam_min) / step
+    k = int(np.floor(place))
+    return k - first, place - k
 
 
 @njit(cache=True, nogil=True)
@@ -34,10 +43,7 @@ def add_linear(
     for i in range(lam.size):
         if not use[i]:
             continue
-        place = (np.float64(lam[i]) - lam_min) / step
-        k = int(np.floor(place))
-        t = place - k
-        k -= first
+        k, t = _bin_below(lam[i], lam_min, step, first)
         if k < 0 or k >= sums.shape[0]:
             continue
         sums[k, 0] += 1.0 - t
@@ -47,6 +53,49 @@ def add_linear(
             sums[k + 1, 0] += t
             sums[k + 1, 1] += t * data[i]
             sums[k + 1, 2] += t * stat[i]
+
+
+@njit(cache=True, nogil=True)
+def add_image(
+    data: Any,
+    dq: Any,
+    first: Any,
+    last: Any,
+    lam: Any,
+    lam_min: float,
+    step: float,
+    first_bin: int,
+    sums: Any,
+) -> None:
+    """Add the unflagged, finite pixels of a slice to the two bins on their sides, as `add_linear` does.
+
+    Parameters
+    ----------
+    data : float32[ny, nx]; dq : int32[ny, nx]
+    first, last : int32[ny]
+        First and last pixel (1-based) of the slice in each row.
+    lam : float32[n]
+        Wavelengths of its pixels.
+    lam_min, step : float
+    first_bin : int
+    sums : float64[bins, 3]
+        Sums of the weights and of weight times data are updated.
+    """
+    n = 0
+    for y in range(first.size):
+        for x in range(first[y], last[y] + 1):
+            k, t = _bin_below(lam[n], lam_min, step, first_bin)
+            n += 1
+            value = data[y, x - 1]
+            if dq[y, x - 1] != 0 or not np.isfinite(value):
+                continue
+            if k < 0 or k >= sums.shape[0]:
+                continue
+            sums[k, 0] += 1.0 - t
+            sums[k, 1] += (1.0 - t) * value
+            if k + 1 < sums.shape[0]:
+                sums[k + 1, 0] += t
+                sums[k + 1, 1] += t * value
 
 
 @dataclass(frozen=True)
@@ -120,6 +169,10 @@ class LinearSum:
         """Add the rows that are to be used."""
         add_linear(lam, data, stat, use, self.lam_min, self.step, self._first, self._sums)
         return self
+
+    def add_image(self, data: Floats, dq: Any, edges: tuple[Any, Any], lam: Floats) -> None:
+        """Add the good pixels of a slice between its edges (first and last pixel of each row)."""
+        add_image(data, dq, *edges, lam, self.lam_min, self.step, self._first, self._sums)
 
     def spectrum(self) -> BinnedSpectrum:
         """Return the means of what was added."""

@@ -14,6 +14,7 @@ from muse_core.basic.merged import MergedFiles
 from muse_core.basic.results import (
     BasicResults,
     Failure,
+    IfuOutcome,
     IfuResult,
     run_all,
     sum_up,
@@ -30,7 +31,8 @@ from muse_core.detector.illum import IllumModel, illum_model
 from muse_core.detector.image import DetectorImage, Image, ImageRoom, band, bands, thumbnail
 from muse_core.detector.lacosmic import LaplacePlan
 from muse_core.detector.left_out import OF_TABLES, cards_without
-from muse_core.detector.pixels import build_pixel_map, crop_range, cut_slices
+from muse_core.detector.merged import is_merged
+from muse_core.detector.pixels import build_pixel_map, crop_range
 from muse_core.detector.plan import OverscanPlan, combine_plan, overscan_plan
 from muse_core.framework.errors import InputError
 from muse_core.framework.execution import RunContext
@@ -40,8 +42,8 @@ from muse_core.framework.spec import ParamValues
 IMAGE_BYTES = 12  # of a pixel: data, variance, flags
 WORK_BYTES = 6  # of a pixel: the raw frame, bands of the masters, rows of a slice
 RESAMPLED_BYTES = 10
-FINDER_BYTES = 20  # what a finder of cosmic rays takes beside the image
 DISK_SHARE = 8  # images in memory may take one part in eight of the budget
+FINDER_BYTES = 20  # what a finder of cosmic rays takes beside the image
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,7 @@ def process(inputs: BasicInputs, frames: Frames, p: ParamValues, ctx: RunContext
     results = BasicResults()
     pixels = detector_pixels(inputs)
     rooms = plan_memory(pixels, inputs, p, ctx)
-    with MergedFiles(ctx) as merged:
-        worker = IfuWorker(inputs, plan, frames, merged if p.merge else None, rooms.on_disk, p, ctx)
-        run_all(worker.process, inputs.ifus, rooms.workers, results, ctx)
-        merged.finish()
+    run_all(_Ifus(inputs, plan, frames, rooms.on_disk, p), inputs.ifus, rooms.workers, results, ctx)
     for warning in dict.fromkeys(inputs.warnings):
         ctx.log.warning("%s", warning)
     sum_up(inputs.ifus, inputs.failed, inputs.files.found["TRACE_TABLE"], results, ctx)
@@ -118,9 +117,33 @@ def plan_memory(pixels: int, inputs: BasicInputs, p: ParamValues, ctx: RunContex
     return MemoryPlan(workers_for(pixels * size, ctx), on_disk)
 
 
+@dataclass(frozen=True)
+class _Ifus:
+    """How IFUs are made, by the threads here or by others."""
+
+    inputs: BasicInputs
+    plan: BasicPlan
+    frames: Frames
+    on_disk: bool
+    p: ParamValues
+
+    def __call__(self, ifu: int, ctx: RunContext) -> IfuOutcome:
+        merged = MergedFiles(ctx)
+        worker = IfuWorker(
+            self.inputs,
+            self.plan,
+            self.frames,
+            merged if is_merged(self.p) else None,
+            self.on_disk,
+            self.p,
+            ctx,
+        )
+        return IfuOutcome(tuple(worker.exposures(ifu)), tuple(merged.kept.parts))
+
+
 @dataclass
 class IfuWorker:
-    """Makes all products of one IFU; several threads call `process`."""
+    """Makes all products of one IFU."""
 
     inputs: BasicInputs
     plan: BasicPlan
@@ -130,11 +153,8 @@ class IfuWorker:
     p: ParamValues
     ctx: RunContext
 
-    def process(self, ifu: int) -> list[IfuResult | Failure]:
-        """Return the results, and the reasons for what could not be made."""
-        return list(self._exposures(ifu))
-
-    def _exposures(self, ifu: int) -> Iterator[IfuResult | Failure]:
+    def exposures(self, ifu: int) -> Iterator[IfuResult | Failure]:
+        """Yield the results, and the reasons for what could not be made."""
         shared: SharedWork | None = None
         for exposure in self.inputs.exposures:
             notes: list[str] = []
@@ -158,7 +178,7 @@ class IfuWorker:
     ) -> IfuResult:
         own, p, ctx, pixels = job.own, self.p, self.ctx, shared.pixels
         done = self._calibrated(job, room, notes)
-        notes += [f"IFU {own.ifu}: slice {s} leaves the detector" for s in cut_slices(pixels.pixels)]
+        notes += [f"IFU {own.ifu}: {note}" for note in pixels.pixels.notes]
         used = used_frames(self.frames, exposure, job.raws)
         header = products.product_header(exposure, job.raws[0], own.ifu, used, own.lamp_flux)
         lacking = [] if own.dark is not None else ["MASTER_DARK"]

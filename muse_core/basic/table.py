@@ -24,12 +24,12 @@ from muse_core.detector.rows import (
     gather_slice,
     row_wavelengths,
     slice_rows,
+    slice_windows,
     table_extent,
 )
 from muse_core.detector.tables import NSLICE
 from muse_core.framework.errors import InputError
 
-SLICES_AT_ONCE = 2  # that are read from an image together
 FLAT_ROWS = 128  # of the flat field that are read together
 FLAT_STEP = 1.25  # Angstrom
 FLAT_MARGIN = 2.5  # Angstrom beyond the range of the table; measured against 2.8.7: 2.265 to 2.735
@@ -73,7 +73,9 @@ def ifu_pixels(
     """Work out the wavelengths of an IFU, and read its flat field for the spectrum."""
     wavelengths = row_wavelengths(pixels)
     if not wavelengths.size:
-        raise InputError("", "TRACE_TABLE", expected="slices on the detector", found="none")
+        raise InputError(
+            "", "TRACE_TABLE, WAVECAL_TABLE", expected="slices of both on the detector", found="none"
+        )
     flat = None if flat_field is None else _flat_spectrum(flat_field, pixels, wavelengths, limits)
     return IfuPixels(pixels, wavelengths, limits, flat, shape)
 
@@ -90,38 +92,12 @@ def _flat_spectrum(
         flat_field.planes["DATA"].rows(y0, y1, data[: y1 - y0])
         flat_field.planes["DQ"].rows(y0, y1, dq[: y1 - y0])
         for s in range(NSLICE):
-            lam = wavelengths.of_slice(s, (y0, y1))
-            values, flags = np.empty(lam.size, np.float32), np.empty(lam.size, np.int32)
             edges = pixels.first[s, y0:y1], pixels.last[s, y0:y1]
-            gather_slice(data, data, dq, 0, *edges, values, values, flags)
-            total.add(lam, values, values, (flags == 0) & np.isfinite(values))
+            total.add_image(data, dq, edges, wavelengths.of_slice(s, (y0, y1)))
     spectrum = total.spectrum()
     place = spectrum.lam
     keep = spectrum.filled & (place >= limits[0] - FLAT_MARGIN) & (place <= limits[1] + FLAT_MARGIN)
     return FlatSpectrum(place[keep], spectrum.data[keep])
-
-
-def slice_windows(
-    pixels: PixelMap, rows: tuple[int, int] | None = None, together: int = SLICES_AT_ONCE
-) -> Iterator[tuple[list[int], Window]]:
-    """Yield the numbers of some slices (from 0) and the part of the detector that they lie on.
-
-    Parameters
-    ----------
-    pixels : PixelMap
-    rows : tuple of int, optional
-        First and last (exclusive) row of the detector; without it all of them.
-    together : int
-        Slices that share a part.
-    """
-    y0, y1 = rows or (0, pixels.first.shape[1])
-    first, last = pixels.first[:, y0:y1], pixels.last[:, y0:y1]
-    for start in range(0, NSLICE, together):
-        part = slice(start, start + together)
-        seen = last[part] >= first[part]
-        if seen.any():
-            window = Window(y0, y1, int(first[part][seen].min()) - 1, int(last[part][seen].max()))
-            yield [s for s in range(start, min(start + together, NSLICE)) if seen[s - start].any()], window
 
 
 @dataclass(frozen=True)

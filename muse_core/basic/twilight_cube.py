@@ -5,14 +5,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from muse_core.data.input_rules import rules_of
+from muse_core.data.rules import PIXELS, check
 from muse_core.detector.fitsfile import opened
 from muse_core.framework.errors import InputError
+from muse_core.framework.kernels import njit
+
+if TYPE_CHECKING:
+    from muse_core.framework import RunContext
 
 Floats = npt.NDArray[np.float32]
 AXES = (1, 2, 3)
@@ -37,6 +42,19 @@ class TwilightCube:
     origin: tuple[float, float, float]
     step: tuple[float, float, float]
     fluxes: dict[int, float]
+
+    def reach(self) -> dict[str, list[float]]:
+        """Return the place of the first and of the last voxel, which rules are asked of."""
+        sizes = self.data.shape[::-1]
+        last = [a + (n - 1) * d for a, n, d in zip(self.origin, sizes, self.step, strict=True)]
+        return {"FIRST": list(self.origin), "LAST": last}
+
+
+def check_twilight_cube(cube: TwilightCube, ctx: RunContext) -> None:
+    """Warn of a cube whose values, or whose place, make no sense."""
+    rules = rules_of(ctx.spec.name, "TWILIGHT_CUBE")
+    check(cube.path, rules, {"DATA": cube.data}, ctx, about=PIXELS)
+    check(cube.path, rules, cube.reach(), ctx)
 
 
 def read_twilight_cube(path: Path) -> TwilightCube:

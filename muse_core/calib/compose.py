@@ -20,6 +20,8 @@ from muse_core.calib.targets import Target
 from muse_core.framework.errors import InputError, RecipeError
 
 _AMBIGUOUS = re.compile(r"[\s#]")
+_LOOKED_AT = 1 << 12
+"""Bytes of a file that would be replaced, to see whether it is a text."""
 
 
 @dataclass
@@ -141,10 +143,15 @@ def write_sof(sof: SetOfFrames, path: Path, rules: Rules) -> Path:
     Raises
     ------
     RecipeError
-        where the file cannot be written
+        where the file cannot be written, or something would be lost that is no set of frames
     """
     target = path.with_name(path.name + ".incomplete") if sof.missing else path
     other = path if sof.missing else path.with_name(path.name + ".incomplete")
+    for there in (target, other):
+        if there.exists() and not _may_be_replaced(there, sof):
+            raise RecipeError(
+                f"{shown(there)}: is no set of frames and would be lost; give another name (-o)"
+            )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         links = _links(sof, path.absolute().with_suffix(".links"))
@@ -157,6 +164,15 @@ def write_sof(sof: SetOfFrames, path: Path, rules: Rules) -> Path:
             f"{shown(target)} could not be written: {error.strerror}; check free space and rights"
         ) from error
     return target
+
+
+def _may_be_replaced(path: Path, sof: SetOfFrames) -> bool:
+    """Whether a file is a text as sets of frames are, and none of those that the set lists."""
+    if not path.is_file() or any(path.samefile(name) for name, _ in sof.lines if Path(name).exists()):
+        return False
+    with path.open("rb") as stream:
+        start = stream.read(_LOOKED_AT)
+    return b"\0" not in start and not start.startswith(b"SIMPLE  =")
 
 
 def _links(sof: SetOfFrames, folder: Path) -> dict[str, str]:

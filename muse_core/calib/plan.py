@@ -33,6 +33,12 @@ from muse_core.framework import registry
 from muse_core.framework.errors import RecipeError
 
 _PLACE = re.compile(r"@\{([^}]*)\}")
+FROM_TABLES = {
+    "muse_standard": "PIXTABLE_STD",
+    "muse_create_sky": "PIXTABLE_SKY",
+    "muse_astrometry": "PIXTABLE_ASTROMETRY",
+}
+"""Recipes that make a calibration of the pixel tables of one raw exposure, and the tag of these."""
 
 
 @dataclass
@@ -98,6 +104,7 @@ class Planner:
         self.steps: dict[str, Step] = {}
         self.possible: dict[str, Step] = {}
         self.planned: dict[str, list[Candidate]] = {}
+        self.too_small: dict[str, list[str]] = {}
         self.raw = self._raw_targets()
         self._offer_masters()
 
@@ -135,11 +142,17 @@ class Planner:
             for group in groups_of(recipe, self._raw_of(recipe)):
                 if len(group) >= recipe.minimum:
                     self._offer(recipe, group)
-        standard, sky = self.rules.recipes.get("muse_standard"), self.rules.recipes.get("muse_create_sky")
-        for maker, tag in ((standard, "STD"), (sky, "SKY")):
-            if maker is not None:
-                for target in self.of(tag):
-                    self._offer(maker, [target], through=f"PIXTABLE_{tag}")
+                    continue
+                text = (
+                    f"{len(group)} x {group[0].tag} of {group[0].name}: {recipe.name} needs {recipe.minimum}"
+                )
+                for tag in recipe.makes:
+                    self.too_small.setdefault(tag, []).append(text)
+        for name, through in FROM_TABLES.items():
+            maker = self.rules.recipes.get(name)
+            if maker is not None and (not maker.ask or set(maker.makes) & self.options.use):
+                for target in self.of(through.removeprefix("PIXTABLE_")):
+                    self._offer(maker, [target], through=through)
 
     def _raw_of(self, recipe: RecipeRule) -> list[Target]:
         if not recipe.first:
@@ -192,7 +205,7 @@ class Planner:
         if step.key in self.steps:
             return self.steps[step.key]
         self.steps[step.key] = step
-        if step.targets[0].tag in ("PIXTABLE_STD", "PIXTABLE_SKY"):
+        if step.targets[0].tag in FROM_TABLES.values():
             raw = [replace(t, tag=t.tag.removeprefix("PIXTABLE_")) for t in step.targets]
             step.targets = [self.pixel_table(target) for target in raw]
         step.targets = [self._looked_into(target) for target in step.targets]
@@ -202,6 +215,11 @@ class Planner:
             # it moves the exposures when they are combined; moved here, too, they would be moved twice
             options = replace(options, pins={t: f for t, f in options.pins.items() if t != "OFFSET_LIST"})
         step.sof = compose(step.recipe, step.targets, self.library, self.rules, options, planned)
+        for tag, choice in step.sof.choices.items():
+            if choice.candidate is None:
+                step.sof.messages += [
+                    Message("C021", f"no {tag}: only {text}") for text in self.too_small.get(tag, ())
+                ]
         for path, _ in step.sof.lines:
             if (match := _PLACE.match(path)) and match.group(1) not in step.needs:
                 step.needs.append(match.group(1))
@@ -334,6 +352,7 @@ def plan_night(
         planner.calibrations()
     if not planner.steps:
         raise RecipeError(
-            f"{data.root}: no raw frames that a cascade could begin with; index the right folder?"
+            f"{data.root}: no raw frames of MUSE that a cascade could begin with, in it or below; "
+            "is it the right folder?"
         )
     return planner.numbered(folder)

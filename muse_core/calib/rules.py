@@ -14,6 +14,7 @@ from typing import Any
 
 from muse_core.framework.errors import InputError
 from muse_core.framework.places import shipped_folder
+from muse_core.framework.text_files import read_text
 
 VERSION = 1
 _TOP = {"version", "site", "fields", "classify", "kinds", "barrier", "assoc", "recipe"}
@@ -213,13 +214,8 @@ def load_rules(extra: str | Path | None = None) -> Rules:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as stream:
-            return tomllib.load(stream)
-    except OSError as error:
-        raise InputError(
-            path, "rules file", expected="a readable file", found=error.strerror or error
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
         raise InputError(
             path, "rules file", expected="TOML", found=error, remedy="Compare with muse_rules.toml."
         ) from error

@@ -13,10 +13,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shlex
+import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -25,6 +26,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from muse_core.calib.plan import Step
+from muse_core.framework.bound_process import bound
+from muse_core.framework.resume import WORKING_FOLDERS
+from muse_core.framework.workers import isolated_python
 from muse_core.version import __version__
 
 RECORD = "reduced.json"
@@ -38,6 +42,7 @@ STATES = {
     "blocked": "not run",
 }
 FINE = ("done", "current", "partial")
+_STAMP = re.compile(r"^\d\d:\d\d:\d\d +\[ *ERROR *\] *(?:muserun: )?")
 
 
 @dataclass
@@ -61,6 +66,8 @@ class StepResult:
     seconds : float
     part : bool
         some of it is missing, from this run or an earlier one
+    follows : list of str
+        the steps that should have made what this one cannot do without
     """
 
     name: str
@@ -71,6 +78,7 @@ class StepResult:
     key: str = ""
     seconds: float = 0.0
     part: bool = False
+    follows: list[str] = field(default_factory=list)
 
 
 def run_steps(
@@ -145,7 +153,8 @@ def _prepare(step: Step, folder: Path, anew: bool) -> Job | StepResult:
     """Look at what is there: a job if the step is to run, else how it ends without."""
     if step.sof is None or step.sof.missing:
         lacks = ", ".join(step.sof.missing) if step.sof else "set of frames"
-        return StepResult(step.name, "blocked", f"no {lacks}, see {step.name}.sof.incomplete")
+        remedy = f"give their folder with --calib, see {step.name}.sof.incomplete"
+        return StepResult(step.name, "blocked", f"no {lacks}; {remedy}")
     lines: list[tuple[str, str]] = []
     left_out: list[tuple[str, str]] = []
     for path, tag in step.sof.lines:
@@ -154,8 +163,10 @@ def _prepare(step: Step, folder: Path, anew: bool) -> Job | StepResult:
     kept = {tag for _, tag in lines}
     lost = sorted({(tag, Path(path).parent.name) for path, tag in left_out if tag not in kept})
     if lost:
-        reason = "; ".join(f"no {tag}, which {maker} should have made" for tag, maker in lost)
-        return StepResult(step.name, "blocked", reason)
+        makers = list(dict.fromkeys(maker for _, maker in lost))
+        tags = some_of(list(dict.fromkeys(tag for tag, _ in lost)))
+        reason = f"no {tags}, which {some_of(makers)} should have made"
+        return StepResult(step.name, "blocked", reason, follows=makers)
     if step.recipe.name == "muse_exp_align" and sum(tag == "IMAGE_FOV" for _, tag in lines) < 2:
         return StepResult(step.name, "blocked", "only one exposure is left: nothing to align")
     place = folder / step.name
@@ -169,6 +180,16 @@ def _prepare(step: Step, folder: Path, anew: bool) -> Job | StepResult:
     names = tuple(Path(path).name for path, _ in left_out)
     before = None if anew else _up_to_date(place, key)
     return before or Job(step.name, str(place), tuple(commands), names, key)
+
+
+def some_of(names: Sequence[str]) -> str:
+    """Return at most three names as text, and how many more there are.
+
+    >>> some_of(["a", "b", "c", "d", "e"])
+    'a, b, c and 2 more'
+    """
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
 
 
 def _key(commands: Sequence[str], lines: Sequence[tuple[str, str]]) -> str:
@@ -220,6 +241,9 @@ def run_commands(job: Job, environment: dict[str, str]) -> StepResult:
     if (place / LOG).exists():  # the folder is of an earlier run of the step
         for old in place.glob("*.fits"):
             old.unlink()
+        for pattern in WORKING_FOLDERS:  # of a run that was killed; what it has kept lies elsewhere
+            for left in place.glob(f"{pattern}*"):
+                shutil.rmtree(left, ignore_errors=True)
     foreign = {path.name: _stamp(path) for path in place.glob("*.fits")}
     started, status = time.monotonic(), 0
     with (place / LOG).open("wb") as log:
@@ -250,18 +274,14 @@ def _badness(status: int) -> int:
 
 def _run(words: list[str], place: Path, log: object, environment: dict[str, str]) -> int:
     if words[0] == "muserun":  # of this installation, whatever the search path of the shell finds
-        words = [sys.executable, "-P", "-m", "muse_core.hosts.muserun", *words[1:]]
+        words = isolated_python("muse_core.hosts.muserun", *words[1:])
     with _lock:
         if _stopped.is_set():
             return 130
-        try:
-            job = subprocess.Popen(
-                words, cwd=place, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                env=environment, start_new_session=True,
-            )  # type: ignore[call-overload]  # fmt: skip
-        except OSError as error:
-            (place / LOG).write_text(f"{words[0]} cannot be started: {error.strerror}\n", encoding="utf-8")
-            return 127
+        job = subprocess.Popen(
+            bound(words), cwd=place, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+            env=environment, start_new_session=True,
+        )  # type: ignore[call-overload]  # fmt: skip
         _running.add(job)
     try:
         return int(job.wait())
@@ -276,5 +296,8 @@ def _last_words(log: Path) -> str:
         lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     except OSError:
         return ""
-    errors = [line for line in lines if "ERROR" in line.upper()] or lines
-    return errors[-1][-300:] if errors else ""
+    # the last error of a recipe is followed by that of its host, which only says that it failed
+    errors = [
+        line for line in lines if "ERROR" in line.upper() and "Execution of recipe" not in line
+    ] or lines
+    return _STAMP.sub("", errors[-1])[:300] if errors else ""

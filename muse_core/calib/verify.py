@@ -16,6 +16,7 @@ from muse_core.calib.classify import Classifier
 from muse_core.calib.rules import Rules
 from muse_core.calib.store import Index, restored, shown
 from muse_core.calib.targets import ALL_IFUS, ifu_list
+from muse_core.framework.checksums import ones_complement, word_sum
 
 LEVELS = ("quick", "sizes", "full")
 _PER_IFU_TABLES = ("TRACE_TABLE", "WAVECAL_TABLE")
@@ -113,29 +114,20 @@ def _sums(path: str, full: str, found: Any) -> Iterator[Finding]:
             while left > 0 and (chunk := stream.read(min(_CHUNK, left))):
                 left -= len(chunk)
                 md5.update(chunk)
-                total = _ones_complement(total, chunk)
+                total = _added(total, chunk)
             given = str(values.get("DATASUM", "")).strip()
             if given.isdigit() and int(given) != total:
                 yield Finding(path, f"extension {n}: DATASUM is {given}, the data give {total}")
-            if "CHECKSUM" in values and _ones_complement(total, header) not in (0, 0xFFFFFFFF):
+            if "CHECKSUM" in values and _added(total, header) not in (0, 0xFFFFFFFF):
                 yield Finding(path, f"extension {n}: CHECKSUM does not fit")
     given = str(found[0][2].get("DATAMD5", "")).strip()
     if len(given) == 32 and given != md5.hexdigest():
         yield Finding(path, f"DATAMD5 is {given}, the data give {md5.hexdigest()}")
 
 
-def _ones_complement(total: int, chunk: bytes) -> int:
-    """Add 32-bit words with end-around carry (the sum of the FITS standard)."""
-    import array
-    import sys
-
-    words = array.array("I", chunk + b"\0" * (-len(chunk) % 4))
-    if sys.byteorder == "little":
-        words.byteswap()
-    total += sum(words)
-    while total >> 32:
-        total = (total & 0xFFFFFFFF) + (total >> 32)
-    return total
+def _added(total: int, chunk: bytes) -> int:
+    """Add the words of a piece to a sum; a file that was cut off may end in a part of one."""
+    return ones_complement(total + word_sum(chunk + b"\0" * (-len(chunk) % 4)))
 
 
 def _sets(index: Index) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from muse_core.data.header_values import stated_number
 from muse_core.framework import Frame, InputError
 from muse_core.framework.fits_file import number_column, open_fits
 
@@ -128,7 +129,10 @@ def read_astrometry(frame: Frame) -> Header:
         for hdu in hdus:
             if "CD1_1" in hdu.header and "CD2_2" in hdu.header:
                 header = hdu.header.copy()
-                cd = [float(header.get(key, 0.0)) for key in ("CD1_1", "CD1_2", "CD2_1", "CD2_2")]
+                cd = [
+                    stated_number(frame.path, header, key, 0.0)
+                    for key in ("CD1_1", "CD1_2", "CD2_1", "CD2_2")
+                ]
                 if not np.all(np.isfinite(cd)) or cd[0] * cd[3] - cd[1] * cd[2] == 0.0:
                     raise InputError(
                         frame.path, "CD matrix", expected="an invertible matrix", found=str(cd),

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from muse_core.framework.kernels import njit
 
 Floats = npt.NDArray[np.float64]
+UNCOVERED = 5.0
+"""Angstrom of the data that a curve may leave out at each end without a warning."""
 
 
 @dataclass(frozen=True)

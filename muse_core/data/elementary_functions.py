@@ -12,7 +12,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from muse_core.framework.kernels import njit
 
 SMALL = 0.05
 """Largest argument (and result) of the `small_` functions [rad]."""

@@ -11,7 +11,8 @@ without a trace.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from muse_core.framework.kernels import njit
 
 N_LIMBS = 4
 LIMB_UNITS = (2.0**16, 2.0**-16, 2.0**-48, 2.0**-80)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,12 +16,13 @@ from muse_core.data.block import Block
 from muse_core.data.file_kernels import BOX_ROWS, PIECE_ROWS, ZONE_ROWS, find_runs, scan_boxes
 from muse_core.data.pixtable import PixelTableFile
 from muse_core.data.row_reader import ALL_COLUMNS, PART_ROWS, Work, ended, float32_interval, opened, read_jobs
+from muse_core.framework.team import Team, Threads
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
 _CHUNK_ROWS = 1 << 20
-_SURE, _SPARE = 1.05, 1024  # room for more rows than are expected
+_SURE, _SPARE = 1.05, 64  # room, for each file, for more rows than are expected
 POSITIONS = frozenset(("xpos", "ypos", "lambda", "origin"))
 """Columns that say where a row is."""
 PLACES = frozenset(("lambda", "origin"))
@@ -100,10 +102,14 @@ class Exposure:
         """Number of rows of all files before any cut."""
         return sum(file.rows for file in self.files)
 
-    def scan(self, threads: int = 1) -> None:
+    def scan(self, team: Team | None = None) -> None:
         """Build the zone maps in one pass over wavelengths, positions and origins."""
-        with ThreadPoolExecutor(threads) as pool:
-            self.zones = list(pool.map(lambda file: _scan_file(file, self.cut), self.files))
+        work = partial(_scan_file, cut=self.cut)
+        self.zones = list((team or Threads()).map(work, [file.without_header() for file in self.files]))
+
+    def without_zones(self) -> Exposure:
+        """Return the same rows for those who read them in table order: small enough to be sent anywhere."""
+        return Exposure([file.without_header() for file in self.files], self.scales, self.cut)
 
     def lambda_limits(self) -> tuple[float, float]:
         """Smallest and largest wavelength inside the cut, as in the files (float32 values)."""
@@ -193,6 +199,32 @@ class Exposure:
                 last = int(slices[-1])
             pieces.append((index, first, file.rows))
         return pieces
+
+    def rows_of_pieces(self, pieces: Sequence[tuple[int, int, int]]) -> npt.NDArray[np.int64]:
+        """Return how many rows of each piece lie inside the cut, from the zone maps."""
+        counts = np.empty(len(pieces), np.int64)
+        file, first, last = np.array(pieces, np.int64).reshape(-1, 3).T
+        for index in np.unique(file):
+            own = file == index
+            counts[own] = np.subtract(*self._rows_before(int(index), np.stack([last[own], first[own]])))
+        return counts
+
+    def _rows_before(self, index: int, edges: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return how many rows of a file before each edge lie inside the cut."""
+        zone = self.zones[index]
+        whole = np.concatenate([[0], np.cumsum(zone.found)])
+        box, rest = np.divmod(edges, BOX_ROWS)
+        before = np.asarray(whole[box] + rest, np.int64)
+        edge_of_file = edges == self.files[index].rows
+        before[edge_of_file] = whole[-1]
+        split = (rest > 0) & ~edge_of_file
+        split[split] = zone.found[box[split]] < BOX_ROWS
+        if split.any():
+            block = self.read_boxes(index, np.unique(box[split]), PLACES)
+            rows = block.row - self.first_rows[index]
+            in_box = np.searchsorted(rows, edges[split]) - np.searchsorted(rows, box[split] * BOX_ROWS)
+            before[split] = whole[box[split]] + in_box
+        return before
 
     def read_range(
         self,

@@ -17,7 +17,8 @@ from __future__ import annotations
 import os
 
 import numpy as np
-from numba import config, njit, types
+
+from muse_core.framework.kernels import c_function, njit
 
 XPOS, YPOS, LAM, DATA, DQ, STAT, ORIGIN = range(7)
 PIECE_ROWS = 8192
@@ -28,18 +29,15 @@ ENDED, FULL = -1, -2
 _LANES = 64
 _GROUP = 64
 
-if config.DISABLE_JIT:  # to step through kernels in Python
 
-    def pread(descriptor, address, count, offset):
-        """Read bytes to a memory address."""
-        import ctypes
+@c_function("intp", "int32", "uintp", "uintp", "int64")
+def pread(descriptor, address, count, offset):
+    """Read bytes to a memory address (from Python, to step through kernels)."""
+    import ctypes
 
-        data = os.pread(descriptor, count, offset)
-        ctypes.memmove(address, data, len(data))
-        return len(data)
-
-else:
-    pread = types.ExternalFunction("pread", types.intp(types.int32, types.uintp, types.uintp, types.int64))
+    data = os.pread(descriptor, count, offset)
+    ctypes.memmove(address, data, len(data))
+    return len(data)
 
 
 @njit(cache=True, nogil=True)

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+
+from muse_core.framework.errors import InputError
 
 
 class Header(Protocol):
@@ -39,6 +42,26 @@ def get_float(header: Header, key: str, *, integers_missing: bool = False) -> fl
         return float(value) if math.isfinite(value) else None
     except OverflowError:  # an integer that no float can hold
         return None
+
+
+def stated_number(path: Path | str, header: Header, key: str, default: float) -> float:
+    """Return a keyword as a finite float, or the default if it is absent.
+
+    >>> [stated_number("mask.fits", {"CRPIX1": 3}, key, 0.0) for key in ("CRPIX1", "CRPIX2")]
+    [3.0, 0.0]
+
+    Raises
+    ------
+    InputError
+        naming the file and the keyword, whose value is no number
+    """
+    value = header.get(key)
+    if value is None:
+        return default
+    number = get_float(header, key)
+    if number is None:
+        raise InputError(path, f"keyword {key}", expected="a finite number", found=repr(value))
+    return number
 
 
 def get_str(header: Header, key: str) -> str | None:

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from muse_core.data.file_kernels import lane_limits
+from muse_core.framework.kernels import njit
 
 
 @njit(cache=True, nogil=True)

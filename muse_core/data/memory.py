@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import mmap
 import threading
 from collections import deque
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
@@ -53,13 +55,25 @@ class _Pool:
         self.free.sort(key=len, reverse=True)
         while self.free and too_much > 0:
             too_much -= self.free.pop().size
-        return np.empty(size, np.uint8)
+        return _fresh(size)
 
     def _take_back(self) -> None:
         while self.returned:
             memory = self.returned.popleft()
             self.in_use -= memory.size
             self.free.append(memory)
+
+
+def _fresh(size: int) -> npt.NDArray[np.uint8]:
+    """Return memory that goes back to the system as soon as it is given up.
+
+    That of the heap does so only where nothing else stands behind it.
+    """
+    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):  # a system may be built without them
+            pages.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(pages, np.uint8)
 
 
 _pool = _Pool()
@@ -79,14 +93,13 @@ class _Loan:
         self._returned.append(self._memory)
 
 
-def borrow(shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+def borrow(shape: SupportsIndex | tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """Return an array of unset values, to be used like any other.
 
     Its memory returns when no array refers to it any more.
     """
     kind = np.dtype(dtype)
-    count = shape if isinstance(shape, int) else math.prod(shape)
-    size = count * kind.itemsize
+    size = int(math.prod(shape) if isinstance(shape, tuple) else shape) * kind.itemsize
     if size < SMALLEST:
         return np.empty(shape, kind)
     return np.asarray(_Loan(_pool.borrow(size)))[:size].view(kind).reshape(shape)

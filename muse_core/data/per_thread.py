@@ -32,6 +32,16 @@ class PerThread(Generic[T]):
         self._objects: dict[int, T] = {}
         self._lock = threading.Lock()
 
+    def __getstate__(self) -> tuple[Callable[[], T], list[T]]:
+        """Go to another process with all that was collected."""
+        return self._make, self.objects()
+
+    def __setstate__(self, state: tuple[Callable[[], T], list[T]]) -> None:
+        """Come from another process: the objects belong to no thread of this one."""
+        self._make, objects = state
+        self._objects = {-number: each for number, each in enumerate(objects, 1)}
+        self._lock = threading.Lock()
+
     def mine(self) -> T:
         """Return the object of the calling thread."""
         found = self._objects.get(threading.get_ident())

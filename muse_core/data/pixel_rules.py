@@ -9,6 +9,7 @@ drawn wide enough for both.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,15 +20,16 @@ import numpy.typing as npt
 
 from muse_core.data.input_rules import rules_of
 from muse_core.data.rules import PIXELS, check
+from muse_core.data.stored_image import StoredImage, is_image, name_of
 from muse_core.framework.errors import InputError
-from muse_core.framework.fits_file import open_fits
+from muse_core.framework.fits_file import open_fits, open_units
 
 if TYPE_CHECKING:
     from muse_core.framework import RunContext
 
-_NAME = re.compile(r"(?:(CHAN\d\d)\.)?(DATA|STAT)", re.IGNORECASE)
+_NAME = re.compile(r"(?:(CHAN\d\d)\.)?(DATA|STAT|DQ)", re.IGNORECASE)
 _POSITIONS = ("xpos", "ypos", "lambda")
-_TABLE = ("DATA", "STAT", *_POSITIONS)
+_TABLE = ("DATA", "STAT", "DQ", *_POSITIONS)
 _PIECES, _LONGEST = 48, 2048
 """Pieces of neighbouring pixels that are looked at, and pixels of each."""
 
@@ -35,7 +37,7 @@ Samples = npt.NDArray[np.float64]
 
 
 def check_pixels(path: Path, tag: str, ctx: RunContext) -> None:
-    """Look at a sample of the images of a file by the rules of its tag that are about DATA and STAT.
+    """Look at a sample of the images of a file by the rules of its tag that are about DATA, STAT and DQ.
 
     A file that cannot be read is left to its reader.
     """
@@ -51,7 +53,7 @@ def check_pixels(path: Path, tag: str, ctx: RunContext) -> None:
 
 
 def pixel_samples(path: Path) -> Iterator[tuple[str, dict[str, Samples]]]:
-    """Yield some pieces of neighbouring pixels of each pair of DATA and STAT in a file.
+    """Yield some pieces of neighbouring pixels of DATA, STAT and DQ in a file.
 
     Of pixel tables also of the positions of the rows (xpos, ypos, lambda).
 
@@ -67,19 +69,29 @@ def pixel_samples(path: Path) -> Iterator[tuple[str, dict[str, Samples]]]:
     InputError
         if the file cannot be read
     """
-    with open_fits(path, memmap=True, whole=False) as hdus:
-        found: dict[str, dict[str, Any]] = {}
-        for hdu in hdus:
-            match = _NAME.fullmatch(hdu.name)
-            if match and getattr(hdu, "is_image", False) and hdu.header.get("NAXIS", 0) and all(hdu.shape):
-                found.setdefault(match[1] or "", {}).setdefault(match[2].upper(), hdu)
-            elif hdu.name.lower() in _POSITIONS and getattr(hdu, "is_image", False) and all(hdu.shape):
-                found.setdefault("", {}).setdefault(hdu.name.lower(), hdu)
+    with open_units(path, whole=False) as (stream, units):
+        found: dict[str, dict[str, StoredImage]] = {}
+        for unit in filter(is_image, units):
+            name, image = name_of(unit), StoredImage.of(stream, unit)
+            match = _NAME.fullmatch(name)
+            if not image.shape or not all(image.shape):
+                continue
+            if match:
+                found.setdefault(match[1] or "", {}).setdefault(match[2].upper(), image)
+            elif name.lower() in _POSITIONS:
+                found.setdefault("", {}).setdefault(name.lower(), image)
         for where, pair in found.items():
             if "DATA" in pair:
-                alike = {name: hdu for name, hdu in pair.items() if hdu.shape == pair["DATA"].shape}
-                yield where, {name: _image_sample(hdu) for name, hdu in alike.items()}
-        for table in hdus[1:2] if not found else ():
+                alike = {name: image for name, image in pair.items() if image.shape == pair["DATA"].shape}
+                yield where, {name: _image_sample(image) for name, image in alike.items()}
+    if not found:
+        yield from _table_samples(path)
+
+
+def _table_samples(path: Path) -> Iterator[tuple[str, dict[str, Samples]]]:
+    """The same of a binary table of pixels, which is mapped: it can be larger than the memory."""
+    with open_fits(path, memmap=True, whole=False) as hdus:
+        for table in hdus[1:2]:
             columns = {name.lower(): name for name in getattr(getattr(table, "columns", None), "names", ())}
             if {"data", "stat"} <= set(columns) and len(table.data):
                 there = [name for name in _TABLE if name.lower() in columns]
@@ -88,23 +100,33 @@ def pixel_samples(path: Path) -> Iterator[tuple[str, dict[str, Samples]]]:
 
 def samples_of(path: Path, names: Sequence[str]) -> dict[str, Samples]:
     """Return some pieces of some extensions of a file, without zeros; for errors see `pixel_samples`."""
-    with open_fits(path, memmap=True, whole=False) as hdus:
-        found = {hdu.name: _image_sample(hdu) for hdu in hdus if hdu.name in names}
+    with open_units(path, whole=False) as (stream, units):
+        chosen = {name_of(unit): unit for unit in units if is_image(unit) and name_of(unit) in names}
+        found = {name: _image_sample(StoredImage.of(stream, unit)) for name, unit in chosen.items()}
     return {name: np.where(sample == 0, np.nan, sample) for name, sample in found.items()}
 
 
-def _image_sample(hdu: Any) -> Samples:
+def _image_sample(image: StoredImage) -> Samples:
     """Pieces of rows of an image of any dimensions; a column of pixels counts as a row."""
-    shape = hdu.shape
+    shape = image.shape
     if shape[-1] == 1 and len(shape) == 2:
-        return _padded([np.asarray(hdu.section[a:b, :]).ravel() for a, b in _pieces(shape[0])])
-    rows = int(np.prod(shape[:-1], dtype=np.int64))
+        return _stacked(image, list(_pieces(shape[0])))
+    rows = math.prod(shape[:-1])
     first = np.unique(np.linspace(0, max(0, rows // 2 - 1), min(rows // 2, _PIECES // 2)).astype(np.int64))
     chosen = np.stack([2 * first, 2 * first + 1], axis=1).ravel() if rows > 1 else np.zeros(1, np.int64)
     width = min(shape[-1], _LONGEST)
-    cut = slice((shape[-1] - width) // 2, (shape[-1] + width) // 2)
-    places = zip(*np.unravel_index(chosen, shape[:-1]), strict=True) if len(shape) > 1 else [()]
-    return _padded([np.asarray(hdu.section[(*map(int, place), cut)]).ravel() for place in places])
+    start, end = (shape[-1] - width) // 2, (shape[-1] + width) // 2
+    return _stacked(image, [(row * shape[-1] + start, row * shape[-1] + end) for row in map(int, chosen)])
+
+
+def _stacked(image: StoredImage, pieces: list[tuple[int, int]]) -> Samples:
+    """Return pieces of an image (first pixel, one behind the last), one in a row; NaN fills up."""
+    longest = max(b - a for a, b in pieces)
+    out = np.empty((len(pieces), longest))
+    for row, (a, b) in zip(out, pieces, strict=True):
+        image.fill(a, row[: b - a])
+        row[b - a :] = np.nan
+    return out
 
 
 def _table_sample(table: Any, name: str) -> Samples:

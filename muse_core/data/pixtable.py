@@ -8,7 +8,7 @@ Rows are read with positioned reads, so several threads can share a file and not
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,6 +74,10 @@ class PixelTableFile:
         """IFU number from EXTNAME = 'CHANnn', 0 if the header has none."""
         name = str(self.header.get("EXTNAME", "")).strip()
         return int(name[4:6]) if name.startswith("CHAN") and name[4:6].isdigit() else 0
+
+    def without_header(self) -> PixelTableFile:
+        """Return what is needed to read the rows."""
+        return replace(self, header=None, flat_field=None, units={})
 
     @property
     def date_obs(self) -> str:

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +45,66 @@ def column_units(position: str, data: str) -> dict[str, str]:
     }
 
 
+@dataclass(frozen=True)
+class TableLayout:
+    """Where the columns of a pixel table lie in its file: who has the file can write some of its rows.
+
+    Parameters
+    ----------
+    path : Path
+    fields : (name of a column, attribute of a block) each
+    offsets : byte of the first value of each column
+    as_table : bool
+        the columns stand beside each other in one binary table
+    """
+
+    path: Path
+    fields: tuple[tuple[str, str], ...]
+    offsets: dict[str, int]
+    as_table: bool
+
+    def write(
+        self,
+        block: Block,
+        row: int,
+        weight: Weight | None = None,
+        further: npt.NDArray[np.float32] | None = None,
+    ) -> None:
+        """Write the rows of a block from a row on into the file that is there; see `put`."""
+        descriptor = os.open(self.path, os.O_WRONLY)
+        try:
+            self.put(descriptor, block, row, weight, further)
+        finally:
+            os.close(descriptor)
+
+    def put(
+        self,
+        descriptor: int,
+        block: Block,
+        row: int,
+        weight: Weight | None = None,
+        further: npt.NDArray[np.float32] | None = None,
+    ) -> None:
+        """Write the rows of a block from a row on into the open file.
+
+        Parameters
+        ----------
+        weight : Weight or None
+            for the column ``weight``
+        further : float32[n]
+            values of the column ``further``
+        """
+        columns = [_words(block, attribute, weight, further) for _, attribute in self.fields]
+        if self.as_table:
+            table = np.empty((len(block), len(columns)), ">u4")
+            for i, words in enumerate(columns):
+                table[:, i] = words
+            _put(descriptor, table, min(self.offsets.values()) + 4 * len(columns) * row)
+        else:
+            for (name, _), words in zip(self.fields, columns, strict=True):
+                _put(descriptor, words.astype(">u4"), self.offsets[name] + 4 * row)
+
+
 class PixelTableWriter:
     """Write a pixel table of known length.
 
@@ -76,28 +137,27 @@ class PixelTableWriter:
         further: tuple[str, str] | None = None,
     ) -> None:
         self._rows = rows
-        self._fields = [*_FIELDS, *([("weight", "weight")] if weighted else [])]
+        fields = [*_FIELDS, *([("weight", "weight")] if weighted else [])]
         if further is not None:
-            self._fields.append((further[0], _FURTHER))
+            fields.append((further[0], _FURTHER))
             units = {**units, further[0]: further[1]}
-        self._as_table = as_table
-        self._further: npt.NDArray[np.float32] | None = None
         self._next = 0
         self._stream = path.open("wb")
         self._stream.write(header.tostring(sep="", endcard=True, padding=True).encode("ascii"))
-        self._offsets: dict[str, int] = {}
-        if self._as_table:
-            self._write_header(_table_header(self._fields, rows, units))
+        offsets: dict[str, int] = {}
+        if as_table:
+            self._write_header(_table_header(fields, rows, units))
             start = self._stream.tell()
-            self._offsets = {name: start + 4 * i for i, (name, _) in enumerate(self._fields)}
-            end = start + _padded(4 * len(self._fields) * rows)
+            offsets = {name: start + 4 * i for i, (name, _) in enumerate(fields)}
+            end = start + _padded(4 * len(fields) * rows)
         else:
             end = self._stream.tell()
-            for name, _ in self._fields:
+            for name, _ in fields:
                 self._stream.seek(end)
                 self._write_header(_column_header(name, rows, units[name]))
-                self._offsets[name] = self._stream.tell()
-                end = self._offsets[name] + _padded(4 * rows)
+                offsets[name] = self._stream.tell()
+                end = offsets[name] + _padded(4 * rows)
+        self.layout = TableLayout(path, tuple(fields), offsets, as_table)
         self._stream.flush()
         os.posix_fallocate(self._stream.fileno(), 0, end)
 
@@ -117,34 +177,12 @@ class PixelTableWriter:
         further : float32[n]
             values of the column ``further``
         """
-        count = len(block)
-        self._further = further
-        if self._as_table:
-            table = np.empty((count, len(self._fields)), ">u4")
-            for i, (_, attribute) in enumerate(self._fields):
-                table[:, i] = self._words(block, attribute, weight)
-            self._put(table, min(self._offsets.values()) + 4 * len(self._fields) * self._next)
-        else:
-            for name, attribute in self._fields:
-                words = self._words(block, attribute, weight).astype(">u4")
-                self._put(words, self._offsets[name] + 4 * self._next)
-        self._next += count
+        self.layout.put(self._stream.fileno(), block, self._next, weight, further)
+        self._next += len(block)
 
-    def _words(self, block: Block, attribute: str, weight: Weight | None) -> npt.NDArray[np.uint32]:
-        if attribute == "weight":
-            values = np.empty(len(block), np.float32)
-            values[:] = weight_of_block(weight, block)
-            return values.view(np.uint32)
-        column = self._further if attribute == _FURTHER else getattr(block, attribute)
-        words: npt.NDArray[np.uint32] = np.ascontiguousarray(column).view(np.uint32)
-        return words
-
-    def _put(self, values: npt.NDArray[np.uint32], offset: int) -> None:
-        view = values.reshape(-1).view(np.uint8).data
-        while view:
-            written = os.pwrite(self._stream.fileno(), view, offset)
-            view = view[written:]
-            offset += written
+    def note(self, rows: int) -> None:
+        """Take notice of rows that others have written, see `layout`."""
+        self._next += rows
 
     def close(self) -> None:
         """Finish the file; the number of rows written must be the number announced."""
@@ -152,23 +190,40 @@ class PixelTableWriter:
         if self._next != self._rows:
             raise ValueError(f"{self._next} rows written, {self._rows} announced")
 
-    def write_all(self, blocks: Iterable[Any], last: Callable[[Any], None] | None = None) -> None:
-        """Write all blocks (`Block`, or rows with the same columns) and close.
+    def __enter__(self) -> Self:
+        return self
 
-        Parameters
-        ----------
-        last : a correction that is made now; the data before it go into the column ``further``
-        """
-        try:
-            for block in blocks:
-                before = None if last is None else block.data.copy()
-                if last is not None:
-                    last(block)
-                self.write(block, further=before)
-        except BaseException:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
             self._stream.close()
-            raise
-        self.close()
+
+    def write_all(self, blocks: Iterable[Any]) -> None:
+        """Write all blocks (`Block`, or rows with the same columns) and close."""
+        with self:
+            for block in blocks:
+                self.write(block)
+
+
+def _words(
+    block: Block, attribute: str, weight: Weight | None, further: npt.NDArray[np.float32] | None
+) -> npt.NDArray[np.uint32]:
+    if attribute == "weight":
+        values = np.empty(len(block), np.float32)
+        values[:] = weight_of_block(weight, block)
+        return values.view(np.uint32)
+    column = further if attribute == _FURTHER else getattr(block, attribute)
+    words: npt.NDArray[np.uint32] = np.ascontiguousarray(column).view(np.uint32)
+    return words
+
+
+def _put(descriptor: int, values: npt.NDArray[np.uint32], offset: int) -> None:
+    view = values.reshape(-1).view(np.uint8).data
+    while view:
+        written = os.pwrite(descriptor, view, offset)
+        view = view[written:]
+        offset += written
 
 
 def _padded(size: int) -> int:

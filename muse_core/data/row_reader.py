@@ -18,6 +18,7 @@ from muse_core.framework import InputError
 
 PART_ROWS = 1 << 16
 ALL_COLUMNS = frozenset(COLUMNS)
+_GROWTH, _AT_LEAST = 1.5, 1024  # of room that was too small; the runs may have ten times as many rows
 Work = Callable[[Block], object]
 Job = tuple[int, npt.NDArray[np.int64], int]
 """Number of a file, runs of its rows (first, behind the last), and how many rows there is to be room for."""
@@ -76,7 +77,7 @@ def read_jobs(
                     break
                 if most is None or room == most:
                     raise ValueError("more rows than the runs can have")
-                room = most
+                room = min(most, int(_GROWTH * room) + _AT_LEAST)
                 block, words = _enlarged(words, start, room, columns)
                 places, firsts = (_longer(part, n, room) for part in (places, firsts))
         if end == ENDED:

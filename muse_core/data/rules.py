@@ -25,9 +25,11 @@ PIXELS = "pixels"
 """What rules about the extensions DATA and STAT are asked of: their pixels, or a sample of them."""
 PLACES = "places"
 """What rules about the positions of rows are asked of: their extent, and the number of slices."""
-SMALLEST_SCATTER, LARGEST_SCATTER = 0.02, 300.0
-"""Differences of neighbouring pixels in units of their noise: 0.7 for pure noise; less where pixels share
-their noise or a simulation is smooth, more where there is structure."""
+LEVELS = "levels"
+"""What rules about the counts of a raw frame are asked of: its own (LEVEL), those of its sisters (OTHERS)."""
+SMALLEST_SCATTER, LARGEST_SCATTER = 0.05, 300.0
+"""Differences of neighbouring pixels in units of their noise: 0.7 for pure noise; 0.3 where resampled pixels
+share their noise, more where there is structure."""
 NOT_RESAMPLED = 0.1
 """The same for pixels as they were read, each with a noise of its own."""
 
@@ -50,7 +52,8 @@ class Rule:
     demand : what is expected, in words
     contradiction : tells what was found against it, None if it holds (or is not there)
     is_error : else it is a warning
-    about : what its values are: "" (a header, or columns), `PIXELS` of images or `PLACES` of rows
+    about : what its values are: "" (a header, or columns), `PIXELS` of images, `PLACES` of rows or `LEVELS`
+        of raw frames
     """
 
     item: str
@@ -228,6 +231,61 @@ def measured(name: str, share: float) -> Rule:
     return Rule(f"extension {name}", demand, contradiction, is_error=False, about=PIXELS)
 
 
+def unflagged(share: float) -> Rule:
+    """Make the rule (a warning) that a part of the pixels are not flagged as bad.
+
+    >>> unflagged(0.05).contradiction({"DQ": np.array([[1.0, 1.0], [1.0, np.nan]])})
+    '0 per cent'
+    """
+
+    def contradiction(values: Values) -> str | None:
+        flags = values.get("DQ")
+        known = () if flags is None else flags[np.isfinite(flags)]
+        if not len(known):
+            return None
+        good = float(np.mean(known == 0))
+        return None if good > share else f"{100 * good:.3g} per cent"
+
+    demand = f"more than {100 * share:g} per cent of the pixels without a flag"
+    return Rule("extension DQ", demand, contradiction, is_error=False, about=PIXELS)
+
+
+def known_flags(bits: int) -> Rule:
+    """Make the rule (a warning) that the pixels of an image have no other flags than some.
+
+    >>> known_flags(0xFF00).contradiction({"DQ": np.array([[0.0, 512.0], [255.0, np.nan]])})
+    '255 in 1 of 3 pixels'
+    """
+
+    def contradiction(values: Values) -> str | None:
+        flags = np.asarray(() if values.get("DQ") is None else values.get("DQ"), np.float64)
+        known = flags[np.isfinite(flags)]
+        wrong = known[(known.astype(np.int64) & ~bits) != 0]
+        return f"{wrong[0]:.0f} in {wrong.size} of {known.size} pixels" if wrong.size else None
+
+    demand = f"flags of these bits alone: {bits:#x}"
+    return Rule("extension DQ", demand, contradiction, is_error=False, about=PIXELS)
+
+
+def no_peak(name: str, factor: float) -> Rule:
+    """Make the rule (a warning) that no pixel of an image is very far above its median.
+
+    >>> no_peak("STAT", 1e6).contradiction({"STAT": np.array([[1.0, 2.0, 2.5e36]])})
+    '2.5e+36, the median is 2'
+    """
+
+    def contradiction(values: Values) -> str | None:
+        pixels = np.asarray(() if values.get(name) is None else values.get(name), np.float64)
+        known = pixels[np.isfinite(pixels)]
+        middle = float(np.median(known)) if known.size else 0.0
+        if middle <= 0.0 or known.max() <= factor * middle:
+            return None
+        return f"{known.max():.3g}, the median is {middle:.3g}"
+
+    demand = f"no pixel above {factor:g} times the median"
+    return Rule(f"extension {name}", demand, contradiction, is_error=False, about=PIXELS)
+
+
 def variances(otherwise: str) -> Rule:
     """Make the rule (a warning) that an image has variances."""
 
@@ -235,6 +293,40 @@ def variances(otherwise: str) -> Rule:
         return f"no such extension: {otherwise}" if values.get("STAT") is None else None
 
     return Rule("extension STAT", "variances", contradiction, is_error=False, about=PIXELS)
+
+
+def like_others(factor: float) -> Rule:
+    """Make the rule (a warning) that the counts of a raw frame are those of the others of its kind.
+
+    >>> like_others(2.0).contradiction({"LEVEL": 65535.0, "OTHERS": 1500.0})
+    'a median of 65535 adu, 1500 in the others'
+    """
+
+    def contradiction(values: Values) -> str | None:
+        level, others = values.get("LEVEL"), values.get("OTHERS")
+        if level is None or others is None or (level <= factor * others and others <= factor * level):
+            return None
+        return f"a median of {level:.5g} adu, {others:.5g} in the others"
+
+    demand = f"counts within a factor of {factor:g} of those of the other frames"
+    return Rule("pixels", demand, contradiction, is_error=False, about=LEVELS)
+
+
+def not_saturated() -> Rule:
+    """Make the rule (a warning) that pixels of a raw frame have counts between nothing and too much.
+
+    >>> not_saturated().contradiction({"SATURATED": 0.9})
+    '90 per cent saturated'
+    """
+
+    def contradiction(values: Values) -> str | None:
+        share, empty = values.get("SATURATED", 0.0), values.get("EMPTY", 0.0)
+        if share > 0.5:
+            return f"{100 * share:.3g} per cent saturated"
+        return None if empty <= 0.05 else f"{100 * empty:.3g} per cent at 0"  # the bias is above
+
+    demand = "counts above 0, less than half of the pixels saturated"
+    return Rule("pixels", demand, contradiction, is_error=False, about=LEVELS)
 
 
 def _scatter(

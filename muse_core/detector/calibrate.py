@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from muse_core.detector.overscan import (
     LEVEL_CHECK_SIGMA,
@@ -22,6 +21,7 @@ from muse_core.detector.plan import OverscanPlan
 from muse_core.detector.quadrants import Quadrant
 from muse_core.detector.tables import BadPixels
 from muse_core.framework.errors import InputError
+from muse_core.framework.kernels import njit
 
 Raw = npt.NDArray[np.uint16]
 Image = npt.NDArray[np.float32]

@@ -20,6 +20,8 @@ from muse_core.detector.tables import (
     SliceGeometry,
     check_traces,
     check_wavecal,
+    file_of,
+    missing_ifu,
     read_badpix,
     read_geometry,
     read_traces,
@@ -95,6 +97,11 @@ class CalibrationFiles:
 
     found: dict[str, dict[int, Any]] = field(default_factory=dict)
     faults: dict[int, list[InputError]] = field(default_factory=dict)
+    paths: Mapping[str, Sequence[Path]] = field(default_factory=dict)
+
+    def file_of(self, tag: str, ifu: int) -> Path | str:
+        """See `muse_core.detector.tables.file_of`."""
+        return file_of(tag, self.paths.get(tag, ()), ifu)
 
     def check(self, ifu: int, required: Sequence[str] = REQUIRED) -> None:
         """Raise the first fault of an IFU, or tell which calibration it lacks."""
@@ -102,7 +109,7 @@ class CalibrationFiles:
             raise self.faults[ifu][0]
         for tag in required:
             if ifu not in self.found[tag]:
-                raise InputError("", f"no {tag} with CHAN{ifu:02d} among the inputs")
+                raise missing_ifu(tag, self.paths.get(tag, ()), ifu)
 
 
 def attempt(problems: Problems, function: Callable[..., T], *arguments: Any, default: T) -> T:
@@ -124,7 +131,7 @@ def open_calibrations(paths: Mapping[str, Sequence[Path]], problems: Problems) -
     problems : Problems
         Receives what is wrong with whole files.
     """
-    files = CalibrationFiles()
+    files = CalibrationFiles(paths=paths)
     for tag in ("MASTER_BIAS", "MASTER_DARK", "MASTER_FLAT"):
         files.found[tag] = attempt(problems, find_masters, paths.get(tag, ()), files.faults, default={})
     for tag, read in (("TRACE_TABLE", read_traces), ("WAVECAL_TABLE", read_wavecals)):
@@ -275,8 +282,8 @@ def calibration_of(
     """
     ccd = ccd_calibration_of(ifu, files, raw, p, warnings, REQUIRED)
     trace, wave = files.found["TRACE_TABLE"][ifu], files.found["WAVECAL_TABLE"][ifu]
-    check_traces(trace, ccd.shape, "TRACE_TABLE", ifu)
-    check_wavecal(wave, trace, ccd.shape, "WAVECAL_TABLE", ifu)
+    check_traces(trace, ccd.shape, files.file_of("TRACE_TABLE", ifu), ifu)
+    check_wavecal(wave, trace, ccd.shape, files.file_of("WAVECAL_TABLE", ifu), ifu)
     flat: MasterImage = files.found["MASTER_FLAT"][ifu]
     try:
         lamp_flux = flat.number("ESO QC FLAT MASTER INTFLUX")

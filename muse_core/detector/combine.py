@@ -6,9 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from muse_core.framework.errors import InputError
+from muse_core.framework.kernels import njit
 
 DQ_TOO_FEW = 0x80000  # ours: minmax had no more good values than it was told to reject
 METHODS = {"average": 0, "median": 1, "minmax": 2, "sigclip": 3}

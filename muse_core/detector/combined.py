@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from muse_core.detector.calibrate import ExposureModel, Planes, apply_exposure, fit_exposure
+from muse_core.detector.calibrate import ExposureModel, Planes, apply_exposure
 from muse_core.detector.combine import CombinePlan, combine_images
+from muse_core.detector.exposure import fit_raw
 from muse_core.detector.image import BAND_ROWS, Image, bands_of_halves
 from muse_core.detector.masters import MasterImage
 from muse_core.detector.plan import OverscanPlan
@@ -64,17 +65,7 @@ def measure_overscan(job: RawJob, plan: OverscanPlan) -> tuple[ExposureModel, ..
     InputError
         If the overscan level of one is not that of the bias.
     """
-    models: list[ExposureModel] = []
-    own = job.own
-    for raw in job.raws:
-        scale = raw.exptime / own.dark_exptime if own.dark is not None else 0.0
-        pixels = raw.read(job.ifu)
-        try:
-            model = fit_exposure(pixels, raw.quadrants[job.ifu], own.bad, plan, own.bias_levels, scale)
-        except InputError as error:
-            raise InputError(raw.path, f"CHAN{job.ifu:02d}", found=error) from None
-        models.append(model)
-    return tuple(models)
+    return tuple(fit_raw(raw, job.own, plan, raw.read(job.ifu)) for raw in job.raws)
 
 
 def exposure_notes(job: RawJob, models: Sequence[ExposureModel]) -> list[str]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from muse_core.framework.kernels import njit
 
 DQ_COSMIC = 0x20
 MOST_BINS = 1 << 24  # a frame with a wider range of values is left alone

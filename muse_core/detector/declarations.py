@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from muse_core.framework.kinds import Method
 from muse_core.framework.spec import Input, Param
 
@@ -55,7 +57,17 @@ def per_ifu(tag: str, help: str, *, required: bool = True) -> Input:  # noqa: A0
     )
 
 
-NIFU = Param("nifu", 0, low=-1, high=24, ranged=True, help="IFU to process; 0 or -1: all of them.")
+NIFU = Param(
+    "nifu",
+    0,
+    low=-1,
+    high=24,
+    ranged=True,
+    help="IFU to process; 0 or -1: all of them.",
+    picks=r"CHAN(\d\d)(?:\.\w+)?",
+)
+UNTOLD_NIFU = replace(NIFU, ranged=False)
+"""For recipes whose C twin tells hosts no limits."""
 COMBINE = Param(
     "combine",
     "sigclip",

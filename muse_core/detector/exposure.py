@@ -14,12 +14,13 @@ from muse_core.detector.calibrate import (
     divide_by_flat,
     fit_exposure,
 )
-from muse_core.detector.calibrations import IfuCalibration
+from muse_core.detector.calibrations import CcdCalibration, IfuCalibration
 from muse_core.detector.dcr import CosmicPlan, flag_hits
 from muse_core.detector.image import DetectorImage, Image, ImageRoom, bands
 from muse_core.detector.lacosmic import LaplacePlan, flag_laplacian
 from muse_core.detector.plan import OverscanPlan
 from muse_core.detector.rawframe import RawFile
+from muse_core.framework.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -75,20 +76,25 @@ def calibrate_exposure(
     if cosmics:
         return _with_finders(raw, model, own, room, cosmics)
     result = room.new(own.shape)
-    rows = Image.empty((bands(own.shape[0])[0][1], own.shape[1]))
-    for first, last in bands(own.shape[0]):
-        part = rows.rows(0, last - first)
-        calibrate_rows(raw, model, own, first, part)
-        result.put(first, part)
+    result.fill(lambda first, rows: calibrate_rows(raw, model, own, first, rows))
     return CalibratedExposure(result, model)
 
 
 def fit_raw(
-    exposure: RawFile, own: IfuCalibration, plan: OverscanPlan, raw: npt.NDArray[np.uint16]
+    exposure: RawFile, own: CcdCalibration, plan: OverscanPlan, raw: npt.NDArray[np.uint16]
 ) -> ExposureModel:
-    """Settle the overscan correction of a raw frame (uint16[ny, nx]) and the scale of its dark."""
+    """Settle the overscan correction of a raw frame (uint16[ny, nx]) and the scale of its dark.
+
+    Raises
+    ------
+    InputError
+        naming file and channel, if its overscan level is not that of the bias
+    """
     scale = exposure.exptime / own.dark_exptime if own.dark is not None else 0.0
-    return fit_exposure(raw, exposure.quadrants[own.ifu], own.bad, plan, own.bias_levels, scale)
+    try:
+        return fit_exposure(raw, exposure.quadrants[own.ifu], own.bad, plan, own.bias_levels, scale)
+    except InputError as error:
+        raise InputError(exposure.path, f"CHAN{own.ifu:02d}", found=error) from None
 
 
 def calibrate_rows(

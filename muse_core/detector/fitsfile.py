@@ -38,6 +38,14 @@ def read_pixels(path: Path, offset: int, out: np.ndarray) -> bool:
     out : array
         C-contiguous, of the type stored in the file, native byte order.
     """
+    complete = read_bytes(path, offset, out)
+    if complete and sys.byteorder == "little":
+        out.byteswap(inplace=True)
+    return complete
+
+
+def read_bytes(path: Path, offset: int, out: np.ndarray) -> bool:
+    """Fill ``out`` (C-contiguous) with what stands at a byte of a file; False if the file ends before."""
     view = out.reshape(-1).view(np.uint8).data
     with path.open("rb", buffering=0) as stream:
         stream.seek(offset)
@@ -47,8 +55,6 @@ def read_pixels(path: Path, offset: int, out: np.ndarray) -> bool:
             if not count:
                 return False
             done += count
-    if sys.byteorder == "little":
-        out.byteswap(inplace=True)
     return True
 
 

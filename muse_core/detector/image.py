@@ -5,18 +5,21 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from muse_core.data.memory import borrow
 from muse_core.detector.calibrate import DQ_SATURATED
 from muse_core.detector.fitsfile import read_at
 
 BAND_ROWS = 32
+WRITTEN_ROWS = 128  # of one plane, which are read for a product at a time
+FLAGS = 2  # place of the flags among the planes of an image
 BLOCK = 128  # columns
 
 
@@ -30,7 +33,7 @@ class Image(NamedTuple):
     @classmethod
     def empty(cls, shape: tuple[int, int]) -> Image:
         """Return an image with unset pixels."""
-        return cls(np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.int32))
+        return cls(borrow(shape, np.float32), borrow(shape, np.float32), borrow(shape, np.int32))
 
     def rows(self, first: int, last: int) -> Image:
         """Return some rows (no copy)."""
@@ -73,14 +76,18 @@ class DetectorImage(Protocol):
         """Return a part; it is only to be read."""
         ...
 
+    def plane(self, name: str, first: int, last: int) -> npt.NDArray[Any]:
+        """Return whole rows of one of the planes of `Image`; they are only to be read."""
+        ...
 
-def bands(ny: int) -> list[tuple[int, int]]:
+
+def bands(ny: int, rows: int = BAND_ROWS) -> list[tuple[int, int]]:
     """First and last (exclusive) row of the bands in which a detector is worked on.
 
     >>> bands(130)
     [(0, 32), (32, 64), (64, 96), (96, 128), (128, 130)]
     """
-    return [(first, min(first + BAND_ROWS, ny)) for first in range(0, ny, BAND_ROWS)]
+    return [(first, min(first + rows, ny)) for first in range(0, ny, rows)]
 
 
 def bands_of_halves(ny: int) -> list[tuple[int, int]]:
@@ -107,12 +114,12 @@ def thumbnail(image: DetectorImage, size: int = 220) -> npt.NDArray[np.float32]:
     ny, nx = image.shape
     step_y, step_x = max(ny // size, 1), max(nx // size, 1)
     lines = []
-    for y in range(0, ny, step_y):
-        row = band(image, y, y + 1)
-        line = row.data[0, ::step_x].copy()
-        line[row.dq[0, ::step_x] != 0] = np.nan
+    for first, last in bands(ny, WRITTEN_ROWS):
+        part = slice(-first % step_y, None, step_y), slice(None, None, step_x)
+        line = image.plane("data", first, last)[part].copy()
+        line[image.plane("dq", first, last)[part] != 0] = np.nan
         lines.append(line)
-    return np.stack(lines)
+    return np.concatenate(lines)
 
 
 class MemoryImage:
@@ -137,11 +144,21 @@ class MemoryImage:
         part = slice(window.y0, window.y1), slice(window.x0, window.x1)
         return Image(self.image.data[part], self.image.stat[part], self.image.dq[part])
 
+    def plane(self, name: str, first: int, last: int) -> npt.NDArray[Any]:
+        """Return whole rows of one plane (no copy)."""
+        rows: npt.NDArray[Any] = getattr(self.image, name)[first:last]
+        return rows
+
     def put(self, first: int, rows: Image) -> None:
         """Set whole rows."""
         last = first + rows.data.shape[0]
         for plane, new in zip(self.image, rows, strict=True):
             plane[first:last] = new
+
+    def fill(self, make: Callable[[int, Image], None]) -> None:
+        """Have ``make(first, rows)`` set all rows, band by band, in place."""
+        for first, last in bands(self.shape[0]):
+            make(first, self.image.rows(first, last))
 
     def close(self) -> None:
         """Let the pixels go."""
@@ -151,7 +168,8 @@ class MemoryImage:
 class ScratchImage:
     """An image in a temporary file without a name: nothing is left behind, whatever happens.
 
-    Slices run along the columns of a detector: the file holds one block of columns after the other.
+    Slices run along the columns of a detector: the file holds one block of columns after the other. Flags are
+    few: those of a block without any are neither written nor read.
 
     Parameters
     ----------
@@ -164,8 +182,10 @@ class ScratchImage:
     def __init__(self, shape: tuple[int, int], folder: Path | str) -> None:
         self.shape = shape
         self.nsaturated = 0
+        self._flagged = np.zeros(-(-shape[1] // BLOCK), bool)
         self._descriptor, name = tempfile.mkstemp(prefix=".image.", suffix=".part", dir=folder)
         Path(name).unlink()
+        os.ftruncate(self._descriptor, 12 * shape[0] * shape[1])  # flags may end before
 
     def _places(self, plane: int, y0: int, x0: int, x1: int) -> Iterator[tuple[int, int, int]]:
         """Yield first column, last column (exclusive) and byte of row ``y0`` of each block of columns."""
@@ -177,24 +197,50 @@ class ScratchImage:
     def put(self, first: int, rows: Image) -> None:
         """Set whole rows (each once)."""
         self.nsaturated += count_saturated_flags(rows.dq)
+        flagged = np.logical_or.reduceat(rows.dq.any(axis=0), np.arange(0, self.shape[1], BLOCK))
+        self._flagged |= flagged
         for number, values in enumerate(rows):
             for x0, x1, start in self._places(number, first, 0, self.shape[1]):
+                if number == FLAGS and not flagged[x0 // BLOCK]:
+                    continue  # a hole in the file reads as zero
                 view = np.ascontiguousarray(values[:, x0:x1]).reshape(-1).view(np.uint8).data
                 done = 0
                 while done < len(view):
                     done += os.pwrite(self._descriptor, view[done:], start + done)
 
+    def fill(self, make: Callable[[int, Image], None]) -> None:
+        """Have ``make(first, rows)`` make all rows, band by band."""
+        room = Image.empty((BAND_ROWS, self.shape[1]))
+        for first, last in bands(self.shape[0]):
+            rows = room.rows(0, last - first)
+            make(first, rows)
+            self.put(first, rows)
+
     def window(self, window: Window) -> Image:
         """Return a copy of a part."""
-        y0, y1, first, last = window
         part = Image.empty(window.shape)
         for number, values in enumerate(part):
-            for x0, x1, start in self._places(number, y0, first, last):
-                block = np.empty((y1 - y0, x1 - x0), values.dtype)
-                read_at(self._descriptor, start, block)
-                a, b = max(x0, first), min(x1, last)
-                values[:, a - first : b - first] = block[:, a - x0 : b - x0]
+            self._read(number, window, values)
         return part
+
+    def plane(self, name: str, first: int, last: int) -> npt.NDArray[Any]:
+        """Return a copy of whole rows of one plane."""
+        number = Image._fields.index(name)
+        rows = borrow((last - first, self.shape[1]), np.int32 if number == FLAGS else np.float32)
+        self._read(number, Window(first, last, 0, self.shape[1]), rows)
+        return rows
+
+    def _read(self, number: int, window: Window, values: npt.NDArray[Any]) -> None:
+        """Fill an array with a part of one plane."""
+        y0, y1, first, last = window
+        for x0, x1, start in self._places(number, y0, first, last):
+            a, b = max(x0, first), min(x1, last)
+            if number == FLAGS and not self._flagged[x0 // BLOCK]:
+                values[:, a - first : b - first] = 0
+                continue
+            block = np.empty((y1 - y0, x1 - x0), values.dtype)
+            read_at(self._descriptor, start, block)
+            values[:, a - first : b - first] = block[:, a - x0 : b - x0]
 
     def close(self) -> None:
         """Give the disk space back."""

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from types import TracebackType
-from typing import Any
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,7 @@ FORMATS = {"u1": "1B", "i4": "1J", "f4": "1E", "f8": "1D"}
 
 
 class MasterFiles:
-    """Writes the products of all IFUs; threads may write at the same time.
+    """Writes the products of one IFU, or keeps them for the files of all IFUs.
 
     Parameters
     ----------
@@ -34,16 +34,9 @@ class MasterFiles:
     """
 
     def __init__(self, ctx: RunContext, *, merge: bool) -> None:
-        self._ctx, self._merge = ctx, merge
-        self._parts = ExtensionParts(ctx)
-
-    def __enter__(self) -> MasterFiles:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._parts.close()
+        self._ctx, self.merge = ctx, merge
+        self.kept = ExtensionParts()
+        """For the files of all IFUs."""
 
     def image(
         self,
@@ -69,22 +62,51 @@ class MasterFiles:
         series : int, optional
             Number of the product, if there are several of this tag (TAG_0001-01.fits).
         """
-        if self._merge:
+        if self.merge:
             cards = [*channel_cards(header), *qc]
-            with self._parts.part(tag, header, series or 0) as stream:
+            with self.kept.part(tag, header, series or 0, self._ctx) as stream:
                 write_planes(stream, image, f"CHAN{header.ifu:02d}", cards, unit)
             return
-        with self._ctx.stream(
-            tag,
-            base=header.base,
-            used=header.used,
-            own=header.channel,
-            qc=[*header.flags, *qc],
-            index=header.ifu if series is None else (series, header.ifu),
-        ) as product:
-            with product.path.open("wb") as stream:
-                stream.write(product.header.tostring(sep="", endcard=True, padding=True).encode("ascii"))
-                write_planes(stream, image, unit=unit)
+        index = header.ifu if series is None else (series, header.ifu)
+        with file_of_ifu(self._ctx, tag, header, qc, index) as stream:
+            write_planes(stream, image, unit=unit)
+
+    def picture(
+        self,
+        tag: str,
+        data: npt.NDArray[Any],
+        cards: Sequence[Card],
+        header: IfuHeader,
+        *,
+        series: int,
+    ) -> None:
+        """Write an image without flags and variances: in the primary unit, or as extension CHANnn.
+
+        Parameters
+        ----------
+        tag : str
+        data : array[ny, nx]
+        cards : sequence of Card
+            Of the image.
+        header : IfuHeader
+        series : int
+            Number of the product.
+        """
+        if self.merge:
+            unit = fits.ImageHDU(np.broadcast_to(data.dtype.type(0), data.shape)).header
+            set_card(unit, "EXTNAME", f"CHAN{header.ifu:02d}", "")
+            for card in (*channel_cards(header), *cards):
+                set_card(unit, *card)
+            add_checksum_placeholders(unit)
+            with self.kept.part(tag, header, series, self._ctx) as stream:
+                write_unit(stream, unit, data.astype(data.dtype.newbyteorder(">")))
+            return
+        image = fits.PrimaryHDU(data)
+        for card in (*header.channel, *cards):
+            set_card(image.header, *card)
+        self._ctx.save(
+            tag, fits.HDUList([image]), base=header.base, used=header.used, index=(series, header.ifu)
+        )
 
     def table(
         self,
@@ -113,36 +135,78 @@ class MasterFiles:
         unit, rows = table_unit(columns)
         for card in extra:
             set_card(unit, *card)
-        if self._merge:
+        if self.merge:
             set_card(unit, "EXTNAME", f"CHAN{header.ifu:02d}", "")
+        # BITPIX of the primary units of tables, as CPL writes them
+        self.extension(tag, unit, rows, header, qc, bitpix=16)
+
+    def extension(
+        self,
+        tag: str,
+        unit: fits.Header,
+        data: npt.NDArray[Any],
+        header: IfuHeader,
+        qc: Sequence[Card],
+        *,
+        bitpix: int | None = None,
+    ) -> None:
+        """Write a product of one extension.
+
+        Parameters
+        ----------
+        unit : fits.Header
+            Of the extension; in a merged file it gets the keywords of the IFU and the QC, too.
+        data : ndarray
+            In the byte order of files.
+        bitpix : int, optional
+            Of the primary unit of a file of its own.
+        """
+        if self.merge:
             for card in (*channel_cards(header), *qc):
                 set_card(unit, *card)
         add_checksum_placeholders(unit)
-        if self._merge:
-            with self._parts.part(tag, header) as stream:
-                write_unit(stream, unit, rows)
+        if self.merge:
+            with self.kept.part(tag, header, 0, self._ctx) as stream:
+                write_unit(stream, unit, data)
             return
-        with self._ctx.stream(
-            tag,
-            base=header.base,
-            used=header.used,
-            own=header.channel,
-            qc=[*header.flags, *qc],
-            index=header.ifu,
-        ) as product:
-            product.header["BITPIX"] = 16  # of the primary units of tables, as CPL writes them
-            with product.path.open("wb") as stream:
-                stream.write(product.header.tostring(sep="", endcard=True, padding=True).encode("ascii"))
-                write_unit(stream, unit, rows)
+        with file_of_ifu(self._ctx, tag, header, qc, header.ifu, bitpix=bitpix) as stream:
+            write_unit(stream, unit, data)
 
-    def drop(self, ifu: int) -> None:
-        """Forget what an IFU that failed has left for merged files."""
-        self._parts.drop(ifu)
 
-    def finish(self, *, complete: bool) -> None:
-        """Write the merged files; with ``complete`` they hold all IFUs that were asked for."""
-        claim = f"{self._ctx.spec.qc_prefix} COMPLETE", complete, "all IFUs that were asked for were made"
-        self._parts.finish([] if self._ctx.defects else [claim])
+def merge_files(kept: ExtensionParts, ctx: RunContext, *, complete: bool) -> None:
+    """Write the files of all IFUs; with ``complete`` they hold all that were asked for."""
+    claim = f"{ctx.spec.qc_prefix} COMPLETE", complete, "all IFUs that were asked for were made"
+    kept.finish(ctx, [] if ctx.defects else [claim])
+
+
+@contextlib.contextmanager
+def file_of_ifu(
+    ctx: RunContext,
+    tag: str,
+    header: IfuHeader,
+    qc: Sequence[Card],
+    index: int | tuple[int, int],
+    *,
+    bitpix: int | None = None,
+) -> Iterator[BinaryIO]:
+    """Open the product of one IFU for its extensions, its primary header written.
+
+    Parameters
+    ----------
+    index : int or (int, int)
+        What its name is numbered by.
+    bitpix : int, optional
+        Of the primary header.
+    """
+    flags = [*header.flags, *qc]
+    with ctx.stream(
+        tag, base=header.base, used=header.used, own=header.channel, qc=flags, index=index
+    ) as product:
+        if bitpix is not None:
+            product.header["BITPIX"] = bitpix
+        with product.path.open("wb") as stream:
+            stream.write(product.header.tostring(sep="", endcard=True, padding=True).encode("ascii"))
+            yield stream
 
 
 def table_unit(columns: Sequence[Column]) -> tuple[fits.Header, npt.NDArray[Any]]:

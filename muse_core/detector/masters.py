@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
 
+from muse_core.data.memory import borrow
 from muse_core.detector.fitsfile import extensions, opened, read_pixels, read_window
 from muse_core.detector.image import Image, Window
 from muse_core.framework.errors import InputError
@@ -92,7 +93,7 @@ class MasterImage:
         """
         if out is None:
             shape = (last - first, self.shape[1])
-            out = np.empty(shape, np.float32), np.empty(shape, np.int32), np.empty(shape, np.float32)
+            out = borrow(shape, np.float32), borrow(shape, np.int32), borrow(shape, np.float32)
         for name, array in zip(PLANES, out, strict=True):
             self.planes[name].rows(first, last, array)
         return out
@@ -109,10 +110,10 @@ class MasterImage:
             self.planes[name].window(window, array)
         return part
 
-    def flags(self, first: int, last: int) -> npt.NDArray[np.int32]:
-        """Flags of some rows."""
-        out = np.empty((last - first, self.shape[1]), np.int32)
-        self.planes["DQ"].rows(first, last, out)
+    def plane(self, name: str, first: int, last: int) -> npt.NDArray[Any]:
+        """Return whole rows of the plane ``data``, ``stat`` or ``dq``."""
+        out = np.empty((last - first, self.shape[1]), np.int32 if name == "dq" else np.float32)
+        self.planes[name.upper()].rows(first, last, out)
         return out
 
     def whole(self) -> Image:

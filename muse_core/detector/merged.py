@@ -1,77 +1,92 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Products of all IFUs in one file (``merge``): extensions are kept on disk until the last IFU is there."""
+"""Products of all IFUs in one file (``merge``): extensions are kept on disk until the last IFU is there.
+
+Each IFU keeps its own, wherever it is made; those of IFUs that succeed are joined.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import tempfile
-import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 from muse_core.detector.headers import OF_CHANNEL, HeaderOfIfu
 from muse_core.framework.execution import RunContext
 from muse_core.framework.products import Card, header_without
+from muse_core.framework.spec import ParamValues
 
 
-@dataclass
-class _Part:
-    """Extensions of one IFU in a file of their own."""
+def is_merged(p: ParamValues) -> bool:
+    """Whether products are merged: a run of one IFU has its own files all the same (as in 2.8.7)."""
+    return bool(p.merge) and p.nifu in (0, -1)
 
+
+@dataclass(frozen=True)
+class ExtensionPart:
+    """Extensions of one IFU in a file of their own.
+
+    Attributes
+    ----------
+    tag : str
+        Of the product.
+    number : int
+        Of the product in a series, or 0.
+    header : HeaderOfIfu
+    path : Path
+    """
+
+    tag: str
+    number: int
     header: HeaderOfIfu
     path: Path
 
 
+@dataclass
 class ExtensionParts:
-    """Extensions of a run, by product; threads may add at the same time."""
+    """Extensions of an IFU, or of all of them."""
 
-    def __init__(self, ctx: RunContext) -> None:
-        self._ctx = ctx
-        self._lock = threading.Lock()
-        self._parts: dict[tuple[str, int], list[_Part]] = {}
+    parts: list[ExtensionPart] = field(default_factory=list)
 
     def close(self) -> None:
         """Remove the parts."""
-        for parts in self._parts.values():
-            for part in parts:
-                part.path.unlink(missing_ok=True)
+        for part in self.parts:
+            part.path.unlink(missing_ok=True)
+        self.parts.clear()
 
-    def part(self, tag: str, header: HeaderOfIfu, number: int = 0) -> BinaryIO:
+    def part(self, tag: str, header: HeaderOfIfu, number: int, ctx: RunContext) -> BinaryIO:
         """Open a file for the extensions of one IFU; ``number`` is that of the product in a series."""
-        descriptor, name = tempfile.mkstemp(prefix=f".{tag}.", suffix=".part", dir=self._ctx.workdir)
-        with self._lock:
-            self._parts.setdefault((tag, number), []).append(_Part(header, Path(name)))
+        descriptor, name = tempfile.mkstemp(prefix=f".{tag}.", suffix=".part", dir=ctx.workdir)
+        self.parts.append(ExtensionPart(tag, number, header, Path(name)))
         return os.fdopen(descriptor, "wb")
 
-    def drop(self, ifu: int) -> None:
-        """Forget what an IFU that failed has left."""
-        with self._lock:
-            for parts in self._parts.values():
-                for part in [part for part in parts if part.header.ifu == ifu]:
-                    part.path.unlink(missing_ok=True)
-                    parts.remove(part)
+    def take(self, parts: Iterable[ExtensionPart]) -> None:
+        """Add those of an IFU."""
+        self.parts.extend(parts)
 
-    def finish(self, claims: Sequence[Card] = ()) -> None:
+    def finish(self, ctx: RunContext, claims: Sequence[Card] = ()) -> None:
         """Write the merged files.
 
         Parameters
         ----------
+        ctx : RunContext
         claims : sequence of Card
             QC keywords of the primary headers; the flags of all IFUs are added.
         """
-        for (tag, number), parts in sorted(self._parts.items()):
-            if not parts:
-                continue
+        products: dict[tuple[str, int], list[ExtensionPart]] = {}
+        for part in self.parts:
+            products.setdefault((part.tag, part.number), []).append(part)
+        for (tag, number), parts in sorted(products.items()):
             parts.sort(key=lambda part: part.header.ifu)
             first = parts[0].header
             base = header_without(first.base, lambda key: OF_CHANNEL.match(key) is not None)
             flags = dict.fromkeys(card for part in parts for card in part.header.flags)
             cards = [*claims, *flags]
             index = number or None
-            with self._ctx.stream(tag, base=base, used=first.used, qc=cards, index=index) as product:
+            with ctx.stream(tag, base=base, used=first.used, qc=cards, index=index) as product:
                 with product.path.open("wb") as stream:
                     header = product.header
                     stream.write(header.tostring(sep="", endcard=True, padding=True).encode("ascii"))

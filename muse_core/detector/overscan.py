@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from muse_core.detector.dcr import CosmicPlan, flag_hits
 from muse_core.framework.errors import InputError
+from muse_core.framework.kernels import njit
 
 Values = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.int32]

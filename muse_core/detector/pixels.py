@@ -6,9 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
-from muse_core.detector.tables import NSLICE, SliceGeometry
+from muse_core.detector.tables import NSLICE, SliceGeometry, lost_slices
+from muse_core.framework.kernels import njit
 
 DQ_NOTCH = 0x08000000
 NOTCH = {"WFM-AO-N": (5805.0, 5966.0), "WFM-AO-E": (5755.0, 6008.0), "NFM-AO-N": (5780.0, 6050.0)}
@@ -48,6 +48,8 @@ class PixelMap:
         Pixel from which ``origin`` counts x.
     notch : tuple of float
         Wavelength range spoilt by the sodium lasers; an empty one for other modes.
+    lost : tuple of int
+        Numbers of the slices without trace or wavelengths: they have no pixels.
     """
 
     ifu: int
@@ -59,6 +61,14 @@ class PixelMap:
     geometry: SliceGeometry
     offset: np.ndarray
     notch: tuple[float, float]
+    lost: tuple[int, ...] = ()
+
+    @property
+    def notes(self) -> list[str]:
+        """Slices that lack rows, and why."""
+        failed = [f"slice {s} has no trace or no wavelength solution: it is left out" for s in self.lost]
+        cut = [s for s in range(1, NSLICE + 1) if (self.last[s - 1] == 0).any() and s not in self.lost]
+        return failed + [f"slice {s} leaves the detector and loses rows" for s in cut]
 
 
 def _powers(rows: np.ndarray, n: int) -> np.ndarray:
@@ -82,6 +92,9 @@ def build_pixel_map(
         ``ESO INS MODE``, for the sodium notch.
     """
     ny, nx = shape
+    lost = lost_slices(trace, wave)
+    # edges that coincide: no pixel lies between them
+    trace, wave = (np.where(lost[:, None, None], 0.0, table) for table in (trace, wave))
     rows = np.arange(1, ny + 1, dtype=np.float64)
     edges = np.einsum("sek,rk->esr", trace, _powers(rows, trace.shape[2]))
     left, right = np.ascontiguousarray(edges[0]), np.ascontiguousarray(edges[1])
@@ -91,12 +104,9 @@ def build_pixel_map(
     last = np.where(outside, 0, np.floor(right)).astype(np.int32)
     per_row = np.ascontiguousarray(np.einsum("sij,rj->sri", wave, _powers(rows, wave.shape[2])))
     offset = (np.floor(trace[:, 0].sum(axis=1)) - 20).astype(np.int32)
-    return PixelMap(ifu, left, right, first, last, per_row, geometry, offset, NOTCH.get(mode, (1.0, -1.0)))
-
-
-def cut_slices(pixels: PixelMap) -> list[int]:
-    """Numbers of the slices that lose rows because an edge leaves the detector."""
-    return [s + 1 for s in range(NSLICE) if (pixels.last[s] == 0).any()]
+    notch = NOTCH.get(mode, (1.0, -1.0))
+    without = tuple(int(s) + 1 for s in np.flatnonzero(lost))
+    return PixelMap(ifu, left, right, first, last, per_row, geometry, offset, notch, without)
 
 
 @njit(cache=True, nogil=True)

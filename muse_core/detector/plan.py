@@ -43,3 +43,17 @@ def exposures_needed(plan: CombinePlan) -> int:
     if plan.method == "sigclip":
         return 3
     return plan.nlow + plan.nhigh + plan.nkeep if plan.method == "minmax" else 1
+
+
+@dataclass(frozen=True)
+class DetectorPlan:
+    """How raw frames are treated and combined: darks, flats and sky flats."""
+
+    overscan: OverscanPlan
+    combine: CombinePlan
+    scale: bool
+
+    @classmethod
+    def from_parameters(cls, p: ParamValues) -> DetectorPlan:
+        """Take the plan from the recipe's parameters."""
+        return cls(overscan_plan(p), combine_plan(p), p.scale)

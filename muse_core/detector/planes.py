@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
 
-from muse_core.detector.image import DetectorImage, band, bands
+from muse_core.detector.image import WRITTEN_ROWS, DetectorImage, bands
 from muse_core.framework.products import Card, add_checksum_placeholders, set_card
 
 BLOCK = 2880
@@ -100,7 +100,7 @@ def write_planes(
             set_card(header, *card)
         add_checksum_placeholders(header)
         stream.write(header.tostring(sep="", endcard=True, padding=True).encode("ascii"))
-        for first, last in bands(ny):
-            values: npt.NDArray[Any] = getattr(band(image, first, last), name.lower())
+        for first, last in bands(ny, WRITTEN_ROWS):
+            values = image.plane(name.lower(), first, last)
             stream.write(values.astype(values.dtype.newbyteorder(">")).data)
         stream.write(b"\0" * (-4 * ny * nx % BLOCK))

@@ -145,6 +145,8 @@ def read_quadrants(
             raise InputError(file, f"{item} {key}GAIN", expected="a positive number of count/adu", found=gain)
         ron = header.get(key + "RON")
         ron = float(ron) if isinstance(ron, (int, float)) else 0.0
+        if not ron >= 0:
+            raise InputError(file, f"{item} {key}RON", expected="no negative number of electrons", found=ron)
         found.append(Quadrant(q, x > 1, y > 1, nx, ny, prescan, overscan, (shape[0], shape[1]), gain, ron))
     first = found[0]
     same = all(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from muse_core.data.input_rules import INPUT_RULES
 from muse_core.data.rules import check
-from muse_core.detector.calibration_rules import check_masters
+from muse_core.detector.calibration_rules import check_calibrations
 from muse_core.detector.calibrations import (
     CalibrationFiles,
     CcdCalibration,
@@ -114,20 +114,22 @@ def open_raw_set(
         raw = attempt(problems, open_raw, frame.path, default=None)
         if raw is not None:
             raws.append(raw)
-            _check_date(raw, problems)
+            check_date(raw, problems)
             check(raw.path, INPUT_RULES.get(frame.tag, ()), raw.primary, ctx)
     calibrations = [declared.tag for declared in ctx.spec.inputs if declared.tag not in tags]
     paths = {tag: [frame.path for frame in frames[tag]] for tag in calibrations}
     files = open_calibrations(paths, problems)
-    check_masters(paths, ctx)
+    check_calibrations(paths, files, ctx)
     problems.raise_if_any()
     found = RawSet(tuple(tags), tuple(raws), files, tuple(required))
-    _choose_ifus(found, p.nifu, problems)
+    there, absent = choose_ifus(raws, p.nifu, problems)
+    found.ifus.extend(there)
+    found.absent.update(absent)
     problems.raise_if_any()
     return found
 
 
-def _check_date(raw: RawFile, problems: Problems) -> None:
+def check_date(raw: RawFile, problems: Problems) -> None:
     """Without it the C recipes reduce everything and then write no product."""
     if not isinstance(raw.primary.get("DATE-OBS"), str):
         problems.add(
@@ -139,21 +141,39 @@ def _check_date(raw: RawFile, problems: Problems) -> None:
         )
 
 
-def _choose_ifus(found: RawSet, nifu: int, problems: Problems) -> None:
-    """Sort IFUs that are asked for into those of the data and others."""
+def choose_ifus(raws: Sequence[RawFile], nifu: int, problems: Problems) -> tuple[list[int], dict[int, str]]:
+    """Sort IFUs that are asked for into those of the data, and others with the reason."""
+    there: list[int] = []
+    absent: dict[int, str] = {}
     for ifu in IFUS if nifu in (0, -1) else [nifu]:
-        if any(ifu in raw.headers or ifu in raw.faults for raw in found.raws):
-            found.ifus.append(ifu)
+        if any(ifu in raw.headers or ifu in raw.faults for raw in raws):
+            there.append(ifu)
         else:
-            found.absent[ifu] = f"no CHAN{ifu:02d} in any raw exposure"
-    if found.raws and not found.ifus:
-        first = found.raws[0]
+            absent[ifu] = f"no CHAN{ifu:02d} in any raw exposure"
+    if raws and not there:
         problems.add(
-            first.path,
+            raws[0].path,
             "extensions",
             expected=f"CHAN{nifu:02d} (nifu={nifu})" if nifu > 0 else "CHAN01 to CHAN24",
-            found=", ".join(f"CHAN{i:02d}" for i in sorted(first.headers)) or "none",
+            found=", ".join(f"CHAN{i:02d}" for i in sorted(raws[0].headers)) or "none",
         )
+    return there, absent
+
+
+def usable_raws(ifu: int, raws: Sequence[RawFile]) -> tuple[list[RawFile], list[str]]:
+    """Choose the exposures that have a channel and belong to the first one that has it; why others do not.
+
+    Those that another detector, read-out mode or binning made are left out (measured against 2.8.7).
+    """
+    usable: list[RawFile] = []
+    reasons: list[str] = []
+    for raw in raws:
+        reason = setup_difference(usable[0] if usable else raw, raw, ifu)
+        if reason:
+            reasons.append(reason)
+        else:
+            usable.append(raw)
+    return usable, reasons
 
 
 def job_of(
@@ -161,8 +181,7 @@ def job_of(
 ) -> RawJob:
     """Collect what one IFU needs.
 
-    Frames that another detector, read-out mode or binning than the first one made are left out, with a note
-    (measured against 2.8.7).
+    Frames left out by `usable_raws` are noted.
 
     Parameters
     ----------
@@ -179,18 +198,7 @@ def job_of(
     InputError
         With the reason why it cannot be made.
     """
-    usable: list[RawFile] = []
-    reasons: list[str] = []
-    for raw in found.raws if raws is None else raws:
-        reason = ""
-        if ifu not in raw.headers:
-            reason = str(raw.faults.get(ifu, f"{raw.path}: no CHAN{ifu:02d}"))
-        elif usable:
-            reason = setup_difference(usable[0], raw, ifu)
-        if reason:
-            reasons.append(reason)
-        else:
-            usable.append(raw)
+    usable, reasons = usable_raws(ifu, found.raws if raws is None else raws)
     if len(usable) < least:
         tags = ", ".join(found.tags)
         text = f"{len(usable)} usable exposures {tags}, {least} are needed"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,24 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
-from muse_core.detector.fitsfile import extensions, opened, read_pixels
+from muse_core.data.memory import borrow
+from muse_core.detector.fitsfile import extensions, opened, read_bytes
 from muse_core.detector.quadrants import Quadrant, read_quadrants
 from muse_core.framework.errors import InputError
+from muse_core.framework.kernels import njit
 
 CHANNEL = re.compile(r"^CHAN(\d\d)$")
 UNSIGNED = np.uint16(0x8000)  # what BZERO=32768 adds to 16-bit numbers
+
+
+@njit(cache=True, nogil=True)
+def _unsigned(words: np.ndarray, swapped: bool) -> None:
+    """Turn 16-bit numbers as in the file (uint16[n], big-endian) into adu, in place."""
+    for i in range(words.size):
+        word = words[i]
+        if swapped:
+            word = np.uint16((word << np.uint16(8)) | (word >> np.uint16(8)))
+        words[i] = word ^ UNSIGNED
 
 
 @dataclass(frozen=True)
@@ -64,23 +77,23 @@ class RawFile:
         """Return some rows of a channel that is stored plainly (see `offsets`), in ``out``."""
         shape = self.quadrants[ifu][0].frame_shape
         part = out[: last - first]
-        if not read_pixels(self.path, self.offsets[ifu] + 2 * first * shape[1], part):
+        self._load(ifu, 2 * first * shape[1], part)
+        return part
+
+    def _load(self, ifu: int, start: int, out: np.ndarray) -> None:
+        """Fill ``out`` with the pixels of a channel that is stored plainly, from a byte of it on."""
+        if not read_bytes(self.path, self.offsets[ifu] + start, out):
             raise InputError(
                 self.path, f"CHAN{ifu:02d}", expected="readable pixels", found="a truncated file"
             )
-        part ^= UNSIGNED
-        return part
+        _unsigned(out.reshape(-1), sys.byteorder == "little")
 
     def read(self, ifu: int, out: np.ndarray | None = None) -> np.ndarray:
         """Pixels of one channel as uint16[ny, nx], in ``out`` if it is given and fits."""
         shape = self.quadrants[ifu][0].frame_shape
         if ifu in self.offsets:
-            pixels = np.empty(shape, np.uint16) if out is None or out.shape != shape else out
-            if not read_pixels(self.path, self.offsets[ifu], pixels):
-                raise InputError(
-                    self.path, f"CHAN{ifu:02d}", expected="readable pixels", found="a truncated file"
-                )
-            pixels ^= UNSIGNED
+            pixels = borrow(shape, np.uint16) if out is None or out.shape != shape else out
+            self._load(ifu, 0, pixels)
             return pixels
         try:
             with opened(self.path, memmap=False) as hdus:

@@ -4,15 +4,19 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-from muse_core.detector.pixels import DQ_NOTCH, PixelMap, field_position, slice_place, wavelength_at
+from muse_core.data.memory import borrow
+from muse_core.detector.image import Window
+from muse_core.detector.pixels import DQ_NOTCH, PixelMap, field_position, slice_place
 from muse_core.detector.tables import NSLICE
+from muse_core.framework.kernels import njit
 
+SLICES_AT_ONCE = 2  # that are read from an image together
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.int32]
 
@@ -64,7 +68,7 @@ class RowWavelengths:
         part = slice(*rows) if rows else slice(None)
         first, last = self.pixels.first[s, part], self.pixels.last[s, part]
         size = np.maximum(last - first + 1, 0).sum() if rows else self.starts[s + 1] - self.starts[s]
-        lam = np.empty(int(size), np.float32)
+        lam = borrow(int(size), np.float32)
         fill_wavelengths(first, last, self.pixels.wave[s, part], self.shifts[s], lam)
         return lam
 
@@ -95,10 +99,44 @@ def fill_wavelengths(
 ) -> None:
     """Write the wavelength of each pixel of one slice (arrays as in `PixelMap`) to ``lam`` (float32[n])."""
     n = 0
+    exact = np.empty(_widest(first, last))
     for y in range(first.size):
-        for x in range(first[y], last[y] + 1):
-            lam[n] = np.float32(np.float64(wavelength_at(wave[y], x)) + shift)
-            n += 1
+        width = last[y] - first[y] + 1
+        if width > 0:
+            wavelengths_of_row(wave[y], first[y], shift, exact[:width], lam[n : n + width])
+            n += width
+
+
+@njit(cache=True, nogil=True)
+def _widest(first: np.ndarray, last: np.ndarray) -> int:
+    widest = 0
+    for y in range(first.size):
+        widest = max(widest, last[y] - first[y] + 1)
+    return widest
+
+
+@njit(cache=True, nogil=True)
+def wavelengths_of_row(
+    wave: np.ndarray, first: int, shift: float, exact: np.ndarray, lam: np.ndarray
+) -> None:
+    """Do what `wavelength_at` does for the pixels of a row from number ``first`` on, on vector registers.
+
+    Parameters
+    ----------
+    wave : float64[m]
+    exact : float64[n]
+        Scratch memory.
+    lam : float32[n]
+        Filled.
+    """
+    for k in range(exact.size):
+        exact[k] = 0.0
+    for i in range(wave.size - 1, -1, -1):
+        coefficient = wave[i]
+        for k in range(exact.size):
+            exact[k] = exact[k] * np.float64(first + k) + coefficient
+    for k in range(exact.size):
+        lam[k] = np.float32(np.float64(np.float32(exact[k])) + shift)
 
 
 @njit(cache=True, nogil=True)
@@ -106,13 +144,18 @@ def fill_row_limits(
     first: np.ndarray, last: np.ndarray, wave: np.ndarray, shift: float, limits: np.ndarray
 ) -> None:
     """Write the smallest and largest wavelength of one slice at each detector row (float32[ny, 2])."""
+    widest = _widest(first, last)
+    exact = np.empty(widest)
+    lam = np.empty(widest, np.float32)
     for y in range(first.size):
         low = np.float32(np.inf)
         high = np.float32(-np.inf)
-        for x in range(first[y], last[y] + 1):
-            lam = np.float32(np.float64(wavelength_at(wave[y], x)) + shift)
-            low = min(low, lam)
-            high = max(high, lam)
+        width = last[y] - first[y] + 1
+        if width > 0:
+            wavelengths_of_row(wave[y], first[y], shift, exact[:width], lam[:width])
+        for k in range(width):
+            low = min(low, lam[k])
+            high = max(high, lam[k])
         limits[y, 0] = low
         limits[y, 1] = high
 
@@ -282,8 +325,8 @@ def slice_rows(
     x0 : int
         The column (from 0) of the detector at which the image begins.
     """
-    xpos, ypos, wavelength, value, variance = (np.empty(lam.size, np.float32) for _ in range(5))
-    dq, origin = np.empty(lam.size, np.int32), np.empty(lam.size, np.int32)
+    xpos, ypos, wavelength, value, variance = (borrow(lam.size, np.float32) for _ in range(5))
+    dq, origin = borrow(lam.size, np.int32), borrow(lam.size, np.int32)
     data, stat, flags = image
     n = fill_rows(
         data, stat, flags, x0, pixels.first[s], pixels.last[s], pixels.left[s], pixels.right[s], lam,
@@ -292,3 +335,26 @@ def slice_rows(
         xpos, ypos, wavelength, value, variance, dq, origin,
     )  # fmt: skip
     return SliceRows(xpos[:n], ypos[:n], wavelength[:n], value[:n], variance[:n], dq[:n], origin[:n])
+
+
+def slice_windows(
+    pixels: PixelMap, rows: tuple[int, int] | None = None, together: int = SLICES_AT_ONCE
+) -> Iterator[tuple[list[int], Window]]:
+    """Yield the numbers of some slices (from 0) and the part of the detector that they lie on.
+
+    Parameters
+    ----------
+    pixels : PixelMap
+    rows : tuple of int, optional
+        First and last (exclusive) row of the detector; without it all of them.
+    together : int
+        Slices that share a part.
+    """
+    y0, y1 = rows or (0, pixels.first.shape[1])
+    first, last = pixels.first[:, y0:y1], pixels.last[:, y0:y1]
+    for start in range(0, NSLICE, together):
+        part = slice(start, start + together)
+        seen = last[part] >= first[part]
+        if seen.any():
+            window = Window(y0, y1, int(first[part][seen].min()) - 1, int(last[part][seen].max()))
+            yield [s for s in range(start, min(start + together, NSLICE)) if seen[s - start].any()], window

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from muse_core.framework.kernels import njit
 
 SAMPLE = 1 << 16
 MARGIN = 0.02  # quantiles of the sample between which the median of the image is looked for

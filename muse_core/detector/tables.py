@@ -18,6 +18,7 @@ from muse_core.framework.fits_file import number_column
 
 NSLICE = 48
 IFUS = range(1, 25)
+FAILED = 0  # SliceNo of a slice without polynomials
 CHANNEL = re.compile(r"^CHAN(\d\d)$")
 
 
@@ -85,16 +86,51 @@ def _channel_tables(
 
 
 def _by_slice(hdu: fits.BinTableHDU, path: Path, item: str) -> np.ndarray:
-    number = _column(hdu, "SliceNo", path, item).astype(int)
-    if sorted(number) != list(range(1, NSLICE + 1)):
-        missing = sorted(set(range(1, NSLICE + 1)) - set(number))
+    """Row of each slice (int64[48]), -1 for a slice that failed: no row has its number."""
+    number = _column(hdu, "SliceNo", path, item)
+    rows = np.full(NSLICE, -1)
+    double = []
+    for row, value in enumerate(number):
+        if not np.isfinite(value) or value == FAILED:
+            continue
+        s = int(value) - 1
+        if value != s + 1 or not 0 <= s < NSLICE or rows[s] >= 0:
+            double.append(f"{value:g}")
+            continue
+        rows[s] = row
+    if double or (rows < 0).all():
         raise InputError(
             path,
             f"{item} SliceNo",
-            expected="slices 1 to 48 once each",
-            found=f"missing or double: {missing[:5]}",
+            expected="each of the slices 1 to 48 at most once, and one at least",
+            found=f"other or double numbers: {', '.join(double[:5])}" if double else "no slice",
         )
-    return np.argsort(number)
+    return rows
+
+
+def _of_slices(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return the values of the slices (float64[48]), NaN for one that failed."""
+    return np.where(rows >= 0, values[rows], np.nan)
+
+
+def file_of(tag: str, paths: Sequence[Path], ifu: int) -> Path | str:
+    """Return the file that the table of an IFU is in, for a message; the tag where names do not tell it."""
+    own = [path for path in paths if path.stem.endswith(f"-{ifu:02d}")] or paths
+    return own[0] if len(own) == 1 else tag
+
+
+def missing_ifu(tag: str, paths: Sequence[Path], ifu: int) -> InputError:
+    """Return the error that no file of a tag has an IFU; it names the files where they are few."""
+    names = ", ".join(map(str, paths)) if len(paths) <= 3 else f"{len(paths)} files"
+    return InputError("", f"no {tag} with CHAN{ifu:02d} among the inputs", found=names)
+
+
+def lost_slices(*polynomials: np.ndarray) -> np.ndarray:
+    """Tell which slices have no coefficient in one of some tables (bool[48]): they failed there."""
+    lost = np.zeros(NSLICE, bool)
+    for table in polynomials:
+        lost |= np.isnan(table).reshape(NSLICE, -1).all(axis=1)
+    return lost
 
 
 def read_traces(
@@ -109,11 +145,12 @@ def read_trace_polynomials(
 ) -> dict[int, np.ndarray]:
     """Polynomials of slices, ascending powers of the 1-based row: float64[48, len(which), n].
 
-    ``which``: 0 for the middle of the slice, 1 for the left edge, 2 for the right one.
+    ``which``: 0 for the middle of the slice, 1 for the left edge, 2 for the right one; NaN for slices that
+    failed.
     """
 
     def read(hdu: fits.BinTableHDU, path: Path, item: str) -> Any:
-        order = _by_slice(hdu, path, item)
+        rows = _by_slice(hdu, path, item)
         lines = []
         for line in which:
             powers = sorted(int(c[4:]) for c in hdu.columns.names if re.fullmatch(rf"tc{line}_\d\d", c))
@@ -121,11 +158,12 @@ def read_trace_polynomials(
                 raise InputError(
                     path, item, expected=f"columns tc{line}_00 upwards", found=f"{len(powers)} of them"
                 )
-            lines.append([_column(hdu, f"tc{line}_{k:02d}", path, item)[order] for k in powers])
+            lines.append([_of_slices(_column(hdu, f"tc{line}_{k:02d}", path, item), rows) for k in powers])
         size = max(map(len, lines))
         out = np.zeros((NSLICE, len(lines), size))
         for i, columns in enumerate(lines):
             out[:, i, : len(columns)] = np.transpose(columns)
+        out[rows < 0] = np.nan
         return out
 
     return {ifu: tables[0] for ifu, tables in _channel_tables(paths, read, faults).items() if tables}
@@ -134,16 +172,20 @@ def read_trace_polynomials(
 def read_wavecals(
     paths: Iterable[str | Path], faults: dict[int, list[InputError]] | None
 ) -> dict[int, np.ndarray]:
-    """Wavelength polynomials: float64[48, nx, ny], coefficient of ``x**i y**j`` (1-based pixels)."""
+    """Wavelength polynomials: float64[48, nx, ny], coefficient of ``x**i y**j`` (1-based pixels).
+
+    NaN for slices that failed.
+    """
 
     def read(hdu: fits.BinTableHDU, path: Path, item: str) -> Any:
-        order = _by_slice(hdu, path, item)
+        rows = _by_slice(hdu, path, item)
         powers = [(int(c[3]), int(c[4])) for c in hdu.columns.names if re.fullmatch(r"wlc\d\d", c)]
         if not powers:
             raise InputError(path, item, expected="columns wlcij", found="none")
         out = np.zeros((NSLICE, max(p[0] for p in powers) + 1, max(p[1] for p in powers) + 1))
         for i, j in powers:
-            out[:, i, j] = _column(hdu, f"wlc{i}{j}", path, item)[order]
+            out[:, i, j] = _of_slices(_column(hdu, f"wlc{i}{j}", path, item), rows)
+        out[rows < 0] = np.nan
         return out
 
     return {ifu: tables[0] for ifu, tables in _channel_tables(paths, read, faults).items() if tables}
@@ -176,6 +218,9 @@ def read_geometry(path: Path | str) -> tuple[dict[int, SliceGeometry], dict[int,
             name: _column(tables[0], name, path, "GEOMETRY_TABLE")
             for name in ("SubField", "SliceCCD", "x", "y", "angle", "width")
         }
+    for name in ("SubField", "SliceCCD"):
+        if not np.isfinite(column[name]).all():
+            raise InputError(path, f"column {name}", expected="a number in each row", found="none in some")
     found, faults = {}, {}
     for ifu in sorted({int(v) for v in column["SubField"]}):
         rows = column["SubField"] == ifu
@@ -200,13 +245,15 @@ def read_geometry(path: Path | str) -> tuple[dict[int, SliceGeometry], dict[int,
 
 
 def check_traces(trace: np.ndarray, shape: tuple[int, int], path: Path | str, ifu: int) -> None:
-    """Slices must lie on the detector, with the right edge right of the left one."""
+    """Slices that did not fail must lie on the detector, with the right edge right of the left one."""
     rows = np.linspace(1, shape[0], 64)
     powers = rows[:, None] ** np.arange(trace.shape[2])
     edges = np.einsum("sek,rk->ser", trace, powers)
-    bad = ~np.isfinite(edges).all(axis=(1, 2))
+    lost = lost_slices(trace)
+    bad = ~np.isfinite(edges).all(axis=(1, 2)) | lost.all()
     bad |= (edges[:, 0] < -1).any(axis=1) | (edges[:, 1] > shape[1] + 2).any(axis=1)
     bad |= (edges[:, 1] - edges[:, 0] < 1).any(axis=1) | (edges[:, 1] - edges[:, 0] > 120).any(axis=1)
+    bad &= ~lost | lost.all()
     if bad.any():
         raise InputError(
             path,
@@ -217,20 +264,35 @@ def check_traces(trace: np.ndarray, shape: tuple[int, int], path: Path | str, if
         )
 
 
+IN_ANGSTROM = 3000.0, 12000.0
+"""Where the middle of a slice lies with certainty; elsewhere the unit is another one."""
+
+
 def check_wavecal(
     wave: np.ndarray, trace: np.ndarray, shape: tuple[int, int], path: Path | str, ifu: int
 ) -> None:
-    """Wavelength must be finite and rise along the slice."""
+    """Wavelength must be finite and rise along each slice that did not fail."""
     rows = np.linspace(1, shape[0], 64)
     left = np.einsum("sk,rk->sr", trace[:, 0], rows[:, None] ** np.arange(trace.shape[2]))
     lam = np.zeros((NSLICE, rows.size))
     for i in range(wave.shape[1]):
         lam += left**i * np.einsum("sk,rk->sr", wave[:, i], rows[:, None] ** np.arange(wave.shape[2]))
+    lost = lost_slices(trace, wave)
     bad = ~np.isfinite(lam).all(axis=1) | (np.diff(lam, axis=1) <= 0).any(axis=1)
+    bad &= ~lost | lost.all()
     if bad.any():
         raise InputError(
             path,
             f"CHAN{ifu:02d} slice {int(np.flatnonzero(bad)[0]) + 1}",
             expected="wavelengths that rise with y",
             found=f"a wavelength that is not monotonic in {int(bad.sum())} slices",
+        )
+    middle = np.median(lam[~lost], axis=1)
+    away = (middle < IN_ANGSTROM[0]) | (middle > IN_ANGSTROM[1])
+    if away.any():
+        raise InputError(
+            path,
+            f"CHAN{ifu:02d} slice {int(np.flatnonzero(~lost)[away][0]) + 1}",
+            expected="wavelengths in Angstrom, within the range of MUSE",
+            found=f"{float(middle[away][0]):.4g} in the middle of the detector",
         )

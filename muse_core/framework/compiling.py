@@ -1,19 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Says when kernels are compiled: the first run of an installation takes a minute longer than all others."""
+"""Says when kernels are compiled: the first run of an installation takes longer than all others."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import logging
-import sys
+import subprocess
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator
 
-from muse_core.framework.settings import is_own_process
+from muse_core.framework import first_kernels
+from muse_core.framework.kernels import when_loaded
 
 TEXT = (
     "compiling the kernels (first run only: it can take a minute; 'musetools warm' compiles those of "
@@ -21,74 +19,82 @@ TEXT = (
 )
 
 
-def _without_linear_algebra() -> None:
-    """Load what numba knows of numpy without scipy.linalg, which takes a twentieth of all imports.
-
-    numba looks whether matrix products can be compiled; no kernel has one. Not done in a process that may
-    have kernels of others.
-    """
-    library = "scipy.linalg.cython_blas"
-    if library in sys.modules:
-        return
-    sys.modules.update({library: None})  # type: ignore[dict-item]  # an import of it fails
-    try:
-        importlib.import_module("numba.np.arraymath")
-    finally:
-        del sys.modules[library]
-
-
-@dataclass
 class Compilations:
-    """How many kernels a run has compiled, known at its end."""
+    """Counts the compilations of a run; they hold numba's lock, so that one runs at a time.
 
-    count: int = 0
+    Parameters
+    ----------
+    run : its name in the list of kernels
+    helpers : processes that may compile at the same time
+    """
+
+    def __init__(self, log: logging.Logger, run: str = "", helpers: int = 0) -> None:
+        self.count = 0
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self._run, self._helpers = run, helpers
+        self.seconds = 0.0
+        self._log = log
+        self._depth = 0
+        self._started = 0.0
+        self._lock = threading.Lock()
+
+    def begins(self) -> None:
+        """Note that a kernel is being compiled, and say so of the first."""
+        with self._lock:
+            first = self.count == 0
+            self.count += 1
+            if self._depth == 0:
+                self._started = time.monotonic()
+            self._depth += 1
+        if first:
+            self._log.info("%s", TEXT)
+            if self._helpers:
+                self.processes += first_kernels.start(self._run, self._helpers)
+
+    def ends(self) -> None:
+        """Note that it is done."""
+        with self._lock:
+            self._depth -= 1
+            if self._depth == 0:
+                self.seconds += time.monotonic() - self._started
+
+
+def _listen(told: Compilations) -> Callable[[], None]:
+    """Have numba tell of compilations; returns what ends that."""
+    from numba.core import event
+
+    class Listener(event.Listener):
+        def on_start(self, _: event.Event) -> None:
+            told.begins()
+
+        def on_end(self, _: event.Event) -> None:
+            told.ends()
+
+    listener = Listener()
+    event.register("numba:compile", listener)
+    return lambda: event.unregister("numba:compile", listener)
 
 
 @contextlib.contextmanager
-def announced(log: logging.Logger) -> Iterator[Compilations]:
+def announced(log: logging.Logger, run: str = "", threads: int = 1) -> Iterator[Compilations]:
     """Log the first compilation of a run, and at the end what all of them took.
 
-    Kernels that come from the cache on the disk are not compiled, and nothing is said. Imports numba.
+    Kernels that come from the cache on the disk are not compiled, and nothing is said.
+
+    Parameters
+    ----------
+    run : its name in the list of kernels (`first_kernels`): other processes compile those that it will need
+    threads : as many processes may be busy
     """
-    from numba.core import event
-
-    from muse_core.framework import kernel_cache
-
-    kernel_cache.install()
-    if is_own_process():
-        _without_linear_algebra()
-
-    told = Compilations()
-
-    class Listener(event.Listener):
-        """Counts compilations; they hold numba's lock, so that one runs at a time."""
-
-        def __init__(self) -> None:
-            self.count = 0
-            self.seconds = 0.0
-            self.depth = 0
-            self.started = 0.0
-            self.lock = threading.Lock()
-
-        def on_start(self, event: Any) -> None:  # noqa: ARG002  numba's interface
-            with self.lock:
-                first = self.count == 0
-                self.count += 1
-                if self.depth == 0:
-                    self.started = time.monotonic()
-                self.depth += 1
-            if first:
-                log.info("%s", TEXT)
-
-        def on_end(self, event: Any) -> None:  # noqa: ARG002  numba's interface
-            with self.lock:
-                self.depth -= 1
-                if self.depth == 0:
-                    self.seconds += time.monotonic() - self.started
-
-    listener = Listener()
-    with event.install_listener("numba:compile", listener):
+    helpers = min(threads - 1, first_kernels.MOST_HELPERS) if run else 0
+    told = Compilations(log, run, helpers)
+    stops: list[Callable[[], None]] = []
+    stops.append(when_loaded(lambda: stops.append(_listen(told))))
+    try:
         yield told
-        told.count = listener.count
-    if listener.count:
-        log.info("%d kernels compiled in %.0f s", listener.count, listener.seconds)
+    finally:
+        for stop in stops:
+            stop()
+        first_kernels.end(told.processes)
+    if told.count:
+        log.info("%d kernels compiled in %.0f s", told.count, told.seconds)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from muse_core.framework.products import Card, DataSums
     from muse_core.framework.record import RunRecord
+    from muse_core.framework.team import Team
     from muse_core.framework.work_plan import Planned, WorkPlan
 
 T = TypeVar("T")
@@ -81,6 +82,27 @@ class RunContext:
     plan_only: bool = False
     plan: Planned | None = None
     _part: dict[str, Card] | None = None
+    _team: Team | None = None
+
+    @property
+    def team(self) -> Team:
+        """Those who do the work: the threads of this process, or a cluster."""
+        if self._team is None:
+            if self.cluster:
+                from muse_core.framework.cluster import Cluster
+
+                self._team = Cluster(self.cluster, self.threads, self.log)
+            else:
+                from muse_core.framework.team import Threads
+
+                self._team = Threads(self.threads)
+        return self._team
+
+    def dismiss(self) -> None:
+        """Let go of the team."""
+        if self._team is not None:
+            self._team.close()
+            self._team = None
 
     def progress(
         self,
@@ -132,6 +154,16 @@ class RunContext:
             flags, self._part = self._part, None
             for card in flags.values():
                 _join_flag(self.flags, card)
+
+    def apart(self, log: logging.Logger) -> RunContext:
+        """Return a context for a part that is made beside others: its products and flags are its own."""
+        return replace(self, log=log, products=[], _part={})
+
+    def join(self, apart: RunContext) -> None:
+        """Take products and flags of a part that was made beside others."""
+        self.products.extend(apart.products)
+        for card in apart.flags_here.values():
+            _join_flag(self.flags, card)
 
     def undone(self, flag: str, text: str, comment: str) -> None:
         """Warn that something is missing and therefore not done; an error in a strict run.
@@ -244,7 +276,8 @@ class RunContext:
         )
         add_checksum_placeholders(header)
         target = self.workdir / name
-        temporary = self.workdir / f".{name}.{os.getpid()}.part"
+        # as no worker on another node names its own, which may make the same product
+        temporary = self.workdir / f".{name}.{os.urandom(4).hex()}.part"
         try:
             product = StreamedProduct(temporary, header)
             yield product

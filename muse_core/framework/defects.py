@@ -495,6 +495,14 @@ class Defects:
         since="0.2",
     )
 
+    limit_lost_without_weights: bool = _defect(
+        COMBINE,
+        "`ABMAGLIM` of `format=sdpCube` with `weight=header`, where a table has no `ESO DRS MUSE WEIGHT`",
+        c="-99, whatever the data",
+        ours="from the white-light image, as with the other weights",
+        since="0.3",
+    )
+
     # --- single steps of muse_scipost -----------------------------------------------------------------
 
     history_lost: bool = _defect(
@@ -508,7 +516,8 @@ class Defects:
     limits_from_header: bool = _defect(
         SINGLE,
         "grid of `muse_scipost_make_cube` for tables in pixels, and combined ones; reference of "
-        "`muse_scipost_apply_astrometry` for tables with their refraction",
+        "`muse_scipost_apply_astrometry` for tables with their refraction; whether "
+        "`muse_scipost_subtract_sky_simple` cuts the spectrum of the flat field",
         c=(
             "from the keywords `PIXTABLE LIMITS`, which are rounded to seven digits (cubes half a spaxel "
             "off), or wrong"
@@ -741,7 +750,10 @@ class Defects:
             "brighter, one whose slices leave the detector as fainter (recovered illumination off by 0.7 % "
             "rms where widths and steps scatter by 0.5 %, by 1.3 % where slices are cut off)"
         ),
-        ours="the level at which the sky flat agrees with its smooth model (0.1 % rms)",
+        ours=(
+            "the level at which the sky flat agrees with its smooth model (0.1 % rms); with fewer than eight "
+            "IFUs the mean of the pixels in place of their sum"
+        ),
     )
 
     vignetting_mean_of_everything: bool = _defect(
@@ -764,7 +776,7 @@ class Defects:
     first_ifu_required: bool = _defect(
         TWILIGHT,
         "IFU 1 missing or failed",
-        c='run fails: "no pixels for cube reconstruction are left"',
+        c='run fails: "no pixels for cube reconstruction are left"; a saturated ILLUM takes all memory',
         ours="the first IFU that succeeds is the reference of the scaling and gives `FLAT FLUX LAMP`",
     )
 
@@ -842,6 +854,14 @@ class Defects:
         since="0.2",
     )
 
+    neighbours_in_the_fit: bool = _defect(
+        ASTROMETRY,
+        "places of stars with neighbours",
+        c="profiles are fitted to all light of a window; wings of others pull them (20 mas at 2.4 arcsec)",
+        ours="fitted again without the profiles of the other stars (`centroid` moffat and gaussian)",
+        since="0.2",
+    )
+
     # --- muse_standard -------------------------------------------------------------------------------------
 
     star_error_as_variance: bool = _defect(
@@ -892,11 +912,31 @@ class Defects:
         since="0.2",
     )
 
+    lsf_windows_at_the_ends: bool = _defect(
+        LSF,
+        "the first and the last samples of a profile, whose window passes the end of the pixels",
+        c="the first lacks the outermost pixel, the last has pixels from beyond the other end of its window",
+        ours="all pixels within the window and no others",
+        since="0.2",
+    )
+
     lsf_background_too_small: bool = _defect(
         LSF,
         "background beside a line",
         c="the sum of *n* pixels divided by *n* + 1: too small by 0.3 % (2.5 % with slices of ten columns)",
         ours="their mean",
+        since="0.2",
+    )
+
+    lsf_background_of_other_sign: bool = _defect(
+        LSF,
+        "pixels that are far from their line (hits)",
+        c=(
+            "left out where they differ by more than 0.15 *f* + 0.5 sqrt(*f*) from the Gaussian of flux *f* "
+            "*less* the background, not plus: too many high ones, and with a background above 0.075 *f* most "
+            "of the line"
+        ),
+        ours="left out where they stand out of the profile by 10 deviations and a quarter of its peak",
         since="0.2",
     )
 

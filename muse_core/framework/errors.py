@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,25 @@ class LostWorkerError(RecipeError):
 
 class ParameterError(RecipeError, ValueError):
     """An unknown parameter or a value it does not take."""
+
+
+@contextlib.contextmanager
+def naming(files: Sequence[str | Path]) -> Iterator[None]:
+    """Put the files that were worked on before an error that names no input, parameter or other cause.
+
+    >>> with naming(["night/a.fits", "night/b.fits"]):
+    ...     raise RecipeError("no star in the field")
+    Traceback (most recent call last):
+    muse_core.framework.errors.RecipeError: night/a.fits and 1 other: no star in the field
+    """
+    try:
+        yield
+    except (InputError, ParameterError, WriteError, LimitError, LostWorkerError):
+        raise
+    except RecipeError as error:
+        others = f" and {len(files) - 1} other{'s' if len(files) > 2 else ''}" if len(files) > 1 else ""
+        error.args = (f"{files[0]}{others}: {error}",) if files else error.args
+        raise
 
 
 MOST_WARNINGS = 3
@@ -111,7 +131,9 @@ def _restored(kind: type[InputError], faults: tuple[Fault, ...]) -> InputError:
 
 
 def after_warnings(error: RecipeError, warnings: Iterable[str], given: Iterable[str]) -> RecipeError:
-    """Return an error that names no file of the inputs together with the warnings that do: its likely cause.
+    """Return an error together with the warnings of files that it does not name: its likely cause.
+
+    An error about a file of its own (`InputError`) is left as it is.
 
     Parameters
     ----------
@@ -123,8 +145,10 @@ def after_warnings(error: RecipeError, warnings: Iterable[str], given: Iterable[
     warned before: a.fits: all values are NaN
     """
     names = [name for name in given if name]
-    if type(error) not in (RecipeError, InputError) or any(name in str(error) for name in names):
+    named = [name for name in names if name in str(error)]
+    if type(error) not in (RecipeError, InputError) or (named and isinstance(error, InputError)):
         return error
+    names = [name for name in names if name not in named]
     told = [text for text in warnings if any(name in text for name in names)][:MOST_WARNINGS]
     if not told:
         return error

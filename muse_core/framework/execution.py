@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from muse_core.framework.admission import (
@@ -23,8 +24,10 @@ from muse_core.framework.context import RunContext, StreamedProduct
 from muse_core.framework.delivery import final_names, working_folder
 from muse_core.framework.errors import LimitError, LostWorkerError, RecipeError, WriteError, after_warnings
 from muse_core.framework.faults import recipe_error
+from muse_core.framework.first_kernels import run_name
 from muse_core.framework.frames import Frame, Frames, ProductFrame
 from muse_core.framework.input_files import GivenNames, InputFiles
+from muse_core.framework.input_sums import compared_beside
 from muse_core.framework.log import RepeatCounter, Strict, WarningKeeper, run_logger
 from muse_core.framework.registry import LoadedRecipe, load
 from muse_core.framework.resume import KeptResults
@@ -110,8 +113,13 @@ def run_recipe(
     check_folder(folder)
     if environment.resume if resume is None else resume:
         context.kept = KeptResults(place, lambda: _identity(loaded, values, given, sign_products), log)
+    # workers of a cluster are in folders of their own, where names have to mean the same
+    elsewhere = bool(environment.cluster)
     try:
-        with working_folder(folder) as context.workdir, InputFiles(context.workdir, place) as files:
+        with (
+            working_folder(folder.absolute() if elsewhere else folder) as context.workdir,
+            InputFiles(context.workdir, place) as files,
+        ):
             context.destination = folder
             log.addFilter(GivenNames(files))
             with _in_plain_words(files, given, kept):
@@ -119,11 +127,18 @@ def run_recipe(
                 check_counts(spec, known, given, context.problems, log)
                 check_targets(spec, values, given, place, product_prefix, context.problems)
                 check_room(known, place, log)
+                if elsewhere:
+                    known = Frames(replace(frame, path=frame.path.absolute()) for frame in known)
                 known = told(spec, files.admit(known, context.problems), log)
                 _log_start(values, environment, log)
                 context.kept.working_folder = context.workdir if place == folder else folder
                 context.kept.begin()
-                with announced(log) if spec.kernels else contextlib.nullcontext(Compilations()) as compiled:
+                watched = announced(log, run_name(spec.name, values), context.threads)
+                sums = environment.sums and not plan_only and not context.problems
+                with (
+                    watched if spec.kernels else contextlib.nullcontext(Compilations(log)) as compiled,
+                    compared_beside(known, values, log) if sums else contextlib.nullcontext(),
+                ):
                     loaded.run(known, values, context)
                 context.problems.raise_if_any()  # those that the recipe has not asked for
                 _write_page(context, known, kept.texts, product_prefix)
@@ -138,6 +153,7 @@ def run_recipe(
         context.kept.end(keep=outside or not isinstance(error, RecipeError))
         raise
     finally:
+        context.dismiss()
         context.on_disk.close()
         context.workdir = folder
         release_all()

@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +29,13 @@ from muse_core.framework.input_files import check_regular, packing, plain_copy
 if TYPE_CHECKING:
     from astropy.io.fits import HDUList, Header
 
+    from muse_core.framework.fits_layout import Unit
+
 REMEDY = "Copy or make the file again."
+_DAMAGED: tuple[type[Exception], ...] = (
+    OSError, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, struct.error,
+)  # fmt: skip
+"""What readers raise for files that are."""
 
 
 @contextlib.contextmanager
@@ -70,34 +76,72 @@ def open_fits(
     """
     from astropy.io import fits
 
+    with _told(path, item, expected, fits.VerifyError), _plain(path) as plain:
+        number = len(_check(plain, path, whole, item, expected))
+        with plain.open("rb") as stream:  # closed whatever the reader finds
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what has been looked at, or is looked at by its reader
+                hdus = fits.open(stream, memmap=memmap, lazy_load_hdus=False, ignore_missing_simple=False)
+            with hdus:
+                del hdus[number:]  # what follows is no extension
+                yield hdus
+
+
+@contextlib.contextmanager
+def open_units(
+    path: Path, *, item: str = "file", whole: bool = True
+) -> Iterator[tuple[BinaryIO, list[Unit]]]:
+    """Open a FITS file of which some bytes are read: a tenth of the time of `open_fits`.
+
+    Parameters
+    ----------
+    item : what the message names where the file cannot be read
+    whole : refuse a file that is shorter than its headers say
+
+    Yields
+    ------
+    stream, units
+        the file, unpacked, and where its headers and data lie
+
+    Raises
+    ------
+    InputError
+        as `open_fits`
+    """
+    expected = "a readable FITS file"
+    with _told(path, item, expected), _plain(path) as plain:
+        found = _check(plain, path, whole, item, expected)
+        with plain.open("rb", buffering=0) as stream:
+            yield stream, found
+
+
+@contextlib.contextmanager
+def _told(path: Path, item: str, expected: str, *more: type[Exception]) -> Iterator[None]:
+    """Tell what reading a file raises as what is wrong with it."""
     try:
-        with _plain(path) as plain:
-            number = _check(plain, path, whole, item, expected)
-            with plain.open("rb") as stream:  # closed whatever the reader finds
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # what has been looked at, or is looked at by its reader
-                    hdus = fits.open(stream, memmap=memmap, lazy_load_hdus=False, ignore_missing_simple=False)
-                with hdus:
-                    del hdus[number:]  # what follows is no extension
-                    yield hdus
+        yield
     except RecipeError:
         raise
-    except (
-        OSError, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, struct.error,
-        fits.VerifyError,
-    ) as error:  # fmt: skip
+    except (*_DAMAGED, *more) as error:
         limit = limit_error(error)
         if limit is not None:
             raise limit from error
         if isinstance(error, OSError) and error.errno in ADVICE:  # of what is written meanwhile
             raise write_error(f"a copy of {path}, or what is made of it,", error) from error
-        text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(path, item, expected=expected, found=text, remedy=REMEDY) from error
+        raise InputError(path, item, expected=expected, found=_found(error), remedy=REMEDY) from error
 
 
-def _check(plain: Path, given: Path, whole: bool, item: str, expected: str) -> int:
+def _found(error: Exception) -> str:
+    """Say what a reader found; what the interpreter says of values of another kind is for nobody."""
+    if isinstance(error, TypeError | KeyError | IndexError) or not str(error):
+        return "values of another kind than their keywords and formats say"
+    text = str(error).splitlines()[0]
+    return "fewer data than its header says, the file is truncated" if "reshape" in text else text
+
+
+def _check(plain: Path, given: Path, whole: bool, item: str, expected: str) -> list[Unit]:
     try:
-        return len(check_structure(plain, whole=whole))
+        return check_structure(plain, whole=whole)
     except InputError as error:
         faults = [replace(fault, file=str(given)) for fault in error.faults]
         if faults[0].item == "file" and item != "file":

@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 BLOCK = 2880
 CARD = 80
+_END = b"END".ljust(CARD)
 LARGEST_NAXIS = 999
 LARGEST_HEADER = 1 << 23
 """Bytes of one header at most, about 100000 cards (that of a merged pixel table has 2500)."""
@@ -53,14 +54,16 @@ def card_value(header: str, key: str, default: Value | None = None) -> Value | N
     "it's"
     """
     wanted = f"{key:<8}="
-    for position in range(0, len(header), CARD):
-        if header.startswith(wanted, position):
-            card = header[position : position + CARD]
-            try:
-                return _parsed(card[len(wanted) :].strip())
-            except ValueError:
-                raise ValueError(f"card {position // CARD + 1} cannot be read: {card.rstrip()!r}") from None
-    return default
+    position = header.find(wanted)
+    while position % CARD and position > 0:  # within the value or the comment of a card
+        position = header.find(wanted, position + 1)
+    if position < 0:
+        return default
+    card = header[position : position + CARD]
+    try:
+        return _parsed(card[len(wanted) :].strip())
+    except ValueError:
+        raise ValueError(f"card {position // CARD + 1} cannot be read: {card.rstrip()!r}") from None
 
 
 def _parsed(text: str) -> Value | None:
@@ -121,9 +124,10 @@ def _walk(stream: BinaryIO) -> Iterator[Unit]:
 
 
 def _end_card(block: bytes) -> int | None:
-    return next(
-        (at for at in range(0, len(block), CARD) if block[at : at + CARD] == b"END".ljust(CARD)), None
-    )
+    at = block.find(_END)
+    while at % CARD and at > 0:
+        at = block.find(_END, at + 1)
+    return None if at < 0 else at
 
 
 def _decoded(block: bytes) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from muse_core.framework.errors import InputError
@@ -23,7 +24,7 @@ _FORM = re.compile(r"(\d{0,18})([LXBIJKAEDCMPQ])")
 _TEXT_FORM = re.compile(r"(?:A|I|[FED])\d{1,5}(?:\.\d{1,5})?")
 _NUMBER = r"[+-]? *(?:\d+(?:\.\d*)?|\.\d+)(?:[DEde][+-]?\d+)?"
 _VALUE = re.compile(
-    rf" *(?:'(?:[^']|'')*'|[TF]|{_NUMBER}|\( *{_NUMBER} *, *{_NUMBER} *\)|) *(?:/.*)?", re.DOTALL
+    rf" *(?:'(?:[ -&(-~]|'')*'|[TF]|{_NUMBER}|\( *{_NUMBER} *, *{_NUMBER} *\)|) *(?:/.*)?", re.DOTALL
 )
 _REMEDY = "Copy or make the file again."
 
@@ -117,6 +118,8 @@ class _Cards:
     def repeated(self) -> Iterator[tuple[str, str, object]]:
         """Yield keywords of the structure that are there twice: readers differ in which of them counts."""
         header = self.header
+        if len(self._places) * CARD == len(header):
+            return  # no keyword is
         for at in range(0, len(header) - CARD + 1, CARD):
             if header[at + 8] == "=" and _STRUCTURE.fullmatch(header[at : at + 8]):
                 first = self._places[header[at : at + 9]]
@@ -203,7 +206,7 @@ def _fields(unit: _Cards) -> range:
 
 def _column_faults(unit: _Cards, field: int) -> Iterator[tuple[str, str, object]]:
     name = unit.get(f"TTYPE{field}")
-    if not isinstance(name, str):
+    if not isinstance(name, str) or not name.strip():
         yield f"keyword TTYPE{field}", "a name", _shown(name)
     yield from _scale_faults(unit, f"TSCAL{field}", f"TZERO{field}", f"TNULL{field}")
 
@@ -235,19 +238,24 @@ def unreadable_cards(header: str) -> Iterator[tuple[int, str]]:
     """
     before = ""
     for position in range(0, len(header), CARD):
-        card, continues = header[position : position + CARD], _is_text(before)
-        before = card
-        if not card[:8].isprintable() or (card.startswith("CONTINUE") and not continues):
+        card = header[position : position + CARD]
+        if not card[:8].isprintable() or (card.startswith("CONTINUE") and not _is_text(before)):
             yield position // CARD + 1, repr(card.rstrip())[1:-1]
-            continue
-        if card[8:10] == "= ":
-            value = card[10:]
-        elif card[:9].upper() == "HIERARCH " and "=" in card:
-            value = card.partition("=")[2] if card.startswith("HIERARCH ") else "in small letters"
-        else:
-            continue
-        if not _VALUE.fullmatch(value) and not _astropy_reads(card):
+        elif not _is_readable(card):
             yield position // CARD + 1, card.rstrip()
+        before = card
+
+
+@lru_cache(maxsize=10_000)
+def _is_readable(card: str) -> bool:
+    """Tell whether a card has no value or one of the FITS standard; files of a run have most in common."""
+    if card[8:10] == "= ":
+        value = card[10:]
+    elif card[:9].upper() == "HIERARCH " and "=" in card:
+        value = card.partition("=")[2] if card.startswith("HIERARCH ") else "in small letters"
+    else:
+        return True
+    return _VALUE.fullmatch(value) is not None or _astropy_reads(card)
 
 
 def _is_text(card: str) -> bool:

@@ -48,6 +48,10 @@ class Frames:
         self._taken = taken
         self._asked: set[str] = set()
 
+    def __reduce__(self) -> tuple[type[Frames], tuple[tuple[Frame, ...]]]:
+        """What is sent to another process tells nobody what is asked for there."""
+        return Frames, (self._frames,)
+
     def __getitem__(self, tag: str) -> tuple[Frame, ...]:
         found = tuple(frame for frame in self._frames if frame.tag == tag)
         if tag not in self._asked:

@@ -8,6 +8,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterable, Mapping
+from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 
@@ -59,15 +60,28 @@ def file_identity(path: Path) -> tuple[int | str, ...]:
 
 def programs() -> tuple[str, ...]:
     """Return the versions of this package, its sources, the libraries, and the kind of processor."""
+    found = [f"{name} {number}" for name, number in versions().items()]
+    return *found, sources(), sys.version, platform.machine(), platform.processor()
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of this package, of Python (3.x), and of the libraries ("no": not there)."""
+    python = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    return {"muse-recipes": __version__, "Python": python, **_library_versions()}
+
+
+@cache
+def _library_versions() -> dict[str, str]:
+    """Those of the libraries; a worker is asked with each task."""
     from importlib.metadata import PackageNotFoundError, version
 
-    found = [f"muse-recipes {__version__}", sources(), sys.version, platform.machine(), platform.processor()]
+    found = {}
     for name in LIBRARIES:
         try:
-            found.append(f"{name} {version(name)}")
+            found[name] = version(name)
         except PackageNotFoundError:
-            found.append(f"no {name}")
-    return tuple(found)
+            found[name] = "no"
+    return found
 
 
 def sources() -> str:

@@ -14,6 +14,7 @@ import gzip
 import logging
 import math
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -145,6 +146,8 @@ def _unpack_tiles(source: Path, target: Path) -> None:
         for number, hdu in enumerate(hdus):
             tiled = isinstance(hdu, fits.CompImageHDU)
             plain = fits.ImageHDU(hdu.data, hdu.header) if tiled else hdu.copy()
+            for key in ("DATASUM", "CHECKSUM") if tiled else ():  # of what was packed, with some loss
+                plain.header.remove(key, ignore_missing=True)
             if number == 0:
                 plain.writeto(stream, output_verify="silentfix+ignore")
             else:
@@ -211,6 +214,9 @@ def _check_size(source: Path, size: int, limit: int) -> None:
         raise InputError(source, "file", expected=expected, found="more", remedy=_REMEDY)
 
 
+_BEGINS_WITH_TAG = re.compile(r"[A-Z][A-Z0-9_]+\b")
+
+
 class InputFiles:
     """The frames of one run as plain files; a context that removes the copies at its end.
 
@@ -225,6 +231,7 @@ class InputFiles:
         self._scratch: Path | None = None
         self._names: dict[str, str] = {}
         self._folder = (str(workdir), str(shown)) if shown is not None else None
+        self._by_tag: dict[str, list[str]] = {}
 
     def __enter__(self) -> InputFiles:
         return self
@@ -237,6 +244,7 @@ class InputFiles:
         """Return the frames with plain files; what cannot be admitted is noted and left out."""
         admitted = []
         for frame in frames:
+            self._by_tag.setdefault(frame.tag, []).append(str(frame.path))
             try:
                 check_regular(frame.path)
                 kind = packing(frame.path)
@@ -276,29 +284,42 @@ class InputFiles:
             text = text.replace(copy, given)
         return text if self._folder is None else text.replace(*self._folder)
 
+    def file_of(self, text: str) -> str:
+        """Return the file that a message is about which begins with an input's tag.
+
+        "" where it does not, or there are several files of that tag, or the message names it.
+        """
+        match = _BEGINS_WITH_TAG.match(text)
+        files = self._by_tag.get(match[0], []) if match else []
+        return files[0] if len(files) == 1 and Path(files[0]).name not in text else ""
+
     def renamed(self, error: RecipeError) -> RecipeError:
         """Return an error that names the files that the user gave."""
         if not isinstance(error, InputError):
             error.args = tuple(self.named(arg) if isinstance(arg, str) else arg for arg in error.args)
             return error
-        words = ("file", "item", "expected", "found", "remedy")
+        words = ("item", "expected", "found", "remedy")
         return InputError(
-            faults=tuple(Fault(*(self.named(getattr(fault, w)) for w in words)) for fault in error.faults)
+            faults=tuple(
+                Fault(
+                    self.named(fault.file or self.file_of(str(fault))),
+                    *(self.named(getattr(fault, word)) for word in words),
+                )
+                for fault in error.faults
+            )
         )
-
-    def __bool__(self) -> bool:
-        return bool(self._names) or self._folder is not None
 
 
 class GivenNames(logging.Filter):
-    """Lets messages name the files that the user gave."""
+    """Lets messages name the files that the user gave, not copies of them or their tags alone."""
 
     def __init__(self, files: InputFiles) -> None:
         super().__init__()
         self._files = files
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Rewrite a message that names a copy."""
-        if self._files:
-            record.msg, record.args = self._files.named(record.getMessage()), None
+        """Rewrite a message that names a copy, or warns of a tag without its file."""
+        text = self._files.named(record.getMessage())
+        file = self._files.file_of(text) if record.levelno == logging.WARNING else ""
+        record.msg, record.args = f"{file}: {text}" if file else text, None
         return True

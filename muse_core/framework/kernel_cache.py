@@ -11,26 +11,35 @@ this package, and each file holds a digest of itself.
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import importlib
 import os
 import pickle
 import re
 import shutil
 import stat
+import sys
 import time
+from collections.abc import Callable
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from llvmlite import binding
 from numba.core import caching, config
+from numba.core.runtime import rtsys
 
 from muse_core.framework.places import cache_folder
+from muse_core.framework.settings import is_own_process
 
 TOP = Path(__file__).resolve().parents[2]
 PACKAGES = ("muse_core", "imphot")
 SHARED = TOP / "muse_core" / "_kernels"
 """Kernels of an installation, for all its users: it moves with it and outlives an upgrade."""
 OLD_SECONDS = 60 * 86400.0
+LONGEST_WAIT = 120.0
+"""Seconds to wait for another process that compiles a kernel, before it is compiled here, too."""
 _DIGEST = 16
 _IMPORT = re.compile(rb"^(?:from|import) ((?:muse_core|imphot)[\w.]*)", re.MULTILINE)
 _write_to: list[Path] = []
@@ -191,6 +200,111 @@ class WholeFiles(caching.IndexDataCacheFile):
         except OSError:
             if not self._is_ours:
                 raise
+
+
+class MachineCode(caching.CompileResultCacheImpl):
+    """Keeps no intermediate code: what becomes part of other kernels is never taken from the cache."""
+
+    def reduce(self, data: Any) -> Any:
+        """Return what is kept of a compiled kernel; numba looks up in the intermediate code what there is."""
+        (name, kind, (code, _)), *rest = super().reduce(data)
+        there = (data.fndesc.llvm_func_name, data.fndesc.llvm_cpython_wrapper_name)
+        text = "\n".join(f'define void @"{function}"() {{ ret void }}' for function in there)
+        return (name, kind, (code, binding.parse_assembly(text).as_bitcode())), *rest
+
+
+def _without_linear_algebra() -> None:
+    """Load what numba knows of numpy without scipy.linalg, which takes a twentieth of all imports.
+
+    numba looks whether matrix products can be compiled; no kernel has one. Not done in a process that may
+    have kernels of others.
+    """
+    library = "scipy.linalg.cython_blas"
+    if library in sys.modules or not is_own_process():
+        return
+    sys.modules.update({library: None})  # type: ignore[dict-item]  # an import of it fails
+    try:
+        importlib.import_module("numba.np.arraymath")
+    finally:
+        del sys.modules[library]
+
+
+class SharedCache(caching.FunctionCache):
+    """The compiled forms of a kernel; of several processes that need one the first compiles, others wait."""
+
+    _impl_class = MachineCode
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self._lock: int | None = None
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return a compiled form, or None: then this process is to compile it, and holds the lock."""
+        found = self._kept(sig, target_context)
+        if found is None and self._lock is None and self._locked(LONGEST_WAIT):
+            found = self._kept(sig, target_context)
+            if found is not None:
+                self.unlock()
+        if found is None:
+            _without_linear_algebra()
+        return found
+
+    def _kept(self, sig: Any, target_context: Any) -> Any:
+        """Return a compiled form that is there.
+
+        numba would load before all that it knows about compiling, which takes longer than the kernels.
+        """
+        rtsys.initialize(target_context)
+        with self._guard_against_spurious_io_errors():
+            return self._load_overload(sig, target_context)
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep a compiled form, and let those go on that wait for it."""
+        try:
+            super().save_overload(sig, data)
+        finally:
+            self.unlock()
+
+    def begun(self, sig: Any, target_context: Any) -> bool:
+        """Hold the lock and return True if a form is neither there nor being made by another process."""
+        if not self._locked(0.0):
+            return False
+        _without_linear_algebra()
+        target_context.refresh()
+        if self._cache_file.load(self._index_key(sig, target_context.codegen())) is None:
+            return True
+        self.unlock()
+        return False
+
+    def _locked(self, seconds: float) -> bool:
+        """Take the lock, or wait for it; False if it cannot be had in time, or there are no locks here."""
+        self._impl.locator.ensure_cache_path()
+        path = Path(self._cache_path, f"{self._impl.filename_base}.lock")
+        try:
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return False
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() < end:
+                    time.sleep(0.02)
+                    continue
+            except OSError:
+                pass
+            else:
+                self._lock = lock
+                return True
+            os.close(lock)
+            return False
+
+    def unlock(self) -> None:
+        """Give the lock back."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
 
 def install() -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from muse_core.framework.errors import Problems, RecipeError
 
@@ -88,3 +89,30 @@ class WarningKeeper(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a text."""
         self.texts.setdefault(record.getMessage())
+
+
+class Message(NamedTuple):
+    """What was logged, to be said again elsewhere or later."""
+
+    level: int
+    text: str
+    undone: bool
+
+
+class Heard(logging.Handler):
+    """Keeps the messages of some work."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.messages: list[Message] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a message."""
+        undone = bool(getattr(record, "undone", False))
+        self.messages.append(Message(record.levelno, record.getMessage(), undone))
+
+
+def repeat(messages: Iterable[Message], log: logging.Logger) -> None:
+    """Log messages again."""
+    for level, text, undone in messages:
+        log.log(level, "%s", text, extra=UNDONE if undone else None)

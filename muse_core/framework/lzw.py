@@ -26,7 +26,7 @@ class DamagedError(ValueError):
 
 @cache
 def _kernel() -> Callable[..., Any]:
-    from numba import njit
+    from muse_core.framework.kernels import njit
 
     @njit(cache=True, nogil=True)
     def decode(packed, end, last, state, prefix, suffix, stack, out):  # type: ignore[no-untyped-def]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from muse_core.framework import fits_layout
+from muse_core.framework.checksums import encode_checksum, ones_complement, word_sum
 from muse_core.framework.errors import RecipeError
 from muse_core.framework.frames import Frame
 from muse_core.framework.spec import ParamValues, RecipeSpec, Value, value_text
@@ -54,6 +56,8 @@ def make_card(key: str, value: object, comment: str = "") -> FitsCard:
 
     hierarch = len(key) > 8 or " " in key
     name = f"HIERARCH {key}" if hierarch else key
+    if isinstance(value, float) and not math.isfinite(value):
+        value = None  # a card without a value: FITS knows no other way to say that a number is not known
     if isinstance(value, str):
         # an empty text is written as eight blanks, as CPL does: astropy misreads '' before a comment
         # with quotes
@@ -242,46 +246,6 @@ def _now() -> str:
 # --- checksums ----------------------------------------------------------------------------------------------
 
 
-def ones_complement(total: int) -> int:
-    """Fold a sum of 32-bit words into the ones' complement sum of the FITS standard."""
-    while total >> 32:
-        total = (total & 0xFFFFFFFF) + (total >> 32)
-    return total
-
-
-def word_sum(data: bytes | memoryview) -> int:
-    """Return the 32-bit ones' complement sum of big-endian words (FITS standard, appendix J)."""
-    import numpy as np
-
-    return ones_complement(int(np.frombuffer(data, dtype=">u4").sum(dtype=np.uint64)))
-
-
-def encode_checksum(value: int) -> str:
-    """Encode a 32-bit checksum as the 16 characters of the CHECKSUM keyword (FITS standard, appendix J).
-
-    >>> encode_checksum(868229149)
-    'hcHjjc9ghcEghc9g'
-    """
-    complement = 0xFFFFFFFF - value
-    excluded = set(range(0x3A, 0x41)) | set(range(0x5B, 0x61))
-    columns = []
-    for shift in (24, 16, 8, 0):
-        byte = (complement >> shift) & 0xFF
-        quotient, remainder = divmod(byte, 4)
-        characters = [quotient + 0x30 + remainder, quotient + 0x30, quotient + 0x30, quotient + 0x30]
-        changed = True
-        while changed:
-            changed = False
-            for i in (0, 2):
-                if characters[i] in excluded or characters[i + 1] in excluded:
-                    characters[i] += 1
-                    characters[i + 1] -= 1
-                    changed = True
-        columns.append(characters)
-    text = "".join(chr(columns[column][row]) for row in range(4) for column in range(4))
-    return text[-1] + text[:-1]
-
-
 @dataclass
 class DataSums:
     """What the writer of a file knows of its data units, so that `sign` need not read them again.
@@ -298,7 +262,7 @@ class DataSums:
     hashed: int = 0
     md5: hashlib._Hash = field(default_factory=lambda: hashlib.md5(usedforsecurity=False))
 
-    def add(self, piece: bytes) -> None:
+    def add(self, piece: bytes | memoryview) -> None:
         """Take the next bytes of the data units into the MD5."""
         self.md5.update(piece)
         self.hashed += len(piece)
@@ -322,7 +286,7 @@ def add_checksum_placeholders(header: Header) -> None:
     header["DATASUM"] = (f"{0:10d}", "data unit checksum")
 
 
-def sign(path: Path, known: DataSums | None = None, *, chunk: int = 1 << 24) -> None:
+def sign(path: Path, known: DataSums | None = None, *, chunk: int = 1 << 19) -> None:
     """Fill DATAMD5, DATASUM, CHECKSUM of a finished file; data not `known` are read, `chunk` bytes each.
 
     DATAMD5 is the MD5 of all padded data units. (CPL 7.2.3 hashes the first 46080 bytes of a longer unit
@@ -333,6 +297,7 @@ def sign(path: Path, known: DataSums | None = None, *, chunk: int = 1 << 24) -> 
     if path.stat().st_size != units[-1].end:
         raise RecipeError(f"{path} has not the size that its headers say; was the disk full?")
     before = 0
+    room = memoryview(bytearray(chunk))  # small enough to stay in the processor's cache
     with path.open("r+b") as stream:
         for number, unit in enumerate(units):
             size = unit.end - unit.data_start
@@ -343,7 +308,7 @@ def sign(path: Path, known: DataSums | None = None, *, chunk: int = 1 << 24) -> 
             stream.seek(unit.data_start + done)
             total = 0
             for start in range(done, size, chunk):
-                piece = stream.read(min(chunk, size - start))
+                piece = room[: stream.readinto(room[: min(chunk, size - start)])]
                 known.add(piece)
                 total = ones_complement(total + word_sum(piece)) if is_new else 0
             if is_new:

@@ -161,9 +161,13 @@ def quality_of(paths: Iterable[Path]) -> dict[str, Any]:
 
 
 def _quality_cards(header: Header) -> Iterator[tuple[str, Any]]:
+    from astropy.io.fits.card import Undefined
+
     for card in header.cards:
         if card.keyword.startswith("ESO QC "):
-            yield card.keyword.removeprefix("ESO "), card.value
+            value = card.value
+            # a keyword without a value (what was not a number) is none for a program that reads the record
+            yield card.keyword.removeprefix("ESO "), None if isinstance(value, Undefined) else value
 
 
 def record_from_header(header: Header, products: Iterable[FileRecord]) -> RunRecord:

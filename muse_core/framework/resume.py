@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from muse_core.framework.delivery import PREFIX
+from muse_core.framework.log import Heard, repeat
 
 FOLDER = ".muse-resume"
 WORTH_SECONDS = 1.0
@@ -79,18 +80,6 @@ def _locked(path: Path, *, create: bool = False) -> int | None:
         os.close(descriptor)
         return None
     return descriptor
-
-
-class _Heard(logging.Handler):
-    """Keeps the messages of some work."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.DEBUG)
-        self.messages: list[tuple[int, str, bool]] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep a message."""
-        self.messages.append((record.levelno, record.getMessage(), bool(getattr(record, "undone", False))))
 
 
 class Journal:
@@ -321,31 +310,26 @@ class KeptResults:
         if found is not None:
             value: T
             value, messages = found
-            self.repeat(messages)
+            repeat(messages, self._log)
             return value
-        with self.heard() as messages:
+        with self.heard(self._log) as messages:
             value = work()
         if self.is_worth():
             self.save(name, (value, messages))
         return value
 
     @contextlib.contextmanager
-    def heard(self) -> Any:
+    def heard(self, log: logging.Logger) -> Any:
         """Give the list of the messages that are logged meanwhile."""
         if self._place is None:
             yield []
             return
-        handler = _Heard()
-        self._log.addHandler(handler)
+        handler = Heard()
+        log.addHandler(handler)
         try:
             yield handler.messages
         finally:
-            self._log.removeHandler(handler)
-
-    def repeat(self, messages: list[tuple[int, str, bool]]) -> None:
-        """Log messages of the run that was killed."""
-        for level, text, undone in messages:
-            self._log.log(level, "%s", text, extra={"undone": True} if undone else None)
+            log.removeHandler(handler)
 
     def keep_file(self, path: Path) -> None:
         """Keep a finished file (by a second name) that is on the disk."""

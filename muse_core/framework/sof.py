@@ -15,6 +15,7 @@ from pathlib import Path
 
 from muse_core.framework.frames import Frame
 from muse_core.framework.settings import process_variables
+from muse_core.framework.text_files import read_text
 
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _GROUPS = ("RAW", "CALIB", "PRODUCT")
@@ -92,7 +93,7 @@ def load_sof(path: str | Path, variables: Mapping[str, str] | None = None) -> li
         raise MissingFileError(f"set-of-frames file {source} does not exist; check its name and folder")
     if is_fits(source):
         return [Frame(source, "COMMAND_LINE")]
-    return parse_sof(source.read_text(encoding="utf-8", errors="surrogateescape"), variables)
+    return parse_sof(read_text(source, "surrogateescape"), variables)
 
 
 def check_files(frames: Iterable[Frame]) -> None:

@@ -8,6 +8,7 @@ headers, host plugins) is derived from a `RecipeSpec`.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,6 +47,8 @@ class Param:
         product where it differs from its default
     ranged : hosts are told the limits of an integer, as they are of the C recipe
     variable : environment variable that sets it where the user does not (read once, when a run starts)
+    picks : names of extensions (a regular expression with a group for a number) of which the run reads those
+        with the value as their number, if it is above 0, and else all
     """
 
     name: str
@@ -61,6 +64,7 @@ class Param:
     ours: bool = False
     ranged: bool = False
     variable: Variable | None = None
+    picks: str = ""
 
     @property
     def told_range(self) -> tuple[int, int] | None:
@@ -421,6 +425,15 @@ class ParamValues:
         self._raw = dict(raw)
         self._parsed = dict(parsed)
         self.notes = notes
+
+    def wants(self, extension: str) -> bool:
+        """Tell whether the run reads the data of an extension, as far as parameters pick by its name."""
+        for param in self._spec.params:
+            number = self._parsed[param.name] if param.picks else 0
+            found = re.fullmatch(param.picks, extension) if number > 0 else None
+            if found is not None and int(found[1]) != number:
+                return False
+        return True
 
     def __getattr__(self, name: str) -> Any:
         try:

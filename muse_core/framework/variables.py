@@ -37,6 +37,10 @@ class Variable:
             return None, f"{self.name} {self.hint} and has no effect"
         return value, ""
 
+    def __reduce__(self) -> tuple[type[Variable], tuple[str, Reader, str]]:
+        """What is sent to another process reads nothing there: that was done where the run began."""
+        return Variable, (self.name, _nothing, self.hint)
+
     @classmethod
     def switch(cls, name: str) -> Variable:
         """Return a variable that is on with 1, true, yes or on."""
@@ -76,3 +80,7 @@ class Variable:
     def choice(cls, name: str, choices: tuple[str, ...]) -> Variable:
         """Return a variable that must name one of the choices."""
         return cls(name, lambda text: text if text in choices else None)
+
+
+def _nothing(_: str) -> None:
+    """Read no text."""

@@ -20,8 +20,10 @@ from muse_core.framework.errors import LimitError, WriteError
 from muse_core.framework.places import cache_folder
 
 MACHINE_FILE = "machine.json"
-NEW_SHARE = 0.3
-"""Of a run in the rates, so that they follow the machine and do not jump."""
+RUNS_KEPT = 5
+"""Of each step; the one in the middle counts, so that rates follow the machine and odd runs do not decide."""
+LEAST_STEP = 0.3
+"""Seconds that a step takes on a usual machine; a shorter one tells what it takes for any number of rows."""
 LEAST_SECONDS = 5.0
 """A shorter run tells nothing of the machine: it is made of imports and of compiling."""
 SURE_PART = 0.8
@@ -86,11 +88,11 @@ class Machine:
 
     Parameters
     ----------
-    rates : time of a step over that of a usual machine, by recipe and step
+    rates : times of a step over that of a usual machine in the last runs, by recipe and step
     runs : how many runs have told
     """
 
-    rates: dict[str, float] = field(default_factory=dict)
+    rates: dict[str, list[float]] = field(default_factory=dict)
     runs: int = 0
 
     @classmethod
@@ -98,8 +100,9 @@ class Machine:
         """Read what earlier runs have left; nothing, or something damaged, is an empty one."""
         try:
             said = json.loads((path or cache_folder() / MACHINE_FILE).read_text())
-            rates = {str(name): float(rate) for name, rate in said["rates"].items()}
-            return cls({name: rate for name, rate in rates.items() if 0.0 < rate < 1e6}, int(said["runs"]))
+            rates = {str(name): [float(rate) for rate in found] for name, found in said["rates"].items()}
+            good = {name: [rate for rate in found if 0.0 < rate < 1e6] for name, found in rates.items()}
+            return cls({name: found for name, found in good.items() if found}, int(said["runs"]))
         except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError):
             return cls()
 
@@ -114,19 +117,18 @@ class Machine:
 
     def seconds(self, recipe: str, work: Pass, threads: int) -> float:
         """Return the wall time that a pass will take."""
-        slower = self.rates.get(f"{recipe}/{work.title}", 1.0)
-        return slower * work.rate * work.amount / 1e6 / max(threads, 1)
+        found = sorted(self.rates.get(f"{recipe}/{work.title}", [1.0]))
+        return found[(len(found) - 1) // 2] * work.rate * work.amount / 1e6 / max(threads, 1)
 
     def learn(self, recipe: str, plan: WorkPlan, steps: Mapping[str, float], threads: int) -> None:
         """Take the times of a run into the rates."""
         for title, taken in steps.items():
             usual = sum(work.rate * work.amount for work in plan.passes if work.title == title) / 1e6
-            if usual <= 0.0 or taken <= 0.0:
+            if usual <= LEAST_STEP * max(threads, 1) or taken <= 0.0:
                 continue
             name = f"{recipe}/{title}"
             found = taken * max(threads, 1) / usual
-            before = self.rates.get(name)
-            self.rates[name] = found if before is None else before + NEW_SHARE * (found - before)
+            self.rates[name] = [*self.rates.get(name, ()), found][-RUNS_KEPT:]
         self.runs += 1
 
 

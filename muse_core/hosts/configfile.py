@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from muse_core.framework.errors import InputError
 from muse_core.framework.spec import Param, RecipeSpec
+from muse_core.framework.text_files import read_text
 from muse_core.hosts.helptext import sentence, wrap
 from muse_core.hosts.options import UsageError, convert
 from muse_core.hosts.values import OptionLike, Value, display, json_text
@@ -44,10 +46,9 @@ def _plain(value: str) -> str:
 def read_rc(path: str | Path) -> dict[str, str]:
     """Read an rc file."""
     try:
-        return parse_rc(Path(path).read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"configuration file {path} cannot be read: {reason}") from None
+        return parse_rc(read_text(Path(path)), str(path))
+    except InputError as error:
+        raise UsageError(f"configuration: {error}") from None
 
 
 def config_values(

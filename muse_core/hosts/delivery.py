@@ -196,7 +196,7 @@ def remove_signatures(path: Path, *, checksum: bool, datamd5: bool) -> None:
 
 def _with_checksum(header: bytes) -> bytes:
     """Return a header block whose CHECKSUM card, if it has one, is right again."""
-    from muse_core.framework.products import encode_checksum, word_sum
+    from muse_core.framework.checksums import encode_checksum, word_sum
 
     position = next((i for i in range(0, len(header), 80) if header[i : i + 8] == b"CHECKSUM"), None)
     datasum = next(

@@ -248,6 +248,7 @@ def _folder(settings: Settings, name: str) -> Path:
 
 
 def _read_frames(names: Sequence[str], settings: Settings, say: Messages) -> list[Frame] | None:
+    from muse_core.framework.errors import InputError
     from muse_core.framework.sof import MissingFileError, check_files, load_sof
 
     frames: list[Frame] = []
@@ -270,6 +271,9 @@ def _read_frames(names: Sequence[str], settings: Settings, say: Messages) -> lis
         except MissingFileError as error:
             say.error(str(error))
             say.error(f"Problem occurred loading frameset from the SOF file '{name}'.")
+            complete = False
+        except InputError as error:
+            say.error(f"SOF file '{name}' cannot be read: {error}")
             complete = False
         except OSError as error:
             say.error(f"SOF file '{name}' cannot be read: {error.strerror or error}")

@@ -158,7 +158,7 @@ MANUAL = Manual(
     (
         (
             "MUSE_RECIPES_CLUSTER",
-            "Address, or file, of a Dask scheduler whose workers make the planes of the final cube.",
+            "Address, or file, of a Dask scheduler whose workers make the passes over the rows.",
         ),
     ),
 )

@@ -42,7 +42,7 @@ MANUAL = Manual(
         ),
         "lampwise": (
             ("true", "Lines are detected and identified in the image of each lamp."),
-            ("false", "Refused."),
+            ("false", "All images are added; the lines found in the sum are fitted in it."),
         ),
     },
 )

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from muse_core.detector.quadrants import Quadrant
+from muse_core.framework.kernels import njit
 
 DQ_BAD_COLUMN = 0x2000
 

@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from muse_core.data.header_values import single_precision
 from muse_core.detector.calibrate import DQ_SATURATED, SATURATION, ExposureModel, fit_exposure
@@ -23,6 +22,7 @@ from muse_core.detector.raw_sets import RawJob
 from muse_core.detector.statistics import image_statistics
 from muse_core.framework.defects import Defects
 from muse_core.framework.errors import InputError
+from muse_core.framework.kernels import njit
 from muse_core.framework.products import Card
 from muse_core.framework.spec import ParamValues
 from muse_core.masters.bad_columns import flag_bad_columns
@@ -30,6 +30,8 @@ from muse_core.masters.read_noise import ReadNoise, read_noise, row_levels
 
 LEAST = 3
 """Frames that make a master."""
+FAR_FROM_HEADER = 10.0
+"""Factor by which the noise may differ from that in the header."""
 
 
 @dataclass(frozen=True)
@@ -115,10 +117,25 @@ def make_bias(job: RawJob, plan: BiasPlan, defects: Defects = Defects()) -> Bias
     if defects.column_noise_in_count:
         in_adu = {number: own.noise for number, own in noise.items()}
     bad = flag_bad_columns(image.data, image.dq, layout, in_adu, plan.limits)
-    notes = list(dict.fromkeys(note for model in models for note in model.notes))
+    notes = dict.fromkeys(note for model in models for note in model.notes)
+    told = (*notes, *_unlike_the_header(job, layout, noise))
     return BiasResult(
-        job.ifu, MemoryImage(image), models, figures, bad, tuple(f"IFU {job.ifu}: {note}" for note in notes)
+        job.ifu, MemoryImage(image), models, figures, bad, tuple(f"IFU {job.ifu}: {note}" for note in told)
     )
+
+
+def _unlike_the_header(
+    job: RawJob, quadrants: Sequence[Quadrant], noise: Mapping[int, ReadNoise]
+) -> Iterator[str]:
+    """Tell quadrants whose noise is far from what the headers say: one of the frames is no bias."""
+    for quadrant in quadrants:
+        own, stated = noise[quadrant.number].noise, quadrant.ron
+        if stated > 0.0 and not stated / FAR_FROM_HEADER < own < stated * FAR_FROM_HEADER:
+            yield (
+                f"read-out noise of {own:.3g} count in quadrant {quadrant.number}, {stated:.3g} stated "
+                f"(ESO DET OUT{quadrant.number} RON): a frame is unlike the others, or none is a bias; "
+                f"look at {', '.join(raw.path.name for raw in job.raws)}"
+            )
 
 
 def _measure(

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from muse_core.data.header_values import single_precision
 from muse_core.detector.headers import IfuHeader, overscan_cards
 from muse_core.detector.image import Image, MemoryImage
+from muse_core.detector.plan import DetectorPlan
 from muse_core.detector.quadrants import Quadrant
 from muse_core.detector.raw_sets import RawJob
 from muse_core.framework.errors import InputError, ParameterError
@@ -19,7 +20,6 @@ from muse_core.framework.products import Card, set_card
 from muse_core.framework.spec import ParamValues
 from muse_core.masters.exposures import (
     CombinedExposures,
-    DetectorPlan,
     combine_exposures,
     statistics_cards,
 )
@@ -54,9 +54,10 @@ def check_model(p: ParamValues) -> None:
     """
     if p.model:
         raise ParameterError(
-            "parameter model=true: a MODEL_DARK is not made here, since what the C recipe fits (stripes, "
-            "then the whole detector, then its corners) is published nowhere; leave model=false, or use the "
-            "C recipe. MASTER_DARK does not depend on it"
+            "parameter model=true: a MODEL_DARK is not made here. The C recipe fits two stripes, a plane and "
+            "the four corners one after the other, and rejects pixels between these fits by rules that are "
+            "not known (docs/algorithms/masters.md). Leave model=false, or use the C recipe; MASTER_DARK is "
+            "the same"
         )
 
 

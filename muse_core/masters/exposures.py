@@ -18,27 +18,12 @@ from muse_core.detector.combined import (
     scale_factors,
 )
 from muse_core.detector.image import BAND_ROWS, Image
-from muse_core.detector.plan import OverscanPlan, combine_plan, overscan_plan
+from muse_core.detector.plan import DetectorPlan
 from muse_core.detector.raw_sets import RawJob
 from muse_core.detector.statistics import StreamedStatistics, image_statistics
 from muse_core.framework.products import Card
-from muse_core.framework.spec import ParamValues
 
 SAMPLED_BANDS = 16
-
-
-@dataclass(frozen=True)
-class DetectorPlan:
-    """Parameters that darks and flats share."""
-
-    overscan: OverscanPlan
-    combine: CombinePlan
-    scale: bool
-
-    @classmethod
-    def from_parameters(cls, p: ParamValues) -> DetectorPlan:
-        """Take the plan from the recipe's parameters."""
-        return cls(overscan_plan(p), combine_plan(p), p.scale)
 
 
 @dataclass(frozen=True)

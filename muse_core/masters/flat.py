@@ -13,6 +13,7 @@ from muse_core.detector.combine import interpolate_bad
 from muse_core.detector.headers import overscan_cards
 from muse_core.detector.image import Image, MemoryImage
 from muse_core.detector.master_products import Column
+from muse_core.detector.plan import DetectorPlan
 from muse_core.detector.raw_sets import RawJob
 from muse_core.detector.statistics import image_statistics
 from muse_core.detector.tables import NSLICE
@@ -22,7 +23,6 @@ from muse_core.framework.products import Card
 from muse_core.framework.spec import ParamValues
 from muse_core.masters.exposures import (
     CombinedExposures,
-    DetectorPlan,
     combine_exposures,
     statistics_cards,
 )

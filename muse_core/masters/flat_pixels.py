@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from muse_core.framework.kernels import njit
 from muse_core.masters.trace_fit import Trace
 
 DQ_HOT, DQ_DARK, DQ_LOW_RESPONSE, DQ_NOT_POSITIVE = 0x100, 0x200, 0x40, 0x4000

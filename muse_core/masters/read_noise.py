@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from muse_core.detector.calibrate import ExposureModel, QuadrantModel
 from muse_core.detector.rawframe import RawFile
 from muse_core.framework.errors import InputError
+from muse_core.framework.kernels import njit
 from muse_core.masters.sampling import seeded_centres
 
 WINDOWS = 100

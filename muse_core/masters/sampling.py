@@ -11,7 +11,8 @@ from functools import cache
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from muse_core.framework.kernels import njit
 
 LARGEST = 2147483647
 STATE = 31  # words of the generator

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from muse_core.framework.kernels import njit
 from muse_core.masters.slice_search import HALF, FirstGuess, mean_of_rows
 
 NARROW = 71.2  # pixels below which dark pixels lie in a slice (measured against 2.8.7)

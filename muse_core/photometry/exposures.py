@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imphot.errors import UserError
-from imphot.fitting import check_light
+from imphot.fitting import check_light, check_scale
 from imphot.hst.bandpass import bandpass_image
 from imphot.hst.filters import filter_of
 from imphot.images.grids import image_grids_aligned
@@ -26,6 +26,8 @@ from muse_core.photometry.settings import Curve
 __all__ = ["Exposure", "Fit", "give_references", "load_exposures"]
 
 PIXEL_BYTES = 60  # of an image with its variances and masks, model and residuals
+LEAST_KNOWN = 0.3
+"""Share of pixels with a number: a turned field fills half of its image at least."""
 
 Fit = FittedImagePhotometry | FittedStarPhotometry
 
@@ -72,10 +74,18 @@ def load_exposures(frames: Frames, curve: Curve | None, filter_name: str, ctx: R
                 f"{frame.tag} image",
                 expected="an image with coordinates and data",
                 found=str(err),
-                remedy="Give an image made by muse_scipost.",
+                remedy="Give an image made by muse_scipost."
+                if not is_cube
+                else "Give a cube made by muse_scipost, and a filter for its wavelengths"
+                + "".join(f" ({filters.path})" for filters in frames["FILTER_LIST"])
+                + ".",
             )
             continue
         image.filename = str(frame.path)
+        known = 1.0 - float(image.mask.mean())
+        if known < LEAST_KNOWN:
+            text = "%s: %.0f per cent of the pixels are numbers: is the image damaged?"
+            ctx.log.warning(text, frame.path, 100 * known)
         words = {key: image.header_value(key) for key in ("MJD-OBS", "DATE-OBS", "EXPTIME")}
         check(frame.path, rules_of(ctx.spec.name, frame.tag), words, ctx)
         check_pixels(frame.path, frame.tag, ctx)
@@ -107,6 +117,7 @@ def _check(image: SkyImage, memory_bytes: int) -> None:
         raise UserError("no celestial coordinates")
     if image.mask.all():
         raise UserError("all pixels are masked or not a number")
+    check_scale(image, "MUSE")
     check_light(image, "MUSE")
 
 

@@ -33,12 +33,14 @@ class Settings:
     options : options of the image fit; a star fit takes the star, fix_fwhm and fix_beta of them
     curve : filter curve with which cubes are collapsed, None without cubes
     pictures : the fits are to give pictures
+    names : the files of regions, mask and PSF, for messages about a fit in which they take part
     """
 
     method: str
     options: FitOptions
     curve: Curve | None
     pictures: bool
+    names: tuple[str, ...] = ()
 
 
 def read_settings(frames: Frames, p: ParamValues, ctx: RunContext) -> Settings:
@@ -68,7 +70,8 @@ def read_settings(frames: Frames, p: ParamValues, ctx: RunContext) -> Settings:
         | {name: getattr(p, name) for name in _PARAMETERS}
     )
     curve = _curve(frames, p, ctx)
-    return Settings(p.method, options, curve, bool(set(p.save) - {"hst"}) or ctx.report_requested)
+    names = tuple(frame.name for frame in (regions, mask, psf) if frame is not None)
+    return Settings(p.method, options, curve, bool(set(p.save) - {"hst"}) or ctx.report_requested, names)
 
 
 LARGEST_PSF = 4_000_000  # pixels

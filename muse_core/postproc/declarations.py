@@ -72,6 +72,15 @@ TABLE_LAYOUT = Param(
 
 SINGLE_STEP = (("superflat_pos", None), ("ld", 1), ("save", ()))
 """What shared steps ask for, and the single steps do not leave to the user."""
+CUBE_OF_STARS = (
+    *SINGLE_STEP,
+    ("astrometry", False),
+    ("autocalib", "none"),
+    ("rot_offset", False),
+    ("save", ("cube",)),
+    ("skymethod", "none"),
+)
+"""The same of recipes that measure stars on a cube in pixels (muse_standard, muse_astrometry)."""
 
 # --- sky and autocalibration
 
@@ -87,7 +96,8 @@ SKYMODEL_SAMPLING = Param(
     "skymodel_sampling",
     0.3125,
     hidden=True,
-    above=0.0,
+    low=1e-3,
+    high=1e4,
     finite=True,
     help="Sampling of the sky spectrum [Angstrom].",
 )
@@ -95,7 +105,8 @@ SKYMODEL_CSAMPLING = Param(
     "skymodel_csampling",
     0.3125,
     hidden=True,
-    above=0.0,
+    low=1e-3,
+    high=1e4,
     finite=True,
     help="Sampling of the sky continuum [Angstrom].",
 )
@@ -138,8 +149,9 @@ PIXFRAC = Param(
     ),
     kind=FloatList(1, 3, fallback=(0.6, 0.6, 0.6)),
     above=0.0,
+    high=100.0,
 )
-LD = Param("ld", 1, help="Distance in voxels over which rows contribute (all methods but nearest).")
+LD = Param("ld", 1, high=100, help="Distance in voxels over which rows contribute (all methods but nearest).")
 FORMAT = Param(
     "format",
     "Cube",

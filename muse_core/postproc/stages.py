@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from muse_core.data.header_values import uses_laser_guide_stars
+from muse_core.framework.errors import naming
 from muse_core.postproc.exposure.correction import Skipped
 from muse_core.postproc.exposure.kept import ExposureState
 
@@ -133,7 +134,7 @@ class ReadyStage:
         """Fit the correction of one exposure and add it to its chain, or say why it is not made."""
         result = getattr(self.module, self.stage.function)(exposure, self.calibrations, p, ctx)
         if isinstance(result, Skipped):
-            exposure.skip(result)
+            exposure.skip(result, ctx.log)
         elif result is not None:
             exposure.add(result)
 
@@ -160,13 +161,14 @@ def correct(exposure: Reduction, corrections: Sequence[ReadyStage], p: ParamValu
     Those that a killed run has made are taken from it; what takes long is kept for a run that goes on.
     """
     name = f"exposure {exposure.number}: {', '.join(ready.stage.title for ready in corrections)}"
+    files = [frame.path for frame in exposure.product.frames]
     state: ExposureState | None = ctx.kept.load(name)
     if state is not None:
         state.restore(exposure, ctx)
     done, said = (state.done, state.messages) if state is not None else (0, [])
-    with ctx.kept.heard() as messages:
+    with ctx.kept.heard(ctx.log) as messages:
         for number, correction in enumerate(corrections[done:], done + 1):
-            with ctx.clock.step(correction.stage.title):
+            with ctx.clock.step(correction.stage.title), naming(files):
                 correction.correct(exposure, p, ctx)
             if ctx.kept.is_worth():
                 ctx.kept.save(name, ExposureState.of(exposure, number, [*said, *messages], ctx))

@@ -12,12 +12,7 @@ from muse_core.framework.work_plan import Pass, WorkPlan
 from muse_core.postproc.cube.plan import check_planes
 from muse_core.postproc.exposure.reduction import PIXTABLE
 from muse_core.resampling.grid import NFM_STEP, NOMINAL_STEP_A, WFM_STEP
-from muse_core.resampling.schedule import (
-    BYTES_PER_ROW,
-    BYTES_PER_ROW_AT_WORK,
-    BYTES_PER_VOXEL,
-    BYTES_PER_VOXEL_AT_WORK,
-)
+from muse_core.resampling.schedule import bytes_of_plane, slab_height
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
@@ -29,7 +24,13 @@ ROW = 28
 """Bytes of a row with all columns."""
 PLACE = 16
 """Those of them that say where a row is."""
-IMPORTS_BYTES = 250e6
+RADIAN = math.degrees(3600.0)
+"""In arcseconds."""
+IMPORTS_BYTES = 150e6
+SKY_BYTES = 130e6
+"""Of the model of the sky: lines, their fits, profiles, and more of the compiled kernels."""
+FILLED = 0.8
+"""Of the room for the slabs in flight, at the peak: as measured with 1e6 to 3e8 rows in 1 to 16 exposures."""
 BAND_PART = 0.05
 """Of the rows of an exposure that its quick image is made of."""
 
@@ -76,15 +77,16 @@ def plan_of_combination(
         disk += ROW * rows
     if "stacked" in p.save:
         passes.append(Pass("stacked slices", rows, ROW * rows, TABLE))
-    least = _memory(rows / nz, nx * ny, 1)
-    best = _memory(rows / nz, nx * ny, max(ctx.threads, 1))
-    used = min(max(best * 8, least), max(float(ctx.memory_bytes), least))
+    base = IMPORTS_BYTES + (SKY_BYTES if corrections and p.skymethod == "model" else 0.0)
+    threads, budget = max(ctx.threads, 1), float(ctx.memory_bytes)
+    least = base + bytes_of_plane(rows / nz, nx * ny, 1, by_exposure=False)
+    plane = bytes_of_plane(rows / nz, nx * ny, threads, by_exposure=exposures > 1)
+    height = slab_height(rows, nx * ny, nz, budget, threads, by_exposure=exposures > 1)
+    used = max(base + FILLED * plane * max(height, 1), least)
     notes = [f"cube: about {nx} x {ny} x {nz}"]
-    if best > ctx.memory_bytes:
+    if plane > budget:
         notes.append("MUSE_RECIPES_MEMORY is small for so many threads: the peak will be higher")
-    return WorkPlan(
-        tuple(passes), len(tables), IMPORTS_BYTES + used, IMPORTS_BYTES + least, disk, tuple(notes)
-    )
+    return WorkPlan(tuple(passes), len(tables), used, least, disk, tuple(notes))
 
 
 def _correction_passes(rows: float, tables: Iterable[PixelTableFile], p: ParamValues) -> list[Pass]:
@@ -110,14 +112,6 @@ def _correction_passes(rows: float, tables: Iterable[PixelTableFile], p: ParamVa
     return passes
 
 
-def _memory(rows_per_plane: float, spaxels: float, threads: int) -> float:
-    """Return the bytes that slabs of the least height take."""
-    waiting = 3 * threads + 2
-    per_row = BYTES_PER_ROW_AT_WORK * threads + BYTES_PER_ROW * waiting
-    per_voxel = BYTES_PER_VOXEL_AT_WORK * threads + BYTES_PER_VOXEL * waiting
-    return 2.0 * 1.3 * (per_row * rows_per_plane + per_voxel * spaxels)
-
-
 def _size(
     tables: Sequence[tuple[Frame, PixelTableFile]], output_wcs: Header | None, p: ParamValues
 ) -> tuple[int, int, int]:
@@ -135,12 +129,16 @@ def _size(
     if not p.astrometry:
         step = (1.0, 1.0)
     unit = tables[0][1].units["xpos"] or "pix"
-    scale = {"deg": 3600.0, "rad": 3600.0 * 57.29577951}.get(unit)
+    scale = {"deg": 3600.0, "rad": RADIAN}.get(unit)
     sides = []
     for axis, size in zip("XY", step):
         first, last = _span(tables, axis) or (0.0, 300.0)
         sides.append((last - first) * (size if scale is None else scale))
-    turned = scale is None and p.astrometry
+    polar = unit == "rad"  # of reduced tables: angle about the middle of a field, and distance from it
+    if polar:
+        corner = max(map(abs, _span(tables, "Y") or (0.0, 300.0 * step[0] / math.sqrt(2.0) / RADIAN)))
+        sides = [math.sqrt(2.0) * corner * RADIAN] * 2
+    turned = (scale is None or polar) and p.astrometry
     angle = math.radians(float(header.get("ESO INS DROT POSANG", 0.0) or 0.0)) if turned else 0.0
     across = abs(math.cos(angle)) * sides[0] + abs(math.sin(angle)) * sides[1]
     along = abs(math.sin(angle)) * sides[0] + abs(math.cos(angle)) * sides[1]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from muse_core.report.masters import images_figure
 from muse_core.report.page import BLUE, GREY, ORANGE, Page, Picture, Section, Table, picture, table
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
     from muse_core.basic.inputs import BasicInputs
     from muse_core.basic.results import BasicResults, IfuResult
-
-COLUMNS = 6  # of the panels with images
 
 
 def levels_figure(results: Sequence[IfuResult]) -> Figure:
@@ -56,31 +55,6 @@ def levels_figure(results: Sequence[IfuResult]) -> Figure:
     return figure
 
 
-def images_figure(results: Sequence[IfuResult]) -> Figure | None:
-    """Draw the images of all IFUs, each between its own quantiles."""
-    from matplotlib.figure import Figure
-
-    shown = [result for result in results if result.preview is not None]
-    if not shown:
-        return None
-    rows = -(-len(shown) // COLUMNS)
-    figure = Figure(figsize=(10, 1.9 * rows), layout="constrained")
-    axes = np.atleast_1d(figure.subplots(rows, COLUMNS)).ravel()
-    for axis in axes:
-        axis.set_axis_off()
-    for axis, result in zip(axes, shown, strict=False):
-        image = result.preview
-        if image is None:
-            continue
-        finite = image[np.isfinite(image)]
-        low, high = np.percentile(finite, (5, 98)) if finite.size else (0.0, 1.0)
-        axis.imshow(
-            image, origin="lower", aspect="auto", cmap="viridis", vmin=low, vmax=max(high, low + 1e-6)
-        )
-        axis.set_title(f"IFU {result.ifu}", fontsize="small")
-    return figure
-
-
 def _table(results: Sequence[IfuResult]) -> Table:
     head = ("IFU", "rows", "overscan 1..4 [adu]", "saturated", "hits", "shift [Å]", "lines used")
     rows, marked = [], []
@@ -109,7 +83,7 @@ def basic_page(results: BasicResults, inputs: BasicInputs) -> Page:
         if own:
             caption = "Shifts: orange as applied, grey those of single sky lines with their errors."
             parts.append(picture(levels_figure(own), "levels, pixels and shifts of the IFUs", caption))
-            images = images_figure(own)
+            images = images_figure([(result.ifu, result.preview) for result in own], between=(5, 98))
             if images is not None:
                 text = "Reduced images, each on its own scale: slices side by side, wavelength upwards."
                 parts.append(picture(images, "images of the IFUs", text))

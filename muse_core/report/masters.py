@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the quality pages of master calibrations share."""
+"""What the quality pages of recipes that work IFU by IFU share."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 COLUMNS = 6  # of the panels with images
 
 
-def images_figure(images: Sequence[tuple[int, npt.NDArray[np.float32] | None]]) -> Figure | None:
-    """Draw small images of IFUs (number, image), each between its own quantiles."""
+def images_figure(
+    images: Sequence[tuple[int, npt.NDArray[np.float32] | None]], between: tuple[float, float] = (1, 99)
+) -> Figure | None:
+    """Draw small images of IFUs (number, image), each between two percentiles of its own."""
     from matplotlib.figure import Figure
 
     shown = [(ifu, image) for ifu, image in images if image is not None]
@@ -32,7 +34,7 @@ def images_figure(images: Sequence[tuple[int, npt.NDArray[np.float32] | None]]) 
         axis.set_axis_off()
     for axis, (ifu, image) in zip(axes, shown, strict=False):
         finite = image[np.isfinite(image)]
-        low, high = np.percentile(finite, (1, 99)) if finite.size else (0.0, 1.0)
+        low, high = np.percentile(finite, between) if finite.size else (0.0, 1.0)
         axis.imshow(
             image, origin="lower", aspect="auto", cmap="viridis", vmin=low, vmax=max(high, low + 1e-6)
         )

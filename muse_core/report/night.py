@@ -33,6 +33,8 @@ class NightStep:
         what was left out, why it failed
     products : list of str
         names of files in its folder
+    follows : list of str
+        steps that should have made what it cannot do without
     """
 
     name: str
@@ -43,6 +45,7 @@ class NightStep:
     seconds: float
     remarks: Sequence[str]
     products: Sequence[str]
+    follows: Sequence[str] = ()
 
 
 def night_page(steps: Sequence[NightStep], folder: Path, facts: Sequence[tuple[str, str]]) -> Page:
@@ -55,7 +58,10 @@ def night_page(steps: Sequence[NightStep], folder: Path, facts: Sequence[tuple[s
     facts : what else the head of the page tells
     """
     failed = [step for step in steps if not step.fine]
-    looks = [f"{step.name}: {text}" for step in failed for text in (step.remarks or [step.state])]
+    causes = [step for step in failed if not step.follows]
+    looks = [f"{step.name}: {text}" for step in causes for text in (step.remarks or [step.state])]
+    if waiting := len(failed) - len(causes):
+        looks.append(f"what {waiting} more step{'s need' if waiting > 1 else ' needs'} was not made: not run")
     cubes = [step for step in steps if "DATACUBE_FINAL.fits" in step.products]
     made = f"{len(steps) - len(failed)} of {len(steps)} steps made all they should"
     verdict = "Everything was made." if not failed else f"{made}."

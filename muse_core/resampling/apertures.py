@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 2_000_000  # voxels
 _SAMPLES = 400  # apertures
+_MARGIN = 3  # voxels around them: at the edges of the field voxels have few pixels, and share them all
 
 
 @contextmanager
@@ -142,9 +143,9 @@ def _sum_pairs(
         n = min(count, nz - dz)
         for dy in range(-min(reach, ny - 1), min(reach, ny - 1) + 1):
             for dx in range(-min(reach, nx - 1), min(reach, nx - 1) + 1):
-                coefficient = rho[:, :, :, dz, dy + reach, dx + reach]
-                if n <= 0 or not coefficient.any():
+                if n <= 0:
                     continue
+                coefficient = rho[:, :, :, dz, dy + reach, dx + reach]
                 y, x = slice(max(0, -dy), ny - max(0, dy)), slice(max(0, -dx), nx - max(0, dx))
                 y2, x2 = slice(y.start + dy, y.stop + dy), slice(x.start + dx, x.stop + dx)
                 field = coefficient[index[0][:n, None, None], index[1][y, None], index[2][x]]
@@ -168,7 +169,7 @@ def noise_factor(cube: Any, n: int, planes: int = 1) -> float:
     Returns
     -------
     float
-        mean (of the squares) over apertures all over the cube
+        mean (of the squares) over apertures all over the cube that keep clear of its edges, if there are any
 
     Raises
     ------
@@ -180,19 +181,30 @@ def noise_factor(cube: Any, n: int, planes: int = 1) -> float:
         stat = hdus["STAT"].data
         factors = covariance.stat_factors(len(stat)) if covariance.stat_aperture > 1 else np.ones(len(stat))
         above = covariance.rho.shape[3] - 1
-        ratios = []
+        inner: list[float] = []
+        outer: list[float] = []
         for place in _places(stat.shape, (planes, n, n)):
             box = tuple(slice(first, first + size) for first, size in zip(place, (planes, n, n)))
             own = np.asarray(stat[box], np.float64)
             if np.all(own > 0):
                 error = np.sqrt(own / factors[box[0], None, None])
-                ratios.append(_sum_pairs(error, planes, above, covariance, place).sum() / own.sum())
+                ratio = _sum_pairs(error, planes, above, covariance, place).sum() / own.sum()
+                (inner if _is_clear(stat, box) else outer).append(ratio)
+        ratios = inner or outer
     if not ratios:
         raise InputError(
             file, "n, planes", expected="an aperture that fits into the cube", found=f"{n}, {planes}",
             remedy="Give fewer voxels.",
         )  # fmt: skip
     return float(np.sqrt(np.mean(ratios)))
+
+
+def _is_clear(stat: npt.NDArray[np.float32], box: tuple[slice, ...]) -> bool:
+    """Return whether an aperture is as far from the edges of the field and of the cube as it should be."""
+    wide = [(side.start - _MARGIN, side.stop + _MARGIN) for side in box]
+    if any(low < 0 or high > size for (low, high), size in zip(wide, stat.shape)):
+        return False
+    return bool(np.all(stat[tuple(slice(*side) for side in wide)] > 0))
 
 
 def _places(shape: tuple[int, ...], size: tuple[int, int, int]) -> Iterator[tuple[int, int, int]]:

@@ -12,7 +12,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from muse_core.framework.kernels import njit
 
 _DEGREE = 180.0 / math.pi
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.io import fits
-from numba import njit
 
-from muse_core.data.header_values import seven_digits
+from muse_core.data.header_values import get_float, seven_digits
 from muse_core.framework import InputError
 from muse_core.framework.fits_file import number_column, open_fits
+from muse_core.framework.kernels import njit
 from muse_core.resampling.cube_cards import image_cards, plane_wavelengths, wavelength_of_plane
 
 LONGEST = 1e6
@@ -152,7 +152,8 @@ def _read_filter(path: Path, hdu: fits.BinTableHDU, name: str) -> Filter:
             path, f"filter {name}", expected=f"wavelengths of 0 to {LONGEST:g} Angstrom",
             found=f"{wavelength[0]:g} to {wavelength[-1]:g}", remedy="Convert this table to Angstrom.",
         )  # fmt: skip
-    return Filter(name, wavelength, throughput, hdu.header.get("ZP_VEGA"), hdu.header.get("ZP_AB"))
+    zero_points = (get_float(hdu.header, key) for key in ("ZP_VEGA", "ZP_AB"))
+    return Filter(name, wavelength, throughput, *zero_points)
 
 
 @njit(cache=True, nogil=True)

@@ -9,8 +9,10 @@ A row is a cosmic ray if it is far above the rows around it, and if that light i
 * The limit counts alike for all statistics: in units of 0.6745 times that noise, which is the median absolute
   deviation of normal noise.
 * For means the judged row is left out, and so are neighbours that stand out themselves (at most a fifth).
+* Where few neighbours of other slices are near (gaps, the border of the field) those of the same slice count
+  as well.
 * Stars and lines reach over their neighbours in all directions. A cosmic ray is a point or a narrow track: in
-  one direction at least the neighbours are as dark as all others.
+  one direction at least the neighbours are as dark as the darker ones of all.
 """
 
 from __future__ import annotations
@@ -18,9 +20,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from muse_core.framework.kernels import njit
 from muse_core.resampling.cosmic_screen import (
+    ALL_NEIGHBOURS,
     NOT_SAME_X,
     NOT_SAME_Y,
     highest_row,
@@ -40,7 +43,11 @@ from muse_core.resampling.cosmics import (
 
 _TO_SIGMA = 1.4826  # standard deviation over median absolute deviation of normal noise
 _SPREAD = 0.15  # part of its height that the light of a source leaves on each of its neighbours, at least
+_BRIGHTEST = 0.3  # the same for the brightest of several rows: those of two slices may differ much
+_DARK = 0.25  # part of the neighbours that is darker than what counts as dark
+_ENOUGH = 8  # neighbours; with fewer, those on the same slice count as well
 _LEAST_NOISE = 0.5  # of the expected one, where the scatter of few rows is taken
+_LEAST_SCATTER = 1.5  # the noise is no less than the scatter over this
 _LARGEST_VARIANCE = 30.0  # of a neighbour, times that of the row
 _KEPT = 0.8  # part of the neighbours that is taken for clean in the beginning
 
@@ -53,8 +60,8 @@ def flag_outliers(data, stat, dq, starts, nx, ny, n_planes, first, last, method,
     ----------
     method : int
         median: median of the neighbours, noise from their variances plus what their median absolute deviation
-        exceeds it; mean: mean and standard deviation; iraf: mean, noise from the variances or the standard
-        deviation, whichever is larger
+        exceeds it; mean: mean, noise from variances and standard deviation; iraf: mean, noise from the
+        variances plus what the standard deviation exceeds it
     sigma : float
         limit in units of 0.6745 times the noise
     """
@@ -66,11 +73,12 @@ def flag_outliers(data, stat, dq, starts, nx, ny, n_planes, first, last, method,
     sample, variances, work, bits = room_for_neighbours(good)
     n_spaxels = nx * ny
     settled = np.zeros(n_spaxels, np.uint8)
-    # the noise is no smaller than the scatter over the root of two
-    proven = 0.999 * sigma / math.sqrt(2.0)
+    proven = sigma / _LEAST_SCATTER
     for k in range(first, last):
         if method == MEDIAN:
-            settle_plane(data, starts, values, good, nx, ny, n_planes, k, bits, proven, rule, settled)
+            settle_plane(
+                data, starts, values, good, nx, ny, n_planes, k, bits, proven, rule, settled, _ENOUGH
+            )
         for spaxel in range(n_spaxels):
             begin = starts[k * n_spaxels + spaxel]
             end = starts[k * n_spaxels + spaxel + 1]
@@ -80,24 +88,31 @@ def flag_outliers(data, stat, dq, starts, nx, ny, n_planes, first, last, method,
             iy = spaxel // nx
             ix = spaxel - iy * nx
             n = collect_neighbours(values, good, nx, ny, n_planes, k, iy, ix, rule, sample)
+            chosen = rule
+            if n < _ENOUGH and rule != ALL_NEIGHBOURS:
+                chosen = ALL_NEIGHBOURS
+                n = collect_neighbours(values, good, nx, ny, n_planes, k, iy, ix, chosen, sample)
             if n < 3 or not _may_stand_out(sample, n, np.float64(highest), method, proven, work):
                 continue
-            collect_neighbours(errors, good, nx, ny, n_planes, k, iy, ix, rule, variances)
-            own = _own_plane(good, nx, ny, k, iy, ix, rule)
-            before = _before_own_plane(good, nx, ny, k, iy, ix, rule)
+            collect_neighbours(errors, good, nx, ny, n_planes, k, iy, ix, chosen, variances)
+            own = _own_plane(good, nx, ny, k, iy, ix, chosen)
+            before = _before_own_plane(good, nx, ny, k, iy, ix, chosen)
             expected = _expected_variance(variances, n, before, own, work)
             place = (k, iy, ix)
             shape = (n_planes, ny, nx)
             if method == MEDIAN:
-                limit = _median_limit(sample, n, expected, sigma, work)
+                centre, scatter = _centre_and_scatter(sample, n, work)
                 for i in range(begin, end):
                     value = np.float64(data[i])
-                    if value > limit[0] and not _is_light(values, good, shape, place, value, limit[1], rule):
+                    limit = centre + _median_reach(scatter, n, _variance_of_row(expected, stat[i]), sigma)
+                    if value > limit and not _is_light(
+                        values, good, shape, place, value, _dark_level(sample, n, work), rule
+                    ):
                         flags[i] = 1
             else:
                 _judge_by_means(
-                    data, dq, begin, end, sample, n, expected, sigma, method, values, good, shape, place,
-                    rule, work, flags,
+                    data, stat, dq, begin, end, sample, n, expected, sigma, method, values, good, shape,
+                    place, rule, work, flags,
                 )  # fmt: skip
 
 
@@ -192,26 +207,61 @@ def _expected_variance(variances, n, before, own, work):
 
 
 @njit(cache=True, nogil=True)
-def _median_limit(sample, n, expected, sigma, work):
-    """Return the limit and the median of the neighbours.
+def _variance_of_row(expected, variance):
+    """Return the expected variance of a row, and the mean one of its neighbours.
 
-    The median absolute deviation of some twenty rows is uncertain by a quarter: the image varies where it is
-    more than twice the expected variance.
+    Its own variance counts if it is smaller: on the flank of a sky line the neighbours may have more noise. A
+    larger one does not count, because a cosmic ray adds to it.
     """
+    own, near = expected
+    if 0.0 < variance < own:
+        own = np.float64(variance)
+    return own, near
+
+
+@njit(cache=True, nogil=True)
+def _centre_and_scatter(sample, n, work):
+    """Return median and median absolute deviation (as a standard deviation) of the neighbours."""
     for i in range(n):
         work[i] = sample[i]
     centre = median_of(work, n)
     for i in range(n):
         work[i] = abs(work[i] - centre)
-    scatter = _TO_SIGMA * median_of(work, n)
+    return centre, _TO_SIGMA * median_of(work, n)
+
+
+@njit(cache=True, nogil=True)
+def _median_reach(scatter, n, expected, sigma):
+    """Return how far above the median of its neighbours a row may be.
+
+    The median absolute deviation of n rows is uncertain by 1.17 / sqrt(n) of itself: the image varies where
+    it is twice that above the expected one.
+    """
     own, near = expected
-    variance = own + max(0.0, scatter * scatter - 2.0 * near)
-    return centre + sigma / _TO_SIGMA * math.sqrt(variance), centre
+    chance = 1.0 + 2.3 / math.sqrt(n)
+    variance = own + max(0.0, scatter * scatter - chance * chance * near)
+    return sigma / _TO_SIGMA * max(math.sqrt(variance), scatter / _LEAST_SCATTER)
 
 
 @njit(cache=True, nogil=True)
 def _judge_by_means(
-    data, dq, begin, end, sample, n, expected, sigma, method, values, good, shape, place, rule, work, flags
+    data,
+    stat,
+    dq,
+    begin,
+    end,
+    sample,
+    n,
+    expected,
+    sigma,
+    method,
+    values,
+    good,
+    shape,
+    place,
+    rule,
+    work,
+    flags,
 ):
     """Judge the rows of a voxel from the highest down, each against those that are left."""
     for i in range(n):
@@ -231,15 +281,17 @@ def _judge_by_means(
             n -= 1
         if n < 2:
             return
-        limit, centre = _mean_limit(work, n, expected, sigma, method)
-        if not value > limit or _is_light(values, good, shape, place, value, centre, rule):
+        limit, kept = _mean_limit(work, n, _variance_of_row(expected, stat[candidate]), sigma, method)
+        if not value > limit:
+            return
+        if _is_light(values, good, shape, place, value, work[int(_DARK * kept)], rule):
             return
         flags[candidate] = 1
 
 
 @njit(cache=True, nogil=True)
 def _mean_limit(ordered, n, expected, sigma, method):
-    """Return limit and mean of the neighbours; those above the limit of the lower ones are left out."""
+    """Return the limit and how many neighbours count: those above the limit of the lower ones do not."""
     kept = 0
     mean, square = 0.0, 0.0  # running mean and sum of squares about it
     limit = np.inf
@@ -255,22 +307,36 @@ def _mean_limit(ordered, n, expected, sigma, method):
         square += step * (value - mean)
         scatter = square / max(kept - 1, 1)
         if method == MEAN:
-            variance = max(scatter + own - near, _LEAST_NOISE * _LEAST_NOISE * own)
+            # the scatter of few rows is uncertain: only a part of what it differs from the expected counts
+            excess = scatter - near
+            variance = own + max(0.25 * excess, excess - 0.75 * near)
+            variance = max(variance, _LEAST_NOISE * _LEAST_NOISE * own)
         else:
             variance = own + max(0.0, scatter - 1.5 * near)
         limit = mean + sigma / _TO_SIGMA * math.sqrt(variance)
-    return limit, mean
+    return limit, kept
 
 
 @njit(cache=True, nogil=True)
-def _is_light(values, good, shape, place, value, centre, rule):
+def _dark_level(sample, n, work):
+    """Return a value that a quarter of the neighbours is below."""
+    for i in range(n):
+        work[i] = sample[i]
+    sort_few(work, n)
+    return work[int(_DARK * n)]
+
+
+@njit(cache=True, nogil=True)
+def _is_light(values, good, shape, place, value, dark, rule):
     """Tell whether the light is spread over the neighbours on both sides in all directions: a source.
 
-    Only sides with rows count. Across the slices one side is enough: an image of a star may be narrow there.
+    Only sides with rows count. Across the slices one side of two is enough: an image of a star may be narrow
+    there.
     """
     n_planes, ny, nx = shape
     k, iy, ix = place
-    least = centre + _SPREAD * (value - centre)
+    mean_least = dark + _SPREAD * (value - dark)
+    brightest_least = dark + _BRIGHTEST * (value - dark)
     wide = 0
     for axis in range(3):
         sides, bright = 0, 0
@@ -284,13 +350,14 @@ def _is_light(values, good, shape, place, value, centre, rule):
             a, b = good[voxel], good[voxel + 1]
             if a == b:
                 continue
-            total = 0.0
+            total, brightest = 0.0, -np.inf
             for i in range(a, b):
                 total += np.float64(values[i])
+                brightest = max(brightest, np.float64(values[i]))
             sides += 1
-            bright += total > least * (b - a)
+            bright += total > mean_least * (b - a) or brightest > brightest_least
         across = (axis == 1 and rule == NOT_SAME_Y) or (axis == 2 and rule == NOT_SAME_X)
-        needed = min(sides, 1) if across else sides
+        needed = sides - 1 if across else sides
         if bright < needed:
             return False
         wide += sides > 0

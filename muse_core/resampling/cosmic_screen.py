@@ -9,7 +9,8 @@ cheap: they are kept side by side in one 64-bit word per row, and the count of a
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from muse_core.framework.kernels import njit
 
 ALL_NEIGHBOURS, NOT_SAME_Y, NOT_SAME_X = 0, 1, 2
 _TILE_X, _TILE_Y = 64, 32
@@ -107,7 +108,7 @@ def _count_above(values, first, last, pivots, bits, total):
 
 
 @njit(cache=True, nogil=True)
-def _prove_harmless(highest, words, counts, pivots, bits, sigma, settled):
+def _prove_harmless(highest, words, counts, pivots, bits, sigma, settled, least):
     """Mark the voxels whose highest row the counts alone prove to be no cosmic ray.
 
     With more than half of the n rows above pivot a, the median is above it; with less than half above b, it
@@ -144,7 +145,7 @@ def _prove_harmless(highest, words, counts, pivots, bits, sigma, settled):
         b = np.int64((((reach >> top) & ones) * ones) >> last_field)
         value = np.float64(highest[x])
         harmless = False
-        if n <= 2 * half_range - 1 and n >= 1 and a >= 0:
+        if n <= 2 * half_range - 1 and n >= least and a >= 0:
             at = np.float64(pivots[a])
             harmless = value <= at
             for step in range(1, 3):
@@ -161,7 +162,7 @@ def _prove_harmless(highest, words, counts, pivots, bits, sigma, settled):
 
 
 @njit(cache=True, nogil=True)
-def settle_plane(data, starts, values, good, nx, ny, n_planes, k, bits, sigma, rule, settled):
+def settle_plane(data, starts, values, good, nx, ny, n_planes, k, bits, sigma, rule, settled, least=1):
     """Mark the voxels of plane k that cannot hold a cosmic ray, without any median.
 
     The rows above eight (or, with many rows in a voxel, four) values chosen per tile are counted in bit
@@ -177,6 +178,8 @@ def settle_plane(data, starts, values, good, nx, ny, n_planes, k, bits, sigma, r
         width of a field, 8 or 16
     settled : uint8[ny * nx]
         set to 1 where nothing can be flagged, else to 0
+    least : int
+        voxels with fewer rows around them stay unsettled
     """
     sample = np.empty(64, np.float32)
     pivots = np.empty(8, np.float32)
@@ -250,7 +253,7 @@ def settle_plane(data, starts, values, good, nx, ny, n_planes, k, bits, sigma, r
                 for x in range(width):
                     highest[x] = highest_row(data, starts[voxel + x], starts[voxel + x + 1])
                 here = settled[y * nx + x0 : y * nx + x1]
-                _prove_harmless(highest[:width], around[0], around[1], pivots, bits, sigma, here)
+                _prove_harmless(highest[:width], around[0], around[1], pivots, bits, sigma, here, least)
 
 
 # the order of the sums does not matter here: the proof holds for any interval

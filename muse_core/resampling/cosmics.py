@@ -6,8 +6,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from muse_core.framework.kernels import njit
 from muse_core.resampling.cosmic_screen import (
     ALL_NEIGHBOURS,
     NOT_SAME_X,

@@ -2,10 +2,11 @@
 """Covariance of the voxels of a cube, from the exact weights with which their rows were added.
 
 A voxel is v = sum(w_i d_i) / W, so two voxels that share rows have the covariance sum(w_i w'_i s_i) / (W W').
-It depends on where the rows lie between the voxels, which changes slowly over the field and along wavelength:
-so it is measured as correlation coefficients, the mean of each offset (dlambda, dy, dx), on tiles of some
-spaxels and in a few planes of each block of planes. The rows of these planes are gathered once more; nothing
-else of the cube changes, and memory is that of some slabs.
+It depends on where the rows lie between the voxels, which changes from slice to slice and slowly along
+wavelength: so it is measured as correlation coefficients, the mean of each offset (dlambda, dy, dx), for each
+spaxel (tiles of some spaxels where there would be too many of them) and in a few planes of each block of
+planes. The rows of these planes are gathered once more; nothing else of the cube changes, and memory is that
+of some slabs.
 """
 
 from __future__ import annotations
@@ -17,18 +18,19 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from muse_core.resampling.pipeline import in_order
+from muse_core.framework.team import Team
 from muse_core.resampling.plan import CubePlan
 from muse_core.resampling.slabs import find_cosmics, gather_layer, voxel_grid
 from muse_core.resampling.voxel_layers import Contribution
 from muse_core.resampling.weights import METHODS, add_rows
 
-TILE = 5  # spaxels
 BLOCK = 96  # planes
 SAMPLE = 2  # planes that are measured in each of two places of a block
-LARGEST = 12_000_000  # coefficients of all tiles and blocks
+LARGEST = 80_000_000  # coefficients of all tiles and blocks
+WIDE = 5  # spaxels; blocks grow as well when tiles do beyond this
 _BYTES_PER_ROW = 130
 _BYTES_PER_VOXEL = 64
+_BYTES_PER_PAIR = 48
 _NEGLIGIBLE = 1e-4
 
 
@@ -46,9 +48,9 @@ class Covariance:
         dx - r spaxels further
     block, tile : int
         planes of a block, spaxels along each side of a tile
-    evenness : float64[n_blocks, rz + 1, 2 r + 1, 2 r + 1]
-        product of the errors of such pairs over the mean of their variances; 1 where all variances are alike.
-        Known while the cube is made only
+    common : float64[n_blocks, rz + 1, 2 r + 1, 2 r + 1]
+        covariances of such pairs over the means of their variances, the mean over the field; the mean of rho
+        where that is not known, which gives pairs of voxels with small errors too much weight
     stat_aperture : int
         STAT was multiplied so that its sum over n x n spaxels is the variance of their sum; 1: as it is
     scales : float64[n_blocks]
@@ -58,7 +60,7 @@ class Covariance:
     rho: npt.NDArray[np.float32]
     block: int
     tile: int
-    evenness: npt.NDArray[np.float64]
+    common: npt.NDArray[np.float64]
     stat_aperture: int = 1
     scales: npt.NDArray[np.float64] = field(default_factory=lambda: np.ones(1))
 
@@ -75,9 +77,7 @@ class Covariance:
         along = np.maximum(planes - np.arange(reach_z + 1), 0.0)
         along[1:] *= 2.0  # above and below
         pairs = along[:, None, None] * across[:, None] * across / (n * n * planes)
-        rho = self.rho.mean(axis=(1, 2), dtype=np.float64)
-        square = np.tensordot(rho * self.evenness, pairs, 3)
-        return np.sqrt(np.maximum(square, 0.0))
+        return np.sqrt(np.maximum(np.tensordot(self.common, pairs, 3), 0.0))
 
     def stat_factors(self, nz: int) -> npt.NDArray[np.float64]:
         """Return what the variances of each plane are multiplied with."""
@@ -86,37 +86,46 @@ class Covariance:
 
 
 def measure_covariance(
-    contributions: Sequence[Contribution], plan: CubePlan, *, threads: int, memory_bytes: int
+    contributions: Sequence[Contribution], plan: CubePlan, *, team: Team, memory_bytes: int
 ) -> Iterator[Measured]:
     """Measure the covariance block by block; the blocks are put together by `assemble`.
 
     Yields
     ------
-    (float32[ntile_y, ntile_x, 2 ld + 1, 4 ld + 1, 4 ld + 1], float64[2 ld + 1, 4 ld + 1, 4 ld + 1])
-        correlation coefficients of each block, in order (NaN where there are none), and evenness
+    (float32[ntile_y, ntile_x, rz + 1, 2 r + 1, 2 r + 1], float64[rz + 1, 2 r + 1, 2 r + 1])
+        correlation coefficients of each block, in order (NaN where there are none), and what is common to
+        pairs of the whole field, without the offsets at which this block has no correlation
     """
     if plan.resampling.method == "nearest":
         return
     grid = plan.grid
     tile, block = _resolution(plan)
+    each = _patch(tile) // tile
     ld, margin = max(plan.resampling.ld, 1), plan.reach
     starts = range(0, grid.nz, block)
     rows = sum(c.rows for c in contributions)
     per_plane = _BYTES_PER_ROW * rows / grid.nz + _BYTES_PER_VOXEL * grid.nx * grid.ny
-    at_once = int(memory_bytes / (per_plane * (SAMPLE + 2 * ld + 2 * margin)))
+    pairs_of_tiles = (2 * ld + 1) * (4 * ld + 1) ** 2 * -(-grid.nx // tile) * -(-grid.ny // tile)
+    own = per_plane * (SAMPLE + 2 * ld + 2 * margin) + _BYTES_PER_PAIR * pairs_of_tiles
+    at_once = int(memory_bytes / own)
 
     def measure(first: int) -> Measured:
         last = min(first + block, grid.nz)
         quarter = (last - first) // 4
         lows = {max(first, first + quarter - 1), max(first, last - quarter - 1)}
-        parts = [_measure_planes(contributions, plan, k, min(k + SAMPLE, last), tile) for k in sorted(lows)]
-        pairs, norms, squares = (np.sum([part[i] for part in parts], axis=0) for i in range(3))
+        shape = (-(-grid.ny // tile), -(-grid.nx // tile), 2 * ld + 1, 4 * ld + 1, 4 * ld + 1)
+        pairs, norms = np.zeros(shape), np.zeros(shape)
+        squares = np.zeros((-(-shape[0] // each), -(-shape[1] // each), *shape[2:]))
+        for low in sorted(lows):
+            planes = low, min(low + SAMPLE, last)
+            _measure_planes(contributions, plan, planes, tile, pairs, norms, squares)
+        common = _share(pairs, squares, each)
         rho = np.full(pairs.shape, np.nan, np.float32)
         np.divide(pairs, norms, out=rho, where=norms > 0, casting="same_kind")
-        products = norms.sum(axis=(0, 1))
-        return rho, np.divide(products, squares, out=np.ones(squares.shape), where=squares > 0)
+        up, side = _reached(rho)
+        return np.ascontiguousarray(rho[:, :, up, side, side]), common[up, side, side]
 
-    yield from in_order(measure, iter(starts), max(1, min(threads, at_once)))
+    yield from team.map(measure, starts, max(1, at_once))
 
 
 def count_blocks(plan: CubePlan) -> int:
@@ -125,24 +134,39 @@ def count_blocks(plan: CubePlan) -> int:
 
 
 def _resolution(plan: CubePlan) -> tuple[int, int]:
-    """Return the size of tiles and blocks: larger where a wide kernel has many offsets."""
-    grid, ld = plan.grid, max(plan.resampling.ld, 1)
-    offsets = (2 * ld + 1) * (4 * ld + 1) ** 2
-    tile, block = TILE, BLOCK
+    """Return the size of tiles and blocks: larger where there would be too many coefficients."""
+    grid, resampling, ld = plan.grid, plan.resampling, max(plan.resampling.ld, 1)
+    next_only = resampling.method == "drizzle" and max(resampling.pixfrac) <= 1.0
+    offsets = 2 * 3 * 3 if next_only else (2 * ld + 1) * (4 * ld + 1) ** 2
+    tile, block = 1, BLOCK
     while offsets * math.prod(-(-a // b) for a, b in ((grid.nx, tile), (grid.ny, tile), (grid.nz, block))) > (
         LARGEST
     ):
-        tile, block = math.ceil(1.3 * tile), math.ceil(1.3 * block)
+        if tile >= WIDE:
+            block = math.ceil(1.3 * block)
+        tile = math.ceil(1.3 * tile)
     return tile, block
 
 
+def _patch(tile: int) -> int:
+    """Return the side of the patches of tiles over which variances are summed up [spaxels]."""
+    return tile * math.ceil(WIDE / tile)
+
+
 def _measure_planes(
-    contributions: Sequence[Contribution], plan: CubePlan, low: int, high: int, tile: int
-) -> tuple[npt.NDArray[np.float64], ...]:
-    """Return sums of covariances, products of errors and variances; the first voxel is in low .. high - 1."""
+    contributions: Sequence[Contribution],
+    plan: CubePlan,
+    planes: tuple[int, int],
+    tile: int,
+    pairs: npt.NDArray[np.float64],
+    norms: npt.NDArray[np.float64],
+    squares: npt.NDArray[np.float64],
+) -> None:
+    """Add to sums of covariances, products of errors and variances of pairs; planes: first, last + 1."""
     from muse_core.resampling.covariance_kernels import add_norms, add_pairs
 
     grid, resampling, ld = plan.grid, plan.resampling, max(plan.resampling.ld, 1)
+    low, high = planes
     top = min(high + 2 * ld, grid.nz)
     layer = gather_layer(
         contributions, plan, max(low - plan.reach, 0), min(top + plan.reach, grid.nz), keep_rows=False
@@ -155,47 +179,75 @@ def _measure_planes(
     good = np.isfinite(sums).all(axis=-1) & (np.abs(total) > 1e-100) & (square > 0)
     total[~good] = 0.0
     error = np.where(good, np.sqrt(np.where(good, square, 0.0)) / np.where(good, np.abs(total), 1.0), 0.0)
-    shape = (-(-grid.ny // tile), -(-grid.nx // tile), 2 * ld + 1, 4 * ld + 1, 4 * ld + 1)
-    pairs, norms, squares = np.zeros(shape), np.zeros(shape), np.zeros(shape[2:])
     x, y, z = map(float, resampling.pixfrac)
     add_pairs(
         rows, geometry, layer.first, layer.last - layer.first, low, high, METHODS[resampling.method],
         float(resampling.rc), (x, y, z), ld, total, tile, pairs,
     )  # fmt: skip
-    add_norms(error, high - low, tile, norms, squares)
-    return pairs, norms, squares
+    add_norms(error, high - low, tile, _patch(tile), norms, squares)
+
+
+def _share(
+    pairs: npt.NDArray[np.float64], squares: npt.NDArray[np.float64], each: int
+) -> npt.NDArray[np.float64]:
+    """Return covariances over mean variances of each offset: those of whole patches of some tiles, averaged.
+
+    A mean of single spaxels gives pairs with small errors too much weight, sums over the whole field give it
+    to its edges, whose voxels have few rows; patches at the edges are left out where there are others.
+    """
+    rows, columns = (np.arange(0, n, each) for n in pairs.shape[:2])
+    summed = np.add.reduceat(np.add.reduceat(pairs, rows, axis=0), columns, axis=1)
+    sides = (np.minimum(each, n - first) for n, first in zip(pairs.shape, (rows, columns)))
+    if min(summed.shape[:2]) > 2:
+        squares = np.pad(squares[1:-1, 1:-1], ((1, 1), (1, 1), (0, 0), (0, 0), (0, 0)))
+    weights = (squares > 0) * np.multiply.outer(*sides)[:, :, None, None, None]
+    shares = np.divide(summed, squares, out=np.zeros(squares.shape), where=squares > 0)
+    return np.asarray((weights * shares).sum(axis=(0, 1)) / np.maximum(weights.sum(axis=(0, 1)), 1))
+
+
+def _reached(rho: npt.NDArray[np.float32]) -> tuple[slice, slice]:
+    """Return which dlambda, and which dy and dx, have any correlation."""
+    reach_z, reach = rho.shape[2] - 1, (rho.shape[3] - 1) // 2
+    seen = np.nanmax(np.abs(rho), axis=(0, 1), initial=0.0) > _NEGLIGIBLE
+    planes, across = seen.any(axis=(1, 2)), seen.any(axis=(0, 1)) | seen.any(axis=(0, 2))
+    use_z = max((k for k in range(reach_z + 1) if planes[k]), default=0)
+    use = max((r for r in range(reach + 1) if across[reach - r] or across[reach + r]), default=0)
+    return slice(0, use_z + 1), slice(reach - use, reach + use + 1)
 
 
 def assemble(blocks: Sequence[Measured], plan: CubePlan, stat_aperture: int = 1) -> Covariance:
-    """Put the blocks together: gaps get the mean of their block, offsets without any correlation are cut."""
+    """Put the blocks together; gaps get the mean of their block, or of all blocks."""
     if not blocks:
         ones = np.ones((1, 1, 1, 1, 1, 1), np.float32)
         return Covariance(
             ones, plan.grid.nz, max(plan.grid.nx, plan.grid.ny), np.ones((1, 1, 1, 1)), stat_aperture
         )
     tile, block = _resolution(plan)
-    rho, evenness = (np.stack(parts) for parts in zip(*blocks))
+    planes = max(rho.shape[2] for rho, _ in blocks)
+    reach = max((rho.shape[3] - 1) // 2 for rho, _ in blocks)
+    wide = (planes, 2 * reach + 1, 2 * reach + 1)
+    rho = np.zeros((len(blocks), *blocks[0][0].shape[:2], *wide), np.float32)
+    common = np.zeros((len(blocks), *wide))
+    for part, whole, (own_rho, own_common) in zip(rho, common, blocks):
+        own = (own_rho.shape[3] - 1) // 2
+        place = (slice(0, own_rho.shape[2]), *2 * [slice(reach - own, reach + own + 1)])
+        part[:, :, *place] = own_rho
+        whole[place] = own_common
     _fill(rho)
-    reach_z, reach = rho.shape[3] - 1, (rho.shape[4] - 1) // 2
-    seen = np.abs(rho).max(axis=(0, 1, 2)) > _NEGLIGIBLE
-    planes, across = seen.any(axis=(1, 2)), seen.any(axis=(0, 1)) | seen.any(axis=(0, 2))
-    use_z = max((k for k in range(reach_z + 1) if planes[k]), default=0)
-    use = max((r for r in range(reach + 1) if across[reach - r] or across[reach + r]), default=0)
-    side = slice(reach - use, reach + use + 1)
-    rho = np.ascontiguousarray(rho[:, :, :, : use_z + 1, side, side])
-    covariance = Covariance(rho, block, tile, evenness[:, : use_z + 1, side, side], stat_aperture)
+    covariance = Covariance(rho, block, tile, common, stat_aperture)
     return replace(covariance, scales=covariance.noise_factors(stat_aperture) ** 2)
 
 
 def _fill(rho: npt.NDArray[np.float32]) -> None:
     """Replace what could not be measured by the mean of the block, of all blocks, or nothing."""
-    known = np.isfinite(rho)
-    for axes in ((1, 2), (0, 1, 2)):
-        number = known.sum(axis=axes, keepdims=True)
-        mean = np.where(known, rho, 0.0).sum(axis=axes, keepdims=True, dtype=np.float64) / np.maximum(
-            number, 1
-        )
-        use = ~known & (number > 0)
-        rho[use] = np.broadcast_to(mean, rho.shape)[use]
-        known |= use
-    rho[~known] = 0.0
+    means = []
+    for part in rho:
+        gaps = np.isnan(part)
+        number = np.sum(~gaps, axis=(0, 1))
+        mean = np.nansum(part, axis=(0, 1), dtype=np.float64) / np.maximum(number, 1)
+        means.append(np.where(number > 0, mean, np.nan))
+        np.copyto(part, means[-1], where=gaps, casting="same_kind")
+    known = np.isfinite(means)
+    of_all = np.where(known, means, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    for part, own in zip(rho, known):
+        np.copyto(part, of_all, where=~own, casting="same_kind")

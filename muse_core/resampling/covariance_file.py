@@ -77,12 +77,12 @@ def read_covariance(hdus: fits.HDUList, cube_shape: tuple[int, ...], file: str =
             found=f"{shape}", remedy="Take the cube as it was made: parts of it are on other tiles.",
         )  # fmt: skip
     scales = [header.get(f"{KEY} SCALE{number + 1}", 1.0) for number in range(len(data))]
-    rho = np.asarray(data, np.float32)
+    rho = np.asarray(data)  # as it lies in the file: what is needed of it is little
     usable = all(isinstance(scale, (int, float)) and 0.0 < scale < np.inf for scale in scales)
     if not usable or not np.isfinite(rho).all():
         raise InputError(
             file, NAME, expected=f"finite numbers, and positive ones in {KEY} SCALE", found="others",
             remedy="Make the cube with covariance=true.",
         )  # fmt: skip
-    even = np.ones((len(rho), *rho.shape[3:]))
-    return Covariance(rho, block, tile, even, aperture, np.array(scales))
+    common = rho.mean(axis=(1, 2), dtype=np.float64)
+    return Covariance(rho, block, tile, common, aperture, np.array(scales))

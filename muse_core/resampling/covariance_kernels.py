@@ -6,8 +6,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from muse_core.framework.kernels import njit
 from muse_core.resampling.grid import NOMINAL_STEP_A
 from muse_core.resampling.voxel_types import VoxelGrid, VoxelRows
 from muse_core.resampling.weights import DRIZZLE, LANCZOS, LINEAR, QUADRATIC
@@ -136,7 +136,9 @@ def add_pairs(
 
 
 @njit(cache=True, nogil=True)
-def add_norms(error: np.ndarray, n_first: int, tile: int, norms: np.ndarray, squares: np.ndarray) -> None:
+def add_norms(
+    error: np.ndarray, n_first: int, tile: int, patch: int, norms: np.ndarray, squares: np.ndarray
+) -> None:
     """Add the products of the errors of the voxels of each pair, and the means of their variances.
 
     Parameters
@@ -145,10 +147,12 @@ def add_norms(error: np.ndarray, n_first: int, tile: int, norms: np.ndarray, squ
         root of the variance of each voxel; 0: no value
     n_first : int
         the first voxel of a pair is in the planes 0 .. n_first - 1
+    tile, patch : int
+        spaxels along each side of the tiles of norms and the patches of squares
     norms : float64[ntile_y, ntile_x, r + 1, 2 r + 1, 2 r + 1]
         updated in place
-    squares : float64[r + 1, 2 r + 1, 2 r + 1]
-        of the whole field; updated in place
+    squares : float64[npatch_y, npatch_x, r + 1, 2 r + 1, 2 r + 1]
+        of patches of so many spaxels along each side; updated in place
     """
     n, ny, nx = error.shape
     reach = norms.shape[2] - 1
@@ -159,10 +163,11 @@ def add_norms(error: np.ndarray, n_first: int, tile: int, norms: np.ndarray, squ
                 if own == 0.0:
                     continue
                 mine = norms[y // tile, x // tile]
+                patches = squares[y // patch, x // patch]
                 for dk in range(min(reach + 1, n - k)):
                     for dy in range(max(-reach, -y), min(reach + 1, ny - y)):
                         for dx in range(max(-reach, -x), min(reach + 1, nx - x)):
                             other = error[k + dk, y + dy, x + dx]
                             if other != 0.0:
                                 mine[dk, dy + reach, dx + reach] += own * other
-                                squares[dk, dy + reach, dx + reach] += 0.5 * (own * own + other * other)
+                                patches[dk, dy + reach, dx + reach] += 0.5 * (own * own + other * other)

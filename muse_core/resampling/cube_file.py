@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from astropy.io import fits
 
+from muse_core.framework.checksums import ones_complement
 from muse_core.framework.fits_file import open_fits
-from muse_core.framework.products import DataSums, ones_complement
+from muse_core.framework.products import DataSums
 from muse_core.resampling.cube_cards import Card, cube_cards
 
 if TYPE_CHECKING:

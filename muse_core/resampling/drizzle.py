@@ -11,8 +11,8 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from muse_core.framework.kernels import njit
 from muse_core.resampling.grid import NOMINAL_STEP_A
 
 _ROWS_AT_ONCE = 256

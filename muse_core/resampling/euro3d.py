@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.io import fits
-from numba import njit
 
-from muse_core.framework.products import ones_complement
+from muse_core.framework.checksums import ones_complement
+from muse_core.framework.kernels import njit
 from muse_core.resampling.cube_cards import (
     Card,
     data_unit_text,

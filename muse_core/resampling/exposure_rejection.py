@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from muse_core.framework.kernels import njit
 
 LEAST_EXPOSURES = 3
 """Exposures with data in a voxel, below which nobody can say who is wrong."""

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from muse_core.framework.kernels import njit
 from muse_core.resampling.exposure_rejection import ExposureRejection, rejected_exposures
 from muse_core.resampling.voxel_types import VoxelGrid, VoxelRows
 from muse_core.resampling.weights import Resampling, add_rows

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Work on threads with results in order: independent jobs, and stages that look at their neighbours."""
+"""Work on threads in stages that look at their neighbours, with results in order."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import chain, islice
+from itertools import chain
 from typing import Any
 
 
@@ -28,27 +28,6 @@ class _Inline:
 
 def _executor(threads: int) -> Any:
     return ThreadPoolExecutor(threads) if threads > 1 else _Inline()
-
-
-def in_order(work: Callable, jobs: Iterator, threads: int) -> Iterator:
-    """Run `work(job)` on threads and yield the results in order, with a bounded number in flight."""
-    if threads <= 1:
-        yield from map(work, jobs)
-        return
-    jobs = iter(jobs)
-    with ThreadPoolExecutor(threads) as pool:
-        pending: deque[Future] = deque(pool.submit(work, job) for job in islice(jobs, threads))
-        try:
-            for job in chain(jobs, [None] * threads):
-                if not pending:
-                    break
-                result = pending.popleft().result()
-                if job is not None:
-                    pending.append(pool.submit(work, job))
-                yield result
-        finally:
-            for future in pending:
-                future.cancel()
 
 
 def stage_lag(threads: int) -> int:

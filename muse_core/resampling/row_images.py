@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.io import fits
-from numba import njit
 
+from muse_core.framework.kernels import njit
 from muse_core.resampling.collapse import Filter, FilterImage
 from muse_core.resampling.cube_cards import image_pair_cards
 from muse_core.resampling.voxel_order import find_spaxels

@@ -18,13 +18,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 
 from muse_core.data.block import Block, concatenate
+from muse_core.framework.errors import ParameterError
+from muse_core.framework.kernels import njit
+from muse_core.framework.team import Team, Threads
 from muse_core.resampling.cosmics import COSMIC_RAY
 from muse_core.resampling.cube_cards import DATA_CLASS, HDU_CLASS, Card, data_unit_text
 from muse_core.resampling.cube_file import StreamedFile, image_extension_header
-from muse_core.resampling.pipeline import in_order
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 RADIUS = 1.25
 #: columns per nominal spaxel
 COLUMN_WIDTH = 1.2
+MOST_PIXELS = 1 << 24
+"""Along an axis of a slice: far beyond what any data fill."""
 _KEYS = 32 * 64
 _SUMS = 4
 _MARGIN_A = 0.02
@@ -74,6 +77,11 @@ class SliceLimits:
     def add(self, xpos: npt.NDArray[np.float32], origin: npt.NDArray[np.int32]) -> None:
         """Take rows into account, good and bad ones."""
         extend_limits(xpos, origin, self.low, self.high)
+
+    def merge(self, other: SliceLimits) -> None:
+        """Take into account what another one has seen."""
+        np.minimum(self.low, other.low, out=self.low)
+        np.maximum(self.high, other.high, out=self.high)
 
 
 @dataclass(frozen=True)
@@ -137,16 +145,30 @@ def stacked_layout(
     ----------
     wavelengths : (float, float)
         Smallest and largest wavelength of the combined table, as its header gives them.
+
+    Raises
+    ------
+    ParameterError
+        If the steps are so small that no image has so many pixels.
     """
     column = np.full(_KEYS, -1, dtype=np.int64)
     nx = 0
     for key in np.flatnonzero(np.isfinite(limits.low)):
         column[key] = nx
         width = float(np.float32(limits.high[key]) - np.float32(limits.low[key]))
-        nx += math.ceil(width / step) + 1
-    ny = math.ceil((wavelengths[1] - wavelengths[0]) / dlambda) + 1
+        nx += _steps(width, step, "dx")
+    ny = _steps(wavelengths[1] - wavelengths[0], dlambda, "dlambda")
     position = np.where(column >= 0, limits.low, 0.0)
     return StackedLayout(float(step), position, column, nx, ny, float(wavelengths[0]), float(dlambda))
+
+
+def _steps(width: float, step: float, name: str) -> int:
+    """Return how many pixels a width takes."""
+    if not width < MOST_PIXELS * step:
+        raise ParameterError(
+            f"{name}: a step of {step:g} is too small for slices side by side; give a larger one"
+        )
+    return math.ceil(width / step) + 1
 
 
 @njit(cache=True, nogil=True)
@@ -283,7 +305,7 @@ def write_stacked(
     unit: str,
     *,
     rows: int,
-    threads: int = 1,
+    team: Team | None = None,
     memory_bytes: int = 1 << 28,
 ) -> None:
     """Write OBJECT_RESAMPLED slab by slab.
@@ -294,9 +316,12 @@ def write_stacked(
         The exposures, in order.
     rows : int
         Number of rows altogether, for the choice of the slab height.
+    team : Team, optional
+        Who makes the slabs; the calling thread when left out.
     """
     shape = (layout.ny, layout.nx)
-    height = planes_per_slab(layout, rows, memory_bytes, threads)
+    team = team or Threads()
+    height = planes_per_slab(layout, rows, memory_bytes, team.threads)
     jobs = [(first, min(first + height, layout.ny)) for first in range(0, layout.ny, height)]
 
     def work(planes: tuple[int, int]) -> tuple[int, npt.NDArray[np.float32]]:
@@ -304,7 +329,7 @@ def write_stacked(
 
     header = image_extension_header(-32, shape, stacked_cards(layout, unit))
     with StreamedFile(path, primary_header, [(header, shape)]) as file:
-        for first, values in in_order(work, iter(jobs), threads):
+        for first, values in team.map(work, jobs):
             file.images[0].write_rows(first, values)
         file.finish()
 

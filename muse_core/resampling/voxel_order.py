@@ -7,9 +7,9 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from muse_core.data.memory import borrow
+from muse_core.framework.kernels import njit
 from muse_core.resampling.c_rounding import locate_through_angles
 from muse_core.resampling.grid import OutputGrid
 

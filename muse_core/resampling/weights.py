@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from muse_core.framework.kernels import njit
 from muse_core.resampling.drizzle import drizzle_rows
 from muse_core.resampling.grid import NOMINAL_STEP_A
 from muse_core.resampling.voxel_types import VoxelGrid, VoxelRows

@@ -18,6 +18,7 @@ from scipy.special import ndtr
 
 from muse_core.simulate import raw_detector as detector
 from muse_core.simulate import raw_instrument as instrument
+from muse_core.simulate.lsf import line_spectrum, slice_parameters
 from muse_core.simulate.raw import (
     _Masters,
     _table,
@@ -102,9 +103,19 @@ def line_sigma(lam: npt.ArrayLike, number: int) -> npt.NDArray[np.float64]:
 
 
 def arc_light(
-    setup: RawSetup, ifu: int, lamp: str, *, background: float = 15.0, lines: Sequence[Line] = LINES
+    setup: RawSetup,
+    ifu: int,
+    lamp: str,
+    *,
+    background: float = 15.0,
+    lines: Sequence[Line] = LINES,
+    lsf: dict[str, npt.NDArray[np.float64]] | None = None,
 ) -> npt.NDArray[np.float32]:
-    """Return the noise-free counts of a lamp on the trimmed detector, integrated over its pixels."""
+    """Return the noise-free counts of a lamp on the trimmed detector.
+
+    Lines are Gaussians integrated over the pixels, or have the profiles of the slices in ``lsf`` (of
+    `lsf_parameters`), which hold the pixel already.
+    """
     height, width = setup.shape
     edges = np.arange(0, height + 1) + 0.5
     y = np.arange(1, height + 1, dtype=float)
@@ -119,9 +130,13 @@ def arc_light(
         lam = powers[0] + x * (powers[1] + x * powers[2])
         low, high = lam.min(axis=1), lam.max(axis=1)
         light = np.full((height, x.size), background)
-        for line in lines:
-            if OF_ION[line.ion] != lamp:
-                continue
+        shown = [line for line in lines if OF_ION[line.ion] == lamp]
+        if lsf is not None:
+            light += _profiles(
+                0.5 * (lam[1:] + lam[:-1]), shown, slice_parameters(lsf, ifu, s + 1)
+            ) * np.diff(lam, axis=0)
+            shown = []
+        for line in shown:
             sigma = float(line_sigma(line.lam, s))
             first = int(np.searchsorted(high, line.lam - 8 * sigma))
             last = int(np.searchsorted(low, line.lam + 8 * sigma))
@@ -131,6 +146,17 @@ def arc_light(
         profile = 0.5 * (np.tanh((x - left[:, None]) / 0.6) - np.tanh((x - right[:, None]) / 0.6))
         image[:, x1 - 1 : x2] += (light * profile * through[s]).astype(np.float32)
     return image
+
+
+def _profiles(
+    lam: npt.NDArray[np.float64], lines: Sequence[Line], parameters: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return the light of lines [count per Angstrom] at wavelengths, with the profile of one slice."""
+    first, step = float(lam.min()), 0.05
+    table = np.zeros(int((lam.max() - first) / step) + 2)
+    wave, flux = (np.array([getattr(line, name) for line in lines]) for name in ("lam", "flux"))
+    line_spectrum(parameters, wave, flux, first, step, 7.5, table)
+    return np.interp(lam, first + step * np.arange(table.size), table)
 
 
 def arc_header(setup: RawSetup, number: int, lamps: Iterable[str]) -> fits.Header:

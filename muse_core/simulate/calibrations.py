@@ -19,7 +19,7 @@ SB_UNIT = "10**(-20)*erg/(s cm^2 arcsec^2)"
 _RESPONSE_UNIT = "2.5*log10((count/s/Angstrom)/(erg/s/cm**2/Angstrom))"
 
 
-def _primary(tag: str, source: str = "", **cards: Any) -> fits.PrimaryHDU:
+def primary_hdu(tag: str, source: str = "", **cards: Any) -> fits.PrimaryHDU:
     """Primary HDU of a calibration; without a source in the literature it is marked as simulated."""
     hdu = fits.PrimaryHDU()
     hdu.header["INSTRUME"] = "MUSE"
@@ -66,7 +66,7 @@ def write_extinction(path: Path) -> Path:
         _column("extinction", extinction_curve(wave), unit="mag/airmass"),
     )
     return _save(
-        path, [_primary("EXTINCT_TABLE", "terms of Hansen+Travis 1974, Patat+ 2011 (A&A 527, A91)"), hdu]
+        path, [primary_hdu("EXTINCT_TABLE", "terms of Hansen+Travis 1974, Patat+ 2011 (A&A 527, A91)"), hdu]
     )
 
 
@@ -85,7 +85,7 @@ def write_response(path: Path, error: float = 0.002, ffcorr: bool = False) -> Pa
         _column("response", response, unit=_RESPONSE_UNIT),
         _column("resperr", error * (1 + 0.5 * np.sin(wave / 130.0)), unit=_RESPONSE_UNIT),
     )
-    primary = _primary("STD_RESPONSE")
+    primary = primary_hdu("STD_RESPONSE")
     if ffcorr:
         primary.header["HIERARCH ESO DRS MUSE FLUX FFCORR"] = True
     return _save(path, [primary, hdu])
@@ -106,7 +106,7 @@ def write_telluric(path: Path, ffcorr: bool = False) -> Path:
         _column("ftelluric", transmission),
         _column("ftellerr", 0.002 + 0.005 * (1 - transmission)),
     )
-    primary = _primary("STD_TELLURIC")
+    primary = primary_hdu("STD_TELLURIC")
     if ffcorr:
         primary.header["HIERARCH ESO DRS MUSE FLUX FFCORR"] = True
     return _save(path, [primary, hdu])
@@ -114,7 +114,7 @@ def write_telluric(path: Path, ffcorr: bool = False) -> Path:
 
 def write_astrometry(path: Path, mode: str, cd: np.ndarray, crpix: tuple[float, float]) -> Path:
     """ASTROMETRY_WCS with a CD matrix in degrees."""
-    hdu = _primary("ASTROMETRY_WCS")
+    hdu = primary_hdu("ASTROMETRY_WCS")
     h = hdu.header
     h["HIERARCH ESO INS MODE"] = mode
     h["WCSAXES"] = 2
@@ -136,7 +136,7 @@ def write_filters(
     source: str = "",
 ) -> Path:
     """FILTER_LIST from curves {name: (wavelength, throughput)}."""
-    hdus: list = [_primary("FILTER_LIST", source)]
+    hdus: list = [primary_hdu("FILTER_LIST", source)]
     for name, (wave, throughput) in curves.items():
         hdu = _table(None, _column("lambda", wave, unit="Angstrom"), _column("throughput", throughput))
         hdu.header["EXTNAME"] = name  # not through astropy, which would turn it to capitals
@@ -163,14 +163,14 @@ def write_offsets(
     ]
     if scale is not None:
         columns.append(_column("FLUX_SCALE", scale))
-    return _save(path, [_primary("OFFSET_LIST"), _table(None, *columns)])
+    return _save(path, [primary_hdu("OFFSET_LIST"), _table(None, *columns)])
 
 
 def write_lines(
     path: Path, lines: LineList, tag: str = "SKY_LINES", oh_transitions: Any = None, source: str = ""
 ) -> Path:
     """SKY_LINES or RAMAN_LINES; oh_transitions: dict of the columns of the second extension."""
-    hdus: list = [_primary(tag, source)]
+    hdus: list = [primary_hdu(tag, source)]
     if len(lines.name):
         hdus.append(
             _table(
@@ -196,7 +196,7 @@ def write_continuum(path: Path, wave: np.ndarray, flux: np.ndarray) -> Path:
     """SKY_CONTINUUM."""
     unit = "10**(-20)*erg/(s cm^2 arcsec^2 Angstrom)"
     hdu = _table("CONTINUUM", _column("lambda", wave, unit="Angstrom"), _column("flux", flux, unit=unit))
-    return _save(path, [_primary("SKY_CONTINUUM"), hdu])
+    return _save(path, [primary_hdu("SKY_CONTINUUM"), hdu])
 
 
 def write_lsf_images(outdir: Path, table: Any, ifus: Iterable[int], merged: bool = False) -> list[Path]:
@@ -215,10 +215,10 @@ def write_lsf_images(outdir: Path, table: Any, ifus: Iterable[int], merged: bool
         h["CUNIT1"] = h["CUNIT2"] = "Angstrom"
         units.append((ifu, hdu))
     if merged:
-        return [_save(outdir / "LSF_PROFILE.fits", [_primary("LSF_PROFILE"), *(u for _, u in units)])]
+        return [_save(outdir / "LSF_PROFILE.fits", [primary_hdu("LSF_PROFILE"), *(u for _, u in units)])]
     paths = []
     for ifu, hdu in units:
-        primary = _primary("LSF_PROFILE")
+        primary = primary_hdu("LSF_PROFILE")
         primary.header["EXTNAME"] = f"CHAN{ifu:02d}"
         paths.append(_save(outdir / f"LSF_PROFILE-{ifu:02d}.fits", [primary, hdu]))
     return paths
@@ -239,7 +239,7 @@ def write_lsf_table(path: Path, table: Any, ifus: Iterable[int]) -> Path:
     for name in ("slit_width", "bin_width", "lsf_width", "hermit3", "hermit4", "hermit5", "hermit6"):
         values = table[name][index]
         columns.append(_column(name, values, "D" if values.ndim == 1 else f"{values.shape[1]}D"))
-    return _save(path, [_primary("LSF_PROFILE"), _table("SLICE_PARAM", *columns)])
+    return _save(path, [primary_hdu("LSF_PROFILE"), _table("SLICE_PARAM", *columns)])
 
 
 def write_mask(path: Path, mask: np.ndarray, wcs: dict | None) -> Path:
@@ -259,7 +259,7 @@ def write_output_wcs(path: Path, cards: dict, shape: tuple[int, int, int]) -> Pa
     for key, value in cards.items():
         header[key] = value
     hdu = fits.ImageHDU(np.zeros(shape, np.uint8), header=header, name="DATA")
-    return _save(path, [_primary("OUTPUT_WCS"), hdu])
+    return _save(path, [primary_hdu("OUTPUT_WCS"), hdu])
 
 
 # wavelength ranges of the autocalibration [A] (20 without, 19 with lasers)
@@ -276,7 +276,7 @@ def write_autocal_factors(
     """AUTOCAL_FACTORS that undo a throughput [range, ifu, slice] (slice fastest, then IFU, then range)."""
     nq = len(edges) - 1
     quad, ifu, sli = np.meshgrid(np.arange(1, nq + 1), np.arange(1, 25), np.arange(1, 49), indexing="ij")
-    primary = _primary("AUTOCAL_FACTORS")
+    primary = primary_hdu("AUTOCAL_FACTORS")
     for k in range(nq):
         primary.header[f"HIERARCH ESO DRS MUSE LAMBDA{k + 1} MIN"] = float(edges[k])
         primary.header[f"HIERARCH ESO DRS MUSE LAMBDA{k + 1} MAX"] = float(edges[k + 1])

@@ -11,8 +11,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from muse_core.framework.kernels import njit
 from muse_core.simulate.geometry import N_IFU, N_SLICE
 
 N_PARAMETER = 9  # lsf_width (3), hermit3, hermit4 (2 each), hermit5, hermit6

@@ -24,6 +24,7 @@ from muse_core.simulate import raw_instrument as instrument
 from muse_core.simulate.arcs import write_line_catalog
 from muse_core.simulate.headers import date_of
 from muse_core.simulate.lsf import lsf_parameters
+from muse_core.simulate.night_scenes import write_references
 from muse_core.simulate.night_schedule import DAY_MODE, NightFrame, NightSetup, frame_header, schedule
 from muse_core.simulate.raw import (
     append_image,
@@ -55,7 +56,11 @@ def simulate_night(
     root = Path(folder)
     frames = schedule(night)
     paths = write_raw(root / "raw", night, frames)
-    write_static(root / "static", night)
+    if night.scenes:
+        write_common(root / "static", night)
+        write_references(root, night, frames)
+    else:
+        write_static(root / "static", night)
     if masters:
         write_masters(root / "master", night, frames)
     if night.traps:
@@ -148,18 +153,7 @@ def _product_header(night: NightSetup, used: list[NightFrame], tag: str, ifu: in
 
 def write_static(folder: Path, night: NightSetup) -> list[Path]:
     """Write general calibrations: validity from MJD-OBS on, DATE-OBS months later, as in the archive."""
-    folder.mkdir(parents=True, exist_ok=True)
-    setup = night.raw
-    columns = instrument.geometry_columns(setup)
-    geometry = fits.BinTableHDU.from_columns(
-        [fits.Column(k, "J" if k.startswith("S") else "D", array=v) for k, v in columns.items()]
-    )
-    badpix = [badpix_table(setup, ifu) for ifu in setup.ifus]
-    files = [
-        _general(folder, night, "GEOMETRY_TABLE", "GEOT_170422A", 57865.0, [geometry]),
-        _general(folder, night, "BADPIX_TABLE", "GBPT_150511A", 57153.0, badpix),
-        _write_line_catalog(folder / "line_catalog.fits", night),
-    ]
+    files = write_common(folder, night)
     solution = astrometric_solution(night.mode.startswith("NFM"), True)
     made = {
         "ASTROMETRY_WCS": cal.write_astrometry(folder / "astrometry_wcs.fits", night.mode, *solution),
@@ -183,9 +177,25 @@ def write_static(folder: Path, night: NightSetup) -> list[Path]:
     return files
 
 
+def write_common(folder: Path, night: NightSetup) -> list[Path]:
+    """Write geometry, bad pixels and the catalogue of lamp lines: what every night needs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    setup = night.raw
+    columns = instrument.geometry_columns(setup)
+    geometry = fits.BinTableHDU.from_columns(
+        [fits.Column(k, "J" if k.startswith("S") else "D", array=v) for k, v in columns.items()]
+    )
+    badpix = [badpix_table(setup, ifu) for ifu in setup.ifus]
+    return [
+        _general(folder, night, "GEOMETRY_TABLE", "GEOT_170422A", 57865.0, [geometry]),
+        _general(folder, night, "BADPIX_TABLE", "GBPT_150511A", 57153.0, badpix),
+        _write_line_catalog(folder / "line_catalog.fits", night),
+    ]
+
+
 def _write_line_catalog(path: Path, night: NightSetup) -> Path:
     """LINE_CATALOG of the lines that the simulated lamps have (version 3, sorted by wavelength)."""
-    if night.raw.ny >= light.LEAST_HEIGHT:
+    if night.scenes or night.raw.ny >= light.LEAST_HEIGHT:
         return write_line_catalog(path)
     lines = sorted((wave, 3e4 * flux, lamp) for lamp, found in light.LINES.items() for wave, flux in found)
     wave, flux, lamp = zip(*lines, strict=True)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from muse_core.simulate import raw_detector as detector
 from muse_core.simulate import raw_instrument as instrument
 from muse_core.simulate.arcs import arc_light
+from muse_core.simulate.night_scenes import PHYSICAL, physical_light
 from muse_core.simulate.night_schedule import NightFrame, NightSetup, pointing_of
 from muse_core.simulate.physics import Weather, dispersion_pixels
 from muse_core.simulate.raw_instrument import RawSetup
@@ -74,6 +75,8 @@ def signal(night: NightSetup, frame: NightFrame, ifu: int) -> Image:
     """Return the noise-free signal [count] on the trimmed detector of an IFU."""
     setup = night.raw
     dark = detector.dark_image(setup, ifu) * np.float32(frame.exptime / 1800.0)
+    if night.scenes and frame.tag in PHYSICAL:
+        return physical_light(night, frame, ifu) * detector.pixel_response(setup, ifu) + dark
     maker = _LIGHT.get(frame.tag)
     if maker is None:
         return dark
@@ -114,7 +117,7 @@ def _field(night: NightSetup, frame: NightFrame, ifu: int) -> Image:
     lam, fx, fy, through = _maps(night.raw, ifu)
     half, middle = field_middle(night.raw)
     light = _sky(night, lam, frame)
-    if frame.tag == "OBJECT":
+    if frame.tag in ("OBJECT", "ASTROMETRY"):
         fx, fy = _refracted(lam, fx, fy, frame)
         for x, y, flux in STARS:
             dx = fx - np.float32(x * half / 37.5 - frame.pointing[0])
@@ -165,6 +168,7 @@ _LIGHT: dict[str, Callable[[NightSetup, NightFrame, int], Image]] = {
     "SKYFLAT": _skyflat,
     "ARC": _arc,
     "STD": _star,
+    "ASTROMETRY": _field,
     "OBJECT": _field,
     "SKY": _field,
     "ACQ": _field,

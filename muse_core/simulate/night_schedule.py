@@ -7,6 +7,7 @@ calibrations come after the night, one template is broken off and repeated, DATE
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from muse_core.simulate.headers import date_of
 from muse_core.simulate.physics import Pointing
 from muse_core.simulate.raw import primary_header
 from muse_core.simulate.raw_instrument import RawSetup
+from muse_core.simulate.scene import Scene
 
 EVENING = 57919.0  # 2017-06-15: the night of the example
 DAY_MODE = "WFM-NOAO-N"  # of bias, dark and ILLUM, whatever the science uses
@@ -23,7 +25,7 @@ PORTS_OF_LAMPS = {"Ne": "SHUT3", "Xe": "SHUT4", "HgCd": "SHUT5"}
 PROGRAM = "60.A-9100(A)"
 RA, DEC, COS_DEC = 215.609, -44.1508, 0.7175
 TRANSIT = 2.0  # hours UTC at which the field culminates
-AT_NIGHT = ("STD", "ILLUM", "OBJECT", "SKY", "ACQ")
+AT_NIGHT = ("STD", "ASTROMETRY", "ILLUM", "OBJECT", "SKY", "ACQ")
 PIXEL = 0.2 / 3600  # degrees; RA grows to the left
 
 
@@ -69,6 +71,7 @@ class NightSetup:
     mode : instrument mode of flats, arcs, twilight, standard and science
     counts : exposures per tag
     traps : also write what goes wrong in real archives
+    scenes : what each tag shows, in physical units (see `night_scenes`); without, stars of some counts
     """
 
     raw: RawSetup = field(default_factory=lambda: RawSetup(ifus=(1, 2), nx=512, ny=64, cosmics=5))
@@ -79,6 +82,7 @@ class NightSetup:
         ("STD", 1), ("OBJECT", 2), ("SKY", 1),
     )  # fmt: skip
     traps: bool = True
+    scenes: Mapping[str, Scene] = field(default_factory=dict)
 
     def count(self, tag: str) -> int:
         """How many exposures of a tag."""
@@ -93,6 +97,7 @@ _DPR = {
     "ILLUM": ("CALIB", "FLAT,LAMP,ILLUM", "illum"),
     "SKYFLAT": ("CALIB", "FLAT,SKY", "skyflat"),
     "STD": ("CALIB", "STD", "specphot"),
+    "ASTROMETRY": ("CALIB", "ASTROMETRY", "astrometry"),
     "OBJECT": ("SCIENCE", "OBJECT", "genericoffset"),
     "SKY": ("SCIENCE", "SKY", "genericoffset"),
     "ACQ": ("ACQUISITION", "OBJECT", "acq"),
@@ -116,6 +121,7 @@ def schedule(night: NightSetup) -> list[NightFrame]:
 
     template("SKYFLAT", 6.1, 1.0, mode, object_name="Twilight")
     template("STD", 7.0, 60.0, mode, object_name="GD 153", obs_id=101)
+    template("ASTROMETRY", 7.4, 60.0, mode, object_name="Cluster", obs_id=102)
     template("ILLUM", 7.9, 0.35, DAY_MODE, number=1, object_name="FLAT,LAMP,ILLUM", obs_id=200)
     for n in range(night.count("OBJECT")):
         template("OBJECT", 8.0 + 0.4 * n, 600.0, mode, number=1, object_name="IC4406", obs_id=200,

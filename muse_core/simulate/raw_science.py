@@ -82,7 +82,7 @@ def _frame(setup: RawSetup, center: tuple[float, float], scale: np.ndarray) -> F
     return FieldFrame((limits[0], limits[1]), (limits[2], limits[3]), half, center, scale)
 
 
-def _light_on_slices(
+def light_on_slices(
     setup: RawSetup, ifu: int, light: Light, sources: Any, table: Any, lsf: dict, shift: Shift
 ) -> np.ndarray:
     """Counts of one exposure on the trimmed detector of one IFU, pixel response apart (float32[ny, nx])."""
@@ -213,7 +213,7 @@ def simulate_raw_science(
         response = detector.pixel_response(setup, ifu)
         dark = detector.dark_image(setup, ifu) * np.float32(exptime / 1800.0)
         for k, (path, light, sources, table) in enumerate(shots):
-            signal = _light_on_slices(setup, ifu, light, sources, table, lsf, shift) * response + dark
+            signal = light_on_slices(setup, ifu, light, sources, table, lsf, shift) * response + dark
             append_image(path, detector.read_out(setup, ifu, k, signal, SCIENCE), channel_header(setup, ifu))
     layout = Layout(instrument_geometry(), setup.ifus, tuple(range(1, 49)), KEEP[setup.mode[-1]])
     extra = []

@@ -226,7 +226,7 @@ def _light(plan: StarField, lam: Floats, x: Floats, y: Floats, pointing: Pointin
 def write_flux_table(path: Path, plan: StarField, *, calspec: bool = False) -> Path:
     """Write STD_FLUX_TABLE: the standard star, and another one far away."""
     lam = np.arange(3500.0, 10200.0, 5.0)
-    hdus: list[Any] = [cal._primary("STD_FLUX_TABLE")]  # noqa: SLF001  the writers of one family
+    hdus: list[Any] = [cal.primary_hdu("STD_FLUX_TABLE")]
     for name, ra, dec, factor in (
         ("OTHER", plan.ra + 40.0, plan.dec + 20.0, 2.0),
         ("GD71", plan.ra + 0.0005, plan.dec - 0.0003, 1.0),
@@ -264,7 +264,7 @@ def write_bands(path: Path, regions: Sequence[tuple[float, float, float, float]]
         for name, column in zip(("lmin", "lmax", "bgmin", "bgmax"), values, strict=True)
     ]
     table = fits.BinTableHDU.from_columns(columns)
-    fits.HDUList([cal._primary("TELLURIC_REGIONS"), table]).writeto(path, overwrite=True)  # noqa: SLF001
+    fits.HDUList([cal.primary_hdu("TELLURIC_REGIONS"), table]).writeto(path, overwrite=True)
     return path
 
 
@@ -301,7 +301,7 @@ def simulate_standard(
 
 def _write_bands_of_photometry(path: Path) -> Path:
     lam = np.arange(4000.0, 10000.0, 10.0)
-    hdus: list[Any] = [cal._primary("FILTER_LIST")]  # noqa: SLF001
+    hdus: list[Any] = [cal.primary_hdu("FILTER_LIST")]
     for name, centre, width in (
         ("Johnson_V", 5500.0, 350.0),
         ("Cousins_R", 6500.0, 500.0),
@@ -408,7 +408,7 @@ def write_star_catalogue(
 ) -> Path:
     """Write ASTROMETRY_REFERENCE: the field in any order, and another one far away."""
     order = rng.permutation(ra.size)
-    hdus: list[Any] = [cal._primary("ASTROMETRY_REFERENCE")]  # noqa: SLF001
+    hdus: list[Any] = [cal.primary_hdu("ASTROMETRY_REFERENCE")]
     far = (np.array([10.0, 10.01, 10.02]), np.array([5.0, 5.01, 5.02]), np.array([15.0, 16.0, 17.0]))
     for name, at, values in (
         ("FAR", (10.0, 5.0), far),

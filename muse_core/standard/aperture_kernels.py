@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from muse_core.framework.kernels import njit
 
 RING = 10.0
 """Width of the ring [pixel] in which the background of a circle is measured."""

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from muse_core.framework.team import in_order
 from muse_core.postproc.flatfield.spectrum import RANGES
-from muse_core.resampling.pipeline import in_order
 from muse_core.standard import extraction_kernels as kernels
 from muse_core.standard.response import clipped_polynomial, evaluate
 from muse_core.stars.profile_kernels import AX, AY, BETA, RHO, X, Y

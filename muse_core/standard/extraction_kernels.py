@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from muse_core.framework.kernels import njit
 from muse_core.standard.aperture_kernels import circle_flux, square_background, square_flux, square_limits
 from muse_core.stars.plane_kernels import fill_gaps, mean_width
 from muse_core.stars.profile_kernels import FLUX, GAUSSIAN, MOFFAT, fit_flux, fit_profile

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,10 +11,12 @@ import numpy as np
 from muse_core.data.calibration import read_columns, read_curve
 from muse_core.data.header_values import is_narrow_field
 from muse_core.framework import RecipeError
+from muse_core.postproc.cube.calibrations import check_filters
 from muse_core.postproc.exposure.pixel_tables import log_exposure
 from muse_core.postproc.exposure.pointing import airmass, position_angle
 from muse_core.postproc.flatfield.spectrum import FLAT_KEY
 from muse_core.postproc.flux.calibration import FLUX_KEY
+from muse_core.postproc.flux.step import NO_EXTINCTION, check_coverage
 from muse_core.postproc.inputs.calibration_frames import CalibrationFrames
 from muse_core.postproc.inputs.exposures import open_tables, sort_exposures
 from muse_core.postproc.settings import check_settings
@@ -71,8 +73,9 @@ def load(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> Calibrat
         )
     frames.require(TAG, "the response", "Add the fluxes of standard stars that come with the calibrations.")
     references = frames.read_all(TAG, read_tables)
-    regions = frames.read("TELLURIC_REGIONS", _regions) or REGIONS
-    return Calibrations(extinction, references, regions, _filters(frames, p, ctx))
+    regions = frames.read("TELLURIC_REGIONS", _regions)
+    frames.check("TELLURIC_REGIONS", None if regions is None else _columns(regions))
+    return Calibrations(extinction, references, regions or REGIONS, _filters(frames, p, ctx))
 
 
 def _extinction(frame: Frame) -> tuple[Floats, Floats]:
@@ -85,10 +88,15 @@ def _regions(frame: Frame) -> tuple[TelluricRegion, ...]:
     return tuple(TelluricRegion(*(float(v) for v in row)) for row in zip(*columns, strict=True))
 
 
+def _columns(regions: tuple[TelluricRegion, ...]) -> dict[str, Floats]:
+    return dict(zip(BANDS, np.array([astuple(region) for region in regions], float).T, strict=True))
+
+
 def _filters(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> tuple[Filter, ...]:
     names = str(p["filter"]).split(",") if ctx.defects.blanks_in_filter_names else p.filter
     frame = frames.first("FILTER_LIST")
     found, missing = load_filters(names, None if frame is None else frame.path)
+    check_filters(found, frame, ctx)
     for name in dict.fromkeys(missing):
         text = f"filter {name} not found, neither an image nor a zeropoint is made for it"
         ctx.undone("FILTERS COMPLETE", text, "an image was made for every filter")
@@ -135,6 +143,10 @@ def make_response(
         raise RecipeError(f"exposure {exposure.number}: no positive EXPTIME, so there is no response")
     table = nearest_table(given.references or [], ra, dec, TAG, ctx)
     reference = reference_flux(table, ctx)
+    limits = exposure.chain.files.lambda_limits()
+    check_coverage(TAG, reference, limits, "without a response", ctx)
+    if given.extinction is not None:
+        check_coverage("EXTINCT_TABLE", given.extinction, limits, NO_EXTINCTION, ctx)
     mode = keywords.text("ESO INS MODE") or ""
     narrow = is_narrow_field(exposure.product.header)
     mass = airmass(keywords, ctx.log)
@@ -178,7 +190,8 @@ def make_response(
     if not len(response.measured) and not ctx.defects.response_without_rows:
         raise RecipeError(
             f"exposure {exposure.number}: no plane of the cube lies in the range of wavelengths for which a "
-            f"response is made in mode {mode}; widen lambdamin and lambdamax"
+            f"response is made in mode {mode}; widen lambdamin and lambdamax; "
+            "STD_FLUX_TABLE must reach into it with fluxes above 0"
         )
     if given.extinction is not None:
         ctx.flag("CORRECTED EXTINCT", True, "atmospheric extinction is taken out of the response")
@@ -194,7 +207,7 @@ def detect(plane: np.ndarray, exposure: Reduction) -> list[Star]:
             return stars
     raise RecipeError(
         f"exposure {exposure.number}: No object for flux integration found down to {LEVELS[-1]:.1f} sigma "
-        "limit; look at its white-light image, and at lambdamin and lambdamax"
+        "limit; look at the white-light image of PIXTABLE_STD, and at lambdamin and lambdamax"
     )
 
 

@@ -107,7 +107,7 @@ def star_slabs(exposure: Reduction, grid: OutputGrid, ctx: RunContext) -> Iterat
     cosmics = CosmicRejection("median", COSMIC_SIGMA, NOT_SAME_Y)
     plan = CubePlan(grid, (0.0, 0.0), Resampling("drizzle", PIXFRAC), cosmics, ctx.defects)
     rows = Contribution(exposure.chain.gather, exposure.chain.rows)
-    return cube_slabs([rows], plan, threads=ctx.threads, memory_bytes=ctx.memory_bytes)
+    return cube_slabs([rows], plan, team=ctx.team, memory_bytes=ctx.memory_bytes)
 
 
 def save_cube(
@@ -146,7 +146,7 @@ def save_cube(
                     qc = qc_from_plane(plane, float(grid.wavelength(middle)), nominal, ctx.spec.qc_prefix)
             for image in images:
                 if not image.covers_any_plane:
-                    text = "filter %s does not overlap the wavelength range of the cube"
+                    text = "FILTER_LIST: filter %s does not overlap the wavelength range of the cube"
                     ctx.log.warning(text, image.name)
             extensions = [filter_extension(image, grid, unit, name) for image in images]
             if more is not None:

@@ -8,7 +8,8 @@ standard star has thousands of planes.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from muse_core.framework.kernels import njit
 
 DIAGONAL = 0.2
 """Weight of a diagonal neighbour in a filled gap, against 1 of one at a side (measured against 2.8.7)."""

@@ -13,7 +13,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from muse_core.framework.kernels import njit
 
 GAUSSIAN, MOFFAT = 0, 1
 BACKGROUND, FLUX, X, Y, AX, AY, RHO, BETA = range(8)

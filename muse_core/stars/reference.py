@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,15 +44,15 @@ class ReferenceTable:
     units: dict[str, str]
 
 
-def separation(ra1: float, dec1: float, ra2: float, dec2: float) -> float:
-    """Angle between two positions in degrees; exact for small ones, too.
+def separation(ra1: float, dec1: float, ra2: Any, dec2: Any) -> Any:
+    """Angles between a position and one or several others, in degrees; exact for small ones, too.
 
-    >>> round(separation(10.0, -30.0, 10.0, -30.5), 9)
+    >>> float(round(separation(10.0, -30.0, 10.0, -30.5), 9))
     0.5
     """
-    a1, d1, a2, d2 = (math.radians(v) for v in (ra1, dec1, ra2, dec2))
-    half = math.sin(0.5 * (d2 - d1)) ** 2 + math.cos(d1) * math.cos(d2) * math.sin(0.5 * (a2 - a1)) ** 2
-    return math.degrees(2.0 * math.asin(min(1.0, math.sqrt(half))))
+    a1, d1, a2, d2 = map(np.radians, (ra1, dec1, ra2, dec2))
+    half = np.sin(0.5 * (d2 - d1)) ** 2 + np.cos(d1) * np.cos(d2) * np.sin(0.5 * (a2 - a1)) ** 2
+    return np.degrees(2.0 * np.arcsin(np.minimum(1.0, np.sqrt(half))))
 
 
 def read_tables(frames: Sequence[Frame]) -> list[ReferenceTable]:

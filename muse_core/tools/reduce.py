@@ -103,20 +103,32 @@ def _check_names(again: list[str], steps: list[Step]) -> None:
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Have no other process run the same plan at the same time."""
+    """Have no other process run the same plan at the same time; a folder that stays empty goes again."""
     import fcntl
 
     from muse_core.framework.errors import RecipeError
 
+    new = not folder.exists()
+    if not new and not folder.is_dir():
+        raise RecipeError(
+            f"{folder} is a file; give a folder for the products (it is made if it is not there)"
+        )
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".reduce.lock").open("w") as lock:
+    path = folder / ".reduce.lock"
+    with path.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise RecipeError(
                 f"{folder}: another musetools reduce works there; wait for it, or give another folder by -o"
             ) from error
-        yield
+        try:
+            yield
+        except RecipeError:
+            if new and list(folder.iterdir()) == [path]:
+                path.unlink()
+                folder.rmdir()
+            raise
 
 
 @contextlib.contextmanager
@@ -197,10 +209,11 @@ def _line(result: StepResult) -> str:
 
 
 def _remarks(result: StepResult) -> list[str]:
+    from muse_core.calib.run_plan import some_of
+
     remarks = [result.reason] if result.reason else []
     if result.left_out:
-        more = f" and {len(result.left_out) - 3} more" if len(result.left_out) > 3 else ""
-        remarks.append(f"without {', '.join(result.left_out[:3])}{more}")
+        remarks.append(f"without {some_of(result.left_out)}")
     return remarks
 
 
@@ -213,11 +226,12 @@ def _write_page(steps: list[Step], results: list[StepResult], folder: Path, star
     told = [
         NightStep(
             result.name, step.recipe.name, _subject(step), STATES[result.state], not _short(result),
-            result.seconds, _remarks(result), sorted(result.products),
+            result.seconds, _remarks(result), sorted(result.products), result.follows,
         )
         for step, result in zip(steps, results, strict=True)
     ]  # fmt: skip
-    objects = sorted({target.object for step in steps for target in step.targets if target.object})
+    science = [step for step in steps if step.recipe.name == "muse_scipost"] or steps
+    objects = sorted({target.object for step in science for target in step.targets if target.object})
     facts = [("target", ", ".join(objects) or "none"), ("folder", str(folder))]
     record = RunRecord("musetools reduce", wall_s=0.0)
     record.started = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(started))

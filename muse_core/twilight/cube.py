@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from muse_core.framework.errors import InputError
+from muse_core.framework.kernels import njit
 from muse_core.resampling import cosmics, weights
 from muse_core.resampling.grid import NOMINAL_STEP_A, OutputGrid, pixel_grid
 from muse_core.resampling.voxel_types import VoxelGrid, VoxelRows

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from muse_core.data.input_rules import INPUT_RULES
 from muse_core.data.rules import check
-from muse_core.detector.calibration_rules import check_geometry, check_masters
+from muse_core.detector.calibration_rules import check_calibrations, check_geometry
 from muse_core.detector.calibrations import (
     CalibrationFiles,
     IfuCalibration,
@@ -19,11 +19,11 @@ from muse_core.detector.calibrations import (
     calibration_of,
     matching_illum,
     open_calibrations,
-    setup_difference,
 )
-from muse_core.detector.combine import CombinePlan
 from muse_core.detector.fitsfile import opened
-from muse_core.detector.plan import OverscanPlan, combine_plan, exposures_needed, overscan_plan
+from muse_core.detector.plan import combine_plan, exposures_needed
+from muse_core.detector.raw_levels import check_levels
+from muse_core.detector.raw_sets import usable_raws
 from muse_core.detector.rawframe import RawFile, open_raw
 from muse_core.detector.tables import IFUS
 from muse_core.framework.defects import Defects
@@ -31,20 +31,6 @@ from muse_core.framework.errors import InputError, Problems
 from muse_core.framework.execution import RunContext
 from muse_core.framework.frames import Frame, Frames
 from muse_core.framework.spec import ParamValues
-
-
-@dataclass(frozen=True)
-class DetectorPlan:
-    """Parameters of the treatment of the raw frames."""
-
-    overscan: OverscanPlan
-    combine: CombinePlan
-    scale: bool
-
-    @classmethod
-    def from_parameters(cls, p: ParamValues) -> DetectorPlan:
-        """Take the plan from the recipe's parameters."""
-        return cls(overscan_plan(p), combine_plan(p), p.scale)
 
 
 @dataclass(frozen=True)
@@ -98,26 +84,6 @@ def _read_mask(path: Path) -> npt.NDArray[np.bool_]:
     )
 
 
-def _usable_exposures(ifu: int, exposures: tuple[RawFile, ...]) -> tuple[list[RawFile], list[int], list[str]]:
-    """Exposures of an IFU that belong to the first one that has it, their numbers, why others do not."""
-    usable: list[RawFile] = []
-    numbers: list[int] = []
-    reasons: list[str] = []
-    for number, exposure in enumerate(exposures, 1):
-        if usable:
-            reason = setup_difference(usable[0], exposure, ifu)
-        elif ifu in exposure.headers:
-            reason = ""
-        else:
-            reason = str(exposure.faults.get(ifu, f"{exposure.path}: no CHAN{ifu:02d}"))
-        if reason:
-            reasons.append(reason)
-        else:
-            usable.append(exposure)
-            numbers.append(number)
-    return usable, numbers, reasons
-
-
 def _inputs_of(
     ifu: int,
     exposures: tuple[RawFile, ...],
@@ -128,7 +94,7 @@ def _inputs_of(
     warnings: list[str],
 ) -> IfuInputs:
     """Collect the inputs of one IFU, or raise `InputError` with the reason why it cannot be used."""
-    usable, numbers, reasons = _usable_exposures(ifu, exposures)
+    usable, reasons = usable_raws(ifu, exposures)
     needed = exposures_needed(combine_plan(p))
     if len(usable) < needed:
         raise InputError(
@@ -140,8 +106,8 @@ def _inputs_of(
     calibration = calibration_of(ifu, files, usable[0], p, warnings)
     if p.scale and min(e.exptime for e in usable) <= 0:
         raise InputError("", "scale=true", expected="a positive EXPTIME in all SKYFLAT frames")
-    if defects.used_exposures_numbered:
-        numbers = list(range(1, len(usable) + 1))
+    counted = usable if defects.used_exposures_numbered else exposures
+    numbers = [n for n, raw in enumerate(counted, 1) if any(raw is one for one in usable)]
     matching = matching_illum(illum, usable[0], ifu, warnings)
     return IfuInputs(ifu, tuple(usable), tuple(numbers), matching, calibration)
 
@@ -173,12 +139,16 @@ def open_inputs(frames: Frames, p: ParamValues, ctx: RunContext) -> TwilightInpu
     for raw in exposures:
         check(raw.path, INPUT_RULES["SKYFLAT"], raw.primary, ctx)
     illum = attempt(problems, open_raw, paths["ILLUM"][0], default=None) if paths["ILLUM"] else None
+    if illum is not None:
+        check(illum.path, INPUT_RULES["ILLUM"], illum.primary, ctx)
     files = open_calibrations(paths, problems)
-    check_masters(paths, ctx)
+    check_calibrations(paths, files, ctx)
     for path in paths["GEOMETRY_TABLE"]:
         check_geometry(path, files.found["GEOMETRY_TABLE"], ctx)
     masks = paths["VIGNETTING_MASK"]
     mask = attempt(problems, _read_mask, masks[0], default=None) if masks else None
+    if mask is not None and not mask.any():
+        ctx.log.warning("%s: pixels: expected some that are vignetted (not 0), found none", masks[0])
     modes = sorted({str(e.primary.get("ESO INS MODE")) for e in exposures})
     if len(modes) > 1:
         problems.add(
@@ -197,6 +167,9 @@ def open_inputs(frames: Frames, p: ParamValues, ctx: RunContext) -> TwilightInpu
         except InputError as error:
             inputs.failed[ifu] = str(error)
     _refuse_if_nothing_is_left(inputs, problems)
+    ifus = [own.ifu for own in inputs.ifus]
+    check_levels(exposures, "SKYFLAT", ifus, ctx)
+    check_levels([illum] if illum else [], "ILLUM", ifus, ctx)
     for warning in dict.fromkeys(inputs.warnings):
         ctx.log.warning("%s", warning)
     return inputs

@@ -11,14 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from muse_core.data.header_values import single_precision
-from muse_core.detector.calibrate import ExposureModel, Planes, apply_exposure, fit_exposure
+from muse_core.detector.calibrate import ExposureModel, Planes, apply_exposure
 from muse_core.detector.combine import combine_images, interpolate_bad
+from muse_core.detector.exposure import fit_raw
 from muse_core.detector.illum import BAND, IllumModel, fit_illum
-from muse_core.detector.pixels import build_pixel_map, cut_slices, slice_medians
-from muse_core.detector.rawframe import RawFile
+from muse_core.detector.pixels import build_pixel_map, slice_medians
+from muse_core.detector.plan import DetectorPlan
 from muse_core.detector.statistics import image_statistics
 from muse_core.framework.errors import InputError
-from muse_core.twilight.inputs import DetectorPlan, IfuInputs
+from muse_core.twilight.inputs import IfuInputs
 from muse_core.twilight.store import RowStore, StoredIfu
 
 QualityCard = tuple[str, float, str]
@@ -69,13 +70,6 @@ def _planes(name: str, n: int, nx: int) -> Planes:
     shape = (BAND_ROWS, nx)
     data, stat = (_buffer(f"{name}_{plane}", shape, np.float32)[:n] for plane in ("data", "stat"))
     return data, _buffer(f"{name}_dq", shape, np.int32)[:n], stat
-
-
-def _fit(job: IfuInputs, plan: DetectorPlan, exposure: RawFile, raw: npt.NDArray[np.uint16]) -> ExposureModel:
-    own = job.calibration
-    scale = exposure.exptime / own.dark_exptime if own.dark is not None else 0.0
-    quadrants = exposure.quadrants[job.ifu]
-    return fit_exposure(raw, quadrants, own.bad, plan.overscan, own.bias_levels, scale)
 
 
 class _Images(NamedTuple):
@@ -175,7 +169,9 @@ def prepare_ifu(job: IfuInputs, plan: DetectorPlan, store: RowStore) -> Prepared
         frame.read(job.ifu, _buffer(f"raw{i}", frame.quadrants[job.ifu][0].frame_shape, np.uint16))
         for i, frame in enumerate(frames)
     ]
-    models = [_fit(job, plan, frame, raw) for frame, raw in zip(frames, raws, strict=True)]
+    models = [
+        fit_raw(frame, job.calibration, plan.overscan, raw) for frame, raw in zip(frames, raws, strict=True)
+    ]
     images = _calibrate(job, plan, raws, models)
     data, stat, dq, lamp = images.data, images.stat, images.dq, images.lamp
     qc = _quality(job, models, images)
@@ -198,7 +194,7 @@ def prepare_ifu(job: IfuInputs, plan: DetectorPlan, store: RowStore) -> Prepared
         for frame, model in zip(frames, models, strict=True)
         for note in model.notes
     ]
-    notes += [f"TRACE_TABLE: slice {s} leaves the detector and loses rows" for s in cut_slices(pixels)]
+    notes += pixels.notes
     return PreparedIfu(job.ifu, stored, own.lamp_flux, tuple(qc), illum, tuple(notes))
 
 

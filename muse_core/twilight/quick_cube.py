@@ -6,9 +6,9 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from numba import njit
 
 from muse_core.detector.pixels import field_position, wavelength_at
+from muse_core.framework.kernels import njit
 from muse_core.resampling.grid import OutputGrid
 from muse_core.twilight.rows import cell_of
 from muse_core.twilight.store import RowStore, SlicePixels, StoredValues

@@ -7,9 +7,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from muse_core.detector.pixels import PixelMap, field_position, slice_place, wavelength_at
+from muse_core.framework.kernels import njit
 
 
 class SlicePixels(NamedTuple):

@@ -80,7 +80,9 @@ def fit_polynomial(image: Image, region: Mask, xorder: int, yorder: int) -> npt.
     n = (xorder + 1) * (yorder + 1)
     message = (
         f"a polynomial of orders {xorder}, {yorder} has {n} coefficients; its {y.size} pixels in "
-        f"{np.unique(x).size} columns and {np.unique(y).size} rows do not settle them; use lower orders"
+        f"{np.unique(x).size} columns and {np.unique(y).size} rows do not settle them; "
+        "use lower orders (xorder, yorder), or look at what is left by SKYFLAT and VIGNETTING_MASK, and "
+        "where TRACE_TABLE, WAVECAL_TABLE and GEOMETRY_TABLE have the slices"
     )
     if y.size < n or np.unique(x).size <= xorder or np.unique(y).size <= yorder:
         raise SupportError(message)

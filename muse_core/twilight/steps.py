@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import logging
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from muse_core.data.header_values import single_precision
 from muse_core.detector.left_out import flag_as_missing
+from muse_core.detector.plan import DetectorPlan
 from muse_core.framework.defects import Defects
 from muse_core.framework.errors import InputError, RecipeError
 from muse_core.framework.execution import RunContext
@@ -20,12 +20,12 @@ from muse_core.framework.spec import ParamValues
 from muse_core.framework.work_plan import Pass, WorkPlan
 from muse_core.resampling.grid import OutputGrid
 from muse_core.twilight.cube import SkyCube, SkyCubePlan, build_cube, check_planes, cube_grid
-from muse_core.twilight.inputs import DetectorPlan, TwilightInputs
+from muse_core.twilight.inputs import IfuInputs, TwilightInputs
 from muse_core.twilight.levels import field_map, fit_levels
 from muse_core.twilight.model import TwilightModel, fit_twilight, white_image
 from muse_core.twilight.prepare import PreparedIfu, QualityCard, memory_per_ifu, prepare_ifu
 from muse_core.twilight.quick_cube import quick_cube
-from muse_core.twilight.store import BYTES_PER_ROW, RowStore
+from muse_core.twilight.store import BYTES_PER_ROW, KeptIfu, RowStore
 from muse_core.twilight.vignetting import EdgeSmoothing, align_mask, nfm_mask
 
 PREPARE_BYTES = 3_500_000_000  # IFUs worked on at the same time fit in this, whatever the budget
@@ -36,6 +36,7 @@ PREPARE_RATE, CUBE_RATE = 0.08, 0.15
 IMPORTS_BYTES = 250e6
 LEVEL_PASSES = 4
 LEVEL_TOLERANCE = 1e-4
+FEW_IFUS = 8  # of fewer the smooth model of the field cannot tell levels from its own curvature
 ROWS_PER_DETECTOR = 0.9  # part of the pixels of a detector that lie inside slices
 Fluxes = dict[int, float]
 
@@ -107,6 +108,38 @@ def plan_of(inputs: TwilightInputs, p: ParamValues, ctx: RunContext) -> WorkPlan
     )
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What came of an IFU: nothing, for a reason; or what was found, and the rows if they are elsewhere."""
+
+    prepared: PreparedIfu | None = None
+    rows: KeptIfu | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Calibrates and combines the exposures of an IFU.
+
+    Parameters
+    ----------
+    store : RowStore
+        takes the rows; in another process each IFU has one of its own, from which they come here
+    """
+
+    plan: DetectorPlan
+    store: RowStore
+
+    def __call__(self, job: IfuInputs) -> Outcome:
+        """Prepare an IFU."""
+        store = self.store.for_one_ifu() if self.store.is_elsewhere else self.store
+        try:
+            prepared = prepare_ifu(job, self.plan, store)
+        except InputError as error:
+            return Outcome(reason=str(error))
+        return Outcome(prepared, store.exported(job.ifu) if self.store.is_elsewhere else None)
+
+
 def combine_exposures(
     inputs: TwilightInputs, store: RowStore, p: ParamValues, ctx: RunContext
 ) -> dict[int, PreparedIfu]:
@@ -118,21 +151,20 @@ def combine_exposures(
     _, workers = _at_once(inputs, ctx)
     prepared = _kept_ifus(inputs, store, ctx)
     unkept: list[int] = []
-    with ThreadPoolExecutor(workers) as pool:
-        missing = [job for job in inputs.ifus if job.ifu not in prepared]
-        futures = {pool.submit(prepare_ifu, job, plan, store): job.ifu for job in missing}
-        for future in ctx.progress(as_completed(futures), "IFUs", total=len(futures)):
-            ifu = futures[future]
-            try:
-                prepared[ifu] = future.result()
-            except InputError as error:
-                inputs.failed[ifu] = str(error)
-                continue
-            unkept.append(ifu)
-            if ctx.kept.is_worth():
-                for number in unkept:
-                    ctx.kept.save(f"IFU {number}", (prepared[number], store.exported(number)))
-                unkept.clear()
+    missing = [job for job in inputs.ifus if job.ifu not in prepared]
+    done = ctx.team.map(Preparation(plan, store), missing, workers)
+    for job, outcome in zip(missing, ctx.progress(done, "IFUs", total=len(missing)), strict=True):
+        if outcome.prepared is None:
+            inputs.failed[job.ifu] = outcome.reason
+            continue
+        prepared[job.ifu] = outcome.prepared
+        if outcome.rows is not None:
+            store.restore(outcome.rows)
+        unkept.append(job.ifu)
+        if ctx.kept.is_worth():
+            for number in unkept:
+                ctx.kept.save(f"IFU {number}", (prepared[number], store.exported(number)))
+            unkept.clear()
     prepared = dict(sorted(prepared.items()))
     _log_notes(prepared, ctx.log)
     _report_failures(inputs, ctx.log)
@@ -202,6 +234,16 @@ def integrated_fluxes(
     return fluxes
 
 
+def fluxes_of_pixels(prepared: dict[int, PreparedIfu], fluxes: Fluxes) -> Fluxes:
+    """Fluxes that do not count pixels: each IFU has as many as the first one.
+
+    An IFU that took the flux of its neighbour has the pixels of that neighbour, too.
+    """
+    rows = {part.stored.flux: part.stored.rows for part in prepared.values()}
+    first = rows.get(fluxes[min(fluxes)], 1)
+    return {ifu: flux * first / rows.get(flux, first) for ifu, flux in fluxes.items()}
+
+
 def scaled_fluxes(fluxes: Fluxes, scales: tuple[float, ...], defects: Defects = Defects()) -> Fluxes:
     """Fluxes whose ratios are those of the scales.
 
@@ -264,8 +306,9 @@ def _settle_levels(
 ) -> Fluxes:
     """Fluxes that put all IFUs on one level outside of the vignetted area (see `fit_levels`).
 
-    Found from quick cubes: a measured flux counts pixels, of which IFUs have more or fewer. Fluxes as C takes
-    them are those measured.
+    Found from quick cubes: a measured flux counts pixels, of which IFUs have more or fewer. In a field of few
+    IFUs those outside of the vignetted area keep the mean flux of their pixels. Fluxes as C takes them are
+    those measured.
     """
     vignetted = inputs.narrow_field or inputs.vignetting_mask is not None
     settle = vignetted and not ctx.defects.levels_with_vignetted_slices
@@ -277,13 +320,18 @@ def _settle_levels(
         np.asarray(grid.crval[0] + np.arange(grid.nx), np.float64),
         np.asarray(grid.crval[1] + np.arange(grid.ny), np.float64),
     )
-    settled = fluxes
-    for _ in range(LEVEL_PASSES):
+    settled = fluxes if ctx.defects.levels_count_pixels else fluxes_of_pixels(prepared, fluxes)
+    merge(store, prepared, settled)
+    few = len(fluxes) < FEW_IFUS
+    for _ in range(0 if few and not vignetted else LEVEL_PASSES):
         quick = quick_cube(store, grid, ctx.threads)
         model = fit_model(quick, inputs, p, ctx)
         area = _vignetted_area(inputs, model.white.shape, p.vignnfmmask)
         area = np.zeros(model.white.shape, bool) if area is None else area
         levels = fit_levels(model.ratio, model.good, area, ifus)
+        if few:
+            touched = np.unique(ifus[area & model.good])
+            levels = {ifu: level for ifu, level in levels.items() if ifu in touched}
         settled = {ifu: flux * levels.get(ifu, 1.0) for ifu, flux in settled.items()}
         merge(store, prepared, settled)
         if all(abs(level - 1) < LEVEL_TOLERANCE for level in levels.values()):
@@ -291,7 +339,8 @@ def _settle_levels(
     changed = {ifu: 100 * (settled[ifu] / fluxes[ifu] - 1) for ifu in fluxes}
     largest = max(changed, key=lambda ifu: abs(changed[ifu]))
     ctx.log.info(
-        "levels of the IFUs taken from the cube: fluxes changed by up to %.2f %% (IFU %d)",
+        "levels of the IFUs taken from the %s: fluxes changed by up to %.2f %% (IFU %d)",
+        "mean of their pixels" if few and not vignetted else "cube",
         changed[largest],
         largest,
     )

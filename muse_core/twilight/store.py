@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,12 @@ class KeptIfu:
     columns: tuple[np.ndarray, ...]
 
 
+def _elsewhere(low: float, high: float) -> RowStore:
+    store = RowStore(None, low, high, 0, 0)
+    store.is_elsewhere = True
+    return store
+
+
 class RowStore:
     """Rows of all IFUs; safe to fill and to read from several threads.
 
@@ -94,6 +101,17 @@ class RowStore:
         if expected_rows * BYTES_PER_ROW > memory_bytes:
             self._descriptor, name = tempfile.mkstemp(prefix=".twilight_rows.", suffix=".part", dir=folder)
             Path(name).unlink()  # the open descriptor keeps it; nothing is left behind after a crash
+
+    is_elsewhere = False
+    """The store stands for one of another process."""
+
+    def __reduce__(self) -> tuple[Callable[..., RowStore], tuple[float, float]]:
+        """Another process gets no rows."""
+        return _elsewhere, (float(self.low), float(self.high))
+
+    def for_one_ifu(self) -> RowStore:
+        """Return an empty store for the same wavelengths, in memory."""
+        return RowStore(None, float(self.low), float(self.high), 0, 0)
 
     def __enter__(self) -> RowStore:
         return self

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,8 @@ def read_sky_cube(path: Path | str, mode: str) -> StoredSkyCube:
         If it is none, of another mode, or its world coordinates make no sense.
     """
     path = Path(path)
+    if not os.path.isfile(path):  # noqa: PTH113  a name may be longer than any file's
+        raise InputError(path, ITEM, expected="the name of a DATACUBE_SKYFLAT", found="no such file")
     with opened(path, memmap=False) as hdus:
         named = {h.name.lower(): h for h in hdus[1:]}
         missing = [n for n in ("data", "white") if n not in named]

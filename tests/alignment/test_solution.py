@@ -152,6 +152,14 @@ def test_network_is_the_minimum_norm_least_squares_solution():
         np.testing.assert_allclose(solve_network(count, i, j, value, weight), wanted, atol=1e-6)
 
 
+def test_a_weight_that_is_nothing_beside_the_others():
+    i, j, value = np.array([0, 1]), np.array([1, 2]), np.array([[1.0, 2.0], [3.0, 4.0]])
+    for weight in ([1.0, 1e-30], [1.0, 0.0], [1e-30, 1.0]):
+        solved = solve_network(3, i, j, value, np.array(weight))
+        strong = int(np.argmax(weight))
+        np.testing.assert_allclose(solved[i[strong]] - solved[j[strong]], value[strong])
+
+
 def test_groups_of_connected_exposures():
     assert connected_groups(7, np.array([5, 0, 4]), np.array([6, 3, 5])).tolist() == [0, 1, 2, 0, 4, 4, 4]
 

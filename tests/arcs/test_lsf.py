@@ -90,21 +90,31 @@ def test_merged_is_the_same(wide, made, tmp_path):
     )
 
 
-def test_a_slice_without_trace_keeps_the_others_in_place(wide, made, tmp_path, caplog):
+@pytest.mark.parametrize("recipe", ["muse_wavecal", "muse_lsf"])
+def test_one_ifu_has_a_file_of_its_own(recipe, wide, tmp_path):
+    """With ``merge``, too, as the C recipes have it."""
+    frames = wide.also("WAVECAL_TABLE") if recipe == "muse_lsf" else wide.frames
+    (name,) = run(recipe, frames, tmp_path / "out", merge=True, nifu=IFU)
+    assert name.endswith(f"-{IFU:02d}.fits")
+
+
+@pytest.mark.parametrize(
+    ("tag", "lost"), [("TRACE_TABLE", "trace"), ("WAVECAL_TABLE", "wavelength solution")]
+)
+def test_a_failed_slice_keeps_the_others_in_place(wide, made, tmp_path, caplog, tag, lost):
     def lose(hdus):
         for name in hdus[1].columns.names:
-            if name.startswith("tc"):
-                hdus[1].data[name][4] = np.nan
+            hdus[1].data[name][4] = 0 if name == "SliceNo" else np.nan
 
     frames = wide.also("WAVECAL_TABLE")
-    trace = one(frames, "TRACE_TABLE")
+    table = one(frames, tag)
     products = run(
-        "muse_lsf", replaced(frames, trace, changed_copy(trace, tmp_path / "in", lose)), tmp_path / "out"
+        "muse_lsf", replaced(frames, table, changed_copy(table, tmp_path / "in", lose)), tmp_path / "out"
     )
     new, old = fits.getdata(products[CUBE]), fits.getdata(made / CUBE)
     assert (new[4] == 0).all()
     np.testing.assert_array_equal(np.delete(new, 4, axis=0), np.delete(old, 4, axis=0))
-    assert "slice 5 of IFU 2: no profile: its trace is missing" in caplog.text
+    assert f"slice 5 of IFU 2: no profile: its {lost} is missing" in caplog.text
 
 
 def test_what_is_refused(wide, arcs, tmp_path):

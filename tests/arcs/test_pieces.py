@@ -13,6 +13,7 @@ from muse_core.arcs.gaussian_kernels import fit_gaussians
 from muse_core.arcs.identify import MatchPlan, identify
 from muse_core.arcs.lamps import Lamps, by_lamps, lamps_of
 from muse_core.arcs.line_fits import LineFitPlan, _points, line_groups
+from muse_core.arcs.line_kernels import HALF, fit_along
 from muse_core.arcs.polynomials import fit_curve_clipped, fit_surface
 from muse_core.framework import InputError
 from muse_core.simulate.arcs import LINES, OF_ION, arc_header, arc_setup, write_line_catalog
@@ -44,6 +45,7 @@ def reversed_order(_, table):
         (reversed_order, "increasing order"),
         (lambda _, t: t.columns.del_col("quality"), "no quality"),
         (lambda _, t: t.data["lambda"].__setitem__(0, np.nan), "finite numbers"),
+        (lambda _, t: t.data["lambda"].__setitem__(-1, 1e15), "up to 100000, found 1e\\+15"),
     ],
 )
 def test_a_catalogue_that_cannot_be_used_is_told(change, message, tmp_path):
@@ -76,6 +78,18 @@ def test_values_without_weight_do_not_count():
     assert fit_gaussians(p, 1, 1, True, y, weight, errors)
     assert abs(p[0] - 6.2) < 1e-6
     assert not fit_gaussians(p, 1, 1, True, y[:3], weight[:3], errors)
+
+
+@pytest.mark.parametrize("anything", [np.nan, np.inf, 5e4])
+def test_a_flagged_pixel_may_hold_anything(anything):
+    rows, columns = np.arange(1.0, 41.0)[:, None], np.arange(9)
+    data = (10 + 200 * np.exp(-0.5 * ((rows - 20.2 - 0.02 * columns) / 0.9) ** 2)).astype(np.float32)
+    dq = np.zeros(data.shape, np.int32)
+    data[17, 4], dq[17, 4] = anything, 1
+    out = np.empty((9, 1, 4))
+    stat = np.full_like(data, 10.0)
+    fit_along(data, stat, dq, 0, 1, 5, 9, False, 1, 1, True, HALF, HALF, np.array([20.0]), out)
+    np.testing.assert_allclose(out[:, 0, 0], 20.2 + 0.02 * columns, atol=1e-5)
 
 
 def test_lines_are_detected_blends_are_not():

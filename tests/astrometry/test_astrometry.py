@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from muse_core.astrometry.centroids import measure_positions
 from muse_core.astrometry.matching import NoMatchError, match_stars
 from muse_core.astrometry.solution import fit_solution
 from muse_core.data.tangent_plane import deproject
 from muse_core.framework import InputError, RecipeError, run_recipe
-from muse_core.simulate.star_fields import StarField, simulate_astrometric_field
+from muse_core.simulate.star_fields import StarField, moffat, simulate_astrometric_field
+from muse_core.stars.detection import find_stars
 
 pytestmark = pytest.mark.unit
 SMALL = {"first": 6825.0, "step": 25.0, "n_lam": 14, "fwhm": 4.0, "sky": 10.0, "telluric": False}
@@ -54,6 +56,12 @@ def test_scale_and_angle_are_right_at_any_rotation(posang, tmp_path):
     true = scales_and_angles(np.array(field.truth["cd"]))
     np.testing.assert_allclose(found[0], true[0], atol=3e-5)
     np.testing.assert_allclose(found[1], true[1], atol=0.01)
+    header = fits.getheader(made["ASTROMETRY_WCS"])
+    for value, right, name in ((found[0], true[0], "SCALE"), (found[1], true[1], "ANGLE")):
+        errors = np.array([header[f"ESO QC ASTRO {name} ERR {axis}"] for axis in "XY"])
+        assert (np.abs(value - right) < 4 * errors).all() and (
+            errors < 3 * (3e-5, 0.01)[name == "ANGLE"]
+        ).all()
 
 
 def test_positions_are_right(field, made):
@@ -152,3 +160,49 @@ def test_fit_rejects_what_is_far_off():
     found = fit_solution(x, y, ra, dec, (150.0, -30.0), (0.0, 0.0), 5, 3.0)
     assert not found.kept[3]
     np.testing.assert_allclose(found.cd, cd, rtol=1e-3, atol=2e-8)
+
+
+def test_neighbours_do_not_pull():
+    """Stars 12 pixels apart, of other exponents than the fit has: places right to a hundredth of a pixel."""
+    rng = np.random.default_rng(3)
+    y, x = np.mgrid[1:81, 1:101]
+    places = [
+        (20 + 12 * i + rng.uniform(-1, 1), 20 + 12 * j + rng.uniform(-1, 1))
+        for i in range(6)
+        for j in range(4)
+    ]
+    image = np.full(x.shape, 30.0)
+    for a, b in places:
+        image += rng.uniform(6e3, 2e4) * moffat(x - a, y - b, 4.0, 2.8)
+    stars = find_stars(image, 3.0)
+    assert len(stars) == len(places)
+    worst = {}
+    for alone in (False, True):
+        measured = measure_positions(image, np.ones(image.shape), stars, "moffat", alone=alone)
+        distances = [min(np.hypot(one.x - a, one.y - b) for a, b in places) for one in measured]
+        assert len(measured) == len(places)
+        worst[alone] = max(distances)
+    assert worst[True] < 0.01 and worst[False] > 5 * worst[True], worst
+
+
+def test_errors_of_the_solution_are_those_of_its_scatter():
+    rng = np.random.default_rng(6)
+    scatter = np.array([0.004, 0.008]) / 3600.0
+    values, told = [], []
+    for _ in range(300):
+        x, y = rng.uniform(-100, 100, (2, 12))
+        cd = np.array([[-0.2, 0.01], [0.01, 0.2]]) / 3600.0
+        xi, eta = cd @ (x, y) + scatter[:, None] * rng.standard_normal((2, 12))
+        ra, dec = deproject(xi, eta, 30.0, -20.0)
+        solution = fit_solution(x, y, ra, dec, (30.0, -20.0), (0.0, 0.0), 1, 3.0)
+        values.append([*solution.scales, *solution.angles])
+        told.append([*solution.scale_errors, *solution.angle_errors])
+    np.testing.assert_allclose(np.sqrt(np.mean(np.square(told), axis=0)), np.std(values, axis=0), rtol=0.15)
+
+
+@pytest.mark.parametrize("places", [[(0.0, 0.0), (18.0, 0.0), (0.0, 18.0)], [(i, 2.0 * i) for i in range(6)]])
+def test_three_stars_or_a_line_of_them_tell_no_errors(places):
+    x, y = np.array(places, float).T
+    ra, dec = deproject(x / 18e3, y / 18e3, 30.0, -20.0)
+    solution = fit_solution(x, y, ra, dec, (30.0, -20.0), (0.0, 0.0), 1, 3.0)
+    assert np.isnan([*solution.scale_errors, *solution.angle_errors]).all()

@@ -68,7 +68,7 @@ def test_missing_inputs_are_named(tiny, tmp_path, tag):
 def test_illum_alone_is_no_exposure(tiny, tmp_path):
     """The C recipe ends without product and without error."""
     frames = [(path, "ILLUM" if tag == "OBJECT" else tag) for path, tag in one_exposure(tiny)]
-    with pytest.raises(InputError, match="OBJECT, STD, SKY or ASTROMETRY"):
+    with pytest.raises(InputError, match="OBJECT, STD, SKY, ASTROMETRY or REDUCED"):
         run(frames, tmp_path)
 
 
@@ -205,6 +205,33 @@ def test_one_bad_ifu_does_not_stop_the_others(tiny, tmp_path, caplog):
         run_recipe("muse_scibasic", frames, QUICK, workdir=tmp_path / "out", strict=True)
 
 
+@pytest.mark.parametrize("how", ["failed", "missing", "without a trace"])
+def test_a_slice_without_solution_is_left_out(tiny, tmp_path, caplog, how):
+    """With SliceNo 0 and NaN, as the recipes write it, or without its row."""
+
+    def fail(hdus):
+        table = hdus["CHAN02"]
+        if how == "missing":
+            table.data = np.delete(table.data, 6)
+            return
+        for name in table.columns.names:
+            table.data[name][6] = 0 if name == "SliceNo" else np.nan
+
+    tag = "TRACE_TABLE" if how == "without a trace" else "WAVECAL_TABLE"
+    bad = edited(path_of(tiny.raw, tag), tmp_path / "t.fits", fail)
+    whole = run(one_exposure(tiny), tmp_path / "whole", nifu=2, **QUICK)
+    caplog.clear()
+    products = run(replaced(one_exposure(tiny), tag, bad), tmp_path / "out", nifu=2, **QUICK)
+    assert "IFU 2: slice 7 has no trace or no wavelength solution: it is left out" in caplog.text
+    tables = [next(iter(p.values())) for p in (whole, products)]
+    (before, data), (after, left) = (
+        (fits.getdata(path, "ORIGIN") & 0x3F, fits.getdata(path, "DATA")) for path in tables
+    )
+    assert (before == 7).any()
+    assert not (after == 7).any()
+    np.testing.assert_array_equal(left, data[(before != 7).ravel()])
+
+
 def test_the_command_tells_of_products_that_are_incomplete(tiny, tmp_path):
     def drop(hdus):
         del hdus[[h.name for h in hdus].index("CHAN01")]
@@ -235,6 +262,16 @@ def test_truncated_raw_file_loses_only_its_end(tiny, tmp_path, caplog):
     assert [name[16:23] for name in products] == ["0001-01", "0001-02", "0002-01", "0002-02", "0002-03"]
     told = [fits.getval(path, "ESO QC SCIBASIC COMPLETE") for path in products.values()]
     assert told == [False, False, True, True, True]
+
+
+def test_levels_that_are_not_those_of_the_bias_are_told_by_file(tiny, tmp_path):
+    def level(hdus):
+        for hdu in hdus[1:]:
+            hdu.data[:] = 1
+
+    bad = edited(path_of(tiny.raw, "OBJECT"), tmp_path / "ones.fits", level)
+    with pytest.raises(RecipeError, match=r"no IFU could be processed: .*ones\.fits: CHAN01: found overscan"):
+        run(replaced(one_exposure(tiny), "OBJECT", bad), tmp_path / "out", nifu=1, **QUICK)
 
 
 def test_nothing_left_is_an_error(tiny, tmp_path):

@@ -98,6 +98,14 @@ def test_cropping_leaves_out_rows_and_no_more(tmp_path):
 
 
 @pytest.mark.unit
+def test_one_ifu_has_files_of_its_own(tiny, tmp_path):
+    """With ``merge``, too, as the C recipe has it."""
+    products = run(tiny.raw, tmp_path, merge=True, nifu=2, resample=True)
+    tags = ("OBJECT_RED", "OBJECT_RESAMPLED", "PIXTABLE_OBJECT")
+    assert set(products) == {f"{tag}_000{number}-02.fits" for tag in tags for number in (1, 2)}
+
+
+@pytest.mark.unit
 def test_merged_images_are_those_of_the_ifus(tiny, tiny_products, tmp_path):
     products = run(tiny.raw, tmp_path, merge=True, resample=True)
     assert [name for name in products if not name.startswith("PIX")] == [

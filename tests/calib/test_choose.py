@@ -373,7 +373,7 @@ def test_wrong_rules_are_explained(tmp_path, text, words):
     path.write_text(text)
     with pytest.raises(InputError, match=words):
         load_rules(path)
-    with pytest.raises(InputError, match="readable file"):
+    with pytest.raises(InputError, match="an existing file, found none"):
         load_rules(tmp_path / "absent.toml")
 
 

@@ -89,6 +89,44 @@ def test_the_plan_of_the_night(night, tmp_path, capsys):
     assert main(["sof", "--night", str(night), "-o", str(tmp_path / "p"), "--json"]) == 0
 
 
+def test_a_set_that_is_too_small_is_told(tmp_path, capsys):
+    counts = tuple((tag, 2 if tag == "SKYFLAT" else n) for tag, n in NightSetup().counts)
+    raw = RawSetup(ifus=(1,), nx=192, ny=32, cosmics=0)
+    simulate_night(tmp_path / "in", NightSetup(raw=raw, mode="WFM-NOAO-N", counts=counts, traps=False))
+    assert main(["sof", "--night", str(tmp_path / "in"), "-o", str(tmp_path / "p")]) == 0
+    told = [line for line in capsys.readouterr().out.splitlines() if "C021" in line]
+    assert len(told) == 3  # two exposures and the sky
+    assert (
+        "no TWILIGHT_CUBE: only 2 x SKYFLAT of MUSE.2017-06-15T22:06:00.867: muse_twilight needs 3" in told[0]
+    )
+
+
+def test_a_field_of_stars_is_reduced_when_asked_for(tmp_path):
+    counts = (*NightSetup().counts, ("ASTROMETRY", 1))
+    raw = RawSetup(ifus=(1,), nx=192, ny=32, cosmics=0)
+    simulate_night(tmp_path / "in", NightSetup(raw=raw, mode="WFM-NOAO-N", counts=counts, traps=False))
+    words = [
+        "sof",
+        "--night",
+        str(tmp_path / "in"),
+        "-o",
+        str(tmp_path / "p"),
+        "--exclude",
+        "*astrometry_wcs*",
+    ]
+    for wish in ([], ["--use", "ASTROMETRY_WCS"]):
+        main([*words, *wish])
+        plan = tomllib.loads((tmp_path / "p" / "plan.toml").read_text())["step"]
+        found = [step for step in plan if step["recipe"] == "muse_astrometry"]
+        assert len(found) == (1 if wish else 0)
+    (step,) = found
+    assert step["products"] == ["ASTROMETRY_WCS_0001.fits"]
+    tables = next(s for s in plan if s["number"] in step["needs"] and "ASTROMETRY" in s["products"][0])
+    assert tables["recipe"] == "muse_scibasic"
+    post = next(s for s in plan if s["recipe"] == "muse_scipost")
+    assert step["number"] in post["needs"]
+
+
 def test_a_wrong_mode_is_found_by_the_table_of_the_recipes(night):
     rules = load_rules()
     science = [(path, "OBJECT") for path in night.glob("raw/MUSE.2017-06-16T00:00*.fits.fz")]

@@ -112,6 +112,9 @@ def test_reduce_plans_only(night, tmp_path, capsys):
     assert not list((tmp_path / "p").glob("*/"))
     assert main(["reduce", str(night), "-o", str(tmp_path / "p"), "--again", "10"]) == 1
     assert "--again 10: no such step" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert main(["reduce", str(night), "-o", str(tmp_path / "file")]) == 1
+    assert f"{tmp_path / 'file'} is a file; give a folder" in capsys.readouterr().err
 
 
 @pytest.mark.unit

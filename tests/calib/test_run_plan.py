@@ -118,7 +118,7 @@ def test_frames_that_were_not_found_stop_the_step(plan):
     plan[1][0].sof.missing = ["MASTER_BIAS"]
     states, results, _ = run(plan)
     assert states == ["blocked", "done", "done"]
-    assert results[0].reason == "no MASTER_BIAS, see 01_one.sof.incomplete"
+    assert results[0].reason == ("no MASTER_BIAS; give their folder with --calib, see 01_one.sof.incomplete")
 
 
 def test_an_interruption_ends_the_commands(plan):

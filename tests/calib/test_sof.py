@@ -92,6 +92,19 @@ def test_wrong_usage_is_explained(tmp_path, capsys, monkeypatch, arguments, stat
     assert words in told and "Traceback" not in told
 
 
+@pytest.mark.parametrize("lacking", [False, True], ids=["complete", "incomplete"])
+def test_what_is_no_set_of_frames_is_not_replaced(night, tmp_path, capsys, lacking):
+    root, objects = night
+    kept = tmp_path / "kept.fits"
+    kept.write_bytes(objects[0].read_bytes())
+    objects = [raw(tmp_path, "OBJECT", "2017-06-16T01:34:56.867")] if lacking else objects
+    words = ["muse_scibasic", "--for", str(objects[0]), "--calib", str(tmp_path if lacking else root)]
+    content = kept.read_bytes()
+    assert main(["sof", *words, "-o", str(kept)]) not in (0, None)
+    assert kept.read_bytes() == content
+    assert "kept.fits" in capsys.readouterr().err
+
+
 def test_names_with_blanks_are_linked(tmp_path):
     exposure = raw(tmp_path / "my data", "OBJECT", "2017-06-16T01:34:56.867")
     for tag in ("MASTER_BIAS", "MASTER_FLAT", "TRACE_TABLE", "WAVECAL_TABLE", "GEOMETRY_TABLE"):

@@ -26,7 +26,9 @@ def lsf(folder: Path) -> World:
     world = wavecal(folder)
     sof = folder / "arcs" / "lsf.sof"
     name = next(line.split()[0] for line in sof.read_text().splitlines() if "WAVECAL_TABLE" in line)
-    frames = [*world.frames, (sof.parent / name, "WAVECAL_TABLE")]
+    arcs = [path for path, tag in world.frames if tag == "ARC"]
+    retagged = [(path, "ARC_LSF" if path == arcs[-1] else tag) for path, tag in world.frames]
+    frames = [*retagged, (sof.parent / name, "WAVECAL_TABLE")]
     options = {"nifu": 2, "lsf_range": 20.0, "lsf_size": 60, "lambda_size": 8}
     return replace(world, name="lsf", recipe="muse_lsf", frames=frames, options=options)
 

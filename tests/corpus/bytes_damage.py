@@ -6,6 +6,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import os
+from functools import cache
 
 import numpy as np
 
@@ -76,7 +77,7 @@ def files(rng: np.random.Generator, target: Target) -> str:
         copy.write_bytes(packed)
         return "bzip2 file with a wrong byte"
     if kind == 15:
-        copy.write_bytes(gzip.compress(b"\0" * 90_000_000, 9))
+        copy.write_bytes(_bomb())
         return "gzip file that grows a thousandfold"
     if kind == 16:
         copy.write_bytes(b"\x1f\x9d" + rng.bytes(2000))
@@ -91,7 +92,12 @@ def files(rng: np.random.Generator, target: Target) -> str:
     return "file of another tag"
 
 
-def _headers(content: bytes) -> list[tuple[int, int]]:
+@cache
+def _bomb() -> bytes:
+    return gzip.compress(b"\0" * 90_000_000, 9)
+
+
+def headers_of(content: bytes) -> list[tuple[int, int]]:
     """First byte and byte after the END card of each header."""
     found, start = [], 0
     while start < len(content):
@@ -110,7 +116,7 @@ def _headers(content: bytes) -> list[tuple[int, int]]:
 def structure(rng: np.random.Generator, target: Target) -> str:
     """A card that tells the structure of the file, with a value that it must not have."""
     content = bytearray(target.source.read_bytes())
-    headers = _headers(bytes(content))
+    headers = headers_of(bytes(content))
     start, end = pick(rng, headers)
     there = {bytes(content[at : at + 8]).decode("latin-1").rstrip(): at for at in range(start, end, CARD)}
     known = [key for key in STRUCTURE if key in there]
@@ -129,7 +135,7 @@ def structure(rng: np.random.Generator, target: Target) -> str:
 def cards(rng: np.random.Generator, target: Target) -> str:
     """Any card: other values, no value, bytes that no card may have."""
     content = bytearray(target.source.read_bytes())
-    headers = _headers(bytes(content))
+    headers = headers_of(bytes(content))
     start, end = pick(rng, headers)
     told = []
     for _ in range(int(rng.integers(1, 4))):
@@ -165,7 +171,7 @@ def scattered(rng: np.random.Generator, target: Target) -> str:
             content[at] ^= 1 << int(rng.integers(8))
         told = f"{len(spots)} wrong bits"
     elif kind == 1:
-        header = pick(rng, _headers(bytes(content)))
+        header = pick(rng, headers_of(bytes(content)))
         spots = rng.integers(header[0], header[1], int(rng.integers(1, 12)))
         for at in spots:
             content[at] = int(rng.integers(256))

@@ -80,6 +80,52 @@ def _spoilt(rng: np.random.Generator, data: np.ndarray) -> tuple[np.ndarray, str
     return new, kind
 
 
+FILLS = (np.nan, np.inf, -np.inf, 0.0, 1e30)
+PATTERNS = ("rows", "columns", "chess", "border", "centre", "all but one", "one", "half", "every third")
+
+
+def holes(rng: np.random.Generator, target: Target) -> str:
+    """No numbers in a pattern: whole rows, every second pixel, the border, all but one."""
+
+    def change(hdus: fits.HDUList) -> str | None:
+        number = int(pick(rng, [i for i, hdu in enumerate(hdus) if hdu.data is not None]))
+        hdu = hdus[number]
+        name = str(pick(rng, hdu.columns.names)) if isinstance(hdu, fits.BinTableHDU) else ""
+        new = np.array(hdu.data[name] if name else hdu.data)
+        if new.dtype.kind not in "fiu" or not new.size or not new.ndim:
+            return None
+        pattern = str(pick(rng, PATTERNS))
+        where = _pattern(pattern, new.shape)
+        fill = pick(rng, FILLS if new.dtype.kind == "f" else (0, 1, 99))
+        new[where] = fill
+        if name:
+            hdu.data[name] = new
+        else:
+            hdu.data = new
+        return f"extension {number} ({hdu.name}) {name}: {fill} in {pattern}"
+
+    return edited(target, change)
+
+
+def _pattern(name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Which pixels of an image, or rows of a column, are meant."""
+    places = np.indices(shape)
+    first, last = places[0], places[-1]
+    edge = np.any([(p == 0) | (p == n - 1) for p, n in zip(places, shape, strict=True)], axis=0)
+    number = np.arange(int(np.prod(shape))).reshape(shape)
+    return {
+        "rows": first % 4 == 1,
+        "columns": last % 4 == 1,
+        "chess": places.sum(axis=0) % 2 == 0,
+        "border": edge,
+        "centre": ~edge,
+        "all but one": number != number.size // 2,
+        "one": number == number.size // 3,
+        "half": first < (shape[0] + 1) // 2,
+        "every third": number % 3 == 0,
+    }[name]
+
+
 def values(rng: np.random.Generator, target: Target) -> str:
     """Pixels or columns without sense."""
 

@@ -48,8 +48,11 @@ def edited(target: Target, change: Callable[[fits.HDUList], str | None]) -> str:
             source = fits.open(target.source, memmap=False)
         except OSError:
             raise NotApplicableError from None
-        with source:
-            hdus = fits.HDUList([hdu.copy() for hdu in source])
+        try:
+            with source:
+                hdus = fits.HDUList([hdu.copy() for hdu in source])
+        except (AssertionError, fits.VerifyError):  # broken before, see `damage.twice`
+            raise NotApplicableError from None
         told = change(hdus)
         if told is None:
             raise NotApplicableError

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import warnings
 
+import numpy as np
 import pytest
 
+from muse_core.framework import registry
 from tests.corpus.all_worlds import WORLDS
 from tests.corpus.damage import broken
-from tests.corpus.runner import cases, prepare, table
+from tests.corpus.runner import cases, different_files, never_broken, prepare, table
 from tests.corpus.target import Target
 
 pytestmark = pytest.mark.unit
@@ -45,3 +47,27 @@ def test_the_same_seed_breaks_a_file_in_the_same_way(tmp_path):
             made.append(copy.read_bytes())
     assert made[: len(made) // 2] == made[len(made) // 2 :]
     assert len(set(made)) > 2
+
+
+@pytest.mark.slow
+def test_there_are_enough_different_broken_files_of_each_tag(tmp_path):
+    """As many as ``make corpus`` asks for; they are made, no recipe is run on them."""
+    per_tag, made = 150, {}
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        for name, make in WORLDS.items():
+            home = tmp_path / name
+            home.mkdir()
+            world = make(home)
+            for tag in set(world.tags()) - set(made):
+                made[tag] = different_files(world, tag, per_tag, 1, home)
+    assert {tag: count for tag, count in made.items() if count < per_tag} == {}
+    declared = {i.tag for name in registry.names() for i in registry.load(name).spec.inputs}
+    assert not declared - set(made)
+
+
+def test_inputs_that_no_set_has_are_found():
+    """What the end of a whole run tells: declared inputs of which no file was broken."""
+    declared = {(name, i.tag) for name in registry.names() for i in registry.load(name).spec.inputs}
+    done = {pair for pair in declared if pair != ("muse_lsf", "ARC_LSF")}
+    assert never_broken(done) == ["muse_lsf ARC_LSF"]

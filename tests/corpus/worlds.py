@@ -229,6 +229,19 @@ def detector(folder: Path) -> World:
     )  # fmt: skip
 
 
+def detector_others(folder: Path) -> World:
+    """muse_scibasic with raw frames of all other tags."""
+    world = detector(folder)
+    raw = next(path for path, tag in world.frames if tag == "OBJECT")
+    left = ("OBJECT", "ILLUM", "TWILIGHT_CUBE")
+    tags = ("SKY", "STD", "ASTROMETRY")
+    frames = [(raw, tag) for tag in tags] + [frame for frame in world.frames if frame[1] not in left]
+    return replace(
+        world, name="scibasic-others", frames=frames, options={"skylines": "none", "nifu": 1}, by_tag={},
+        broken=tags,
+    )  # fmt: skip
+
+
 def twilight(folder: Path) -> World:
     """muse_twilight with all calibrations and a vignetting mask."""
     from muse_core.simulate.raw import RawSetup, simulate_raw
@@ -237,7 +250,11 @@ def twilight(folder: Path) -> World:
     frames = [
         (sof.parent / name, tag) for name, tag in (line.split() for line in sof.read_text().splitlines())
     ]
-    return World("twilight", "muse_twilight", frames, {"dlambda": 500.0})
+    mask = folder / "twilight" / "vignetting.fits"
+    pixels = np.zeros((320, 320), np.uint8)
+    pixels[150:170, 150:170] = 1
+    fits.PrimaryHDU(pixels).writeto(mask)
+    return World("twilight", "muse_twilight", [*frames, (mask, "VIGNETTING_MASK")], {"dlambda": 500.0})
 
 
 def _masters(folder: Path, name: str, tags: tuple[str, ...], settings: dict, **size: int) -> World:
@@ -280,11 +297,13 @@ def night_sky(folder: Path) -> World:
 
 def astrometric_field(folder: Path) -> World:
     """muse_astrometry with every calibration."""
+    from muse_core.simulate import calibrations
     from muse_core.simulate.star_fields import StarField, simulate_astrometric_field
 
     plan = StarField(nx=60, ny=48, first=6825.0, step=25.0, n_lam=10, fwhm=3.0, sky=10.0, telluric=False)
     made = simulate_astrometric_field(folder / "astrometry", plan, seed=2, n_stars=8, n_more=2)
-    return World("astrometry", "muse_astrometry", made.frames())
+    telluric = calibrations.write_telluric(folder / "astrometry" / "telluric.fits")
+    return World("astrometry", "muse_astrometry", [*made.frames(), (telluric, "STD_TELLURIC")])
 
 
 def standard(folder: Path) -> World:
@@ -314,5 +333,6 @@ WORLDS: dict[str, Callable[[Path], World]] = {
     "dark": dark,
     "flat": flat,
     "scibasic": detector,
+    "scibasic-others": detector_others,
     "twilight": twilight,
 }

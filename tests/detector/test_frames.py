@@ -199,6 +199,9 @@ def test_bad_tables_are_faults(folder, tmp_path):
     back[11, 0, 2] = np.nan
     with pytest.raises(InputError, match="slice 12"):
         check_wavecal(back, trace, SETUP.shape, "w", 1)
+    for other_unit in (0.1, 1e26):
+        with pytest.raises(InputError, match="slice 1.*in Angstrom.*in the middle"):
+            check_wavecal(wave * other_unit, trace, SETUP.shape, "w", 1)
     with fits.open(folder / "geometry.fits") as hdus:
         table = hdus[1].data
         keep = ~((table["SubField"] == 2) & (table["SliceCCD"] == 7))

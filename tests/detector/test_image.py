@@ -11,13 +11,16 @@ from muse_core.detector.masters import find_masters
 from muse_core.framework import InputError
 
 pytestmark = pytest.mark.unit
-SHAPE = (70, 300)  # three blocks of columns, the last one narrow
+SHAPE = (70, 300)  # five blocks of columns, the last one narrow
 
 
 def picture(seed=0):
     rng = np.random.default_rng(seed)
     data, stat = (rng.normal(size=SHAPE).astype(np.float32) for _ in range(2))
-    return Image(data, stat, (rng.random(SHAPE) < 0.1).astype(np.int32) * 0x1000)
+    flags = (rng.random(SHAPE) < 0.1).astype(np.int32) * 0x1000
+    flags[:, 64:128] = 0  # a block without flags, and last rows without
+    flags[50:] = 0
+    return Image(data, stat, flags)
 
 
 @pytest.mark.parametrize("on_disk", [False, True])

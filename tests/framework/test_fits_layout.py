@@ -10,8 +10,9 @@ import pytest
 from astropy.io import fits
 
 from muse_core.framework import RecipeError
+from muse_core.framework.checksums import word_sum
 from muse_core.framework.fits_layout import card_value, primary, units
-from muse_core.framework.products import DataSums, sign, word_sum, write_hdus
+from muse_core.framework.products import DataSums, sign, write_hdus
 
 pytestmark = pytest.mark.unit
 

@@ -224,8 +224,8 @@ def test_cards_that_no_reader_takes():
         "COMMENT = x = =",
     )
     assert list(unreadable_cards("".join(card.ljust(80) for card in good))) == []
-    bad = "HIERARCH ESO X = abc", "E       = T3"
-    assert [n for n, _ in unreadable_cards("".join(card.ljust(80) for card in bad))] == [1, 2]
+    bad = "HIERARCH ESO X = abc", "E       = T3", "F       = '\x00026'", "HIERARCH ESO Y = 'a\x07b'"
+    assert [n for n, _ in unreadable_cards("".join(card.ljust(80) for card in bad))] == [1, 2, 3, 4]
 
 
 def test_what_follows_the_last_extension(path):

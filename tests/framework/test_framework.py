@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muse_core.framework import Param, ParameterError, RecipeSpec, registry, sof
-from muse_core.framework.products import encode_checksum, set_card, sign, word_sum, write_hdus
+from muse_core.framework.checksums import encode_checksum, word_sum
+from muse_core.framework.products import set_card, sign, write_hdus
 from tests.golden import FOLDER
 
 pytestmark = pytest.mark.unit

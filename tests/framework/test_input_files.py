@@ -155,6 +155,19 @@ def test_all_errors_name_the_file_given(picture, tmp_path):
     assert str(caught.value) == f"{source}: bad"
 
 
+def test_what_names_the_tag_alone_is_told_with_its_file(picture, tmp_path, caplog):
+    def run(frames, p, ctx):
+        ctx.log.warning("PICTURE covers nothing")
+        ctx.log.warning("PICTURES are many")
+        raise InputError("", "PICTURE, column x", expected=1, found=2)
+
+    with pytest.raises(InputError) as caught:
+        run_recipe(LoadedRecipe(SPEC, run, Path(__file__)), [Frame(picture, "PICTURE")], workdir=tmp_path)
+    assert str(caught.value) == f"{picture}: PICTURE, column x: expected 1, found 2"
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert told[:2] == [f"{picture}: PICTURE covers nothing", "PICTURES are many"]
+
+
 def test_faults_that_a_recipe_does_not_ask_for_are_raised(tmp_path):
     silent = LoadedRecipe(SPEC, lambda frames, p, ctx: None, Path(__file__))
     with pytest.raises(InputError, match="an existing file"):

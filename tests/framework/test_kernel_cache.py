@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 from muse_core.framework import kernel_cache
 kernel_cache.write_to(Path(os.environ["KERNELS"]))
-kernel_cache.install()
 from muse_core.data.file_kernels import scale_rows
 from muse_core.data import file_kernels
 assert file_kernels.__file__.startswith(os.environ["TOP"]), file_kernels.__file__

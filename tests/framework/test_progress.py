@@ -6,7 +6,6 @@ from __future__ import annotations
 import io
 import logging
 
-import numba
 import pytest
 from rich.console import Console
 
@@ -15,6 +14,7 @@ from muse_core.framework.compiling import announced
 from muse_core.framework.context import RunContext
 from muse_core.framework.defects import Defects
 from muse_core.framework.errors import InputError, Problems, RecipeError
+from muse_core.framework.kernels import njit
 from muse_core.framework.log import UNDONE, Strict
 from muse_core.framework.progress import shown
 
@@ -42,11 +42,11 @@ def test_without_a_total_the_number_done_is_shown():
 def test_compiling_is_told_once(caplog):
     log = logging.getLogger("compiling-test")
 
-    @numba.njit
+    @njit()
     def half(x):
         return x / 2
 
-    @numba.njit
+    @njit()
     def quarter(x):
         return half(half(x))
 

@@ -10,7 +10,7 @@ import pytest
 from astropy.wcs import WCS
 
 import imphot
-from imphot.engines.image.checks import chi_squared, disagreement, limit
+from imphot.engines.image.checks import PART, chi_squared, disagreement, limit, shape_is_another
 from imphot.engines.image.forward_model import WING_BETA, ForwardModel
 from imphot.engines.moffat import MoffatOtf, otf_closed, turbulence_otf
 from imphot.images import SkyImage
@@ -20,8 +20,8 @@ BRIGHT = {"nstar": 5, "ndisc": 30, "star_flux": (2000.0, 20000.0), "disc_flux": 
 CLEAN = PairTruth(size=18.0, hst_noise=0.002)
 
 
-def fit(truth, seed=7, **options):
-    pair = make_pair(make_sky(seed, truth.size, **BRIGHT), truth)
+def fit(truth, seed=7, sources=BRIGHT, **options):
+    pair = make_pair(make_sky(seed, truth.size, **sources), truth)
     hst, muse, variance = with_noise(pair, truth, seed)
     himage = SkyImage(hst, None, None, WCS(pair[1]), "ELECTRONS/S", data_header=pair[1])
     mimage = SkyImage(muse, variance, None, WCS(pair[3]), "10**(-20)*erg/s/cm**2/Angstrom")
@@ -53,6 +53,15 @@ def test_wings_of_turbulence(options):
         assert abs(value.value - getattr(truth, name)) < 3.5 * value.stdev, name
     assert found.notes["turbulence"] > 0.5
     assert found.beta.fixed is bool(options) and (not options or found.beta.value == 2.5)
+
+
+@pytest.mark.law
+def test_wings_that_are_hardly_seen_are_flagged():
+    """A faint field, in which a free index hides turbulence: a Moffat scale is 7 errors off."""
+    truth = PairTruth(hst_noise=0.005, seeing="kolmogorov", fwhm=0.7)
+    found = fit(truth, 2007, {})
+    assert found.flag == 128
+    assert abs(found.scale.value - truth.scale) < 2.0 * found.scale.stdev
 
 
 @pytest.mark.law
@@ -160,3 +169,20 @@ def test_chi_squared():
     assert chi_squared(np.array([2.0, 5.0, 3.0]), covariance, [0, 2]) == pytest.approx(2.0)
     for freedom in range(1, 7):
         assert limit(freedom) == pytest.approx(chi2.isf(1e-5, freedom), abs=0.06)
+
+
+@pytest.mark.unit
+def test_one_part_of_the_psf_is_enough():
+    correlated = np.array([[1.0, -0.9], [-0.9, 1.0]])
+    weights = np.linalg.inv(correlated)
+
+    def seen(sigma, which):
+        """Estimates of both parts when one of them is there with so many sigma of its own."""
+        there = np.zeros(2)
+        there[which] = sigma / np.sqrt(weights[which, which])
+        return shape_is_another(there, correlated, [0, 1])
+
+    for which in (0, 1):
+        assert seen(PART + 0.01, which) and not seen(PART - 0.01, which)
+        assert not seen(-PART - 1.0, which)  # a negative part is none
+    assert shape_is_another(np.array([-4.0, -4.0]), correlated, [0, 1])  # but the Moffat function is wrong

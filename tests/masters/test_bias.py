@@ -164,3 +164,17 @@ def test_same_bits_for_any_threads(frames, tmp_path):
     one, two = (fits.open(tmp_path / n / "MASTER_BIAS-02.fits") for n in ("1", "2"))
     with one, two:
         assert all(np.array_equal(a.data, b.data) for a, b in zip(one[1:], two[1:], strict=True))
+
+
+def test_a_frame_that_is_no_bias_is_told_by_its_noise(frames, tmp_path, caplog):
+    changed = []
+    for source, tag in frames:
+        path = tmp_path / source.name
+        with fits.open(source) as hdus:
+            if tag == "BIAS" and not changed:
+                hdus["CHAN01"].data[10:40] ^= 0x2020
+            hdus.writeto(path)
+        changed.append((path, tag))
+    run_recipe("muse_bias", changed, settings(nifu=1), workdir=tmp_path)
+    assert "count in quadrant 1" in caplog.text
+    assert "quadrant 4" not in caplog.text

@@ -56,6 +56,19 @@ def test_recipe_finds_hot_pixels_and_current(made, frames, tmp_path):
     assert "dark current" in (tmp_path / "muse_dark_report.html").read_text()
 
 
+def test_an_ifu_that_fails_leaves_the_others_alone(frames, tmp_path, caplog):
+    """A master bias of one IFU only: the other one is made, and the products say that one is missing."""
+    bias = next(path for path, tag in frames if tag == "MASTER_BIAS")
+    other = tmp_path / "bias.fits"
+    with fits.open(bias) as hdus:
+        fits.HDUList([hdu for hdu in hdus if not hdu.name.startswith("CHAN01")]).writeto(other)
+    changed = [(other if path == bias else path, tag) for path, tag in frames]
+    products = run_recipe("muse_dark", changed, OPTIONS, workdir=tmp_path)
+    assert [(p.path.name, p.complete) for p in products] == [("MASTER_DARK-02.fits", False)]
+    assert "IFU 1: no product" in caplog.text
+    assert "1 of 2 IFUs failed, see above: 1" in caplog.text
+
+
 def test_time_of_the_first_dark(frames, tmp_path):
     run_recipe("muse_dark", frames, OPTIONS | {"normalize": -1.0, "nifu": 2}, workdir=tmp_path)
     run_recipe("muse_dark", frames, OPTIONS | {"merge": True}, workdir=tmp_path)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -116,6 +117,23 @@ def sources_have_data(path):
     places = [key for key in header if key.startswith("ESO QC EXPCOMB POS") and key.endswith("X")]
     plane = cube[len(cube) // 2]
     return [np.isfinite(plane[round(header[f"{k[:-1]}Y"]) - 1, round(header[k]) - 1]) for k in places]
+
+
+@pytest.mark.defect("limit_lost_without_weights")
+@pytest.mark.parametrize("stated", [False, True])
+def test_limit_with_weights_of_the_headers(c_pipeline, reduced, tmp_path, stated):
+    tables = reduced[0]
+    if not stated:
+        tables = [tables[0], (Path(shutil.copy(tables[1][0], tmp_path)), "PIXTABLE_REDUCED")]
+        fits.delval(tables[1][0], "ESO DRS MUSE WEIGHT")
+    options = {"format": "sdpCube", "weight": "header"}
+    pair = both(c_pipeline, tables, options, tmp_path)["DATACUBE_FINAL.fits"]
+    assert_same_product(*pair, ignore=("^PROCSOFT$",))
+    (tmp_path / "default").mkdir()
+    products = run_recipe("muse_exp_combine", tables, options, workdir=tmp_path / "default")
+    limits = [fits.getval(path, "ABMAGLIM") for path in (*pair, products[-1].path)]
+    assert (limits[0] == -99.0) != stated
+    assert limits[2] > 15.0
 
 
 @pytest.mark.defect("coverage_of_images")

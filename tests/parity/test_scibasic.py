@@ -58,6 +58,7 @@ CASES = {
         | {"skylines": "6300.304", "skyreject": "4.,4.,2", "skyhalfwidth": 6.0, "skybinsize": 0.2},
     ),
     "offset": Case("lines", 2, {"overscan": "offset", "ovscreject": "fit", "skylines": "", "crop": False}),
+    "alone": Case("lines", 2, LOW_ORDER | {"skylines": "none", "merge": True}),  # nothing is merged
     "two": Case("two", 5, LOW_ORDER | {"saveimage": False}),
     "mean": Case("two", 5, LOW_ORDER | {"combine": "average"}),
     "median": Case("two", 5, LOW_ORDER | {"combine": "median", "scale": False, "skylines": ""}),

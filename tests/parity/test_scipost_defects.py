@@ -251,7 +251,7 @@ def test_exposures_without_astrometry_are_refused(runs):
     options = {**ROWS, "astrometry": False}
     made = runs(n_exposures=2)
     result = made.c(options, check=False)
-    assert result.returncode != 0
+    assert result.returncode > 0
     assert (made.folder / "c" / TABLE).exists()  # it was reduced first
     with pytest.raises(RecipeError, match="2 exposures cannot be combined"):
         made.ours(options, compat=True)

@@ -245,7 +245,7 @@ def test_both_refuse_missing_frames(without, tag, c_pipeline, observation, tmp_p
     simulation = observation("image")
     sof = simulation.write_sof(tmp_path / "in.sof", without=without)
     result = c_pipeline.run("muse_scipost", sof, tmp_path / "c", "--skymethod=model", check=False)
-    assert result.returncode != 0
+    assert result.returncode > 0
     (tmp_path / "ours").mkdir()
     with pytest.raises(InputError, match=tag):
         run_recipe(
@@ -255,3 +255,20 @@ def test_both_refuse_missing_frames(without, tag, c_pipeline, observation, tmp_p
             workdir=tmp_path / "ours",
         )
     assert not list((tmp_path / "ours").glob("*.fits"))
+
+
+@pytest.mark.parametrize("field", ["image", "table"])
+def test_of_two_profiles_of_a_slice_the_first_counts(field, c_pipeline, compat, observation, tmp_path):
+    more = []
+    for path in observation(field).paths("LSF_PROFILE"):
+        other = tmp_path / f"other_{path.name}"
+        with fits.open(path) as hdus:
+            if field == "image":  # a profile with a second peak
+                hdus["LSF_PROFILE"].data += np.roll(hdus["LSF_PROFILE"].data, 25, axis=-1)
+            else:
+                hdus["SLICE_PARAM"].data["lsf_width"] *= 1.5
+            hdus.writeto(other)
+        more.append((other, "LSF_PROFILE"))
+    options = {"skymethod": "subtract-model", "save": "individual", "rvcorr": "none"}
+    products = run_both(c_pipeline, observation(field), tmp_path, options, more=more)
+    assert_same_rows(*products["PIXTABLE_REDUCED_0001.fits"])

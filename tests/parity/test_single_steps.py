@@ -140,6 +140,14 @@ def test_grid_of_a_combined_table(c_pipeline, pool, tmp_path):
         np.testing.assert_array_equal(one["DATA"].data, other["DATA"].data)
 
 
+@pytest.mark.defect("limits_from_header")
+def test_spectrum_of_the_flat_field_is_cut_by_the_header(c_pipeline, pool, tmp_path):
+    frames = [(pool.tables["flat"]["flux"][0], "PIXTABLE_REDUCED"), (pool.spectra["flat"], "SKY_SPECTRUM")]
+    paths = one_pair(c_pipeline, "subtract_sky_simple", frames, tmp_path)
+    c, compatible, default = (fits.getdata(path, "PIXTABLE_FLAT_FIELD").size for path in paths)
+    assert c == compatible > default
+
+
 @pytest.mark.defect("first_table_only")
 def test_a_cube_is_made_of_one_table(c_pipeline, pool, tmp_path):
     frames = [(path, OBJECT) for path in pool.tables["plain"]["ifu"]]

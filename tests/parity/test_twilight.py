@@ -162,18 +162,21 @@ def test_known_defects(c_pipeline, sets, tmp_path, name):
 
 @pytest.mark.defect("first_ifu_required")
 def test_without_ifu_1_there_is_no_cube(c_pipeline, sets, tmp_path):
-    """IFU 1 is saturated in the ILLUM and fails."""
+    """Frames of which that IFU is not there."""
 
-    def saturate(hdus):
-        hdus["CHAN01"].data[:] = 65535
+    def take_out(hdus):
+        del hdus["CHAN01"]
 
     _, frames = sets("wide")
-    illum = edited(next(p for p, tag in frames if tag == "ILLUM"), tmp_path / "illum.fits", saturate)
-    frames = [(illum if tag == "ILLUM" else path, tag) for path, tag in frames]
+    raw = ("SKYFLAT", "ILLUM")
+    frames = [
+        (edited(path, tmp_path / path.name, take_out) if tag in raw else path, tag) for path, tag in frames
+    ]
     sof = tmp_path / "set.sof"
     sof.write_text("".join(f"{path} {tag}\n" for path, tag in frames))
     result = c_pipeline.run("muse_twilight", sof, tmp_path / "c", "--overscan=vpoly:6", check=False)
-    assert result.returncode != 0
+    assert result.returncode > 0
+    assert "no pixels for cube reconstruction are left" in result.stdout + result.stderr
     assert not list((tmp_path / "c").glob("*.fits"))
     with pytest.raises(RecipeError, match="IFU 1"):
         run_recipe("muse_twilight", frames, LOW_ORDER, workdir=tmp_path, threads=2)

@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Reading of pixel-table rows beside the plain selection of the same columns in memory."""
 
+import errno
+import mmap
 import threading
 
 import numpy as np
 import pytest
 from astropy.io import fits
 
-from muse_core.data import memory
+from muse_core.data import memory, row_reader
 from muse_core.data.block import Block, concatenate
 from muse_core.data.exposure import PLACES, POSITIONS, Exposure
 from muse_core.data.kernels import finite_limits
 from muse_core.data.pixtable import COLUMNS, INTEGER_COLUMNS, open_pixtable
 from muse_core.data.pixtable_writer import PixelTableWriter, column_units
 from muse_core.framework import InputError
+from muse_core.framework.team import Threads
 
 CUT = (4700.0, 9300.0)
 ATTRIBUTE = {name: "lam" if name == "lambda" else name for name in COLUMNS}
@@ -66,7 +69,7 @@ def observed(request, tmp_path):
     joined = {name: np.concatenate([table[name] for table in tables]) for name in COLUMNS}
     joined["row"] = np.arange(joined["lambda"].size)
     exposure = Exposure(files, scales, CUT)
-    exposure.scan(2)
+    exposure.scan(Threads(2))
     return exposure, joined
 
 
@@ -151,6 +154,25 @@ def test_more_rows_than_expected_find_room(observed, monkeypatch):
         _ = block.row
         np.negative(block.xpos, out=block.xpos)
         assert_rows(block, chosen(table, 5000.0, 8000.0))
+
+
+@pytest.mark.unit
+def test_room_grows_by_steps(observed, monkeypatch):
+    # at the borders fewer rows are expected than there are, and the runs have ten times as many
+    exposure, table = observed
+    monkeypatch.setattr("muse_core.data.exposure._SURE", 0.3)
+    monkeypatch.setattr("muse_core.data.exposure._SPARE", 0)
+    enlarge, rooms = row_reader._enlarged, []
+
+    def enlarged(words, count, rows, columns):
+        rooms.append(rows)
+        return enlarge(words, count, rows, columns)
+
+    monkeypatch.setattr(row_reader, "_enlarged", enlarged)
+    block = exposure.gather(5000.0, 8000.0)
+    assert_rows(block, chosen(table, 5000.0, 8000.0))
+    assert len(rooms) > 1
+    assert rooms[-1] < 2 * len(block)
 
 
 @pytest.mark.law
@@ -271,3 +293,31 @@ def test_no_more_memory_is_kept_than_was_in_use_at_one_time():
         assert sum(piece.size for piece in pool.free) <= pool.most
     pool.release()
     assert not pool.free
+
+
+def test_rows_of_pieces_are_counted_without_reading_them(observed):
+    exposure, _ = observed
+    n = exposure.files[2].rows
+    pieces = [
+        (0, 0, 1024),
+        (0, 1024, 1300),
+        (0, 1300, 1301),
+        (1, 0, 1),
+        (2, 17, 2048),
+        (2, 3000, n),
+        (2, 0, n),
+    ]
+    pieces += exposure.slice_ranges()
+    assert exposure.rows_of_pieces(pieces).tolist() == [len(exposure.read_range(piece)) for piece in pieces]
+
+
+@pytest.mark.unit
+def test_memory_is_there_on_systems_without_huge_pages(monkeypatch):
+    class Pages(mmap.mmap):
+        def madvise(self, *_):
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(mmap, "mmap", Pages)
+    piece = memory._fresh(memory.SMALLEST)
+    piece[:] = 1
+    assert piece.size == memory.SMALLEST

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from muse_core.data.block import Block
+from muse_core.framework.team import Threads
 from muse_core.postproc.combination.field_images import FieldGrid, field_images
 from muse_core.postproc.combination.image_kernels import share_rows
 
@@ -63,7 +64,7 @@ def test_threads_and_memory_change_no_bit():
     limits = SimpleNamespace(x=(10.0, 10.0 + 30 * STEP), y=(20.0, 20.0 + 30 * STEP), lam=(5000.0, 5400.0))
     combination = SimpleNamespace(members=members, limits=limits, reference=(10.0, 20.0))
     made = [
-        field_images(combination, SimpleNamespace(threads=threads, memory_bytes=memory))
+        field_images(combination, SimpleNamespace(team=Threads(threads), memory_bytes=memory))
         for threads, memory in ((1, 10**9), (3, 10**9), (3, 10**5))
     ]
     assert np.isfinite(made[0][0]).sum() > 500

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from muse_core.data.input_rules import INPUT_RULES
+from muse_core.data.rules import broken
 from muse_core.data.slices import slice_key
 from muse_core.framework import InputError
 from muse_core.postproc.lsf.gauss_hermite import fill_profiles, profile_terms
@@ -250,6 +252,26 @@ def test_images_win_over_tables(tmp_path):
     assert isinstance(load_lsf(files), LsfImage)
 
 
+def test_of_two_profiles_of_a_slice_the_first_counts_and_the_other_is_told(tmp_path):
+    wide = {**parameters(), "lsf_width": 1.5 * parameters()["lsf_width"]}
+    pairs = {
+        "image": [(primary("CHAN12"), image_hdu(cube(seed))) for seed in (1, 2)],
+        "table": [(primary(), table_hdu(values)) for values in (parameters(), wide)],
+    }
+    x = np.linspace(-2.0, 2.0, 9)
+    for kind, pair in pairs.items():
+        files = [write(tmp_path / f"{kind}{n}.fits", *hdus) for n, hdus in enumerate(pair)]
+        alone, both = load_lsf(files[:1]), load_lsf(files)
+        key = int(np.flatnonzero(alone.row >= 0)[0])
+        np.testing.assert_array_equal(both.profile(key, 6500.0, x), alone.profile(key, 6500.0, x))
+        rules = INPUT_RULES["LSF_PROFILE"]
+        new = [
+            told for told in broken(rules, both.values()) if told not in list(broken(rules, alone.values()))
+        ]
+        assert [found.partition(":")[0] for _, found in new] == [f"IFU {alone.ifus[0]} again"]
+        assert not new[0][0].is_error
+
+
 @pytest.mark.parametrize(
     ("hdus", "message"),
     [
@@ -264,10 +286,23 @@ def test_images_win_over_tables(tmp_path):
             lambda: (primary(), table_hdu({**parameters(), "ifu": np.full(48, 31, np.int32)})),
             "expected 1..24 and 1..48",
         ),
+        *(
+            (
+                lambda name=name, value=value: (
+                    primary(),
+                    table_hdu({**parameters(), name: np.full_like(parameters()[name], value)}),
+                ),
+                f"columns? {name}",
+            )
+            for name in ("lsf_width", "hermit3", "hermit6")
+            for value in (np.nan, 1e300, -1e300)
+        ),
         (lambda: (primary(), image_hdu(cube())), "CHAN01 .. CHAN24"),
         (lambda: (primary("CHAN10"), image_hdu(cube()[:20])), "48 slices"),
         (lambda: (primary("CHAN10"), image_hdu(np.full_like(cube(), np.nan))), "finite numbers"),
         (lambda: (primary("CHAN10"), image_hdu(cube(), CD1_1=0.0)), "the step positive"),
+        (lambda: (primary("CHAN10"), image_hdu(cube(), CRPIX2="first")), "CRPIX2: expected numbers"),
+        (lambda: (primary("CHAN10"), image_hdu(cube(), CRPIX1=None)), "CRPIX1: expected numbers"),
         (lambda: (primary("CHAN10"),), "image extensions LSF_PROFILE"),
     ],
 )

@@ -96,6 +96,13 @@ def test_line_shapes_have_the_flux_of_their_lines():
     assert (without_profile == 0).all()
 
 
+def test_rows_without_a_place_do_not_count():
+    x, y, lam, data, origin = make_rows()
+    x[::7], y[3::11], data[5::13] = np.nan, np.inf, np.nan
+    model = fit((x, y, lam, data, origin))
+    np.testing.assert_allclose(model.spatial, SPATIAL, rtol=1e-4)
+
+
 @pytest.mark.unit
 def test_known_light_is_found_and_removed():
     rows = make_rows()

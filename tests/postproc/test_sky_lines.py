@@ -103,6 +103,10 @@ def test_lines_in_a_gap_of_the_spectrum_are_not_seen():
         (lambda: (lines_hdu(lam=(5000.0, np.inf, 6000.0)),), "column lambda"),
         (lambda: (lines_hdu(group=(0, 1, -7)),), "numbers >= 0, found -7 in row 3"),
         (lambda: (lines_hdu(lam=(), flux=(), group=()),), "at least one line"),
+        (
+            lambda: (fits.ImageHDU(np.zeros((2, 2)), name="LINES"),),
+            "extension LINES: expected a binary table",
+        ),
     ],
 )
 def test_bad_line_lists(tmp_path, hdus, message):

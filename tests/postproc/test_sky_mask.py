@@ -129,3 +129,13 @@ def test_bad_masks(tmp_path, content, message):
     content(path)
     with pytest.raises(InputError, match=message):
         load_sky_mask(path)
+
+
+def test_keywords_that_are_no_numbers_are_named(tmp_path):
+    path = write_mask(
+        tmp_path / "mask.fits", np.ones((4, 5)), CTYPE1="PIXEL", CTYPE2="PIXEL", **WCS_CARDS, CD1_1=1.0
+    )
+    with fits.open(path, mode="update") as hdus:
+        hdus[-1].header["CD1_2"] = 1 + 2j
+    with pytest.raises(InputError, match=r"keyword CD1_2: expected a finite number"):
+        load_sky_mask(path)

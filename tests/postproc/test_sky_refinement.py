@@ -108,6 +108,18 @@ def test_noise_alone_is_not_fitted():
     assert np.count_nonzero(found.amount.any(axis=1)) <= 1
 
 
+@pytest.mark.unit
+def test_light_of_objects_is_no_throughput_where_the_sky_has_no_structure():
+    lam = 6000.0 + 0.3125 * np.arange(1000)
+    sky = 50.0 + 0.5 * np.sin(lam / 40.0)
+    flat = SkyTemplates.from_spectrum(SkySpectrum(lam, sky, np.ones(lam.size), 0.3125, 1))
+    _, rows, noise = rows_of([5, 6], np.zeros((2, 3)))
+    in_one = (rows[2] & 0x3F) == 5  # the throughputs keep their mean, so not the same in both slices
+    rows[1] = (rows[1] + 3.0 * in_one * np.sin(rows[0] / 40.0)).astype(np.float32)  # 6 times the sky's shape
+    found = fit(flat, rows, noise)
+    assert np.abs(found.amount[:, 0]).max() < 0.05
+
+
 def errors_of(tmp_path, scene, slice_errors, **options):
     folder = tmp_path / "f"
     changes = {**FIELD, "slice_errors": slice_errors, "lsf": "image"}

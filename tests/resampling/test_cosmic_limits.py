@@ -46,7 +46,8 @@ def neighbours(starts, shape, k, y, x, rule):
     return own, other
 
 
-def is_light(data, dq, starts, shape, place, height, centre, rule):
+def is_light(data, dq, starts, shape, place, value, near, rule):
+    dark = near[len(near) // 4]
     seen = 0
     for axis in range(3):
         bright = []
@@ -55,12 +56,12 @@ def is_light(data, dq, starts, shape, place, height, centre, rule):
             at[axis] += step
             if np.all((at >= 0) & (at < shape)):
                 rows = slice(*starts[np.ravel_multi_index(at, shape) :][:2])
-                good = data[rows][dq[rows] == 0].astype(float)
+                good = data[rows][dq[rows] == 0].astype(float) - dark
                 if good.size:
-                    bright.append(good.mean() - centre > 0.15 * height)
+                    bright.append(good.mean() > 0.15 * (value - dark) or good.max() > 0.3 * (value - dark))
         seen += bool(bright)
         across = {NOT_SAME_Y: 1, NOT_SAME_X: 2}.get(rule) == axis
-        if bright and not (any(bright) if across else all(bright)):
+        if sum(bright) < len(bright) - across:
             return False
     return seen > 0
 
@@ -73,6 +74,9 @@ def twin(rows, shape, method, sigma, rule):
         voxel = np.ravel_multi_index(place, shape)
         mine = np.arange(starts[voxel], starts[voxel + 1])
         own, other = ([i for i in part if dq[i] == 0] for part in neighbours(starts, shape, *place, rule))
+        if len(own + other) < 8:
+            around = neighbours(starts, shape, *place, ALL_NEIGHBOURS)
+            own, other = ([i for i in part if dq[i] == 0] for part in around)
         near = own + other
         if not mine.size or len(near) < 3:
             continue
@@ -81,14 +85,15 @@ def twin(rows, shape, method, sigma, rule):
         mean_variance = np.minimum(variances, 30 * expected).mean()
         if method == "median":
             centre = np.median(values)
-            scatter = (1.4826 * np.median(np.abs(values - centre))) ** 2
-            limit = centre + unit * np.sqrt(expected + max(0.0, scatter - 2 * mean_variance))
+            scatter = 1.4826 * np.median(np.abs(values - centre))
+            chance = (1 + 2.3 / len(near) ** 0.5) ** 2 * mean_variance
             for i in mine:
-                if data[i] > limit:
-                    light = is_light(data, dq, starts, shape, place, data[i] - centre, centre, rule)
+                variance = min(expected, float(stat[i])) + max(0.0, scatter**2 - chance)
+                if data[i] > centre + unit * max(np.sqrt(variance), scatter / 1.5):
+                    light = is_light(data, dq, starts, shape, place, float(data[i]), sorted(values), rule)
                     flags[i] = not light
             continue
-        if not data[mine].max() > values.mean() + min(1.3, 0.12 * 0.999 * sigma / 2**0.5) * values.std():
+        if not data[mine].max() > values.mean() + min(1.3, 0.12 * sigma / 1.5) * values.std():
             continue
         left = sorted(values)
         for i in mine[np.argsort(-data[mine], kind="stable")]:
@@ -96,21 +101,22 @@ def twin(rows, shape, method, sigma, rule):
                 left.remove(float(data[i]))
             if len(left) < 2:
                 break
+            row = min(expected, float(stat[i]))
             number = int(np.ceil(0.8 * len(left)))
             while True:
                 kept = np.array(left[:number])
-                scatter = kept.var(ddof=1) if number > 1 else 0.0
+                excess = (kept.var(ddof=1) if number > 1 else 0.0) - mean_variance
                 if method == "mean":
-                    variance = max(scatter + expected - mean_variance, 0.25 * expected)
+                    variance = max(row + max(0.25 * excess, excess - 0.75 * mean_variance), 0.25 * row)
                 else:
-                    variance = expected + max(0.0, scatter - 1.5 * mean_variance)
+                    variance = row + max(0.0, excess - 0.5 * mean_variance)
                 limit = kept.mean() + unit * np.sqrt(variance)
                 if number == len(left) or left[number] > limit:
                     break
                 number += 1
-            centre = kept.mean()
-            light = is_light(data, dq, starts, shape, place, data[i] - centre, centre, rule)
-            if not data[i] > limit or light:
+            if not data[i] > limit:
+                break
+            if is_light(data, dq, starts, shape, place, float(data[i]), kept, rule):
                 break
             flags[i] = True
     return flags
@@ -200,3 +206,32 @@ def test_without_variances_the_scatter_counts(method):
         flags = judge((data, np.full_like(stat, value), dq, starts), shape, method)
         assert flags[400]
         assert flags.sum() <= 5  # few rows scatter little by chance
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_star_on_the_border_of_a_slice_stays(method):
+    """Left of the star the voxels of the middle line hold rows of two slices, right of it those above do."""
+    profile = 1300 * np.exp(-0.5 * ((np.arange(40) - 20.5) / 2.0) ** 2)
+    levels, starts = [], [0]
+    for line in np.arange(12 * 3) % 3:
+        for x, value in enumerate(profile):
+            pair = (value, 0.53 * value)
+            levels.extend(((), pair if x <= 20 else pair[:1], pair[1:] if x > 20 else ())[line])
+            starts.append(len(levels))
+    stat = np.array(levels) + 25.0
+    data = levels + np.random.default_rng(6).normal(0, 1, stat.size) * np.sqrt(stat)
+    rows = data.astype(np.float32), stat.astype(np.float32), np.zeros(data.size, np.int32)
+    assert not judge((*rows, np.array(starts, np.int32)), (12, 3, 40), method).any()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_rows_without_other_slices_are_judged_by_their_own(method):
+    """One line of voxels: the slices above and below are missing."""
+    rng = np.random.default_rng(7)
+    shape = (40, 1, 60)
+    data, stat, dq, starts = voxel_rows(sky(shape), rng)
+    hit = rng.random(data.size) < 4e-3
+    data[hit] += (np.sqrt(stat) * rng.uniform(12, 30, data.size))[hit].astype(np.float32)
+    flags = judge((data, stat, dq, starts), shape, method)
+    assert flags[hit].mean() > 0.9
+    assert not flags[~hit].any()

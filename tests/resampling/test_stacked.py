@@ -5,6 +5,8 @@ from astropy.io import fits
 from product_helpers import FLUX, assert_same_cards, open_golden, primary
 
 from muse_core.data.block import Block
+from muse_core.framework import ParameterError
+from muse_core.framework.team import Threads
 from muse_core.resampling.stacked import (
     SliceLimits,
     StackedSource,
@@ -104,7 +106,7 @@ def test_neither_slabs_nor_threads_matter(tmp_path):
         ]
         np.testing.assert_array_equal(np.concatenate(parts), whole)
     write_stacked(
-        tmp_path / "a.fits", primary(), sources, layout, FLUX, rows=432, threads=3, memory_bytes=1 << 15
+        tmp_path / "a.fits", primary(), sources, layout, FLUX, rows=432, team=Threads(3), memory_bytes=1 << 15
     )
     with fits.open(tmp_path / "a.fits") as hdus:
         hdus.verify("exception")
@@ -172,3 +174,9 @@ def test_golden_image(tmp_path):
     with fits.open(tmp_path / "a.fits") as hdus:
         np.testing.assert_array_equal(hdus["DATA"].data, golden.data)
         assert_same_cards(hdus["DATA"].header, golden.header)
+
+
+@pytest.mark.parametrize(("step", "dlambda", "name"), [(1e-300, 1.25, "dx"), (1.0, 1e-300, "dlambda")])
+def test_steps_that_no_image_can_have(step, dlambda, name):
+    with pytest.raises(ParameterError, match=f"{name}: a step of 1e-300 is too small"):
+        stacked_layout(limits_of([table()]), step, (6000.0, 6016.0), dlambda)

@@ -128,6 +128,37 @@ def test_wrong_references_are_refused(change, told, field, tmp_path):
         reduce(field, tmp_path / "out", changed_table(field, tmp_path, **change))
 
 
+def edited(field, folder, tag, **columns):
+    """The frames of the field with other columns in the table of a tag."""
+    (path,) = field.paths(tag)
+    copy = folder / f"{tag}.fits"
+    with fits.open(path) as hdus:
+        for table in hdus[1:]:
+            for name, change in columns.items():
+                table.data[name] = change(table.data[name])
+        hdus.writeto(copy)
+    return [*field.frames(without=[tag]), (copy, tag)]
+
+
+@pytest.mark.parametrize(
+    ("tag", "columns", "told"),
+    [
+        ("EXTINCT_TABLE", {"lambda": lambda lam: lam / lam.max() * 4000.0}, "EXTINCT_TABLE, column lambda"),
+        ("FILTER_LIST", {"throughput": lambda values: -values}, "column throughput"),
+    ],
+)
+def test_curves_that_cannot_be_are_refused(tag, columns, told, field, tmp_path):
+    with pytest.raises(InputError, match=told):
+        reduce(field, tmp_path / "out", edited(field, tmp_path, tag, **columns), filter="white,Cousins_R")
+
+
+def test_curves_that_end_within_the_data_are_told(field, tmp_path, caplog):
+    frames = edited(field, tmp_path, "EXTINCT_TABLE", **{"lambda": lambda lam: lam / lam.max() * 6800.0})
+    reduce(field, tmp_path / "out", frames, profile="square")
+    assert "EXTINCT_TABLE covers only" in caplog.text
+    assert "not corrected for extinction" in caplog.text
+
+
 def test_what_is_needed_is_named(field, tmp_path):
     frames = field.frames(without=["STD_FLUX_TABLE"])
     with pytest.raises(InputError, match="STD_FLUX_TABLE"):

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """IFUs and exposures that cannot be used, and what the headers then say."""
 
+import numpy as np
 import pytest
 from astropy.io import fits
 
 from muse_core.framework import RecipeError, run_recipe
 from tests.twilight.conftest import frames_of
-from tests.twilight.recipe_runs import OPTIONS, edited, keywords, replaced, run
+from tests.twilight.recipe_runs import OPTIONS, data_of, edited, keywords, replaced, run
 
 
 @pytest.mark.unit
@@ -42,6 +43,26 @@ def test_missing_ifus_of_calibrations_are_reported(tiny, tmp_path, caplog):
         products = run(frames, tmp_path)
     assert "IFU 2 not used: no TRACE_TABLE with CHAN02" in caplog.text
     assert len([k for k in keywords(products["TWILIGHT_CUBE"]) if "SKY" in k]) == 2
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("tag", ["TRACE_TABLE", "WAVECAL_TABLE"])
+def test_a_slice_that_failed_is_left_out(tiny, tmp_path, caplog, tag):
+    """With SliceNo 0 and NaN, as the recipes write it; the level of the IFU does not depend on it."""
+
+    def fail(hdus):
+        table = hdus["CHAN02"]
+        for name in table.columns.names:
+            table.data[name][6] = 0 if name == "SliceNo" else np.nan
+
+    whole = data_of(run(frames_of(tiny), tmp_path)["TWILIGHT_CUBE"])["data"]
+    ((source, _),) = [frame for frame in frames_of(tiny) if frame[1] == tag]
+    frames = replaced(frames_of(tiny), tag, edited(source, tmp_path / "t.fits", fail))
+    with caplog.at_level("WARNING"):
+        products = run(frames, tmp_path)
+    assert "IFU 2: slice 7 has no trace or no wavelength solution: it is left out" in caplog.text
+    seen = data_of(products["TWILIGHT_CUBE"])["data"]
+    np.testing.assert_allclose(seen, whole, rtol=0.01)  # its rows are two per cent of those of the IFU
 
 
 @pytest.mark.unit

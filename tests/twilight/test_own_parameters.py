@@ -66,7 +66,7 @@ def test_model_of_a_stored_cube_has_its_page_and_warnings(tiny, tmp_path, caplog
 
 @pytest.mark.unit
 def test_cube_to_use_again_must_be_one(tiny, tmp_path, monkeypatch):
-    for name, text in ((tiny / "sky0.fits", "no data, white"), (tmp_path / "none.fits", "existing file")):
+    for name, text in ((tiny / "sky0.fits", "no data, white"), (tmp_path / "none.fits", "no such file")):
         monkeypatch.setenv("MUSE_TWILIGHT_SKIP", str(name))
         with pytest.raises(RecipeError, match=text):
             run(frames_of(tiny), tmp_path)

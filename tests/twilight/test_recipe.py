@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The recipe as a whole: products and laws."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -8,6 +10,7 @@ from astropy.io import fits
 from muse_core.framework import run_recipe
 from muse_core.simulate.raw import RawSetup, simulate_raw
 from muse_core.simulate.raw_truth import check_truth
+from muse_core.twilight import steps
 from tests.twilight.conftest import TINY, frames_of
 from tests.twilight.recipe_runs import OPTIONS, data_of, keywords, run
 
@@ -118,6 +121,7 @@ def test_vignetted_field_comes_back(tmp_path, monkeypatch, mode):
         pytest.param(64, 8, {"size_scatter": 0.01}, 0.0025, 0.008, id="sizes"),
         # the flux of an IFU whose slices leave the detector is that of fewer pixels
         pytest.param(96, 6, {"slice_fill": 0.92}, 0.002, 0.006, id="lost rows"),
+        pytest.param(64, 3, {"size_scatter": 0.01}, 0.002, 0.008, id="three IFUs"),
     ],
 )
 def test_levels_do_not_count_pixels(tmp_path, monkeypatch, ny, ifus, options, right, as_c):
@@ -132,6 +136,34 @@ def test_levels_do_not_count_pixels(tmp_path, monkeypatch, ny, ifus, options, ri
         checks.append(check_truth(products["TWILIGHT_CUBE"], setup))
     assert checks[0].field < right
     assert checks[1].field > as_c
+
+
+@pytest.mark.unit
+def test_few_ifus_keep_the_mean_flux_of_their_pixels(tiny, tmp_path, monkeypatch):
+    """With three IFUs a smooth model bends along with wrong levels: they are not taken from it."""
+
+    def never(*_args, **_kwargs):
+        raise AssertionError
+
+    monkeypatch.setattr(steps, "fit_levels", never)
+    words = [keywords(path) for path in run(frames_of(tiny), tmp_path).values()]
+    known = words[0] | words[1]
+    ratio = np.array(
+        [known[f"ESO DRS MUSE FLAT FLUX SKY{i}"] / known[f"ESO QC TWILIGHT{i} INTFLUX"] for i in (1, 2, 3)]
+    )
+    assert ratio[0] == pytest.approx(1.0, rel=1e-6)
+    assert 0.01 < np.abs(ratio - 1.0).max() < 0.1  # slices of IFU 2 and 3 leave the detector
+
+
+@pytest.mark.unit
+def test_fluxes_of_pixels():
+    parts = {
+        n: SimpleNamespace(stored=SimpleNamespace(flux=f, rows=r))
+        for n, f, r in ((2, 50.0, 100), (3, 60.0, 120))
+    }
+    assert steps.fluxes_of_pixels(parts, {2: 50.0, 3: 60.0}) == {2: 50.0, 3: 50.0}
+    parts[4] = SimpleNamespace(stored=SimpleNamespace(flux=1.0, rows=7))
+    assert steps.fluxes_of_pixels(parts, {2: 50.0, 3: 60.0, 4: 60.0})[4] == 50.0  # the flux of its neighbour
 
 
 @pytest.mark.unit

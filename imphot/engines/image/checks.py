@@ -27,6 +27,7 @@ __all__ = [
     "disagreement",
     "displacement",
     "limit",
+    "shape_is_another",
 ]
 
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -37,6 +38,10 @@ SLOPE = ("bg_by_x", "bg_by_y")  # change of the background across the field
 
 # chi squared that chance exceeds once in 10^5 fields, for 1, 2, 3 ... degrees of freedom
 LIMITS = (19.5, 23.0, 25.9, 28.5, 30.9, 33.1)
+
+# sigma of a single part of the PSF, the others left out; a larger chance than above (one in some 100 fields),
+# since a wing that is just not seen moves the flux scale by six of its errors when the index is free
+PART = 2.6
 
 BRIGHT = 12.0  # a source is looked at on its own when its scale is known so many times better than its value
 SMALLEST = 4  # sources that are needed to speak of a disagreement
@@ -99,6 +104,23 @@ def chi_squared(values: Array, covariance: Array, where: Sequence[int]) -> float
     part = np.asarray(where)
     inverse = np.linalg.pinv(covariance[np.ix_(part, part)], hermitian=True)
     return float(values[part] @ inverse @ values[part])
+
+
+def shape_is_another(values: Array, covariance: Array, where: Sequence[int]) -> bool:
+    """Do the residuals ask for parts of another shape in the PSF, of all of them or of one alone?
+
+    Parameters
+    ----------
+    values, covariance : float64[n], float64[n, n]
+        linear estimates of all parameters
+    where : indices of the parts, which cannot be negative
+    """
+    if chi_squared(values, covariance, where) > limit(len(where)):
+        return True
+    part = np.asarray(where)
+    weights = np.linalg.pinv(covariance[np.ix_(part, part)], hermitian=True)
+    alone = weights @ values[part] / np.sqrt(np.maximum(np.diag(weights), 1e-300))
+    return bool(alone.max() > PART)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -18,6 +19,12 @@ __all__ = ["Field", "bounding_box", "check_enough", "read_field"]
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Mask: TypeAlias = npt.NDArray[np.bool_]
+LEAST_LEFT = 0.1
+"""Share of the pixels of an image that are left without a warning."""
+LEAST_COVERED = 0.5
+"""Share of those that the HST image has, without a warning."""
+
+_log = logging.getLogger("imphot")
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,10 @@ def read_field(muse: SkyImage, extra: Mask, options: FitOptions) -> Field:
     if muse.var is not None:
         used &= np.isfinite(muse.var) & (muse.var > 0)
     crop = bounding_box(used)
+    left, there = np.count_nonzero(used), np.count_nonzero(~muse.mask)
+    if left < LEAST_LEFT * there:
+        text = "masks, regions and variances leave %d of %d pixels of %s to fit (mask %s)"
+        _log.warning(text, left, there, muse.filename, options.extramask)
     data = np.where(used, muse.values, 0.0).astype(float)[crop]
     used = used[crop]
     sigma = np.ones(data.shape)
@@ -84,3 +95,8 @@ def check_enough(usable: Mask, used: Mask) -> None:
             f"Only {n} pixels are left to fit (of {int(used.sum())} before the HST mask): loosen masks "
             "and regions"
         )
+    if n < LEAST_COVERED * np.count_nonzero(used):
+        _log.warning(
+            "the HST image has data for only %d of the %d pixels to be fitted: do both images show the same "
+            "field?", n, np.count_nonzero(used),
+        )  # fmt: skip

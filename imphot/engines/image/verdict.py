@@ -23,6 +23,7 @@ from imphot.engines.image.checks import (
     disagreement,
     displacement,
     limit,
+    shape_is_another,
 )
 from imphot.engines.image.field import Field, bounding_box
 from imphot.engines.image.noise import NoiseMatrices, Point, noise_matrices
@@ -118,11 +119,11 @@ def judge(result: Any, jacobian: Array, scene: Scene, field: Field, usable: Mask
     residual = (_residuals(params, scene, field) / field.sigma)[usable]
     step = noise.step(noise.names, everything.T @ residual)
     covariance = noise.budget(noise.names).covariance
-    there = {
+    there: dict[tuple[str, ...], bool] = {
         group: chi_squared(step, covariance, [noise.names.index(n) for n in group]) > limit(len(group))
-        for group in (parts, DISTORTION, SLOPE)
-        if group
+        for group in (DISTORTION, SLOPE)
     }
+    there[parts] = bool(parts) and shape_is_another(step, covariance, [noise.names.index(n) for n in parts])
     moved = displacement([step[noise.names.index(n)] for n in DISTORTION], field, usable)
     there[DISTORTION] = there[DISTORTION] and moved > MATTERS
     linear_ones: tuple[str, ...] = DISTORTION if there[DISTORTION] and moved < LINEAR else ()
@@ -132,7 +133,7 @@ def judge(result: Any, jacobian: Array, scene: Scene, field: Field, usable: Mask
         everything,
         noise,
         names,
-        parts if there.get(parts) else (),
+        parts if there[parts] else (),
         linear_ones,
         there[DISTORTION],
     )

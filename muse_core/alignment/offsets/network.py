@@ -58,8 +58,11 @@ def _solve_group(size: int, i: Rows, j: Rows, value: Floats, strength: Floats) -
     np.add.at(laplacian, (i, j), -strength)
     np.add.at(laplacian, (j, i), -strength)
     held = laplacian[:-1, :-1]
-    scale = 1.0 / np.sqrt(np.diag(held))
-    inverse = np.linalg.inv(held * scale[:, None] * scale[None, :])
+    scale = 1.0 / np.sqrt(np.maximum(np.diag(held), np.finfo(float).tiny))
+    try:
+        inverse = np.linalg.inv(held * scale[:, None] * scale[None, :])
+    except np.linalg.LinAlgError:  # a weight that is nothing beside the others: not connected by it
+        inverse = np.linalg.pinv(held * scale[:, None] * scale[None, :], hermitian=True)
     solution = np.zeros((size, value.shape[1]))
     for _ in range(4):
         residual = strength[:, None] * (value - (solution[i] - solution[j]))

@@ -6,7 +6,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from muse_core.data.elementary_functions import (
     HALF_PI,
@@ -18,6 +17,7 @@ from muse_core.data.elementary_functions import (
     small_cosine,
     small_sine,
 )
+from muse_core.framework.kernels import njit
 
 _DEG = 180.0 / math.pi
 _FAST_RAD = np.float32(0.9 * SMALL)

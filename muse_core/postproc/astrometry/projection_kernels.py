@@ -6,9 +6,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from muse_core.data.elementary_functions import HALF_PI, HALF_PI_REST, SMALL, small_arctangent, turn_angle
+from muse_core.framework.kernels import njit
 
 _RAD = math.pi / 180.0
 _FAST_DEG = 0.9 * math.degrees(SMALL)

@@ -9,9 +9,10 @@ are exact, so that the factors do not depend on the size or the order of the blo
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -109,7 +110,8 @@ def near_raman_peak(lam: npt.NDArray[np.float32], half_width: float) -> npt.NDAr
 class SliceSums:
     """Sums of the rows per wavelength range, IFU, slice and detector column.
 
-    Feed it with `add`; several objects filled in parallel are joined with `merge`.  It needs 60 MB at most.
+    Feed it with `add`, from several threads if need be; several objects are joined with `merge`.  It needs
+    60 MB at most.
     """
 
     def __init__(self, edges: npt.ArrayLike) -> None:
@@ -119,6 +121,22 @@ class SliceSums:
         self._coarse = np.zeros(shape)
         self._fine = np.zeros(shape)
         self._rows = np.zeros(shape[:3], np.int64)
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        """Go to another process with the IFUs that have rows: in a part of a table these are few."""
+        ifus = np.flatnonzero(self._rows.any(axis=(0, 2)))
+        return self.edges, ifus, [part[:, ifus] for part in self._parts()]
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        """Come from another process."""
+        edges, ifus, parts = state
+        SliceSums.__init__(self, edges)
+        for mine, new in zip(self._parts(), parts, strict=True):
+            mine[:, ifus] = new
+
+    def _parts(self) -> tuple[npt.NDArray, ...]:
+        return self._count, self._coarse, self._fine, self._rows
 
     def add(
         self,
@@ -138,16 +156,15 @@ class SliceSums:
         selected : bool[n]
             Rows in the sky mask, whatever their flags.
         """
-        add_rows(lam, data, origin, selected, self.edges, self._count, self._coarse, self._fine, self._rows)
+        with self._lock:  # the sums are exact: the order of the blocks does not matter
+            add_rows(lam, data, origin, selected, self.edges, *self._parts())
 
     def merge(self, other: SliceSums) -> None:
         """Add the sums of another object over the same ranges."""
         if not np.array_equal(self.edges, other.edges):
             raise ValueError("sums over different wavelength ranges cannot be joined")
-        self._count += other._count
-        self._coarse += other._coarse
-        self._fine += other._fine
-        self._rows += other._rows
+        for mine, new in zip(self._parts(), other._parts(), strict=True):
+            mine += new
 
     def column_means(self, k: int) -> tuple[Floats, npt.NDArray[np.int32]]:
         """Mean value and number of rows per detector column of range `k`, each [24, 48, 128]."""
@@ -273,6 +290,11 @@ def load_factors(
         quad, ifu, sli = (np.asarray(columns[c], dtype=np.int64) - 1 for c in ("quad", "ifu", "sli"))
         inside = (quad >= 0) & (quad < n) & (ifu >= 0) & (ifu < N_IFU) & (sli >= 0) & (sli < N_SLICE)
         source = np.flatnonzero(inside)
+        if source.size < inside.size:
+            log.warning(
+                "AUTOCAL_FACTORS: columns ifu, sli, quad: expected 1 to %d, %d and %d, found others in %d "
+                "rows (not used)", N_IFU, N_SLICE, n, inside.size - source.size,
+            )  # fmt: skip
         index = ((quad * N_IFU + ifu) * N_SLICE + sli)[source]
         factors, counts = np.ones(size), np.zeros(size, np.int64)
     factors[index] = corr[source]

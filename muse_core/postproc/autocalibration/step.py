@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -143,19 +143,28 @@ def sum_slices(exposure: Reduction, selected: Selector, half_width: float) -> Sl
     half_width : with lasers, rows nearer than this to a Raman peak [Angstrom] are left out
     """
     excluded = half_width if uses_laser_guide_stars(exposure.product.header) else 0.0
-    sums = SliceSums(range_edges(exposure.product.header))
-    lock = threading.Lock()
+    empty = partial(SliceSums, range_edges(exposure.product.header))
+    return exposure.chain.total(empty, OnSky(selected, excluded).add)
 
-    def add(block: Block) -> None:
-        on_sky = selected(block)
-        if excluded > 0:
-            on_sky = on_sky & ~near_raman_peak(block.lam, excluded)
-        with lock:  # the sums are exact: the order of the blocks does not matter
-            sums.add(block.lam, block.data, block.origin, on_sky)
 
-    for _ in exposure.chain.map_blocks(add):
-        pass
-    return sums
+@dataclass(frozen=True)
+class OnSky:
+    """Adds the rows on sky to the sums of the slices.
+
+    Parameters
+    ----------
+    excluded : rows nearer than this to a Raman peak [Angstrom] are left out; 0: none
+    """
+
+    selected: Selector
+    excluded: float
+
+    def add(self, total: SliceSums, block: Block) -> None:
+        """Add the rows of a block."""
+        on_sky = self.selected(block)
+        if self.excluded > 0:
+            on_sky = on_sky & ~near_raman_peak(block.lam, self.excluded)
+        total.add(block.lam, block.data, block.origin, on_sky)
 
 
 def mask_product(mask: AutocalMask, white: WhiteImage, data_unit: str) -> fits.HDUList:

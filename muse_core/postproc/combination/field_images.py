@@ -13,7 +13,6 @@ from muse_core.data.block import Block
 from muse_core.data.header_values import is_narrow_field
 from muse_core.postproc.combination.combine import Combination
 from muse_core.postproc.combination.image_kernels import share_rows
-from muse_core.resampling.pipeline import in_order
 
 if TYPE_CHECKING:
     from muse_core.framework import RunContext
@@ -102,21 +101,27 @@ def field_images(combination: Combination, ctx: RunContext) -> list[npt.NDArray[
     part = min((edges[0][1] - first) / (last - first), 1.0) if last > first else 1.0
     per_band = _BYTES_PER_ROW * part * max(chain.rows for chain in chains)
     per_band += _BYTES_PER_PIXEL * grid.nx * grid.ny
-    threads = max(1, min(ctx.threads, int(ctx.memory_bytes / per_band)))
-
-    def band(job: tuple[Chain, tuple[float, float]]) -> npt.NDArray[np.float32]:
-        chain, limits = job
-        block = chain.gather(*limits)
-        return mean_image(block.xpos, block.ypos, block.data, block.dq, grid)
-
-    jobs = ((chain, limits) for chain in chains for limits in edges)
+    jobs = [(number, limits) for number in range(len(chains)) for limits in edges]
     images, bands = [], []
-    for image in in_order(band, jobs, threads):
+    for image in ctx.team.map(_Bands(chains, grid), jobs, max(1, int(ctx.memory_bytes / per_band))):
         bands.append(image)
         if len(bands) == BANDS:
             images.append(median_image(np.array(bands)))
             bands = []
     return images
+
+
+@dataclass(frozen=True)
+class _Bands:
+    """Makes the image of an exposure in a band of wavelength."""
+
+    chains: list[Chain]
+    grid: FieldGrid
+
+    def __call__(self, job: tuple[int, tuple[float, float]]) -> npt.NDArray[np.float32]:
+        number, limits = job
+        block = self.chains[number].gather(*limits)
+        return mean_image(block.xpos, block.ypos, block.data, block.dq, self.grid)
 
 
 def band_edges(limits: tuple[float, float]) -> list[tuple[float, float]]:

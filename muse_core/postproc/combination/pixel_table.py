@@ -3,16 +3,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from muse_core.data.pixtable_writer import PixelTableWriter, column_units
 from muse_core.postproc.combination.combine import Combination
 from muse_core.postproc.exposure.reduction import PIXTABLE, limit_cards
+from muse_core.postproc.exposure.table_pieces import write_rows
 from muse_core.resampling.cosmics import COSMIC_RAY
 
 if TYPE_CHECKING:
+    from muse_core.data.block import Block
+    from muse_core.data.row_set import RowSet
     from muse_core.framework import ParamValues, RunContext
     from muse_core.postproc.exposure.correction import Card
+
+
+@dataclass(frozen=True)
+class WithCosmics:
+    """Flags the cosmic rays of the cube."""
+
+    rows: RowSet
+
+    def __call__(self, block: Block) -> Block:
+        block.dq[self.rows.contains(block.row)] |= COSMIC_RAY
+        return block
 
 
 def save_combined(combination: Combination, p: ParamValues, ctx: RunContext) -> None:
@@ -60,12 +75,10 @@ def save_combined(combination: Combination, p: ParamValues, ctx: RunContext) -> 
         writer = PixelTableWriter(
             product.path, product.header, rows, units, weighted=weighted, as_table=p.table_layout == "table"
         )
-        for i, member in enumerate(members):
-            weight = combination.weights[i] if combination.weights else None
-            for block in member.chain.blocks():
-                if combination.cosmics:
-                    hit = combination.cosmics[i].contains(block.row)
-                    block.dq[hit] |= COSMIC_RAY
-                writer.write(block, weight)
-        writer.close()
+        row = 0
+        with writer:
+            for i, member in enumerate(members):
+                weight = combination.weights[i] if combination.weights else None
+                flag = WithCosmics(combination.cosmics[i]) if combination.cosmics else None
+                row = write_rows(writer, member.chain, first=row, finish=flag, weight=weight)
         first.product.append_tables(product.path)

@@ -90,7 +90,7 @@ def check_number(count: int, earlier: int = 0) -> None:
     if count + earlier < 2 or not count:
         raise RecipeError(
             f"This recipe only makes sense with multiple exposures! ({count} usable; exposures are told "
-            "apart by their DATE-OBS)"
+            "apart by their DATE-OBS). Give the PIXTABLE_REDUCED of two exposures or more"
         )
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from muse_core.resampling.collapse import WHITE, Filter, load_filters
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-    from muse_core.framework import ParamValues, RunContext
+    from muse_core.framework import Frame, ParamValues, RunContext
     from muse_core.postproc.inputs.calibration_frames import CalibrationFrames
 
 WITH_CUBE = frozenset(("cube", "sums"))
@@ -51,9 +52,7 @@ def _filters(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> tupl
     except InputError as error:
         ctx.problems.extend(error)
         return ()
-    for each in found:
-        columns = {"lambda": each.wavelength, "throughput": each.throughput}
-        check(f"{frame.path if frame else ''} ({each.name})", INPUT_RULES["FILTER_LIST"], columns, ctx)
+    check_filters(found, frame, ctx)
     for name in dict.fromkeys(missing):
         place = f"in {frame.name}" if frame else "(no FILTER_LIST was given)"
         ctx.undone("FILTERS COMPLETE", f"filter {name} not found {place}, no image is made for it", IMAGES)
@@ -62,3 +61,10 @@ def _filters(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> tupl
     if any(band.name != WHITE for band in found):
         frames.use("FILTER_LIST", "images")
     return tuple(found)
+
+
+def check_filters(filters: Iterable[Filter], frame: Frame | None, ctx: RunContext) -> None:
+    """Note where the curves of filters break the rules of the FILTER_LIST."""
+    for each in filters:
+        columns = {"lambda": each.wavelength, "throughput": each.throughput}
+        check(f"{frame.path if frame else ''} ({each.name})", INPUT_RULES["FILTER_LIST"], columns, ctx)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from muse_core.data.header_values import is_narrow_field
 from muse_core.data.row_weights import weight_of_block
 from muse_core.framework.products import set_card
+from muse_core.postproc.combination.weights import WEIGHT_KEY
 from muse_core.postproc.cube.plan import resampling_of
 from muse_core.postproc.exposure.pointing import airmass, parallactic_angle
 from muse_core.resampling.cosmics import COSMIC_RAY
@@ -143,7 +144,9 @@ def finish_cube(
     for card in qc:
         set_card(header, *card)
     if p.format == "sdpCube":
-        _add_phase3_keywords(writer, header, images, white, combination, grid, unit, ctx)
+        stated = all(WEIGHT_KEY in member.product.header for member in combination.members)
+        lost = ctx.defects.limit_lost_without_weights and p.weight == "header" and not stated
+        _add_phase3_keywords(writer, header, images, None if lost else white, combination, grid, unit, ctx)
     extensions = []
     if p.format == "xCube":
         from muse_core.resampling.filter_extensions import filter_extension
@@ -156,7 +159,7 @@ def _add_phase3_keywords(
     writer: CubeWriter,
     header: Header,
     images: FilterSet | RowImages,
-    white: FilterSet,
+    white: FilterSet | None,
     combination: Combination,
     grid: OutputGrid,
     unit: str,
@@ -177,7 +180,7 @@ def _add_phase3_keywords(
         data_unit=unit,
         covered=covered,
         noise=pixel_noise(stat, fixed_histogram=ctx.defects.pixel_noise_fixed_histogram),
-        white_image=white.images[0].image(),
+        white_image=white.images[0].image() if white else None,
         image_files=[f"IMAGE_FOV_{number:04d}.fits" for number in range(1, len(images) + 1)],
         software=software,
         limit_of_longer_step=ctx.defects.limit_of_longer_step,

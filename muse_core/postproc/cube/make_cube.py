@@ -91,9 +91,8 @@ def make_cube(
         slabs = cube_slabs(
             contributions(combination),
             plan,
-            threads=ctx.threads,
+            team=ctx.team,
             memory_bytes=ctx.memory_bytes,
-            cluster=ctx.cluster,
             first=first,
         )
         if covariance is not None and covariance.stat_aperture > 1:
@@ -144,7 +143,8 @@ def make_cube(
                 qc = []
             for image in images:
                 if not image.covers_any_plane:
-                    ctx.log.warning("filter %s does not overlap the wavelength range of the cube", image.name)
+                    text = "FILTER_LIST: filter %s does not overlap the wavelength range of the cube"
+                    ctx.log.warning(text, image.name)
             if formats.writes_image_files(p.format):
                 save_images(images, combination, base, qc, unit, name, p.format, ctx)
             more = [coverage.hdu()] if coverage else []
@@ -179,7 +179,7 @@ def covariance_of_cube(
     from muse_core.resampling.covariance import assemble, count_blocks, measure_covariance
 
     measured = measure_covariance(
-        contributions(combination), plan, threads=ctx.threads, memory_bytes=ctx.memory_bytes
+        contributions(combination), plan, team=ctx.team, memory_bytes=ctx.memory_bytes
     )
     blocks = ctx.kept.once(
         "covariance", lambda: list(ctx.progress(measured, "covariance of the cube", count_blocks(plan)))
@@ -227,7 +227,7 @@ def tell_empty(calibrations: CubeCalibrations, ctx: RunContext) -> None:
         return
     raise InputError(
         "", "OUTPUT_WCS", expected="a grid on the data", found="a grid that no row lies on",
-        remedy="Check CRVAL, CRPIX and the steps, and the coordinates of the exposures.",
+        remedy="Check CRVAL, CRPIX and the steps, and the coordinates of the exposures (OFFSET_LIST).",
     )  # fmt: skip
 
 

@@ -117,7 +117,7 @@ def _check_grid(
     if where:
         raise InputError(
             "", "OUTPUT_WCS", expected="a grid on the data", found=f"none of them: {where}",
-            remedy="Check CRVAL, CRPIX and the steps, and the coordinates of the exposures.",
+            remedy="Check CRVAL, CRPIX and the steps, and the coordinates of the exposures (OFFSET_LIST).",
         )  # fmt: skip
 
 

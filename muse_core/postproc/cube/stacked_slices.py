@@ -20,6 +20,7 @@ from muse_core.resampling.stacked import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from muse_core.data.block import Block
     from muse_core.framework import ParamValues, RunContext
     from muse_core.postproc.exposure.correction import Card
     from muse_core.postproc.exposure.reduction import Reduction
@@ -55,7 +56,7 @@ def save_stacked(
             layout,
             combination.data_unit,
             rows=sum(member.chain.rows for member in members),
-            threads=ctx.threads,
+            team=ctx.team,
             memory_bytes=ctx.memory_bytes,
         )
 
@@ -73,6 +74,9 @@ def _slice_limits(members: list[Reduction]) -> SliceLimits:
     """Range of positions of each slice; only corrections that move rows are run."""
     limits = SliceLimits()
     for member in members:
-        for block in member.chain.positions():
-            limits.add(block.xpos, block.origin)
+        limits.merge(member.chain.total_of_positions(SliceLimits, _add_places))
     return limits
+
+
+def _add_places(limits: SliceLimits, block: Block) -> None:
+    limits.add(block.xpos, block.origin)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from muse_core.framework.log import Message, repeat
+
 if TYPE_CHECKING:
     from astropy.io.fits import BinTableHDU, Header
 
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
     from muse_core.postproc.exposure.reduction import PendingProduct, Reduction
     from muse_core.postproc.exposure.row_limits import RowLimits
     from muse_core.postproc.white_light.image import WhiteImage
-
-Message = tuple[int, str, bool]
 
 
 @dataclass(frozen=True)
@@ -76,4 +76,4 @@ class ExposureState:
         exposure.reference_limits, exposure.white_image = self.reference_limits, self.white_image
         exposure.position = self.position
         ctx.flags_here.update(self.flags)
-        ctx.kept.repeat(self.messages)
+        repeat(self.messages, ctx.log)

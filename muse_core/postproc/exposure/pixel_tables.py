@@ -7,12 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from muse_core.data.header_values import get_str
 from muse_core.data.pixtable_writer import PixelTableWriter, column_units
 from muse_core.framework.products import header_without
 from muse_core.postproc.exposure.reduction import PIXTABLE, WCS_KEYS, limit_cards
+from muse_core.postproc.exposure.table_pieces import counts_of_good, good_rows, write_rows
 
 if TYPE_CHECKING:
     import logging
@@ -124,9 +123,8 @@ def _write_pixtable(
     good_only: bool,
 ) -> None:
     state, chain = exposure.product, exposure.chain
-    rows = chain.rows
-    if good_only:
-        rows = sum(int(np.count_nonzero(block.dq == 0)) for block in chain.blocks())
+    counts = counts_of_good(chain) if good_only else None
+    rows = chain.rows if counts is None else int(counts.sum())
     with ctx.stream(
         tag, base=state.header, used=used, extra=(*extra, *limit_cards(limits)), index=index, resumable=True
     ) as product:
@@ -139,13 +137,12 @@ def _write_pixtable(
             as_table=p.table_layout == "table",
             further=None if kept is None else (kept.column, state.data_unit),
         )
-        if kept is not None:
-            *earlier, last = chain.corrections
-            writer.write_all(replace(chain, corrections=earlier).blocks(), last.apply)
-        elif good_only:
-            writer.write_all(block.select(block.dq == 0) for block in chain.blocks())
-        else:
-            writer.write_all(chain.blocks())
+        with writer:
+            if kept is not None:
+                *earlier, last = chain.corrections
+                write_rows(writer, replace(chain, corrections=earlier), last=last)
+            else:
+                write_rows(writer, chain, counts=counts, finish=good_rows if good_only else None)
         state.append_tables(product.path)
 
 

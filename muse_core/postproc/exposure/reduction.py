@@ -120,6 +120,8 @@ class Reduction:
         corrections that were not made are noted in the header
     reference_limits : RowLimits or None
         limits before the refraction correction, to which the astrometry refers
+    stated_range : (float, float) or None
+        wavelengths of the rows by the header, where they stand for those of the rows (a defect of C)
     white_image : WhiteImage or None
         made by the autocalibration, for the sky subtraction
     position : PositionModel or None
@@ -130,9 +132,9 @@ class Reduction:
     chain: Chain
     product: ProductState
     keywords: Keywords
-    log: logging.Logger
     records_skipped: bool = True
     reference_limits: RowLimits | None = None
+    stated_range: tuple[float, float] | None = None
     white_image: WhiteImage | None = None
     position: PositionModel | None = None
 
@@ -143,11 +145,11 @@ class Reduction:
         for card in correction.cards():
             self.product.set_card(*card)
 
-    def skip(self, skipped: Skipped) -> None:
+    def skip(self, skipped: Skipped, log: logging.Logger) -> None:
         """Say in the log and in the header that a correction is not made, and why."""
         level, extra = (WARNING, UNDONE) if skipped.wanted else (INFO, None)
         text = "exposure %d: %s skipped: %s"
-        self.log.log(level, text, self.number, skipped.name, skipped.reason, extra=extra)
+        log.log(level, text, self.number, skipped.name, skipped.reason, extra=extra)
         for card in skipped.cards:
             self.product.set_card(*card)
         if self.records_skipped and not skipped.earlier:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from muse_core.data.block import Block
 from muse_core.data.exposure import Exposure
 from muse_core.data.kernels import finite_limits
-from muse_core.resampling.pipeline import in_order
+from muse_core.framework.team import in_order
 
 Move = Callable[[Block], object]
 Floats = npt.NDArray[np.float64]

@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from numba import njit
-
 from muse_core.data.curves import find_interval
+from muse_core.framework.kernels import njit
 
 STEP = 1.25
 """Step of the mean spectrum [Angstrom]."""

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from muse_core.data.elementary_functions import exponential
 from muse_core.data.kernels import last_not_above
+from muse_core.framework.kernels import njit
 
 BIN_WIDTH = 1.25
 """Nominal width of a detector pixel [Angstrom]."""

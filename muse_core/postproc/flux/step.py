@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from muse_core.data.calibration import read_curve
+from muse_core.data.curves import UNCOVERED
 from muse_core.framework import InputError
 from muse_core.framework.unit_spelling import FLUX_UNIT
 from muse_core.postproc.exposure.correction import Skipped
 from muse_core.postproc.exposure.pointing import airmass
-from muse_core.postproc.flux.calibration import FLUX_KEY, FluxModel, fit_flux
+from muse_core.postproc.flux.calibration import FLUX_KEY, TELLURIC_START, FluxModel, fit_flux
 
 if TYPE_CHECKING:
     from muse_core.data.curves import Floats
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
 RESPONSE = ("lambda", "response", "resperr")
 EXTINCTION = ("lambda", "extinction")
 TELLURIC = ("lambda", "ftelluric", "ftellerr")
-UNCOVERED = 5.0
-"""Angstrom of the data that a curve may leave out at each end without a warning."""
+NO_EXTINCTION = "not corrected for extinction"
 FLUXES = "data are fluxes (F: counts)"
 
 
@@ -99,24 +99,49 @@ def correct(
 
 
 def _check_coverage(exposure: Reduction, calibrations: FluxCalibrations, ctx: RunContext) -> None:
-    """Refuse curves that have no wavelength in common with the data, tell of those that end within them."""
-    low, high = exposure.chain.files.lambda_limits()
-    outside = {"STD_RESPONSE": "flagged", "EXTINCT_TABLE": "not corrected for extinction"}
-    for tag, curve in (("STD_RESPONSE", calibrations.response), ("EXTINCT_TABLE", calibrations.extinction)):
-        if curve is None:
-            continue
-        usable = np.isfinite(np.array(curve)).all(axis=0)
-        first, last = float(curve[0][usable].min()), float(curve[0][usable].max())
-        covers, data = f"{first:.1f} to {last:.1f} Angstrom", f"{low:.1f} to {high:.1f} Angstrom"
-        if last < low or first > high:
-            if not ctx.defects.absurd_values_used:
-                raise InputError(
-                    "", f"{tag}, column lambda", expected=f"wavelengths of the data ({data})", found=covers,
-                    remedy="Give a curve of this setup, with wavelengths in Angstrom.",
-                )  # fmt: skip
-            ctx.log.warning("%s covers %s, nothing of the data (%s)", tag, covers, data)
-        elif first > low + UNCOVERED or last < high - UNCOVERED:
-            ctx.log.warning("%s covers only %s of %s, the rest is %s", tag, covers, data, outside[tag])
+    limits = exposure.chain.files.lambda_limits()
+    if calibrations.response is not None:
+        check_coverage("STD_RESPONSE", calibrations.response, limits, "flagged", ctx)
+    if calibrations.extinction is not None:
+        check_coverage("EXTINCT_TABLE", calibrations.extinction, limits, NO_EXTINCTION, ctx)
+    if calibrations.telluric is not None and limits[1] > TELLURIC_START:
+        lam = calibrations.telluric[0]
+        if lam[-1] < max(limits[0], TELLURIC_START) or lam[0] > limits[1]:
+            ctx.log.warning(
+                "STD_TELLURIC covers only %.1f to %.1f Angstrom of %.1f to %.1f Angstrom, the rest is not "
+                "corrected for telluric absorption", lam[0], lam[-1], *limits,
+            )  # fmt: skip
+
+
+def check_coverage(
+    tag: str, curve: tuple[Floats, ...], limits: tuple[float, float], rest: str, ctx: RunContext
+) -> None:
+    """Refuse a curve that has no wavelength in common with the data, tell of one that ends within them.
+
+    Parameters
+    ----------
+    curve : columns of the table, its wavelengths first
+    limits : lowest and highest wavelength of the data [Angstrom]
+    rest : what becomes of the data beyond the curve, in words
+
+    Raises
+    ------
+    InputError
+        naming the tag
+    """
+    low, high = limits
+    usable = np.isfinite(np.array(curve)).all(axis=0)
+    first, last = float(curve[0][usable].min()), float(curve[0][usable].max())
+    covers, data = f"{first:.1f} to {last:.1f} Angstrom", f"{low:.1f} to {high:.1f} Angstrom"
+    if last < low or first > high:
+        if not ctx.defects.absurd_values_used:
+            raise InputError(
+                "", f"{tag}, column lambda", expected=f"wavelengths of the data ({data})", found=covers,
+                remedy="Give a curve of this setup, with wavelengths in Angstrom.",
+            )  # fmt: skip
+        ctx.log.warning("%s covers %s, nothing of the data (%s)", tag, covers, data)
+    elif first > low + UNCOVERED or last < high - UNCOVERED:
+        ctx.log.warning("%s covers only %s of %s, the rest is %s", tag, covers, data, rest)
 
 
 def _flag_curves(calibrations: FluxCalibrations, ctx: RunContext) -> None:

@@ -211,7 +211,7 @@ def _scanned(
     files = Exposure(tables, scales, (p.lambdamin, p.lambdamax))
 
     def scan() -> list[ZoneMap]:
-        files.scan(ctx.threads)
+        files.scan(ctx.team)
         return files.zones
 
     with ctx.clock.step("opening"):
@@ -252,10 +252,9 @@ def _reduction(
     polar = position_unit == "rad" or str(header.get(f"{PIXTABLE} WCS", "")).startswith("projected")
     return Reduction(
         number,
-        Chain(files, ctx.threads, polar_files=polar),
+        Chain(files, ctx.team, polar_files=polar),
         ProductState(header, named, units["data"] or "count", position_unit),
         _keywords(header, ctx, replaced_pointing(p.superflat_pos)),
-        ctx.log,
         records_skipped=not ctx.defects.skipped_without_a_word,
     )
 
@@ -271,6 +270,8 @@ def _places(table: PixelTableFile, zone: ZoneMap) -> dict[str, object]:
     )
     slices = int(numbers[:, 3].max()) - int(numbers[:, 2].min()) + 1
     unit = table.units["xpos"] or "pix"
+    if unit == "rad":  # native angles: xpos goes round the pole, ypos is the distance from it
+        width = min(width, 2.0 * float(np.abs(limits[:, 2:4]).max()))
     return {"WIDTH": width, "HEIGHT": height, "SLICES": slices, "UNIT": unit}
 
 

@@ -12,9 +12,9 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from muse_core.data.elementary_functions import exponential
+from muse_core.framework.kernels import njit
 
 HERMITE_NORM = tuple(1.0 / math.sqrt(2.0**k * math.factorial(k)) for k in (3, 4, 5, 6))
 NORM_3, NORM_4, NORM_5, NORM_6 = HERMITE_NORM

@@ -30,6 +30,7 @@ class LsfImage:
         Angstrom
     lam_first, lam_step : wavelength of the first row and distance of the rows, Angstrom
     row : int32[1152]   which image belongs to a slice (see `slice_key`); -1: none
+    repeated : IFUs that are there again: the first image of each counts
     total, moment : float64[n_slice, n_lambda]   sum, and sum of offset * value, of each row
     """
 
@@ -39,18 +40,31 @@ class LsfImage:
     lam_first: float
     lam_step: float
     row: npt.NDArray[np.int32]
+    repeated: tuple[int, ...] = ()
     total: npt.NDArray[np.float64] = field(init=False)
     moment: npt.NDArray[np.float64] = field(init=False)
+    inner: npt.NDArray[np.float64] = field(init=False)
 
     def __post_init__(self) -> None:
-        values = self.samples[:, :, 1:-1].astype(np.float64)
-        offsets = self.x_first + np.arange(values.shape[2]) * self.x_step
-        object.__setattr__(self, "total", values.sum(axis=2))
-        object.__setattr__(self, "moment", values @ offsets)
+        n_slice, n_lambda, n_offset = self.samples.shape
+        offsets = self.x_first + np.arange(n_offset - 2) * self.x_step
+        total, moment, inner = (np.empty((n_slice, n_lambda)) for _ in range(3))
+        near = np.abs(offsets) <= 0.5 * min(-offsets[0], offsets[-1])
+        for first in range(0, n_slice, N_SLICE):  # in pieces that stay in the processor's cache
+            piece = slice(first, first + N_SLICE)
+            values = self.samples[piece, :, 1:-1].astype(np.float64)
+            total[piece], moment[piece] = values.sum(axis=2), values @ offsets
+            inner[piece] = values @ near
+        object.__setattr__(self, "total", total)
+        object.__setattr__(self, "moment", moment)
+        object.__setattr__(self, "inner", inner)
 
     def values(self) -> dict[str, object]:
-        """Return what the rules of LSF_PROFILE are about: steps of the grid, area of each row."""
-        return {"CD1_1": self.x_step, "CD2_2": self.lam_step, "AREA": self.total}
+        """Return what the rules of LSF_PROFILE are about: grid, area (and inner half) of rows, IFUs twice."""
+        return {
+            "CD1_1": self.x_step, "CD2_2": self.lam_step, "CRVAL2": self.lam_first, "AREA": self.total,
+            "REACH": self.reach, "INNER": self.inner, "REPEATED": self.repeated,
+        }  # fmt: skip
 
     @property
     def reach(self) -> tuple[float, float]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
-
+from muse_core.framework.kernels import njit
 from muse_core.postproc.lsf.gauss_hermite import INV_SQRT_2PI, NORM_3, NORM_4, NORM_5, NORM_6
 
 

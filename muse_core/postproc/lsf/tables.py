@@ -41,6 +41,7 @@ class LsfTable:
     slit_width, bin_width : float64[n]   Angstrom
     lsf_width : float64[n, m]   polynomial coefficients of sigma
     hermit : four float64[n, m_k]   polynomial coefficients of h_3 .. h_6
+    repeated : IFUs with slices that are there again: the first row of each counts
     """
 
     row: npt.NDArray[np.int32]
@@ -48,11 +49,13 @@ class LsfTable:
     bin_width: npt.NDArray[np.float64]
     lsf_width: npt.NDArray[np.float64]
     hermit: tuple[npt.NDArray[np.float64], ...]
+    repeated: tuple[int, ...] = ()
 
     def values(self) -> dict[str, object]:
-        """Return what the rules of LSF_PROFILE are about: widths, that of the profile at 7000 Angstrom."""
+        """Return what the rules of LSF_PROFILE are about: widths (at 7000 Angstrom), repeated IFUs."""
         return {
             "slit_width": self.slit_width, "bin_width": self.bin_width, "lsf_width": self.lsf_width[:, 0],
+            "REPEATED": self.repeated,
         }  # fmt: skip
 
     @property

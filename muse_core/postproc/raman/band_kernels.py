@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from muse_core.data.exact_sums import split
 from muse_core.data.slices import slice_key_of
+from muse_core.framework.kernels import njit
 from muse_core.postproc.lsf.profile_kernels import hermite_profile, sample
 
 N_TERM = 7
@@ -84,10 +84,10 @@ def sum_rows(xpos, ypos, data, shape, coarse, fine):
     n = 0
     for i in range(data.size):
         value = np.float64(data[i])
-        if not np.isfinite(value):
+        x, y = float(xpos[i]) / POSITION_SCALE, float(ypos[i]) / POSITION_SCALE
+        if not (np.isfinite(value) and np.isfinite(x) and np.isfinite(y)):
             continue
         n += 1
-        x, y = float(xpos[i]) / POSITION_SCALE, float(ypos[i]) / POSITION_SCALE
         m = shape[i]
         term[0] = m * x * x
         term[1] = m * x * y

@@ -38,7 +38,7 @@ def load(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> RamanCal
     lines = frames.read("RAMAN_LINES", _lines)
     if lines is None:
         return None
-    frames.check("RAMAN_LINES", {"lambda": lines[0], "flux": lines[1]})
+    frames.check("RAMAN_LINES", dict(zip(("lambda", "flux", "group"), lines[:3], strict=True)))
     lsf = checked_profiles(frames, None)
     if isinstance(lsf, LsfTable) and ctx.defects.raman_needs_lsf_images:
         return RamanCalibrations(lines, None)
@@ -50,4 +50,4 @@ def load(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> RamanCal
 def _lines(frame: Frame) -> Lines:
     columns = read_columns(frame, ("lambda", "flux", "group", "dq"), extname="LINES", sorted_by=None)
     lam, flux, group, dq = (np.asarray(column, dtype=np.float64) for column in columns)
-    return lam, flux, np.rint(group).astype(np.int64), np.rint(dq).astype(np.int64)
+    return lam, flux, np.rint(group), np.rint(dq)

@@ -76,7 +76,7 @@ def _slabs(exposure: Reduction, grid: OutputGrid, ctx: RunContext) -> Iterator[S
     cosmics = CosmicRejection("iraf", _SIGMA, NOT_SAME_Y)
     plan = CubePlan(grid, (0.0, 0.0), Resampling("drizzle", _PIXFRAC), cosmics, defects=ctx.defects)
     rows = Contribution(exposure.chain.gather, exposure.chain.rows)
-    return cube_slabs([rows], plan, threads=exposure.chain.threads, memory_bytes=ctx.memory_bytes)
+    return cube_slabs([rows], plan, team=exposure.chain.team, memory_bytes=ctx.memory_bytes)
 
 
 def _reference_image(

@@ -14,6 +14,7 @@ import numpy as np
 
 from muse_core.data.slices import rows_by_slice
 from muse_core.framework import RecipeError
+from muse_core.framework.errors import naming
 from muse_core.framework.fits_file import open_fits
 from muse_core.framework.products import set_card
 from muse_core.postproc.exposure.pixel_tables import log_exposure, save_pending
@@ -25,7 +26,7 @@ from muse_core.postproc.settings import check_settings
 from muse_core.postproc.single.checks import SKY_KEY, chosen_exposure, in_pixels
 from muse_core.postproc.sky import calibrations as sky_calibrations
 from muse_core.postproc.sky import products as sky_products
-from muse_core.postproc.sky.model_fit import fit_sky
+from muse_core.postproc.sky.model_fit import fit_sky, tell_short_continuum
 from muse_core.postproc.sky.region import find_sky
 from muse_core.postproc.sky.step import keep_model, keep_region
 from muse_core.postproc.stages import Inputs, correct, prepare, stages
@@ -75,7 +76,7 @@ def create_sky(frames: Frames, p: ParamValues, ctx: RunContext) -> None:
     exposure.chain.good_only = True
     exposure.chain.sorted_slices = True  # so that rows on the sky are found by what they are (as in C)
     correct(exposure, refraction, p, ctx)
-    with ctx.clock.step("sky"):
+    with ctx.clock.step("sky"), naming([frame.path for frame in exposure.product.frames]):
         region = find_sky(exposure, sky.mask, p, ctx)
         fitted = fit_sky(exposure, region, sky, p, ctx, _weights(exposure, region))
     found = NightSky(exposure, region, fitted, _continuum_unit(calibrations))
@@ -124,17 +125,14 @@ def _exposure(tables: list[Table], p: ParamValues, ctx: RunContext) -> Reduction
 
 def _weights(exposure: Reduction, region: SkyRegion) -> npt.NDArray[np.int64]:
     """Return the number of rows of each slice on the sky, int64[1152]; cosmic rays count, too (as in C)."""
-
-    def on_sky(block: Block) -> npt.NDArray[np.bool_]:
-        return region.mask.select(block.xpos, block.ypos)
-
-    def count(block: Block) -> npt.NDArray[np.int64]:
-        return np.bincount(block.origin[block.dq == 0] & 0x7FF, minlength=2048)
-
     rows = np.zeros(2048, np.int64)
-    for part in exposure.chain.map_selected(on_sky, count):
+    for part in exposure.chain.map_blocks(_rows_by_origin, select=region.mask.of_block):
         rows += part
     return rows_by_slice(rows)
+
+
+def _rows_by_origin(block: Block) -> npt.NDArray[np.int64]:
+    return np.bincount(block.origin[block.dq == 0] & 0x7FF, minlength=2048)
 
 
 def _save(found: NightSky, sky: SkyCalibrations, used: tuple, used_by_model: tuple, ctx: RunContext) -> None:
@@ -149,6 +147,7 @@ def _save(found: NightSky, sky: SkyCalibrations, used: tuple, used_by_model: tup
     first = len(pending)
     keep_model(exposure, found.fitted, sky, unit_of_c=ctx.defects.unreadable_units)
     if sky.continuum is not None:
+        tell_short_continuum(sky.continuum, exposure.chain.files.lambda_limits(), ctx.log)
         given = sky_products.sky_continuum(*sky.continuum, found.continuum_unit)
         pending.append(replace(pending[-1], tag="SKY_CONTINUUM", hdus=given[0], qc=given[1]))
     prefix = ctx.spec.qc_prefix

@@ -64,8 +64,8 @@ def correct_tables(
         with ctx.part():
             log_exposure(exposure, ctx.log)
             keep_table(exposure)
-            if ctx.defects.limits_from_header and f"{PREDAR} XLO" not in exposure.product.header:
-                exposure.reference_limits = limits_of_header(exposure.product.header, p)
+            if ctx.defects.limits_from_header:
+                _go_by_header(exposure, p)
             correct(exposure, ready, p, ctx)
             used = (*exposure.product.frames, *calibrations.used.all)
             if ctx.defects.history_lost:
@@ -82,6 +82,15 @@ def correct_tables(
                 index=(number, 0) if of_ifus else number,
                 kept=kept,
             )
+
+
+def _go_by_header(exposure: Reduction, p: ParamValues) -> None:
+    """Let what a table tells of itself stand for the limits of its rows, as in the C recipes."""
+    header = exposure.product.header
+    limits = limits_of_header(header, p)
+    if f"{PREDAR} XLO" not in header:
+        exposure.reference_limits = limits
+    exposure.stated_range = limits.lam if limits else None
 
 
 def limits_of(exposure: Reduction, ctx: RunContext) -> RowLimits:

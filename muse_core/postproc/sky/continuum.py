@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from muse_core.postproc.sky.line_subtraction import line_model, subtract_lines
+from muse_core.postproc.sky.line_subtraction import LineModel, line_model, subtract_lines
 from muse_core.postproc.sky.line_windows import LineWindows
 from muse_core.postproc.sky.mean_spectrum import MeanSpectrum
 from muse_core.postproc.sky.spectrum import SkySpectrumSum
+from muse_core.postproc.white_light.sky_mask import GoodRows
 
 if TYPE_CHECKING:
     from muse_core.data.block import Block
@@ -37,19 +40,22 @@ def fit_rows_continuum(
     The lower ends of the line windows, which the C recipe lets depend on the rows, do not matter here.
     """
     model = line_model(lines, lsf, LineWindows(lines.lam, lsf.reach))
-    total = MeanSpectrum(*chain.limits().lam, sampling)
-
-    def like_sky(block: Block) -> npt.NDArray[np.bool_]:
-        return region.white.good(block) & region.mask.select(block.xpos, block.ypos)
-
-    def add(block: Block) -> None:
-        subtract_lines(block.lam, block.data, block.origin, block.row, model)
-        total.add(block.lam, block.data, (block.dq == 0) & np.isfinite(block.data))
-
-    for _ in chain.map_selected(like_sky, add):
-        pass
+    empty = partial(MeanSpectrum, *chain.limits().lam, sampling)
+    total = chain.total(empty, WithoutLines(model).add, select=GoodRows(region.white, region.mask))
     lam, flux = total.spectrum()
     return lam, flux - region.objects(lam)
+
+
+@dataclass(frozen=True)
+class WithoutLines:
+    """Adds rows to a mean spectrum when their sky lines are subtracted."""
+
+    model: LineModel
+
+    def add(self, total: MeanSpectrum, block: Block) -> None:
+        """Add the good rows of a block."""
+        subtract_lines(block.lam, block.data, block.origin, block.row, self.model)
+        total.add(block.lam, block.data, (block.dq == 0) & np.isfinite(block.data))
 
 
 def fit_sorted_rows_continuum(

@@ -155,7 +155,7 @@ def correct_spectrum(exposure: Reduction, given: GivenSpectrum, p: ParamValues, 
     """Subtract a spectrum; rows outside of it are left out."""
     if given.curve is None:
         raise ValueError("a run without SKY_SPECTRUM ends before")
-    curve = cut_to_continuum(exposure, (given.curve.lam, given.curve.value), ctx.log)
+    curve = cut_to_continuum(exposure, (given.curve.lam, given.curve.value), ctx.log, "SKY_SPECTRUM")
     exposure.chain.sorted_slices = True  # as above
     if not ctx.defects.sky_of_any_unit:
         exposure.product.set_card(*SUBTRACTED)

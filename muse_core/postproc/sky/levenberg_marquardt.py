@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from muse_core.framework.kernels import njit
 
 EPS = 2.220446049250313e-16
 TOLERANCE = 30.0 * EPS

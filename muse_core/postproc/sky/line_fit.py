@@ -75,8 +75,8 @@ def check_fit_inputs(spectrum: SkySpectrum, lines: SkyLines) -> None:
     """Refuse a spectrum or a line list with which no fit is possible."""
     if spectrum.lam.size < 3:
         raise RecipeError(
-            f"The sky spectrum has only {spectrum.lam.size} bins, too few for a line fit. Raise "
-            "skymodel_fraction or give a SKY_MASK that overlaps the field."
+            f"The sky spectrum has only {spectrum.lam.size} bins, too few for a line fit. Lower "
+            "its sampling, raise skymodel_fraction or give a SKY_MASK that overlaps the field."
         )
     if len(lines) == 0:
         raise RecipeError(

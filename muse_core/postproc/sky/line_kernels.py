@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from muse_core.data.kernels import last_not_above
 from muse_core.data.slices import slice_key_of
+from muse_core.framework.kernels import njit
 from muse_core.postproc.lsf.gauss_hermite import fill_profiles
 from muse_core.postproc.lsf.profile_kernels import hermite_profile, place_line, sample
 

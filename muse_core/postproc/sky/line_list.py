@@ -144,6 +144,11 @@ def _joined(parts: list[SkyLines]) -> SkyLines:
 
 
 def _columns(path: Path, hdu: fits.BinTableHDU, wanted: tuple[str, ...]) -> dict[str, npt.NDArray]:
+    if getattr(hdu, "columns", None) is None:
+        raise InputError(
+            path, f"extension {hdu.name}", expected="a binary table", found=type(hdu).__name__,
+            remedy="Give a table as muse_create_sky makes it.",
+        )  # fmt: skip
     present = {name.lower(): name for name in hdu.columns.names}
     missing = [name for name in wanted if name.lower() not in present]
     if missing:

@@ -15,6 +15,8 @@ limit, and the row that has it.  After that every row can be treated alone.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +24,9 @@ import numpy.typing as npt
 from muse_core.data.per_thread import PerThread
 from muse_core.data.slices import N_KEY
 from muse_core.postproc.sky.line_kernels import CELL, collect_bounds
+
+if TYPE_CHECKING:
+    from muse_core.data.block import Block
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ class LineWindows:
         self._lam = np.sort(lam_lines)
         self.reach = reach
         self.lower = LineIndex.from_values(self._lam + reach[0])
-        self._bounds = PerThread(lambda: _Bounds(self._lam.size))
+        self._bounds = PerThread(partial(_Bounds, self._lam.size))
 
     def add(
         self, lam: npt.NDArray[np.float32], origin: npt.NDArray[np.int32], row: npt.NDArray[np.int64]
@@ -98,6 +103,14 @@ class LineWindows:
             lam, origin, row, lower.value, lower.first, lower.start, mine.high, mine.low, mine.place,
             mine.lowest, mine.rows,
         )  # fmt: skip
+
+    def add_block(self, block: Block) -> None:
+        """Add all rows of a block."""
+        self.add(block.lam, block.origin, block.row)
+
+    def merge(self, other: LineWindows) -> None:
+        """Take over what another one about the same lines has seen."""
+        self._collected().merge(other._collected())
 
     def _collected(self) -> _Bounds:
         return self._bounds.joined(_Bounds.merge)

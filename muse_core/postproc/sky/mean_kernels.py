@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from muse_core.data.exact_sums import split
+from muse_core.framework.kernels import njit
 
 COARSE, FINE = 2.0**-8, 2.0**-40
 

@@ -8,6 +8,7 @@ on the order of the rows, on blocks or threads.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ class MeanSpectrum:
     def __init__(self, lam_min: float, lam_max: float, step: float) -> None:
         self._lam_min, self._step = float(lam_min), float(step)
         self._n = math.floor((lam_max - lam_min) / step) + 1
-        self._sums = PerThread(lambda: _empty_sums(self._n))
+        self._sums = PerThread(partial(_empty_sums, self._n))
 
     def add(
         self,
@@ -47,6 +48,10 @@ class MeanSpectrum:
     ) -> None:
         """Add the selected rows of a block."""
         add_to_means(lam, data, selected, self._lam_min, self._step, *self._sums.mine())
+
+    def merge(self, other: MeanSpectrum) -> None:
+        """Add what another one with the same bins has collected."""
+        _add_sums(self._sums.joined(_add_sums), other._sums.joined(_add_sums))
 
     def spectrum(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Return wavelength and mean of the bins that received something."""

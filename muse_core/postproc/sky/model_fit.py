@@ -5,18 +5,26 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from muse_core.data.curves import UNCOVERED
 from muse_core.data.slices import rows_by_slice
 from muse_core.framework import InputError, RecipeError
 from muse_core.postproc.flatfield.spectrum import cut_table
 from muse_core.postproc.lsf.images import LsfImage, average_lsf
 from muse_core.postproc.lsf.load import check_lsf_covers
 from muse_core.postproc.sky.continuum import fit_rows_continuum, fit_sorted_rows_continuum
-from muse_core.postproc.sky.line_fit import RESTARTS, fit_continuum, fit_image_lines, fit_table_lines
+from muse_core.postproc.sky.line_fit import (
+    RESTARTS,
+    SLIT_WIDTH,
+    fit_continuum,
+    fit_image_lines,
+    fit_table_lines,
+)
 from muse_core.postproc.sky.line_list import SkyLines
 from muse_core.postproc.sky.line_subtraction import LineModel, line_model
 from muse_core.postproc.sky.line_windows import LineWindows
@@ -32,6 +40,8 @@ if TYPE_CHECKING:
 Vector = npt.NDArray[np.float64]
 INSTRUMENT_RANGE = (3000.0, 12000.0)
 """Wavelengths [Angstrom] of which a line list in the right unit has some."""
+LEAST_LINE = 0.05
+"""Height of the brightest line at least, in units of the scatter from bin to bin."""
 
 
 CONVERGED = "fit of the sky lines converged"
@@ -99,7 +109,21 @@ def _fit_lines(spectrum: SkySpectrum, lines: SkyLines, average: LsfImage | None,
         ctx.flag("SKY CONVERGED", True, CONVERGED)
     else:
         ctx.undone("SKY CONVERGED", fit.message(), CONVERGED)
+    _tell_without_lines(spectrum, fit.lines, ctx.log)
     return fit.lines
+
+
+def _tell_without_lines(spectrum: SkySpectrum, lines: SkyLines, log: logging.Logger) -> None:
+    """Warn where no line stands out: wavelengths of the exposure, the list or the profiles that are wrong."""
+    brightest = float(np.max(lines.flux)) / SLIT_WIDTH  # per Angstrom, as the spectrum
+    scatter = float(np.median(np.abs(np.diff(spectrum.data)))) if spectrum.data.size > 1 else 0.0
+    if not brightest > LEAST_LINE * scatter:
+        log.warning(
+            "no line of SKY_LINES is seen in the sky spectrum (the brightest one fitted has %.3g, the bins "
+            "scatter by %.3g): check the wavelengths of the exposure and of SKY_LINES, and LSF_PROFILE",
+            brightest,
+            scatter,
+        )
 
 
 def _lines_in_range(
@@ -142,25 +166,47 @@ def _check_profiles(
 def cut_to_curve(exposure: Reduction, curve: SkyCurve) -> None:
     """Remove the rows outside of a curve, and cut the extra tables of the exposure likewise."""
     chain, product = exposure.chain, exposure.product
-    limits = chain.files.lambda_limits()
+    limits = exposure.stated_range or chain.files.lambda_limits()
     product.tables = [cut_table(table, limits, *curve.range) for table in product.tables]
     chain.narrow(*curve.range)
 
 
-def cut_to_continuum(exposure: Reduction, continuum: tuple[Vector, Vector], log: logging.Logger) -> SkyCurve:
-    """Return a continuum as a curve, after the rows outside of it were removed."""
+def cut_to_continuum(
+    exposure: Reduction, continuum: tuple[Vector, Vector], log: logging.Logger, tag: str = "SKY_CONTINUUM"
+) -> SkyCurve:
+    """Return a continuum as a curve, after the rows outside of it were removed.
+
+    Raises
+    ------
+    InputError
+        naming the tag, where it has no wavelength in common with the exposure
+    """
     lam = continuum[0]
     low, high = exposure.chain.files.lambda_limits()
     if lam.size == 0 or lam[0] > high or lam[-1] < low:
         span = f"{lam[0]:.1f} .. {lam[-1]:.1f} Angstrom" if lam.size else "no wavelength at all"
-        raise RecipeError(
-            f"exposure {exposure.number}: the sky continuum covers {span}, the data {low:.1f} .. {high:.1f} "
-            "Angstrom, so nothing would be left; check SKY_CONTINUUM and skymodel_csampling"
-        )
+        raise InputError(
+            "", f"{tag}, column lambda",
+            expected=f"wavelengths of exposure {exposure.number} ({low:.1f} .. {high:.1f} Angstrom)",
+            found=f"{span}, so nothing would be left", remedy="Check it, its unit, and skymodel_csampling.",
+        )  # fmt: skip
+    tell_short_continuum(continuum, (low, high), log)
     curve = SkyCurve.from_nodes(*continuum)
     log.info("Cutting data to %.3f...%.3f Angstrom for sky subtraction (range of continuum)", *curve.range)
     cut_to_curve(exposure, curve)
     return curve
+
+
+def tell_short_continuum(
+    continuum: tuple[Vector, Vector], limits: tuple[float, float], log: logging.Logger
+) -> None:
+    """Warn where a continuum ends within the data: rows beyond it are left out of what is made with it."""
+    (low, high), (first, last) = limits, (float(continuum[0][0]), float(continuum[0][-1]))
+    if first > low + UNCOVERED or last < high - UNCOVERED:
+        log.warning(
+            "SKY_CONTINUUM covers only %.1f to %.1f Angstrom of %.1f to %.1f: beyond it nothing is "
+            "subtracted, and those rows are left out", first, last, low, high,
+        )  # fmt: skip
 
 
 def place_lines_in_rows(
@@ -169,7 +215,7 @@ def place_lines_in_rows(
     """Prepare lines for subtraction; of the rows only wavelengths and origins are read."""
     if lines is None or calibrations.lsf is None:
         raise RecipeError("SKY_LINES and LSF_PROFILE are needed for this sky subtraction")
-    windows = LineWindows(lines.lam, calibrations.lsf.reach)
-    exposure.chain.scan(lambda block: windows.add(block.lam, block.origin, block.row))
+    empty = partial(LineWindows, lines.lam, calibrations.lsf.reach)
+    windows = exposure.chain.total_of_places(empty, LineWindows.add_block)
     _check_profiles(calibrations, windows.rows, ctx)
     return line_model(lines, calibrations.lsf, windows)

@@ -17,8 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from muse_core.postproc.sky.sample_statistics import mode_and_width, smoothed
-
-Image = npt.NDArray[np.float64]
+from muse_core.postproc.sky.smearing import Image, Smearing
 
 GAUSSIANS = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 """Widths of the kernels [spaxels]: from the core of a star to a galaxy of half of the field."""
@@ -83,7 +82,8 @@ def fit_object_light(image: npt.NDArray[np.float32]) -> ObjectLight:
     soft = smoothed(image)
     sky, width = mode_and_width(image[finite])
     _, soft_width = mode_and_width(soft[finite])
-    spread = _Smearing(values.shape)
+    spread = Smearing(values.shape)
+    kernels = [spread.transform(kernel) for kernel in _kernels(spread)]
     light = np.zeros(values.shape)
     faint = finite
     for round_ in range(ROUNDS):
@@ -100,26 +100,28 @@ def fit_object_light(image: npt.NDArray[np.float32]) -> ObjectLight:
             faint = finite & (rank <= np.quantile(rank[finite], max(part, FEWEST)))
         if not bright.any():
             return ObjectLight(sky, np.zeros(values.shape), faint)
-        shapes = spread.images(np.where(bright & finite, values - sky, 0.0))
-        error = np.hypot(_noise(values, faint), GAIN_ERROR * abs(sky))
+        shapes = spread.images(np.where(bright & finite, values - sky, 0.0), kernels)
+        error = np.hypot(noise_of(values, faint), GAIN_ERROR * abs(sky))
         error = np.hypot(error, SHAPE_ERROR * (light if round_ else np.maximum(soft - sky, 0.0)))
-        sky, amounts, explained = _fit_amounts(
-            values[faint], [shape[faint] for shape in shapes], error[faint]
-        )
+        sky, amounts, explained = fit_amounts(values[faint], [shape[faint] for shape in shapes], error[faint])
         if explained < EXPLAINED + len(shapes) * SPAXELS_TOGETHER / np.count_nonzero(faint):
             return ObjectLight(float(np.median(values[faint])), np.zeros(values.shape), faint)
         light = np.einsum("k,kyx->yx", amounts, np.stack(shapes))
     return ObjectLight(sky, light, faint)
 
 
-def _noise(values: Image, chosen: npt.NDArray[np.bool_]) -> float:
+def _kernels(spread: Smearing) -> list[Image]:
+    return [spread.gaussian(s) for s in GAUSSIANS] + [spread.moffat(a, b) for a, b in POWER_LAWS]
+
+
+def noise_of(values: Image, chosen: npt.NDArray[np.bool_]) -> float:
     """Return the noise of some spaxels, by the differences of neighbours in a row (of one slice)."""
     both = chosen[:, 1:] & chosen[:, :-1]
     steps = np.diff(values, axis=1)[both]
     return 1.4826 * float(np.median(np.abs(steps))) / np.sqrt(2.0) if steps.size else 0.0
 
 
-def _fit_amounts(values: Image, shapes: list[Image], error: Image) -> tuple[float, Image, float]:
+def fit_amounts(values: Image, shapes: list[Image], error: Image) -> tuple[float, Image, float]:
     """Fit a constant plus positive amounts of some shapes, without outliers.
 
     Parameters
@@ -153,54 +155,25 @@ def _positive_solution(terms: Image, values: Image, weight: Image) -> Image:
     """Solve a least-squares problem whose unknowns, but for the first, are not negative.
 
     Terms with a negative amount are left out, the most negative first. (einsum adds in a fixed order, which
-    products of matrices do not.)
+    products of matrices do not; only where a single term is left is it another one than with several.)
     """
     scale = np.abs(terms).max(axis=0)
     spread = terms.std(axis=0)
     used = [0, *(k for k in range(1, scale.size) if spread[k] > SAME_EVERYWHERE * abs(terms[:, k].mean()))]
-    solution = np.zeros(scale.size)
+    part = weight[:, np.newaxis] * terms[:, used] / scale[used]
+    matrix, right = _normal_equations(part, weight * values)
+    left = list(range(len(used)))
     while True:
-        part = weight[:, np.newaxis] * terms[:, used] / scale[used]
-        matrix, right = np.einsum("ni,nj->ij", part, part), np.einsum("ni,n->i", part, weight * values)
-        found = np.linalg.lstsq(matrix, right, rcond=1e-12)[0]
-        if len(used) == 1 or found[1:].min() >= 0.0:
-            solution[used] = found / scale[used]
+        found = np.linalg.lstsq(matrix[np.ix_(left, left)], right[left], rcond=1e-12)[0]
+        if len(left) == 1 or found[1:].min() >= 0.0:
+            solution = np.zeros(scale.size)
+            chosen = [used[k] for k in left]
+            solution[chosen] = found / scale[chosen]
             return solution
-        del used[1 + int(np.argmin(found[1:]))]
+        del left[1 + int(np.argmin(found[1:]))]
+        if len(left) == 1:
+            matrix, right = _normal_equations(part[:, left], weight * values)
 
 
-def _fast_length(least: int) -> int:
-    """Return the smallest even number from `least` on that has no prime factors but 2, 3 and 5.
-
-    (scipy.fft has such a function, but importing it takes as long as all transforms of an exposure.)
-
-    >>> _fast_length(302), _fast_length(620)
-    (320, 640)
-    """
-    for length in range(least + least % 2, 2 * least + 2, 2):
-        rest = length
-        for prime in (2, 3, 5):
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
-            return length
-    raise ValueError(f"{least} is no length")
-
-
-class _Smearing:
-    """Images folded with all kernels, by Fourier transforms of twice the size."""
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        ny, nx = self._shape = shape
-        self._size = (_fast_length(2 * ny), _fast_length(2 * nx))
-        y, x = (np.minimum(np.arange(n), n - np.arange(n)) for n in self._size)
-        r2 = (y[:, np.newaxis] ** 2 + x**2).astype(np.float64)
-        kernels = [np.exp(-0.5 * r2 / s**2) for s in GAUSSIANS]
-        kernels += [(1.0 + r2 / a**2) ** -b for a, b in POWER_LAWS]
-        self._transforms = [np.fft.rfft2(kernel / kernel.sum()) for kernel in kernels]
-
-    def images(self, image: Image) -> list[Image]:
-        """Return the image folded with each kernel."""
-        transform = np.fft.rfft2(image, s=self._size)
-        ny, nx = self._shape
-        return [np.fft.irfft2(transform * kernel, s=self._size)[:ny, :nx] for kernel in self._transforms]
+def _normal_equations(part: Image, values: Image) -> tuple[Image, Image]:
+    return np.einsum("ni,nj->ij", part, part), np.einsum("ni,n->i", part, values)

@@ -27,6 +27,7 @@ from muse_core.data.per_thread import PerThread
 from muse_core.data.slices import N_IFU, N_KEY, N_SLICE, rows_by_slice
 from muse_core.postproc.exposure.reduction import REFINED
 from muse_core.postproc.sky.refinement_kernels import N_TERM, subtract_terms, sum_products
+from muse_core.postproc.white_light.sky_mask import GoodRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,6 +59,10 @@ MODELS = [
 EVIDENCE = 14.0
 """By how much chi-square of columns that took no part in a fit must fall. Noise alone does that
 in a few of a thousand slices, whose sky gets worse by less than its own noise."""
+USUAL = np.array([0.02, 0.01, 0.08, 0.04, 0.08])
+"""Errors of slices as they are usual: throughput, its slope, shift [Angstrom], its slope, half the excess of
+the squared width [Angstrom^2]. What rows do not tell is expected to be of that size, so that it is not fitted
+to noise, nor to light of objects where the sky has no structure that would tell it from them."""
 RIDGE = 1e-9  # of the normalised matrices, which are singular where a slice sees no structure of the sky
 
 
@@ -190,6 +195,50 @@ class _Sums:
         self.columns |= other.columns
 
 
+class RestSums:
+    """Collects what is left of the rows of the sky; several threads may add to it."""
+
+    def __init__(self) -> None:
+        self._sums = PerThread(_Sums)
+
+    def mine(self) -> _Sums:
+        """Return the sums of the calling thread."""
+        return self._sums.mine()
+
+    def total(self) -> _Sums:
+        """Return the sums of all threads."""
+        return self._sums.joined(_Sums.merge)
+
+    def merge(self, other: RestSums) -> None:
+        """Add what another one has collected."""
+        self.total().merge(other.total())
+
+
+@dataclass(frozen=True)
+class WithoutSky:
+    """Adds what is left of rows when the sky is subtracted.
+
+    Parameters
+    ----------
+    subtract : callable
+        takes the sky out of the rows of a block
+    templates : SkyTemplates
+    """
+
+    subtract: Callable[[Block], None]
+    templates: SkyTemplates
+
+    def add(self, total: RestSums, block: Block) -> None:
+        """Add the good rows of a block."""
+        self.subtract(block)
+        sums = total.mine()
+        good = (block.dq == 0) & np.isfinite(block.data)
+        sum_products(
+            block.lam, block.data, block.stat, block.origin, good, *self.templates.numbers(), CLIP,
+            sums.coarse, sums.fine, sums.count, sums.columns,
+        )  # fmt: skip
+
+
 def fit_refinement(chain: Chain, region: SkyRegion, subtract: Callable[[Block], None]) -> SliceRefinement:
     """Fit the refinement to the rows on sky.
 
@@ -199,25 +248,8 @@ def fit_refinement(chain: Chain, region: SkyRegion, subtract: Callable[[Block], 
         takes the sky out of the rows of a block
     """
     templates = SkyTemplates.from_spectrum(region.spectrum)
-    sums = PerThread(_Sums)
-
-    mask = region.faint_mask()
-
-    def on_sky(block: Block) -> npt.NDArray[np.bool_]:
-        return region.white.good(block) & mask.select(block.xpos, block.ypos)
-
-    def add(block: Block) -> None:
-        subtract(block)
-        mine = sums.mine()
-        good = (block.dq == 0) & np.isfinite(block.data)
-        sum_products(
-            block.lam, block.data, block.stat, block.origin, good, *templates.numbers(), CLIP, mine.coarse,
-            mine.fine, mine.count, mine.columns,
-        )  # fmt: skip
-
-    for _ in chain.map_selected(on_sky, add):
-        pass
-    total = sums.joined(_Sums.merge)
+    on_sky = GoodRows(region.white, region.faint_mask())
+    total = chain.total(RestSums, WithoutSky(subtract, templates).add, select=on_sky).total()
     present = rows_by_slice(chain.files.rows_of_slices()) > 0
     return fit_amounts(templates, total.coarse + total.fine, total.count, total.columns.sum(axis=1), present)
 
@@ -315,8 +347,8 @@ def _normal_equations(products: Vector) -> tuple[Vector, Vector]:
 
 
 def _solution(matrix: Vector, right: Vector, terms: list[int]) -> Vector:
-    """Return the amounts of some terms that fit best, float64[n, 7]."""
-    part = matrix[:, terms][:, :, terms]
+    """Return the amounts of some terms that are most likely, float64[n, 7]."""
+    part = matrix[:, terms][:, :, terms] + np.diag(USUAL[terms] ** -2.0)
     scale = np.sqrt(np.maximum(np.diagonal(part, axis1=1, axis2=2), 1e-300))
     part = part / (scale[:, :, np.newaxis] * scale[:, np.newaxis, :]) + RIDGE * np.eye(len(terms))
     amount = np.zeros((len(matrix), N_TERM))

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from muse_core.data.exact_sums import split
 from muse_core.data.slices import slice_key_of
+from muse_core.framework.kernels import njit
 
 N_TERM = 7
 """Sky, its slope along wavelength, first derivative, its slope, second derivative, constant, slope."""
@@ -53,7 +53,7 @@ def sum_products(
     lam, data, stat : float32[n], origin : int32[n], good : bool[n]
     clip : rows that are off by more than this many standard deviations do not count
     coarse, fine : float64[2, 1152, 8, 8]   upper triangles of both halves of the detector columns (groups of
-        four in turn); exact sums, updated, as are
+        sixteen in turn, wider than a star); exact sums, updated, as are
     count : int64[1152]   rows
     columns : bool[1152, 128]   detector columns seen
     """
@@ -68,7 +68,7 @@ def sum_products(
             continue
         term[N_TERM] = value
         column = (origin[i] >> 24) & 0x7F
-        half_of = (column >> 2) & 1
+        half_of = (column >> 4) & 1
         count[key] += 1
         columns[key, column] = True
         for a in range(N_TERM + 1):

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,9 +20,9 @@ from muse_core.postproc.sky.nebular_lines import NOTHING, NebularLines, find_neb
 from muse_core.postproc.sky.object_spectrum import NO_OBJECTS, ObjectSpectrum, ObjectSums
 from muse_core.postproc.sky.sample import SkySample, fit_sky_sample
 from muse_core.postproc.sky.spectrum import SkySpectrum, SkySpectrumSum
-from muse_core.postproc.white_light.given_mask import given_mask
+from muse_core.postproc.white_light.given_mask import check_overlap, given_mask
 from muse_core.postproc.white_light.image import WhiteImage, make_white_image
-from muse_core.postproc.white_light.sky_mask import SkyMask, fit_sky_mask
+from muse_core.postproc.white_light.sky_mask import GoodRows, SkyMask, fit_sky_mask
 
 if TYPE_CHECKING:
     from muse_core.framework import ParamValues, RunContext
@@ -112,7 +114,7 @@ def find_sky(
             progress=ctx.progress,
         )
         if selected is not None and given.mask is not None and not ctx.defects.mask_misses_field:
-            given.mask.check_overlap()
+            check_overlap(selected, given.mask, chain)
     image = white.image if white.quiet is None else white.quiet
     mask = fit_sky_mask(
         image,
@@ -200,24 +202,53 @@ def sky_spectrum(
     objects : ObjectSums or None
         takes the rows, too, if it wants them
     """
+    on_sky = GoodRows(white, mask)
     empty = SkySpectrumSum(*limits.lam, sampling)
     wanted = objects if objects is not None and objects.wanted else None
-
-    def collect(limits_: npt.NDArray[np.float64] | None, also: ObjectSums | None = None) -> SkySpectrumSum:
-        total = empty.emptied(limits_)
-
-        def on_sky(block: Block) -> npt.NDArray[np.bool_]:
-            return white.good(block) & mask.select(block.xpos, block.ypos)
-
-        def add(block: Block) -> None:
-            total.add(block.lam, block.data, block.stat, block.dq == 0)
-            if also is not None:
-                also.add(block.xpos, block.ypos, block.lam, block.data, block.dq == 0)
-
-        for _ in chain.map_selected(on_sky, add):
-            pass
-        return total
-
-    total = collect(None, wanted)
+    select = on_sky
+    if wanted is not None and wanted.beside is not None:
+        select = GoodRows(white, replace(mask, mask=mask.mask | wanted.beside.mask))
+    both = chain.total(partial(_SkySums, empty, None, wanted), _SkySums.add, select=select)
+    total = both.spectrum
+    if wanted is not None and both.objects is not None:
+        wanted.merge(both.objects)
     above = total.clip_limits(sigma)
-    return total.clipped(above) if total.can_clip(above) else collect(above).spectrum()
+    if total.can_clip(above):
+        return total.clipped(above)
+    return chain.total(partial(_SkySums, empty, above), _SkySums.add, select=on_sky).spectrum.spectrum()
+
+
+class _SkySums:
+    """Sums of the rows on sky: for its spectrum, and for the light of objects.
+
+    Parameters
+    ----------
+    like : SkySpectrumSum
+        with the bins that are wanted
+    limits : float64[n] or None
+        rows above these values are left out
+    objects : ObjectSums or None
+        empty sums that are wanted, too
+    """
+
+    def __init__(
+        self,
+        like: SkySpectrumSum,
+        limits: npt.NDArray[np.float64] | None = None,
+        objects: ObjectSums | None = None,
+    ) -> None:
+        self.spectrum = like.emptied(limits)
+        self.objects = copy.deepcopy(objects)
+
+    def add(self, block: Block) -> None:
+        """Add the good rows of a block."""
+        good = block.dq == 0
+        if self.objects is not None:
+            good &= self.objects.add(block.xpos, block.ypos, block.lam, block.data, good)
+        self.spectrum.add(block.lam, block.data, block.stat, good)
+
+    def merge(self, other: _SkySums) -> None:
+        """Add what another one has collected."""
+        self.spectrum.merge(other.spectrum)
+        if self.objects is not None and other.objects is not None:
+            self.objects.merge(other.objects)

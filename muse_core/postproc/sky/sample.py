@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from muse_core.postproc.sky.object_light import fit_object_light
+from muse_core.postproc.sky.point_light import refine_object_light
 from muse_core.postproc.sky.sample_statistics import mode_and_width, near_mode, smoothed
 
 NEAR_MODE = 3.0
@@ -27,6 +28,8 @@ FREE_OF_LIGHT = 0.003
 """Of the sky level; spaxels with less light of objects are all taken, if there are enough of them."""
 ENOUGH = 0.1
 """Part of the field; with fewer free spaxels those with the least light make up for the rest."""
+BESIDE = 0.25
+"""Part of the field, by its light of objects, up to which spaxels are beside the sample."""
 MIN_PART_OF_MASK = 0.5
 THROUGHPUT_ERROR = 0.03
 """Of the sky level; more than this only objects raise most spaxels above the mask."""
@@ -41,14 +44,18 @@ class SkySample:
     Parameters
     ----------
     mask : uint8[ny, nx]   1 = sky
-    light : float64[ny, nx]   light of objects on them, by the white-light image
+    light : float64[ny, nx]   light of objects on them, and on those beside, by the white-light image
     excess : how much brighter than the darkest part most of the field is, in parts of the sky level, where
         that is too much for the spaxels to be taken; then the sky mask itself stands in `mask`
+    beside : bool[ny, nx] or None
+        in crowded fields spaxels with more light of objects than any of these, but not much more: they show
+        its spectrum better than the sample itself
     """
 
     mask: npt.NDArray[np.uint8]
     light: npt.NDArray[np.float64]
     excess: float = 0.0
+    beside: npt.NDArray[np.bool_] | None = None
 
 
 def fit_sky_sample(image: npt.NDArray[np.float32], dark: npt.NDArray[np.uint8]) -> SkySample:
@@ -70,7 +77,8 @@ def fit_sky_sample(image: npt.NDArray[np.float32], dark: npt.NDArray[np.uint8]) 
     >>> int(100 * sample.mean()), int(sample[20:30, 20:30].sum()), abs(image[sample > 0].mean() - 50) < 0.1
     (94, 0, np.True_)
     """
-    objects = fit_object_light(image)
+    first = fit_object_light(image)
+    objects = refine_object_light(image, first)
     rest = image - objects.light
     wide = objects.faint & near_mode(rest, NEAR_MODE) & near_mode(smoothed(rest), NEAR_MODE_SMOOTHED)
     on_mask = dark != 0
@@ -82,11 +90,16 @@ def fit_sky_sample(image: npt.NDArray[np.float32], dark: npt.NDArray[np.uint8]) 
         return SkySample(dark, nothing, excess)
     limit = FREE_OF_LIGHT * abs(objects.sky)
     free = wide & (objects.light <= limit)
-    enough = ENOUGH * np.count_nonzero(np.isfinite(image))
+    finite = np.isfinite(image)
+    enough = ENOUGH * np.count_nonzero(finite)
     if np.count_nonzero(free) < enough:
         share = min(enough / np.count_nonzero(wide), 1.0)
         free = wide & (objects.light <= np.quantile(objects.light[wide], share))
-    return SkySample(free.astype(np.uint8), np.where(free, objects.light, 0.0))
+    if objects is first:
+        return SkySample(free.astype(np.uint8), np.where(free, objects.light, 0.0))
+    beside = finite & ~free & (objects.light <= np.quantile(objects.light[finite], BESIDE))
+    beside &= objects.light > objects.light[free].max(initial=0.0)
+    return SkySample(free.astype(np.uint8), np.where(free | beside, objects.light, 0.0), beside=beside)
 
 
 def _excess(

@@ -26,6 +26,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -124,7 +125,7 @@ class _Sums:
         self.floats += other.floats
         self.count += other.count
         self.n_left_out += other.n_left_out
-        kernels.merge_tops(self.top_n, self.top_low, *self.top, other.top_n, *other.top)  # type: ignore[call-arg]
+        kernels.merge_tops(self.top_n, self.top_low, *self.top, other.top_n, *other.top)
 
 
 class SkySpectrumSum:
@@ -153,7 +154,7 @@ class SkySpectrumSum:
         self.limits = (
             np.full(self.n_interval, np.inf) if limits is None else np.asarray(limits, dtype=np.float64)
         )
-        self._sums = PerThread(lambda: _Sums(self.n_interval))
+        self._sums = PerThread(partial(_Sums, self.n_interval))
 
     @property
     def n_rows(self) -> int:

@@ -16,9 +16,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from muse_core.data.exact_sums import LARGEST, N_LIMBS, add_to_limbs
+from muse_core.framework.kernels import njit
 
 N_SUMS = 5  # data, t * data, stat, t * stat, t
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,8 +18,10 @@ from muse_core.postproc.astrometry.step import projection_of
 
 if TYPE_CHECKING:
     from muse_core.framework import RunContext
+    from muse_core.postproc.exposure.chain import Chain
     from muse_core.postproc.exposure.reduction import Reduction
     from muse_core.postproc.white_light.calibrations import MaskCalibrations
+    from muse_core.postproc.white_light.sky_mask import SkyMask
 
 Selector = Callable[[Block], npt.NDArray[np.bool_]]
 
@@ -61,3 +64,29 @@ def given_mask(exposure: Reduction, given: MaskCalibrations, ctx: RunContext) ->
         return mask.select(x.astype(np.float64) + position.crval1, y.astype(np.float64) + position.crval2)
 
     return select
+
+
+def check_overlap(selected: Selector, mask: SkyMask, chain: Chain) -> None:
+    """Refuse a mask that none of the rows to which it was applied lies on.
+
+    Workers of a cluster have counted those rows for themselves, so they are asked once more, until one is
+    found.
+    """
+    if not chain.team.shares_memory:
+        for rows, inside in chain.map_blocks(_Counted(selected, mask)):
+            mask.seen.add(rows, inside)
+            if inside:
+                break
+    mask.check_overlap()
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """Tells how many rows of a block were looked up in a mask, and how many lie on its image."""
+
+    selected: Selector
+    mask: SkyMask
+
+    def __call__(self, block: Block) -> tuple[int, int]:
+        self.selected(block)
+        return self.mask.seen.take()

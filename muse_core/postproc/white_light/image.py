@@ -104,7 +104,7 @@ def make_white_image(
     slabs = cube_slabs(
         [Contribution(gather, chain.files.rows)],
         plan,
-        threads=chain.threads,
+        team=chain.team,
         memory_bytes=memory_bytes,
     )
     for slab in progress(slabs, "white-light image", grid.nz, lambda slab: len(slab.data)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
+from muse_core.framework.kernels import njit
 
 RADIAN = math.pi / 180.0
 

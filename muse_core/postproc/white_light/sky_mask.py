@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from muse_core.data.header_values import stated_number
 from muse_core.framework import InputError, RecipeError
 from muse_core.framework.fits_file import open_fits
 from muse_core.postproc.white_light.mask_kernels import select_celestial, select_linear
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from astropy.io import fits
 
+    from muse_core.data.block import Block
+    from muse_core.postproc.white_light.image import WhiteImage
+
 
 class RowCount:
     """Counts the rows that were looked up in a mask, and those inside of its image."""
@@ -32,6 +38,10 @@ class RowCount:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._rows = self._inside = 0
+
+    def __reduce__(self) -> tuple[type[RowCount], tuple[()]]:
+        """Another process counts for itself."""
+        return RowCount, ()
 
     def add(self, rows: int, inside: int) -> None:
         """Count some more."""
@@ -97,6 +107,10 @@ class SkyMask:
         self.seen.add(x.size, inside)
         return out
 
+    def of_block(self, block: Block) -> npt.NDArray[np.bool_]:
+        """Say which rows of a block lie on sky, by the coordinates that they have."""
+        return self.select(block.xpos, block.ypos)
+
     def check_overlap(self) -> None:
         """Refuse a mask that none of the rows looked up since the last check lies on.
 
@@ -107,7 +121,8 @@ class SkyMask:
             raise RecipeError(
                 f"The SKY_MASK does not overlap the field: none of {rows} rows lies on its image of "
                 f"{self.mask.shape[1]} x {self.mask.shape[0]} pixels. Check its world coordinates (CRVAL "
-                f"{self.crval[0]:g}, {self.crval[1]:g}), or leave it out."
+                f"{self.crval[0]:g}, {self.crval[1]:g}), and the positions of the rows "
+                "(xpos, ypos, RA and DEC of the pixel tables; ASTROMETRY_WCS, OFFSET_LIST), or leave it out."
             )
 
     def select_and_count(self, x: npt.NDArray, y: npt.NDArray) -> tuple[npt.NDArray[np.bool_], int]:
@@ -123,6 +138,32 @@ class SkyMask:
                 x, y, self.mask, *self.crpix, *self.crval, np.linalg.inv(np.array(cd)), out
             )
         return out, int(inside)
+
+    def count(self, x: npt.NDArray, y: npt.NDArray, total: npt.NDArray[np.int64]) -> None:
+        """Add the numbers of rows on the pixels of the image of a linear mask.
+
+        Parameters
+        ----------
+        x, y : float32[n]   pixel coordinates of the rows
+        total : int64[ny, nx]   updated
+        """
+        ny, nx = total.shape
+        ix = np.floor((x.astype(np.float64) - self.crval[0]) / self.cd[0][0] + self.crpix[0] + 0.5) - 1.0
+        iy = np.floor((y.astype(np.float64) - self.crval[1]) / self.cd[1][1] + self.crpix[1] + 0.5) - 1.0
+        inside = (ix >= 0) & (ix < nx) & (iy >= 0) & (iy < ny)
+        pixel = (iy[inside] * nx + ix[inside]).astype(np.int64)
+        total += np.bincount(pixel, minlength=total.size).reshape(total.shape)
+
+
+@dataclass(frozen=True)
+class GoodRows:
+    """Selects the good rows on sky: no flagged ones, no cosmic rays of the white-light image."""
+
+    white: WhiteImage
+    mask: SkyMask
+
+    def __call__(self, block: Block) -> npt.NDArray[np.bool_]:
+        return self.white.good(block) & self.mask.of_block(block)
 
 
 def fit_sky_mask(
@@ -159,7 +200,8 @@ def fit_sky_mask(
     if values.size == 0:
         raise RecipeError(
             "The white-light image has no valid pixel, so no sky can be found: all rows of the exposure are "
-            "flagged or lie outside the SKY_MASK. Check the DQ column of the pixel tables and the SKY_MASK."
+            "flagged or lie outside the SKY_MASK. Check the DQ column of the pixel tables, the SKY_MASK, "
+            "and what moves the exposure on it: ASTROMETRY_WCS and OFFSET_LIST."
         )
     low = float(_ranked(values, ignore))
     high = float(_ranked(values, ignore + fraction * (1.0 - ignore)))
@@ -208,9 +250,10 @@ def _mask_from_image(path: Path, data: npt.NDArray, header: fits.Header) -> SkyM
             remedy="Mark the sky with non-zero values.",
         )
     ctype = (str(header.get("CTYPE1", "")).strip(), str(header.get("CTYPE2", "")).strip())
-    crpix = (float(header.get("CRPIX1", 0.0)), float(header.get("CRPIX2", 0.0)))
-    crval = (float(header.get("CRVAL1", 0.0)), float(header.get("CRVAL2", 0.0)))
-    cd = _cd_matrix(header)
+    number = partial(stated_number, path, header)
+    crpix = (number("CRPIX1", 0.0), number("CRPIX2", 0.0))
+    crval = (number("CRVAL1", 0.0), number("CRVAL2", 0.0))
+    cd = _cd_matrix(header, number)
     if ctype == ("RA---TAN", "DEC--TAN"):
         kind = "celestial"
         if cd is None or abs(cd[0][0] * cd[1][1] - cd[0][1] * cd[1][0]) == 0.0:
@@ -239,15 +282,13 @@ def _mask_from_image(path: Path, data: npt.NDArray, header: fits.Header) -> SkyM
     return SkyMask(mask, kind, crpix, crval, cd or ((1.0, 0.0), (0.0, 1.0)), ctype=ctype)
 
 
-def _cd_matrix(header: fits.Header) -> tuple[tuple[float, float], tuple[float, float]] | None:
+def _cd_matrix(
+    header: fits.Header, number: Callable[[str, float], float]
+) -> tuple[tuple[float, float], tuple[float, float]] | None:
     if "CD1_1" in header or "CD2_2" in header:
-        get = header.get
-        return (
-            (float(get("CD1_1", 0.0)), float(get("CD1_2", 0.0))),
-            (float(get("CD2_1", 0.0)), float(get("CD2_2", 0.0))),
-        )
+        return (number("CD1_1", 0.0), number("CD1_2", 0.0)), (number("CD2_1", 0.0), number("CD2_2", 0.0))
     if "CDELT1" in header and "CDELT2" in header:
-        d1, d2 = float(header["CDELT1"]), float(header["CDELT2"])
-        pc = [float(header.get(f"PC{i}_{j}", float(i == j))) for i in (1, 2) for j in (1, 2)]
+        d1, d2 = number("CDELT1", 1.0), number("CDELT2", 1.0)
+        pc = [number(f"PC{i}_{j}", float(i == j)) for i in (1, 2) for j in (1, 2)]
         return ((d1 * pc[0], d1 * pc[1]), (d2 * pc[2], d2 * pc[3]))
     return None
