@@ -215,9 +215,9 @@ def sky_slices(folder: Path) -> None:
         frames = sim.frames(without=["SKY_CONTINUUM"])
         for method in ("simple", "model"):
             options = {**plain, "skymethod": method}
-            results = reduce_both(sim, options, frames)
-            refined = {**options, "sky_refine": True}
-            results |= {"ours, sky_refine": reduce_both(sim, refined, frames, only="ours")["ours"]}
+            results = reduce_both(sim, options, frames)  # ours with sky_refine, which is the default
+            bare = {**options, "sky_refine": "false"}
+            results |= {"ours, not refined": reduce_both(sim, bare, frames, only="ours")["ours"]}
             for who, after in results.items():
                 tables = (path / "PIXTABLE_REDUCED_0001.fits" for path in (sky_rows, before, after))
                 e = recovery.sky_errors_of_apertures(*tables)

@@ -52,7 +52,7 @@ RECIPE = RecipeSpec(
     manual=MANUAL,
     defects=(
         *Defects.about(CREATE_SKY, SETUP),
-        "darkest_spaxels_as_sky", "single_line_fit", "lsf_gaps_leave_lines",
+        "darkest_spaxels_as_sky", "slices_keep_residuals", "single_line_fit", "lsf_gaps_leave_lines",
         "continuum_extension_optional", "mask_misses_field", "sky_lines_out_of_range",
         "integer_keywords", "predar_limits_rounded", "zero_outside_response", "water_vapour_tenfold",
         "lab_air_without_latitude", "absurd_values_used", "rejection_by_bare_statistics",
@@ -66,7 +66,7 @@ RECIPE = RecipeSpec(
         ("rot_offset", False),
         ("save", ("skymodel",)),
         ("skymethod", "model"),
-        ("sky_refine", False),
+        ("sky_refine", "false"),
     ),
     qc_group="SKY",
 )  # fmt: skip

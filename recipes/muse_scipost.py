@@ -99,10 +99,12 @@ RECIPE = RecipeSpec(
         ),
         Param(
             "sky_refine",
-            False,
+            "auto",
+            choices=("auto", "true", "false"),
             help=(
                 "Take out what the sky subtraction leaves in each slice because its throughput, wavelengths "
-                "or line profile are not those of the calibrations (skymethod=simple, model)."
+                "or line profile are not those of the calibrations (skymethod=simple, model). auto does so "
+                "but where a nebula or a galaxy fills the field, and in the compatible mode."
             ),
             ours=True,
         ),

@@ -210,6 +210,21 @@ class Defects:
 
     # --- sky -----------------------------------------------------------------------------------------------
 
+    slices_keep_residuals: bool = _defect(
+        SKY,
+        "what a mean sky leaves in slices (`skymethod=simple`, `model`)",
+        c=(
+            "slices whose throughput, wavelengths or line profile are not those of the calibrations keep "
+            "residuals of bright lines: 1 to 2 times the noise of apertures of 10 x 10 spaxels, 3 to 7 times "
+            "it in the lines"
+        ),
+        ours=(
+            "taken out slice by slice where the rows on sky ask for it, without a change of the level: a "
+            "third to a tenth is left (`sky_refine=false` switches it off)"
+        ),
+        since="0.2",
+    )
+
     darkest_spaxels_as_sky: bool = _defect(
         SKY,
         "which spaxels are sky",

@@ -159,6 +159,8 @@ def _coerce_type(param: Param, value: object) -> Value:
     if kind is str:
         if isinstance(value, str):
             return value
+        if isinstance(value, bool) and str(value).lower() in (param.choices or ()):
+            return str(value).lower()
         raise ParameterError(f"parameter {param.name}: {value!r} is not a string")
     if isinstance(value, bool):
         raise ParameterError(f"parameter {param.name}: {value!r} is not a number")

@@ -139,6 +139,19 @@ VALUES = {
         ),
         ("user", "The factors of AUTOCAL_FACTORS are applied."),
     ),
+    "sky_refine": (
+        (
+            "auto",
+            "As true, but in the compatible mode and where a nebula or a galaxy fills the field, whose light "
+            "is then in what passes for sky.",
+        ),
+        (
+            "true",
+            "Slices are corrected where detector columns that took no part in it get better, and a quarter "
+            "of the slices of their IFU ask for it.",
+        ),
+        ("false", "What a mean sky leaves in the slices stays there, as in the C recipe."),
+    ),
     "darcheck": (
         ("none", "The refraction is computed from the weather in the headers, and believed."),
         ("check", "Sources are followed through wavelength; by how much they still move is a QC keyword."),

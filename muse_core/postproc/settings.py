@@ -9,6 +9,13 @@ if TYPE_CHECKING:
     from muse_core.framework import ParamValues, RunContext
 
 
+def may_refine(p: ParamValues) -> bool:
+    """Tell whether the sky of an exposure may be refined slice by slice."""
+    return p.skymethod in ("simple", "model") and (
+        p.sky_refine == "true" or (p.sky_refine == "auto" and not p.compat)
+    )
+
+
 def check_settings(p: ParamValues, ctx: RunContext) -> None:
     """Check parameters against each other; faults are noted in ``ctx.problems``."""
     if p.lambdamin >= p.lambdamax:
@@ -20,7 +27,7 @@ def check_settings(p: ParamValues, ctx: RunContext) -> None:
         ctx.log.warning("Overriding loop distance ld=1 (%d was given)", p.ld)
     if p.superflat_pos:
         ctx.log.warning("Overriding RA=%f, DEC=%f, DROT=%f", *p.superflat_pos)
-    if getattr(p, "sky_refine", False) and p.skymethod not in ("simple", "model"):
+    if getattr(p, "sky_refine", "") == "true" and p.skymethod not in ("simple", "model"):
         ctx.log.warning(
             "sky_refine has no effect with skymethod=%s: there is no sky of the exposure itself", p.skymethod
         )

@@ -11,6 +11,7 @@ from muse_core.data.header_values import is_narrow_field, uses_laser_guide_stars
 from muse_core.framework.work_plan import Pass, WorkPlan
 from muse_core.postproc.cube.plan import check_planes
 from muse_core.postproc.exposure.reduction import PIXTABLE
+from muse_core.postproc.settings import may_refine
 from muse_core.resampling.grid import NFM_STEP, NOMINAL_STEP_A, WFM_STEP
 from muse_core.resampling.schedule import bytes_of_plane, slab_height
 
@@ -107,7 +108,7 @@ def _correction_passes(rows: float, tables: Iterable[PixelTableFile], p: ParamVa
         passes.append(Pass(sky, rows, ROW * rows, CONTINUUM))
     if p.skymethod in ("model", "subtract-model"):
         passes.append(Pass(sky, rows, 8 * rows, LINES))
-    if p.sky_refine:
+    if may_refine(p):
         passes.append(Pass(sky, rows, ROW * rows, SKY))
     return passes
 

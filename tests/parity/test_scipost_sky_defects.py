@@ -14,6 +14,7 @@ from astropy.io import fits
 from muse_core.framework import InputError, RecipeError, run_recipe
 from muse_core.simulate.scene import Scene
 from muse_core.simulate.scipost import simulate_scipost
+from muse_core.simulate.slice_errors import SliceErrors
 
 pytestmark = pytest.mark.parity
 
@@ -114,6 +115,33 @@ def test_the_darkest_spaxels_are_taken_for_sky(method, runs):
     masks = [fits.getdata(folder / "SKY_MASK_0001.fits") for folder in (c, compat, ours)]
     np.testing.assert_array_equal(masks[0], masks[1])
     assert masks[2].sum() > 5 * masks[0].sum()
+
+
+@pytest.mark.defect("slices_keep_residuals")
+@pytest.mark.parametrize("method", ["simple", "model"])
+def test_slices_that_err_keep_residuals_of_lines(method, runs):
+    options = {**MODEL, "skymethod": method}
+    made = runs(lsf="image", scene=Scene(), slice_errors=SliceErrors(ifu_shift=0.03, slice_shift=0.01))
+    made.leave_out("SKY_CONTINUUM")
+    c, compat = made.assert_rows_as_c(options, rtol=1e-3, sigma=1e-2)
+    ours = made.ours(options)
+    left = [on_lines(rows(folder)) for folder in (c, compat, ours)]
+    assert left[1] == pytest.approx(left[0], rel=1e-3)
+    assert left[2] < 0.5 * left[0]
+    assert not list(compat.glob("SKY_REFINEMENT*"))
+    assert fits.getheader(ours / TABLE)["ESO DRS MUSE SKY REFINE"] > 0
+
+
+def on_lines(table):
+    """How much of the means of slices is more than noise, on the flanks of the brightest line."""
+    near = np.abs(np.abs(table["lambda"] - 6300.3) - 1.2) < 0.6
+    key = table["origin"] & 0x7FF
+    key = key * 2 + (table["lambda"] > 6300.3)
+    excess = []
+    for k in np.unique(key[near]):
+        mine = near & (key == k)
+        excess.append(np.mean(table["data"][mine]) ** 2 - np.sum(table["stat"][mine]) / mine.sum() ** 2)
+    return np.mean(excess)
 
 
 def between_lines(table):

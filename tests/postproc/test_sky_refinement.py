@@ -54,9 +54,9 @@ def fit(t, rows, noise):
     stat = np.full(lam.size, noise**2, np.float32)
     good = np.ones(lam.size, np.bool_)
     sum_products(lam, data, stat, origin, good, *t.numbers(), 6.0, coarse, fine, count, columns)
-    present = np.zeros(1152, np.bool_)
-    present[2 * 48 : 3 * 48] = True
-    return fit_amounts(t, coarse + fine, count, columns.sum(axis=1), present)
+    every = count.copy()
+    every[2 * 48 : 3 * 48] += 1
+    return fit_amounts(t, coarse + fine, count, columns.sum(axis=1), every)
 
 
 @pytest.mark.unit
@@ -127,8 +127,9 @@ def errors_of(tmp_path, scene, slice_errors, **options):
     full = simulate_scipost(folder / "full", scene=scene, **changes)
     tables = []
     for name, simulation, more in (
-        ("sky", sky, PLAIN), ("full", full, PLAIN), ("off", full, {**PLAIN, **options}),
-        ("on", full, {**PLAIN, **options, "sky_refine": True, "save": "individual,skymodel"}),
+        ("sky", sky, PLAIN), ("full", full, PLAIN),
+        ("off", full, {**PLAIN, **options, "sky_refine": "false"}),
+        ("on", full, {**PLAIN, **options, "sky_refine": "auto", "save": "individual,skymodel"}),
     ):  # fmt: skip
         out = folder / f"out_{name}"
         out.mkdir()
@@ -175,5 +176,4 @@ def flux_of_star(path):
 @pytest.mark.law
 def test_without_errors_nothing_gets_worse(tmp_path):
     (off, on), _ = errors_of(tmp_path, Scene(), None, skymethod="model")
-    assert on.rows < 1.05 * off.rows
-    assert on.apertures < 1.05 * off.apertures
+    assert on == off  # few slices ask for a change: none is made

@@ -11,8 +11,10 @@ line-spread function. The straight line keeps the light of objects out of the ot
 spaxels with some light of objects can take part.
 Terms are used in a slice only if those fitted to one half of its detector columns make the rest smaller in
 the other half, both ways; else it gets what was fitted to all slices of its IFU together, if that makes its
-rest smaller, or nothing. A slice with few columns on sky follows its IFU. The throughputs keep their mean: by
-how much the sky as a whole is too bright or too faint is not for the slices to say.
+rest smaller, or nothing. A slice with few columns on sky follows its IFU. In an IFU where few slices ask for
+anything nothing is changed: calibrations err in all slices alike, objects lie on some. The throughputs keep
+their mean over all rows: by how much the sky as a whole is too bright or too faint is not for the slices to
+say.
 """
 
 from __future__ import annotations
@@ -59,6 +61,8 @@ MODELS = [
 EVIDENCE = 14.0
 """By how much chi-square of columns that took no part in a fit must fall. Noise alone does that
 in a few of a thousand slices, whose sky gets worse by less than its own noise."""
+SHARE = 0.25
+"""Share of the slices of an IFU with enough columns on sky that must ask for a change by themselves."""
 USUAL = np.array([0.02, 0.01, 0.08, 0.04, 0.08])
 """Errors of slices as they are usual: throughput, its slope, shift [Angstrom], its slope, half the excess of
 the squared width [Angstrom^2]. What rows do not tell is expected to be of that size, so that it is not fitted
@@ -250,8 +254,8 @@ def fit_refinement(chain: Chain, region: SkyRegion, subtract: Callable[[Block], 
     templates = SkyTemplates.from_spectrum(region.spectrum)
     on_sky = GoodRows(region.white, region.faint_mask())
     total = chain.total(RestSums, WithoutSky(subtract, templates).add, select=on_sky).total()
-    present = rows_by_slice(chain.files.rows_of_slices()) > 0
-    return fit_amounts(templates, total.coarse + total.fine, total.count, total.columns.sum(axis=1), present)
+    every = rows_by_slice(chain.files.rows_of_slices())
+    return fit_amounts(templates, total.coarse + total.fine, total.count, total.columns.sum(axis=1), every)
 
 
 def fit_amounts(
@@ -259,15 +263,15 @@ def fit_amounts(
     products: Vector,
     rows: npt.NDArray[np.int64],
     columns: npt.NDArray[np.int64],
-    present: npt.NDArray[np.bool_],
+    every: npt.NDArray[np.int64],
 ) -> SliceRefinement:
     """Find the amounts of all slices.
 
     Parameters
     ----------
     products : float64[2, 1152, 8, 8]   of both halves of the columns, see `sum_products`
-    rows, columns : int64[1152]
-    present : bool[1152]   slices with rows, on sky or not
+    rows, columns : int64[1152]   on sky
+    every : int64[1152]   rows, on sky or not
     """
     by_ifu = products.reshape(2, N_IFU, N_SLICE, *products.shape[2:]).sum(axis=2)
     rows_by_ifu = rows.reshape(N_IFU, N_SLICE).sum(axis=1)
@@ -276,12 +280,20 @@ def fit_amounts(
     few = (columns < MIN_COLUMNS) | (rows < MIN_ROWS)
     gain_of_ifu = _gain(*_normal_equations(products.sum(axis=0)), of_ifu)
     follows = few | ((gain_of_ifu >= own.gain) & (gain_of_ifu > EVIDENCE))
-    amount = _centred(np.where(follows[:, np.newaxis], of_ifu, own.amount), rows)
-    return SliceRefinement(templates, amount, columns, follows & (of_ifu != 0.0).any(axis=1), present)
+    errs = _errs((own.gain > 0.0) & ~few, ~few)
+    amount = np.where(follows[:, np.newaxis], of_ifu, own.amount) * errs[:, np.newaxis]
+    follows &= (of_ifu != 0.0).any(axis=1) & errs
+    return SliceRefinement(templates, _centred(amount, every), columns, follows, every > 0)
+
+
+def _errs(asks: npt.NDArray[np.bool_], fitted: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Tell of each slice whether enough of its IFU ask for a change; yes where none could be asked."""
+    asking, asked = (flags.reshape(N_IFU, N_SLICE).sum(axis=1) for flags in (asks, fitted))
+    return np.repeat(asking >= SHARE * asked, N_SLICE)
 
 
 def _centred(amount: Vector, rows: npt.NDArray[np.int64]) -> Vector:
-    """Return amounts whose throughputs, of all rows on sky, are right in the mean.
+    """Return amounts whose throughputs, of all rows, are right in the mean.
 
     Only slices that are changed anyway are changed more.
     """

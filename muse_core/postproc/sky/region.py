@@ -65,6 +65,12 @@ class SkyRegion:
     empty: EmptySky | None = None
     gas: NebularLines = NOTHING
 
+    @property
+    def is_filled(self) -> bool:
+        """Whether a nebula or a galaxy lies over the whole field, so that its light is taken for sky."""
+        spread = self.empty is not None and not self.empty.found and self.empty.smooth >= MOSTLY_SMOOTH
+        return spread or bool(self.gas.width)
+
     def faint_mask(self) -> SkyMask:
         """Return all spaxels in which the sky is by far the most."""
         image = self.white.image

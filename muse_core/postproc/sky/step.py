@@ -68,8 +68,11 @@ def correct(
 def _refined(
     model: SkyModel, exposure: Reduction, region: SkyRegion, p: ParamValues, ctx: RunContext
 ) -> SkyModel:
-    """Return the model with what it leaves in each slice, if that is asked for."""
-    if not p.sky_refine:
+    """Return the model with what it leaves in each slice, unless that stays there."""
+    if p.sky_refine == "false" or (p.sky_refine == "auto" and ctx.defects.slices_keep_residuals):
+        return model
+    if p.sky_refine == "auto" and region.is_filled:
+        ctx.log.info("sky refinement: none, since a nebula or a galaxy fills the field (sky_refine=true)")
         return model
     refinement = fit_refinement(exposure.chain, region, model.apply)
     for _, value, comment in refinement.qc():
