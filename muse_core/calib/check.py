@@ -33,6 +33,7 @@ class Mismatch:
 
     Parameters
     ----------
+    data : the file that it does not fit
     grave : the rules call for equality
     usual : differs in most archives, or cannot be compared: nothing to worry about
     """
@@ -41,11 +42,17 @@ class Mismatch:
     item: str
     expected: str
     found: str
+    data: str = ""
     grave: bool = True
     usual: bool = False
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.item}: the data have {self.expected}, this calibration {self.found}"
+        return f"{self.file}: {self.item}: the data have {self.wanted}, this calibration {self.found}"
+
+    @property
+    def wanted(self) -> str:
+        """What was expected, and by which file."""
+        return f"{self.expected} (as in {Path(self.data).name})" if self.data else self.expected
 
 
 def check_calibrations(
@@ -66,9 +73,7 @@ def check_calibrations(
     found = list(mismatches(exposures, given, load_rules()))
     for wrong in found:
         if wrong.grave and mismatch == "error" and not ctx.defects.calibrations_unchecked:
-            ctx.problems.add(
-                wrong.file, wrong.item, expected=wrong.expected, found=wrong.found, remedy=REMEDY
-            )
+            ctx.problems.add(wrong.file, wrong.item, expected=wrong.wanted, found=wrong.found, remedy=REMEDY)
         else:
             ctx.log.log(logging.INFO if wrong.usual else logging.WARNING, "%s", wrong)
     return found
@@ -88,7 +93,12 @@ def mismatches(
         for other in exposures[1:]:
             if getattr(other, key) not in (None, getattr(first, key)):
                 yield Mismatch(
-                    other.path, KEYWORDS[key], getattr(first, key), getattr(other, key), grave=False
+                    other.path,
+                    KEYWORDS[key],
+                    getattr(first, key),
+                    getattr(other, key),
+                    first.path,
+                    grave=False,
                 )
                 break
     seen: dict[str, str] = {}
@@ -118,7 +128,11 @@ def _row(classifier: Classifier, path: Path, tag: str) -> Row | None:
 def _compare(data: Row, calibration: Row, association: Association) -> Iterable[Mismatch]:
     if calibration.simulated and not data.simulated:
         yield Mismatch(
-            calibration.path, "SIMULATE", "a real observation", "a file of the simulated instrument"
+            calibration.path,
+            "SIMULATE",
+            "a real observation",
+            "a file of the simulated instrument",
+            data.path,
         )
     wrong = [key for key in association.match if _differs(data, calibration, key)]
     fallback = association.fallback.get("match", ())
@@ -139,7 +153,7 @@ def _compare(data: Row, calibration: Row, association: Association) -> Iterable[
 def _mismatch(data: Row, calibration: Row, key: str, *, grave: bool, usual: bool = False) -> Mismatch:
     found = getattr(calibration, key)
     item, expected = KEYWORDS[key], str(getattr(data, key))
-    return Mismatch(calibration.path, item, expected, found or "no such keyword", grave, usual)
+    return Mismatch(calibration.path, item, expected, found or "no such keyword", data.path, grave, usual)
 
 
 def _differs(data: Row, calibration: Row, key: str) -> bool:
@@ -153,17 +167,18 @@ class _Chips:
 
     def __init__(self, paths: list[str]) -> None:
         # exposures with different detectors are told apart by the recipes, which treat them IFU by IFU
-        self.data: dict[int, set[str]] = {}
+        self.data: dict[int, dict[str, str]] = {}  # the file of each name
         for path in paths[:48]:
             for ifu, chip in self._of(path).items():
-                self.data.setdefault(ifu, set()).add(chip)
+                self.data.setdefault(ifu, {}).setdefault(chip, path)
 
     def compare(self, calibration: Row) -> Iterable[Mismatch]:
         for ifu, chip in self._of(calibration.path).items():
-            expected = self.data.get(ifu, {chip})
-            if chip not in expected:
+            expected = self.data.get(ifu)
+            if expected and chip not in expected:
                 item = f"ESO DET CHIP ID of IFU {ifu}"
-                yield Mismatch(calibration.path, item, " or ".join(sorted(expected)), chip)
+                path = next(iter(expected.values()))
+                yield Mismatch(calibration.path, item, " or ".join(sorted(expected)), chip, path)
 
     @staticmethod
     def _of(path: str) -> Mapping[int, str]:

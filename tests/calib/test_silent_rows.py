@@ -27,13 +27,13 @@ OTHER_READ_OUT = {"ESO__DET__READ__CURNAME": "SCI2.0"}
 ROWS = {
     "bias of another mode": (
         "muse_scibasic", "MASTER_BIAS", NO_LASER, "mode WFM-NOAO-N, the data have WFM-AO-N",
-        "ESO INS MODE: the data have WFM-AO-N, this calibration WFM-NOAO-N", False),
+        "this calibration WFM-NOAO-N", False),
     "bias of another read-out": (
         "muse_scibasic", "MASTER_BIAS", OTHER_READ_OUT, "refused by readout",
-        "expected SCI1.0/1/1, found SCI2.0/1/1", True),
+        "(as in MUSE.2017-06-16T01:34:56.867.fits), found SCI2.0/1/1", True),
     "flat of another mode": (
         "muse_scibasic", "MASTER_FLAT", NO_LASER, "refused by mode",
-        "expected WFM-AO-N, found WFM-NOAO-N", True),
+        "(as in MUSE.2017-06-16T01:34:56.867.fits), found WFM-NOAO-N", True),
     "flat of another read-out": (
         "muse_scibasic", "MASTER_FLAT", OTHER_READ_OUT, "refused by readout", "found SCI2.0/1/1", True),
     "dark of another mode": (
@@ -53,7 +53,7 @@ ROWS = {
         "muse_scibasic", "GEOMETRY_TABLE", NARROW, "field NFM, the data have WFM",
         "this calibration NFM", False),
     "ILLUM of the narrow field": (
-        "muse_scibasic", "ILLUM", NARROW, "refused by mode", "expected WFM, found NFM", True),
+        "muse_scibasic", "ILLUM", NARROW, "refused by mode", "), found NFM", True),
     "ILLUM of another read-out": (
         "muse_scibasic", "ILLUM", OTHER_READ_OUT, "refused by readout", "found SCI2.0/1/1", True),
     "ILLUM of another mode": (
@@ -71,7 +71,7 @@ ROWS = {
         "muse_scipost", "STD_TELLURIC", None, "no mode in its header",
         "this calibration no such keyword", False),
     "astrometry of the narrow field": (
-        "muse_scipost", "ASTROMETRY_WCS", NARROW, "refused by mode", "expected WFM, found NFM", True),
+        "muse_scipost", "ASTROMETRY_WCS", NARROW, "refused by mode", "), found NFM", True),
     "line profile of the narrow field": (
         "muse_scipost", "LSF_PROFILE", NARROW, "refused by mode", "found NFM-AO-N", True),
     "line profile without mode": (
