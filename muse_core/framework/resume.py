@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from muse_core.framework.delivery import PREFIX
 from muse_core.framework.log import Heard, repeat
@@ -46,6 +46,34 @@ T = TypeVar("T")
 def _packed(value: object) -> bytes:
     data = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
     return _HEAD.pack(len(data), blake2b(data, digest_size=16).digest()) + data
+
+
+class _Digested:
+    """Passes what is written on to a file, and digests it."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.digest = blake2b(digest_size=16)
+        self.size = 0
+
+    def write(self, data: Any) -> int:
+        """Write bytes, or anything that holds some."""
+        view = memoryview(data).cast("B")
+        self.digest.update(view)
+        self._stream.write(view)
+        self.size += len(view)
+        return len(view)
+
+
+def _pack_into(stream: BinaryIO, value: object) -> None:
+    """Write what `_packed` returns while it is made: large arrays are not copied."""
+    start = stream.tell()
+    stream.write(bytes(_HEAD.size))
+    body = _Digested(stream)
+    pickle.Pickler(body, protocol=pickle.HIGHEST_PROTOCOL).dump(value)
+    stream.seek(start)
+    stream.write(_HEAD.pack(body.size, body.digest.digest()))
+    stream.seek(0, os.SEEK_END)
 
 
 def _unpacked(data: bytes | memoryview) -> tuple[object, int] | None:
@@ -285,7 +313,8 @@ class KeptResults:
         temporary = target.with_suffix(f".{os.urandom(4).hex()}")
         try:
             with temporary.open("wb") as stream:
-                stream.write(_MAGIC + _packed(value))
+                stream.write(_MAGIC)
+                _pack_into(stream, value)
                 stream.flush()
                 os.fdatasync(stream.fileno())
             temporary.replace(target)

@@ -51,6 +51,13 @@ def _buffer(name: str, shape: tuple[int, ...], dtype: type) -> npt.NDArray[Any]:
     return array
 
 
+def forget_buffers(*names: str) -> None:
+    """Give up arrays of this thread whose names begin so; all of them without a name."""
+    for name in list(vars(_reused)):
+        if not names or name.startswith(names):
+            delattr(_reused, name)
+
+
 NAMES = {
     "MEDIAN": "Median value of ",
     "MEAN": "Mean value of ",
@@ -175,6 +182,8 @@ def prepare_ifu(job: IfuInputs, plan: DetectorPlan, store: RowStore) -> Prepared
     images = _calibrate(job, plan, raws, models)
     data, stat, dq, lamp = images.data, images.stat, images.dq, images.lamp
     qc = _quality(job, models, images)
+    del raws, images
+    forget_buffers("raw", "calibrated")  # the rows, which come next, need as much
     if not (dq == 0).any():
         raise InputError("", "all pixels of the combined image are flagged")
     interpolate_bad(data, dq)

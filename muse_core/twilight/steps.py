@@ -23,7 +23,7 @@ from muse_core.twilight.cube import SkyCube, SkyCubePlan, build_cube, check_plan
 from muse_core.twilight.inputs import IfuInputs, TwilightInputs
 from muse_core.twilight.levels import field_map, fit_levels
 from muse_core.twilight.model import TwilightModel, fit_twilight, white_image
-from muse_core.twilight.prepare import PreparedIfu, QualityCard, memory_per_ifu, prepare_ifu
+from muse_core.twilight.prepare import PreparedIfu, QualityCard, forget_buffers, memory_per_ifu, prepare_ifu
 from muse_core.twilight.quick_cube import quick_cube
 from muse_core.twilight.store import BYTES_PER_ROW, KeptIfu, RowStore
 from muse_core.twilight.vignetting import EdgeSmoothing, align_mask, nfm_mask
@@ -165,6 +165,7 @@ def combine_exposures(
             for number in unkept:
                 ctx.kept.save(f"IFU {number}", (prepared[number], store.exported(number)))
             unkept.clear()
+    forget_buffers()
     prepared = dict(sorted(prepared.items()))
     _log_notes(prepared, ctx.log)
     _report_failures(inputs, ctx.log)

@@ -184,10 +184,9 @@ class RowStore:
                 start += len(piece)
 
     def exported(self, ifu: int) -> KeptIfu:
-        """Return all that was stored of one IFU."""
+        """Return all that was stored of one IFU, before `freeze`."""
         own = self.slices(ifu)
-        parts = [self.read(entry) for entry in own]
-        columns = tuple(np.concatenate(column) for column in zip(*parts)) if parts else ()
+        columns = tuple(self._columns(ifu, 0, sum(entry.rows for entry in own))) if own else ()
         return KeptIfu(self._maps[ifu], own, columns)
 
     def restore(self, kept: KeptIfu) -> None:
@@ -215,24 +214,25 @@ class RowStore:
 
     def read(self, entry: StoredSlice) -> StoredValues:
         """Values, variances and flags of one slice."""
-        part = slice(entry.first, entry.first + entry.rows)
+        return StoredValues(*self._columns(entry.ifu, entry.first, entry.rows))
+
+    def _columns(self, ifu: int, first: int, count_of_rows: int) -> list[np.ndarray]:
+        """Return some rows of one IFU: views of what is in memory, or what is read."""
         if self._descriptor is None:
-            return StoredValues(*(column[part] for column in self._memory[entry.ifu]))
-        start, rows = self._offsets[entry.ifu]
-        columns = []
+            return [column[first : first + count_of_rows] for column in self._memory[ifu]]
+        start, rows = self._offsets[ifu]
+        columns: list[np.ndarray] = []
         for kind in (np.float32, np.float32, np.uint8):
-            column = np.empty(entry.rows, kind)
+            column = np.empty(count_of_rows, kind)
             view, done = column.view(np.uint8).data, 0
             while done < len(view):
-                count = os.preadv(
-                    self._descriptor, [view[done:]], start + entry.first * column.itemsize + done
-                )
+                count = os.preadv(self._descriptor, [view[done:]], start + first * column.itemsize + done)
                 if not count:
                     raise OSError("the temporary row file is shorter than expected; is the disk full?")
                 done += count
             columns.append(column)
             start += rows * column.itemsize
-        return StoredValues(*columns)
+        return columns
 
     def strip(
         self, row0: int, row1: int, size: tuple[int, int, int], dlambda: float, allocate: Any = None
