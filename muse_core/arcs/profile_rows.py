@@ -16,7 +16,7 @@ from muse_core.arcs.solution import valid_wavelengths
 from muse_core.detector.image import Image
 
 Floats = npt.NDArray[np.float64]
-LEAST_ROWS = 100
+LEAST_ROWS = 101
 LEAST_SIGNAL = 50.0  # flux over the noise of a row; measured against 2.8.7
 SIGMAS = (0.7, 3.0)  # Angstrom; measured against 2.8.7
 
