@@ -44,6 +44,8 @@ WIDEST_FIELD = {"pix": 1000.0, "rad": 0.02, "deg": 1.0}
 FIELD_OF_SLICES = 200.0
 """Pixels from the centre of the field, beyond any of its slices."""
 HIGHEST_SLICE = 3.0
+IFU_PITCH, IFU_MARGIN, WIDEST_IFU = 12.35, 30.0, 400.0
+"""Pixels from one IFU to the next in y, for edges and refraction, and of an IFU in x with the same."""
 LARGEST_FIELD = 0.5
 """Degrees from the position of a field to its stars."""
 FAINTEST_SKY = 1e-6
@@ -340,6 +342,21 @@ def _slices_of_the_field() -> Rule:
     return Rule("column origin", demand, contradiction, is_error=False, about=PLACES)
 
 
+def _ifus_of_the_field() -> Rule:
+    """Rows of IFUs no farther apart than these are: each has its part of the field."""
+
+    def contradiction(values: Values) -> str | None:
+        width, height, ifus, unit = (values.get(key) for key in ("WIDTH", "HEIGHT", "IFUS", "UNIT"))
+        if ifus is None or unit != "pix":
+            return None
+        if width <= WIDEST_IFU and height <= IFU_PITCH * ifus + IFU_MARGIN:
+            return None
+        return f"{width:.3g} x {height:.3g} pix of {ifus} IFU{'s' if ifus > 1 else ''} side by side"
+
+    demand = f"at most {WIDEST_IFU:g} pix in xpos, {IFU_PITCH:g} pix for each IFU and {IFU_MARGIN:g} in ypos"
+    return Rule("columns xpos, ypos", demand, contradiction, is_error=False, about=PLACES)
+
+
 def _covers_field() -> Rule:
     """A cube on the slices and in the range of the instrument: rows beside it take its nearest pixel."""
 
@@ -444,6 +461,7 @@ PIXEL_TABLE = (
     _positions_apart(),
     _within_a_field(),
     _slices_of_the_field(),
+    _ifus_of_the_field(),
 )
 RAW_FRAME = tuple(
     replace(rule, is_error=False)

@@ -8,6 +8,7 @@ IFU those that the run reads are.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -92,6 +93,22 @@ def changed_data(
                 yield f"{name} ({label})" if label else name, given, found
     except (OSError, ValueError):
         return
+
+
+def left_behind(path: Path) -> Iterator[tuple[str, int]]:
+    """Yield the units of a plain FITS file with more data than their axes hold, and how many bytes more.
+
+    What fills the last block has to be 0 (FITS standard, section 3.3; blanks in text tables): otherwise an
+    axis is longer than NAXISn says.
+    """
+    with contextlib.suppress(OSError, ValueError), path.open("rb") as stream:
+        for number, unit in enumerate(units(path)):
+            stream.seek(unit.data_start + unit.size)
+            rest = stream.read(max(0, unit.end - unit.data_start - unit.size)).rstrip(b"\0 ")
+            if rest:
+                name = f"extension {number}" if number else "primary data"
+                label = _text(unit, "EXTNAME")
+                yield f"{name} ({label})" if label else name, len(rest)
 
 
 def _text(unit: Unit, key: str) -> str:

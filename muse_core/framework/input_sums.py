@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from muse_core.framework.checksums import changed_data
+from muse_core.framework.checksums import changed_data, left_behind
 from muse_core.framework.errors import RecipeError
 from muse_core.framework.frames import Frame
 from muse_core.framework.spec import ParamValues
@@ -33,6 +33,7 @@ class InputSums:
         self.left_out: list[Path] = []
         self._values, self._log = values, log
         self._found: list[tuple[Path, str, int, int]] = []
+        self._behind: list[tuple[Path, str, int]] = []
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._compare, name="sums of inputs", daemon=True)
         room = SHARE_OF_MEMORY * available_memory() if room is None else room
@@ -49,6 +50,7 @@ class InputSums:
         for path in self._paths:
             for unit, expected, found in changed_data(path, self._values.wants, self._stopped.is_set):
                 self._found.append((path, unit, expected, found))
+            self._behind += [(path, *behind) for behind in left_behind(path)]
 
     def finish(self, patience: float | None = None) -> None:
         """Wait for the rest, at most `patience` seconds, and warn of data that were damaged or edited."""
@@ -60,13 +62,19 @@ class InputSums:
                 "file was written; if you did not edit it, copy or make it again",
                 path, unit, expected, found,
             )  # fmt: skip
+        for path, unit, size in sorted(self._behind):
+            self._log.warning(
+                "%s: %s: expected zeros behind the data, found %d bytes of others: the table or image seems "
+                "to be larger than its NAXISn say; copy or make the file again",
+                path, unit, size,
+            )  # fmt: skip
         if self.left_out:
             self._log.info(
                 "%d inputs of %d were not compared with their DATASUM, since they do not fit into the memory "
                 "(musetools calib verify compares them)",
                 len(self.left_out), len(self.left_out) + len(self._paths),
             )  # fmt: skip
-        self._found, self.left_out = [], []
+        self._found, self._behind, self.left_out = [], [], []
 
     def stop(self) -> None:
         """End without a word."""

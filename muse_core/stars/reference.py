@@ -133,10 +133,14 @@ def float_column(table: ReferenceTable, name: str, tag: str) -> Floats:
             found=f"columns {', '.join(table.columns)}", remedy=f"Give a {tag} in a known format.",
         )  # fmt: skip
     try:
-        values = np.asarray(table.columns[key], np.float64).ravel()
+        values = np.asarray(table.columns[key], np.float64)
+        if values.ndim > 1 and values.size != len(values):
+            raise TypeError("several numbers in a row")  # noqa: TRY301
+        values = values.ravel()
     except (TypeError, ValueError) as error:
         raise InputError(
-            table.file, f"{tag}, extension {table.name}, column {key}", expected="numbers", found="others",
+            table.file, f"{tag}, extension {table.name}, column {key}", expected="a number in each row",
+            found=str(error) if isinstance(error, TypeError) else "others",
         ) from error  # fmt: skip
     if not values.size or not np.isfinite(values).all():
         what = "no row" if not values.size else f"{int((~np.isfinite(values)).sum())} rows that hold none"

@@ -109,7 +109,7 @@ def test_the_recipe_stops_and_says_what_to_do(sky_flats, tmp_path, monkeypatch):
     with pytest.raises(InputError) as error:
         run_recipe("muse_twilight", load_sof(sof), workdir=tmp_path, threads=1)
     text = str(error.value)
-    assert "trace.fits: ESO INS MODE: expected WFM-NOAO-N, found WFM-AO-N" in text
+    assert "trace.fits: ESO INS MODE: expected WFM-NOAO-N (as in sky0.fits), found WFM-AO-N" in text
     assert "calib_mismatch=warn" in text
 
 

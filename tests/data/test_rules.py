@@ -181,11 +181,13 @@ def test_profiles_of_another_scale_are_told():
 @pytest.mark.parametrize(
     ("places", "items"),
     [
-        ({"WIDTH": 300.0, "HEIGHT": 310.0, "SLICES": 1152, "UNIT": "pix"}, []),
+        ({"WIDTH": 300.0, "HEIGHT": 310.0, "SLICES": 1152, "IFUS": 24, "UNIT": "pix"}, []),
         ({"WIDTH": 75.0, "HEIGHT": 1.0, "SLICES": 1, "UNIT": "pix"}, []),
         ({"WIDTH": 0.01, "HEIGHT": 0.01, "SLICES": 1152, "UNIT": "rad"}, []),
         ({"WIDTH": 300.0, "HEIGHT": 9601.0, "SLICES": 1152, "UNIT": "pix"}, ["columns xpos, ypos"]),
         ({"WIDTH": 12.0, "HEIGHT": 9.0, "SLICES": 1, "UNIT": "pix"}, ["column origin"]),
+        ({"WIDTH": 300.0, "HEIGHT": 119.0, "SLICES": 48, "IFUS": 1, "UNIT": "pix"}, ["columns xpos, ypos"]),
+        ({"WIDTH": 300.0, "HEIGHT": 35.0, "SLICES": 48, "IFUS": 1, "UNIT": "pix"}, []),
     ],
 )
 def test_rows_lie_in_a_field(places, items):

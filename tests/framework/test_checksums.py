@@ -11,7 +11,7 @@ import pytest
 from astropy.io import fits
 
 from muse_core.detector.declarations import NIFU
-from muse_core.framework.checksums import changed_data
+from muse_core.framework.checksums import changed_data, left_behind
 from muse_core.framework.errors import InputError
 from muse_core.framework.frames import Frame
 from muse_core.framework.input_files import plain_copy
@@ -147,3 +147,18 @@ def test_an_interrupted_run_does_not_wait(signed, caplog):
 def test_a_stopped_comparison_finds_nothing(signed):
     _change(signed, 1)
     assert list(changed_data(signed, stopped=lambda: True)) == []
+
+
+def test_more_rows_than_the_header_says_are_told(tmp_path, caplog):
+    path = tmp_path / "table.fits"
+    fits.BinTableHDU.from_columns([fits.Column("a", "J", array=np.arange(1, 9))]).writeto(path)
+    assert not list(left_behind(path))
+    text = path.read_bytes()
+    at = text.index(b"NAXIS2  =")
+    card = text[at : at + 80]
+    path.write_bytes(text.replace(card, card.replace(b" 8 ", b" 2 ")))
+    assert list(left_behind(path)) == [("extension 1", 24)]
+    with compared_beside([Frame(path, "X")], NONE, logging.getLogger("test.sums")):
+        pass
+    (message,) = caplog.messages
+    assert str(path) in message and "24 bytes" in message

@@ -135,7 +135,9 @@ def test_a_trace_of_another_mode(c_pipeline, sets, tmp_path):
     sof.write_text("".join(f"{path} {tag}\n" for path, tag in frames))
     for expected, new in run_both(c_pipeline, sof, frames, tmp_path, LOW_ORDER):
         assert_same(expected, new)
-    with pytest.raises(InputError, match="odd.fits: ESO INS MODE: expected WFM-NOAO-N, found WFM-AO-N"):
+    with pytest.raises(
+        InputError, match=r"odd.fits: ESO INS MODE: expected WFM-NOAO-N \(as in .*\), found WFM-AO-N"
+    ):
         run_recipe(recipe_without(["calibrations_unchecked"]), frames, LOW_ORDER, workdir=tmp_path, threads=2)
 
 

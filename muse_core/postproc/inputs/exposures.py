@@ -269,10 +269,11 @@ def _places(table: PixelTableFile, zone: ZoneMap) -> dict[str, object]:
         float(limits[:, 2 * axis + 1].max()) - float(limits[:, 2 * axis].min()) for axis in (0, 1)
     )
     slices = int(numbers[:, 3].max()) - int(numbers[:, 2].min()) + 1
+    ifus = int(numbers[:, 1].max()) - int(numbers[:, 0].min()) + 1
     unit = table.units["xpos"] or "pix"
     if unit == "rad":  # native angles: xpos goes round the pole, ypos is the distance from it
         width = min(width, 2.0 * float(np.abs(limits[:, 2:4]).max()))
-    return {"WIDTH": width, "HEIGHT": height, "SLICES": slices, "UNIT": unit}
+    return {"WIDTH": width, "HEIGHT": height, "SLICES": slices, "IFUS": ifus, "UNIT": unit}
 
 
 def _has_positions(table: PixelTableFile, zone: ZoneMap) -> bool:
