@@ -7,10 +7,13 @@ from muse_core.framework import Input, NumberOrNone, Param, Product, RecipeSpec,
 from muse_core.framework.spec import OWN_VERSION
 from muse_core.manuals.imphot import MANUAL
 
+OFFSETS, SCALES, LEVELS = (-1000.0, 1000.0), (1e-12, 1e12), (-1e12, 1e12)
+"""Limits of offsets [arcsec], flux scales, and backgrounds, beyond those of any image."""
 
-def open_number(name, default, text):
+
+def open_number(name, default, text, low=None, high=None):
     """Declare a parameter that is a number, or none where it is left open."""
-    return Param(name, default, kind=NumberOrNone(), finite=True, help=text)
+    return Param(name, default, kind=NumberOrNone(), finite=True, help=text, low=low, high=high)
 
 
 RECIPE = RecipeSpec(
@@ -63,19 +66,25 @@ the one whose filter fits is taken.""",
         open_number("star_ra", "none", "Right ascension of a star in degrees."),
         open_number("star_dec", "none", "Declination of the star in degrees."),
         Param("star_radius", 3.0, above=0.0, help="Radius of the pixels around the star in arcsec."),
-        open_number("fix_scale", "none", "Value at which the flux scale is held, or none."),
-        open_number("fix_bg", "none", "Value at which the background is held, or none."),
-        open_number("fix_dx", "none", "Value at which the offset along x is held in arcsec, or none."),
-        open_number("fix_dy", "none", "Value at which the offset along y is held in arcsec, or none."),
+        open_number("fix_scale", "none", "Value at which the flux scale is held, or none.", *SCALES),
+        open_number("fix_bg", "none", "Value at which the background is held, or none.", *LEVELS),
+        open_number("fix_dx", "none", "Offset along x in arcsec that is held, or none.", *OFFSETS),
+        open_number("fix_dy", "none", "Offset along y in arcsec that is held, or none.", *OFFSETS),
         open_number("fix_fwhm", "none", "Value at which the width of the PSF is held in arcsec, or none."),
         open_number("fix_beta", "2.5", "Value at which the Moffat index is held, or none to fit it."),
-        Param("min_scale", 0.0, low=0.0, help="Lower limit of the flux scale."),
-        open_number("init_dx", "none", "First guess of the offset along x in arcsec; none: it is searched."),
-        open_number("init_dy", "none", "First guess of the offset along y in arcsec; none: it is searched."),
-        Param("hst_fwhm", 0.085, above=0.0, help="Width of the HST PSF in arcsec."),
+        Param("min_scale", 0.0, low=0.0, high=SCALES[1], help="Lower limit of the flux scale."),
+        open_number("init_dx", "none", "First guess of the offset along x in arcsec, or none.", *OFFSETS),
+        open_number("init_dy", "none", "First guess of the offset along y in arcsec, or none.", *OFFSETS),
+        Param("hst_fwhm", 0.085, above=0.0, high=100.0, help="Width of the HST PSF in arcsec."),
         Param("hst_beta", 1.6, above=1.0, help="Moffat index of the HST PSF."),
-        Param("margin", 2.0, low=0.0, help="Zeros around the image in arcsec (method fourier)."),
-        Param("taper", 9, low=0, help="Width of the softened borders of masks in pixels (method fourier)."),
+        Param("margin", 2.0, low=0.0, high=100.0, help="Zeros around the image in arcsec (method fourier)."),
+        Param(
+            "taper",
+            9,
+            low=0,
+            high=1000,
+            help="Width of softened borders of masks in pixels (method fourier).",
+        ),
         Param("segment", False, help="Leave out pixels without a source."),
         Param("mask_points", False, help="Leave out circles around unresolved HST sources."),
         Param("mask_radius", 1.5, low=0.0, help="Radius of these circles in arcsec."),

@@ -106,7 +106,10 @@ def regrid_hst_like_muse(hst: ImageLike, muse: ImageLike, inplace: bool = True) 
     values = resample(cutout, cutout.values, map_y, map_x, transfer, cutoff) * area
     mask = footprint_mask(cutout, map_y, map_x, sx)
     if mask.all():
-        raise UserError("The HST image does not overlap the MUSE image: check the coordinates of both")
+        raise UserError(
+            "The HST image does not overlap the MUSE image: check the coordinates of both, and what is given "
+            "of the fit (init_dx, init_dy, fix_dx, fix_dy, fix_bg)"
+        )
     var = None
     if cutout.var is not None:
         # independent HST pixels: the variance is smoothed by the square of the low-pass kernel, here by its

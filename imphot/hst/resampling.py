@@ -89,7 +89,10 @@ def cut_out(hst: SkyImage, map_y: Array, map_x: Array, border: int) -> Cutout:
         )
     a0, a1, b0, b1 = max(y0, 0), min(y1, rows), max(x0, 0), min(x1, columns)
     if a0 >= a1 or b0 >= b1:
-        raise UserError("The HST image does not overlap the MUSE image: check the coordinates of both")
+        raise UserError(
+            "The HST image does not overlap the MUSE image: check the coordinates of both, and what is given "
+            "of the fit (init_dx, init_dy, fix_dx, fix_dy, fix_bg)"
+        )
     part, mask = hst.values[a0:a1, b0:b1], np.ones((y1 - y0, x1 - x0), bool)
     where = (slice(a0 - y0, a1 - y0), slice(b0 - x0, b1 - x0))
     bad = mask[where]

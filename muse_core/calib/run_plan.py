@@ -15,7 +15,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import signal
 import subprocess
 import threading
@@ -27,7 +26,7 @@ from pathlib import Path
 
 from muse_core.calib.plan import Step
 from muse_core.framework.bound_process import bound
-from muse_core.framework.resume import WORKING_FOLDERS
+from muse_core.framework.delivery import remove_left_folders
 from muse_core.framework.workers import isolated_python
 from muse_core.version import __version__
 
@@ -241,9 +240,7 @@ def run_commands(job: Job, environment: dict[str, str]) -> StepResult:
     if (place / LOG).exists():  # the folder is of an earlier run of the step
         for old in place.glob("*.fits"):
             old.unlink()
-        for pattern in WORKING_FOLDERS:  # of a run that was killed; what it has kept lies elsewhere
-            for left in place.glob(f"{pattern}*"):
-                shutil.rmtree(left, ignore_errors=True)
+        remove_left_folders(place)
     foreign = {path.name: _stamp(path) for path in place.glob("*.fits")}
     started, status = time.monotonic(), 0
     with (place / LOG).open("wb") as log:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Products come into their folder all together, when the run is done and they are on the disk, or not at all.
 
-A run works in a hidden folder inside of the one for its products. What it has finished is forced to the disk
+A run works in a hidden folder inside of the one for its products, which it holds locked: that of a run that
+was killed is removed by the next one there. What it has finished is forced to the disk
 in the background, so that a power cut leaves no empty file under a final name. At the end the files are
 renamed; what they replace is kept until the last one is in its place, and put back if one of them cannot be.
 """
@@ -10,9 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import shutil
+import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +29,11 @@ if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
 PREFIX = ".muse-run-"
+PREFIXES = (PREFIX, ".muserun-")
+"""Beginnings of the names of folders that runs work in: `working_folder`, and that of the runner."""
+_NEW = ".muse-new-"
+_NEW_SECONDS = 60.0
+"""A folder that was made so long ago without being locked belongs to a run that was killed."""
 _TO_TIDY_UP = 4
 """Descriptors that are kept for removing a folder and what is in it."""
 _NO_SYNC = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EROFS})
@@ -40,20 +49,72 @@ def working_folder(folder: Path) -> Iterator[Path]:
     WriteError
         if it cannot be made
     """
-    made = folder / f"{PREFIX}{os.urandom(6).hex()}"  # known before it is there: a signal may come between
     spare: list[int] = []
-    try:
+
+    def close_spare() -> None:
+        while spare:
+            os.close(spare.pop())
+
+    with contextlib.ExitStack() as stack:
         try:
-            made.mkdir(mode=0o700)
+            made = stack.enter_context(locked_folder(folder, PREFIX))
+            stack.callback(close_spare)
             # a run that ends because it may open no more files must still be able to tidy up
             spare += [os.open(os.devnull, os.O_RDONLY) for _ in range(_TO_TIDY_UP)]
         except OSError as error:
             raise write_error(f"the output folder {folder}", error) from None
         yield made
+
+
+@contextlib.contextmanager
+def locked_folder(place: Path, prefix: str) -> Iterator[Path]:
+    """Give a new hidden folder in `place` that is locked as long as this process lives, and gone at the end.
+
+    Folders of killed runs in `place` are removed first.
+
+    Raises
+    ------
+    OSError
+        if it cannot be made
+    """
+    remove_left_folders(place)
+    name = os.urandom(6).hex()  # known before it is there: a signal may come between
+    new, made, descriptor = place / f"{_NEW}{name}", place / f"{prefix}{name}", -1
+    try:
+        new.mkdir(mode=0o700)
+        descriptor = os.open(new, os.O_RDONLY | os.O_DIRECTORY)
+        with contextlib.suppress(OSError):  # a file system without locks: nobody will think it is free
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        new.rename(made)  # has its name when it is locked
+        yield made
     finally:
-        for descriptor in spare:
-            os.close(descriptor)
         remove_tree(made)
+        if new.exists():
+            remove_tree(new)
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def remove_left_folders(place: Path) -> None:
+    """Remove the folders in which runs worked that were killed; those of others and of live runs stay."""
+    try:
+        with os.scandir(place) as entries:
+            left = [Path(entry.path) for entry in entries if entry.name.startswith((*PREFIXES, _NEW))]
+    except OSError:
+        return
+    for folder in left:
+        with contextlib.suppress(OSError):
+            state = folder.lstat()
+            if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid():
+                continue
+            if folder.name.startswith(_NEW) and time.time() - state.st_mtime < _NEW_SECONDS:
+                continue
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                remove_tree(folder)
+            finally:
+                os.close(descriptor)
 
 
 def remove_tree(folder: Path) -> None:

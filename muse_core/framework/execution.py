@@ -131,7 +131,6 @@ def run_recipe(
                     known = Frames(replace(frame, path=frame.path.absolute()) for frame in known)
                 known = told(spec, files.admit(known, context.problems), log)
                 _log_start(values, environment, log)
-                context.kept.working_folder = context.workdir if place == folder else folder
                 context.kept.begin()
                 watched = announced(log, run_name(spec.name, values), context.threads)
                 sums = environment.sums and not plan_only and not context.problems

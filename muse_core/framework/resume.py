@@ -27,7 +27,6 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from muse_core.framework.delivery import PREFIX
 from muse_core.framework.log import Heard, repeat
 
 FOLDER = ".muse-resume"
@@ -35,9 +34,6 @@ WORTH_SECONDS = 1.0
 """Results that took less than this are made again."""
 OLD_SECONDS = 7 * 86400.0
 """What no run has come back for so long is removed by the next one in the same folder."""
-WORKING_FOLDERS = (PREFIX, ".muserun-")
-"""Beginnings of the names of the folders that a killed run leaves behind."""
-
 _MAGIC = b"muse-resume 1\n"
 _HEAD = struct.Struct("<Q16s")
 T = TypeVar("T")
@@ -185,7 +181,6 @@ class KeptResults:
         self._mark: int | None = None
         self._lock = threading.RLock()
         self._started = self._before = time.monotonic()
-        self.working_folder: Path | None = None
         self.taken = 0
         """Results that were taken from an interrupted run."""
         self.kept = 0
@@ -222,8 +217,6 @@ class KeptResults:
                 if self._mark is None:
                     self._give_up(OSError(f"files in {root} cannot be locked"))
                     return None
-                name = "" if self.working_folder is None else self.working_folder.name
-                os.write(self._mark, name.encode())
             except OSError as error:
                 self._give_up(error)
                 return None
@@ -256,7 +249,7 @@ class KeptResults:
             self._log.info(text, FOLDER)
 
     def _clear_marks(self, entry: Path) -> bool:
-        """Remove the working folders of dead runs; tell whether a run is at work with this entry."""
+        """Remove the marks of dead runs; tell whether a run is at work with this entry."""
         alive = False
         for mark in entry.glob("*.run"):
             descriptor = _locked(mark)
@@ -264,10 +257,6 @@ class KeptResults:
                 alive = True
                 continue
             try:
-                name = os.read(descriptor, 256).decode(errors="replace")
-                left = self._place / name if self._place and name.startswith(WORKING_FOLDERS) else None
-                if left is not None and "/" not in name and _is_own(left):
-                    shutil.rmtree(left, ignore_errors=True)
                 mark.unlink(missing_ok=True)
             except OSError:
                 alive = True

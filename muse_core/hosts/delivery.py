@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import secrets
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -38,17 +37,14 @@ def private_folder(target: Path) -> Iterator[Path]:
     What is in it when the run fails is gone: esorex leaves such products in the current folder, where they
     take the place of others that a good run has made.
     """
-    from muse_core.framework.delivery import remove_tree
+    from muse_core.framework.delivery import locked_folder
 
-    folder = target / f".muserun-{secrets.token_hex(6)}"
-    try:
+    with contextlib.ExitStack() as stack:
         try:
-            folder.mkdir(mode=0o700)
+            folder = stack.enter_context(locked_folder(target, ".muserun-"))
         except OSError as error:
             raise UsageError(f"output folder {target} cannot be written: {error.strerror}") from None
         yield folder
-    finally:
-        remove_tree(folder)
 
 
 def checked_places(delivery: Delivery, products_sof: str, sofs: Sequence[str]) -> Delivery:

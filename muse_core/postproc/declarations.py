@@ -148,7 +148,7 @@ PIXFRAC = Param(
         "three (x, y, spectral)."
     ),
     kind=FloatList(1, 3, fallback=(0.6, 0.6, 0.6)),
-    above=0.0,
+    above=1e-6,
     high=100.0,
 )
 LD = Param("ld", 1, high=100, help="Distance in voxels over which rows contribute (all methods but nearest).")

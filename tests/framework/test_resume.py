@@ -11,6 +11,7 @@ import pytest
 
 from muse_core.framework import Frame
 from muse_core.framework import resume as resume_module
+from muse_core.framework.delivery import locked_folder, remove_left_folders
 from muse_core.framework.identity import file_identity, run_identity
 from muse_core.framework.resume import FOLDER, KeptResults
 
@@ -171,16 +172,21 @@ def test_a_finished_file_is_given_back(tmp_path):
 
 
 def test_folders_of_killed_runs_are_removed(tmp_path):
-    for name in (".muse-run-1", ".muserun-2", "mine", ".muse-run-alive"):
+    for name in (".muse-run-1", ".muserun-2", ".muse-new-3", "mine", ".muse-run-"):
         (tmp_path / name).mkdir()
-    for name in (".muse-run-1", "mine"):
-        results = KeptResults(tmp_path, lambda: "a")
-        results.working_folder = tmp_path / name
-        results.once("sky", lambda: 1)
-        die(results)
-    kept(tmp_path)
-    left = {path.name for path in tmp_path.iterdir()}
-    assert left == {".muserun-2", "mine", ".muse-run-alive", FOLDER}
+    (tmp_path / ".muse-run-file").touch()
+    os.utime(tmp_path / ".muse-new-3", (0, 0))
+    with locked_folder(tmp_path, ".muse-run-") as alive, locked_folder(tmp_path, ".muserun-") as other:
+        remove_left_folders(tmp_path)
+        left = {path.name for path in tmp_path.iterdir()}
+        assert left == {"mine", ".muse-run-file", alive.name, other.name}
+    assert {path.name for path in tmp_path.iterdir()} == {"mine", ".muse-run-file"}
+
+
+def test_a_folder_that_is_being_made_is_left_alone(tmp_path):
+    (tmp_path / ".muse-new-3").mkdir()
+    remove_left_folders(tmp_path)
+    assert (tmp_path / ".muse-new-3").is_dir()
 
 
 def test_old_results_of_other_runs_are_removed(tmp_path):

@@ -303,6 +303,29 @@ def test_interruption_leaves_nothing(work, sof, number):
     assert list((work / "o").iterdir()) == []
 
 
+def test_what_a_killed_run_has_left_is_gone_after_the_next_one(work, sof):
+    (work / "o").mkdir()
+    command = [
+        sys.executable,
+        "-m",
+        "muse_core.hosts.muserun",
+        f"--recipe-dir={RECIPES}",
+        "--output-dir=o",
+        RECIPE,
+    ]
+    run = subprocess.Popen(
+        [*command, "--fault=hang", sof], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while not list((work / "o").glob(".muserun-*/.muse-run-*/.hanging")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    run.kill()
+    run.wait(30)
+    assert list((work / "o").iterdir())
+    assert subprocess.run([*command, sof], capture_output=True).returncode == 0
+    assert [path.name for path in (work / "o").iterdir() if path.name.startswith(".")] == []
+
+
 def test_full_disk_is_one_clear_error(work, sof):
     command = [sys.executable, "-m", "muse_core.hosts.muserun", f"--recipe-dir={RECIPES}", RECIPE, str(sof)]
     limited = ["bash", "-c", 'trap "" XFSZ; ulimit -f 4; exec "$@"', "sh", *command]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from math import erfc, exp, lgamma, log, pi, sqrt
+from sys import float_info
 
 
 def poisson_tail(expected: float, count: int) -> float:
@@ -47,5 +48,6 @@ def chance_of_matches(
         Largest residual of a match, and first search radius; degrees.
     """
     expected = sources_i * sources_j * pi * radius**2 / area
-    trials = max(1.0, min((2.0 * searched) ** 2, 4.0 * area) / (pi * radius**2))
+    circle = max(pi * radius**2, float_info.min)  # of a radius that is no number's square
+    trials = max(1.0, min((2.0 * searched) ** 2, 4.0 * area) / circle)
     return min(1.0, trials * poisson_tail(expected, int(number)))
