@@ -8,7 +8,8 @@ from muse_core.framework.spec import OWN_VERSION
 from muse_core.manuals.imphot import MANUAL
 
 OFFSETS, SCALES, LEVELS = (-1000.0, 1000.0), (1e-12, 1e12), (-1e12, 1e12)
-"""Limits of offsets [arcsec], flux scales, and backgrounds, beyond those of any image."""
+WIDTHS = (1e-3, 100.0)
+"""Limits of offsets [arcsec], flux scales, backgrounds, and PSFs [arcsec], beyond those of any image."""
 
 
 def open_number(name, default, text, low=None, high=None):
@@ -70,7 +71,7 @@ the one whose filter fits is taken.""",
         open_number("fix_bg", "none", "Value at which the background is held, or none.", *LEVELS),
         open_number("fix_dx", "none", "Offset along x in arcsec that is held, or none.", *OFFSETS),
         open_number("fix_dy", "none", "Offset along y in arcsec that is held, or none.", *OFFSETS),
-        open_number("fix_fwhm", "none", "Value at which the width of the PSF is held in arcsec, or none."),
+        open_number("fix_fwhm", "none", "Width of the PSF in arcsec that is held, or none.", *WIDTHS),
         open_number("fix_beta", "2.5", "Value at which the Moffat index is held, or none to fit it."),
         Param("min_scale", 0.0, low=0.0, high=SCALES[1], help="Lower limit of the flux scale."),
         open_number("init_dx", "none", "First guess of the offset along x in arcsec, or none.", *OFFSETS),

@@ -128,7 +128,11 @@ def open_reduced(frames: Frames, p: ParamValues, ctx: RunContext) -> ReducedInpu
     for cube in (cube for cube in cubes if cube is not None):
         check_twilight_cube(cube, ctx)
     if not images:
-        problems.add("", f"input {TAG}", expected="images of the IFUs asked for", found="none")
+        named = ", ".join(frame.path.name for frame in frames[TAG])
+        problems.add(
+            "", f"input {TAG}, parameter nifu", expected="images of the IFUs asked for",
+            found=f"none in {named}",
+        )  # fmt: skip
     problems.raise_if_any()
     inputs = ReducedInputs(
         tuple(exposures.values()),

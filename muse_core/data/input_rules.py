@@ -388,6 +388,16 @@ def _numbers(name: str) -> Rule:
     return Rule(f"column {name}", "a finite number in each row", contradiction)
 
 
+def _two_rows(name: str) -> Rule:
+    """A curve of at least two rows, between which it can be interpolated: an error."""
+
+    def contradiction(values: Values) -> str | None:
+        given = values.get(name)
+        return None if given is None or len(given) > 1 else f"{len(given)}"
+
+    return Rule(f"column {name}", "two rows at least", contradiction)
+
+
 def _some_number(name: str) -> Rule:
     """A column that has a number in some row: an error."""
 
@@ -504,7 +514,7 @@ GEOMETRY = (
     column("y", "pix", low=-1000.0, high=1000.0, is_error=False),
     column("width", "pix", high=1e4),
     column("angle", "deg", low=-45.0, high=45.0, is_error=False),
-    column("width", "pix", above=0.0, high=1e4),
+    column("width", "pix", low=1.0, high=1e4),
     column("width", "pix", high=200.0, is_error=False),
     _slices_apart(),
 )
@@ -580,6 +590,7 @@ SKY_CONTINUUM = (
 )
 SKY_SPECTRUM = (
     _spans_muse("lambda"),
+    _two_rows("data"),
     column("data", low=-1e8, high=1e8, is_error=False),
     _not_faint("data"),
     _measured("data", NOTHING_COMES),

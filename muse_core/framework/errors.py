@@ -54,9 +54,19 @@ def naming(files: Sequence[str | Path]) -> Iterator[None]:
     except (InputError, ParameterError, WriteError, LimitError, LostWorkerError):
         raise
     except RecipeError as error:
-        others = f" and {len(files) - 1} other{'s' if len(files) > 2 else ''}" if len(files) > 1 else ""
-        error.args = (f"{files[0]}{others}: {error}",) if files else error.args
+        error.args = (f"{names_of(files)}: {error}",) if files else error.args
         raise
+
+
+def names_of(files: Sequence[str | Path]) -> str:
+    """Return the first of some files, and how many others there are.
+
+    >>> names_of(["night/a.fits", "night/b.fits", "c.fits"])
+    'night/a.fits and 2 others'
+    """
+    rest = len(files) - 1
+    others = f" and {rest} other{'s' if rest > 1 else ''}" if rest > 0 else ""
+    return f"{files[0]}{others}" if files else ""
 
 
 MOST_WARNINGS = 3

@@ -158,6 +158,8 @@ def _coerce_type(param: Param, value: object) -> Value:
         raise ParameterError(f"parameter {param.name}: {value!r} is not TRUE or FALSE")
     if kind is str:
         if isinstance(value, str):
+            if not value.isprintable():
+                raise ParameterError(f"parameter {param.name}: {value!r} holds characters that are no text")
             return value
         if isinstance(value, bool) and str(value).lower() in (param.choices or ()):
             return str(value).lower()

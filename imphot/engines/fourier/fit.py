@@ -113,7 +113,7 @@ def shift_by_pixels(array: npt.NDArray[Any], ny: int, nx: int, fill: float) -> n
     out = np.full_like(array, fill)
     rows, columns = array.shape
     if abs(ny) >= rows or abs(nx) >= columns:
-        raise UserError("The initial pointing offsets are larger than the image")
+        raise UserError("The first offsets (init_dx, init_dy, fix_dx, fix_dy) are larger than the image")
     out[max(ny, 0) : rows + min(ny, 0), max(nx, 0) : columns + min(nx, 0)] = array[
         max(-ny, 0) : rows + min(-ny, 0), max(-nx, 0) : columns + min(-nx, 0)
     ]

@@ -83,6 +83,11 @@ class Combination:
         """Unit of the data of all exposures."""
         return self.members[0].product.data_unit
 
+    @property
+    def files(self) -> list[str]:
+        """Pixel tables of all exposures."""
+        return [str(file.path) for member in self.members for file in member.chain.files.files]
+
 
 def combine(
     members: list[Reduction],

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from muse_core.data.header_values import get_str, is_narrow_field
 from muse_core.data.row_set import RowSet
 from muse_core.framework import InputError
+from muse_core.framework.errors import names_of
 from muse_core.framework.log import UNDONE
 from muse_core.framework.products import header_without, set_card
 from muse_core.postproc.combination.combine import Combination
@@ -128,7 +129,7 @@ def make_cube(
                     values = slab.data if slab.with_flagged is None else slab.with_flagged
                     qc = measure_quality(values[quality_plane(grid.nz) - slab.first], grid, nominal, ctx)
             if is_empty:
-                tell_empty(calibrations, ctx)
+                tell_empty(calibrations, combination, ctx)
             if plan.cosmics:
                 ctx.log.info("  %d rows flagged as cosmic rays", n_cosmics)
                 combination.cosmics = flagged
@@ -220,13 +221,14 @@ def sums_writer(
             product.sums = writer.sums
 
 
-def tell_empty(calibrations: CubeCalibrations, ctx: RunContext) -> None:
+def tell_empty(calibrations: CubeCalibrations, combination: Combination, ctx: RunContext) -> None:
     """Refuse a cube without a value on a grid of the user; warn of one on a grid of ours."""
     if calibrations.output_wcs is None or ctx.defects.pc_matrix_passed_over:
         ctx.log.warning("the cube has no value at all: every row is flagged", extra=UNDONE)
         return
     raise InputError(
-        "", "OUTPUT_WCS", expected="a grid on the data", found="a grid that no row lies on",
+        "", "OUTPUT_WCS",
+        expected=f"a grid on the data ({names_of(combination.files)})", found="a grid that no row lies on",
         remedy="Check CRVAL, CRPIX and the steps, and the coordinates of the exposures (OFFSET_LIST).",
     )  # fmt: skip
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from muse_core.data.header_values import is_narrow_field
 from muse_core.framework import InputError, RecipeError
+from muse_core.framework.errors import names_of
 from muse_core.postproc.combination.combine import Combination
 from muse_core.postproc.exposure.pointing import position_angle
 from muse_core.resampling.cosmics import neighbourhood
@@ -45,7 +46,7 @@ def output_grid(
     dlambda = p.dlambda or NOMINAL_STEP_A
     if not all(math.isfinite(value) for pair in limits for value in pair):
         raise RecipeError(
-            "the pixel tables have positions or wavelengths that are not finite "
+            f"{names_of(combination.files)}: there are positions or wavelengths that are not finite "
             f"(x {limits[0]}, y {limits[1]}, wavelength {limits[2]}); make them again"
         )
     check_planes(*limits[2], dlambda)
@@ -65,7 +66,8 @@ def output_grid(
     if output_wcs is not None:
         grid, how = override_grid(grid, output_wcs), "overridden"
         if not ctx.defects.pc_matrix_passed_over:
-            _check_grid(grid, output_wcs, limits, celestial=combination.celestial)
+            data = names_of(combination.files)
+            _check_grid(grid, output_wcs, limits, data, celestial=combination.celestial)
         if grid.nz > MOST_PLANES:
             raise InputError(
                 "", "OUTPUT_WCS, keyword NAXIS3", expected=f"at most {MOST_PLANES} planes", found=grid.nz
@@ -97,10 +99,11 @@ def _check_grid(
     grid: OutputGrid,
     output_wcs: Header,
     limits: tuple[tuple[float, float], tuple[float, float], tuple[float, float]],
+    data: str,
     *,
     celestial: bool,
 ) -> None:
-    """Refuse a grid that is of another kind than the data, or that none of them lies on."""
+    """Refuse a grid that is of another kind than the data, or that none of them (`data`) lies on."""
     if str(output_wcs["CTYPE1"]).startswith("RA") != celestial:
         wanted, there = ("RA---TAN, DEC--TAN", "pixel") if celestial else ("PIXEL, PIXEL", "celestial")
         raise InputError(
@@ -116,7 +119,7 @@ def _check_grid(
     where = distance_from_data(grid, limits)
     if where:
         raise InputError(
-            "", "OUTPUT_WCS", expected="a grid on the data", found=f"none of them: {where}",
+            "", "OUTPUT_WCS", expected=f"a grid on the data ({data})", found=f"none of them: {where}",
             remedy="Check CRVAL, CRPIX and the steps, and the coordinates of the exposures (OFFSET_LIST).",
         )  # fmt: skip
 

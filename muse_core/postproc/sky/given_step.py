@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from muse_core.data.calibration import open_fits, read_curve
 from muse_core.data.header_values import Keywords
+from muse_core.framework.errors import ParameterError
 from muse_core.postproc.exposure.reduction import PIXTABLE
 from muse_core.postproc.inputs.calibration_frames import read_header
 from muse_core.postproc.lsf.calibrations import checked_profiles
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 SUBTRACTED = (f"{PIXTABLE} SKYSUB", True, "Pixel table was sky-subtracted")
 FLAT_FLUX = "ESO DRS MUSE FLAT FLUX"
+FAINTEST_LEVEL = 1e-30
+"""Flat-field flux at least: no lamp is fainter, and a sky scaled by less is no number."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,11 @@ def _level(frames: CalibrationFrames, p: ParamValues, ctx: RunContext) -> FlatLe
     """Return the flat-field level of the parameters, or that of the first pixel table."""
     given = {"SKY": p.flux_sky, "LAMP": p.flux_lamp}
     for lamp, reference in given.items():
+        if 0.0 < reference < FAINTEST_LEVEL:
+            raise ParameterError(
+                f"parameter flux_{lamp.lower()}: {reference:g} is no flat-field flux: expected 0 (that of "
+                f"the first table) or more than {FAINTEST_LEVEL:g}"
+            )
         if reference > 0.0:
             return FlatLevel(f"{FLAT_FLUX} {lamp}", reference)
     first = frames.first("PIXTABLE_REDUCED")
