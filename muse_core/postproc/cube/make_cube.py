@@ -81,7 +81,7 @@ def make_cube(
     qc: list[Card] = []
     n_cosmics = 0
     hits = np.zeros(grid.ny * grid.nx, np.int64)
-    is_empty = True
+    is_empty, has_variances = True, False
     n_disagreeing = 0
     coverage = MeanExposures(grid) if options.count == "image" else None
     counts = options.count == "cube"
@@ -113,6 +113,7 @@ def make_cube(
             for slab in ctx.progress(done, "planes of the cube", grid.nz, lambda slab: len(slab.data)):
                 end = slab.first + len(slab.data)
                 is_empty = is_empty and not np.isfinite(slab.data).any()
+                has_variances = has_variances or bool(np.isfinite(slab.stat).any())
                 from_cube.add_planes(slab.first, slab.data, slab.stat)
                 white.add_planes(slab.first, slab.data, slab.stat)
                 n_cosmics += slab.cosmics
@@ -130,6 +131,8 @@ def make_cube(
                     qc = measure_quality(values[quality_plane(grid.nz) - slab.first], grid, nominal, ctx)
             if is_empty:
                 tell_empty(calibrations, combination, ctx)
+            elif not has_variances:
+                ctx.log.warning("no value of the cube has a variance: see rc (renka), and STAT of the tables")
             if plan.cosmics:
                 ctx.log.info("  %d rows flagged as cosmic rays", n_cosmics)
                 combination.cosmics = flagged
