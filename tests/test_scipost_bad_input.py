@@ -203,7 +203,7 @@ def test_bad_parameters(options, words, observation, run):
     ("options", "word"),
     [
         ({"dx": -0.2}, "parameter dx"),
-        ({"pixfrac": "0.8,0"}, "parameter pixfrac: 0.0 is not above 0"),
+        ({"pixfrac": "0.8,0"}, "parameter pixfrac: 0.0 is not above 1e-06"),
         ({"pixfrac": "0.8,half"}, "parameter pixfrac: 'half'"),
         ({"sky_crsigma": "15."}, "parameter sky_crsigma"),
         ({"superflat_pos": "10.5,-20"}, "parameter superflat_pos: .* 3 are expected"),
