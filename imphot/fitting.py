@@ -239,6 +239,8 @@ def fit_field(
     for image, name in ((muse, "MUSE"), (hst, "HST")):
         check_scale(image, name)
         check_light(image, name)
+    if hst.values.shape == muse.values.shape and np.array_equal(hst.values, muse.values, equal_nan=True):
+        raise UserError("The HST image has the very pixels of the MUSE image: give that of HST")
     aligned = image_grids_aligned(hst, muse)
     extra = extra_mask(options.extramask, muse.shape, str(muse.filename or ""))
     if not (~muse.mask & ~extra).any():

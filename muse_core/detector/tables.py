@@ -278,6 +278,14 @@ def check_wavecal(
     for i in range(wave.shape[1]):
         lam += left**i * np.einsum("sk,rk->sr", wave[:, i], rows[:, None] ** np.arange(wave.shape[2]))
     lost = lost_slices(trace, wave)
+    nowhere = ~np.isfinite(left).all(axis=1) & ~lost
+    if nowhere.any():
+        raise InputError(
+            "",
+            f"TRACE_TABLE CHAN{ifu:02d} slice {int(np.flatnonzero(nowhere)[0]) + 1}",
+            expected="finite coefficients, or none",
+            found=f"others in {int(nowhere.sum())} slices",
+        )
     bad = ~np.isfinite(lam).all(axis=1) | (np.diff(lam, axis=1) <= 0).any(axis=1)
     bad &= ~lost | lost.all()
     if bad.any():
