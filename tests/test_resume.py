@@ -12,6 +12,7 @@ import pytest
 from astropy.io import fits
 
 from muse_core.framework import resume, run_recipe
+from muse_core.framework.delivery import locked_folder
 from muse_core.framework.resume import FOLDER
 from muse_core.resampling import kept_planes, slabs
 from muse_core.simulate.scipost import simulate_scipost
@@ -24,6 +25,7 @@ MOMENTS = ("save", "append", "keep_file", "once")
 @pytest.fixture(autouse=True)
 def everything_is_worth_it(monkeypatch):
     monkeypatch.setattr(resume, "WORTH_SECONDS", 0.0)
+    monkeypatch.setattr(resume, "TIMES_SAVING", 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +49,8 @@ def products(recipe, frames, options, folder):
     return found
 
 
-def killed(recipe, frames, options, folder, moment):
-    """Run in a process of its own that is killed (SIGKILL) at a moment, counted in steps of keeping.
+def killed(recipe, frames, options, folder, moment, *, of=MOMENTS, by=signal.SIGKILL):
+    """Run in a process of its own that is killed at a moment, counted in steps of keeping.
 
     Returns
     -------
@@ -64,23 +66,22 @@ def killed(recipe, frames, options, folder, moment):
                 nonlocal count
                 count += 1
                 if count == moment:
-                    os.kill(os.getpid(), signal.SIGKILL)
+                    os.kill(os.getpid(), by)
                 return function(*args, **kwargs)
 
             return call
 
         try:
-            resume.KeptResults.save = counted(resume.KeptResults.save)
-            resume.KeptResults.once = counted(resume.KeptResults.once)
-            resume.KeptResults.keep_file = counted(resume.KeptResults.keep_file)
-            resume.Journal.append = counted(resume.Journal.append)
+            for name in of:
+                owner = resume.Journal if name == "append" else resume.KeptResults
+                setattr(owner, name, counted(getattr(owner, name)))
             run_recipe(recipe, frames, options, workdir=folder, threads=2)
             (folder / "steps").write_text(str(count))
         except BaseException:  # noqa: BLE001  the child must not go on with the tests
             os._exit(1)
         os._exit(0)
     _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) in (0, -signal.SIGKILL)
+    assert os.waitstatus_to_exitcode(status) in (0, -by)
     return os.waitstatus_to_exitcode(status) != 0
 
 
@@ -106,7 +107,7 @@ def check_kills(recipe, frames, options, tmp_path, number):
         folder.mkdir()
         assert killed(recipe, frames, options, folder, moment)
         assert products(recipe, frames, options, folder) == wanted, f"killed at step {moment}"
-        assert moment == 1 or left_in(folder) == []  # nothing was kept that told of the folder
+        assert left_in(folder) == []
 
 
 OPTIONS = {"skymethod": "simple", "crsigma": 5.0, "save": "cube,skymodel,individual,combined"}
@@ -132,7 +133,7 @@ def test_finished_planes_are_not_made_again(observation, tmp_path, monkeypatch):
     wanted = products("muse_scipost", frames, OPTIONS, tmp_path / "whole")
     folder = tmp_path / "killed"
     folder.mkdir()
-    assert killed("muse_scipost", frames, OPTIONS, folder, 30)
+    assert killed("muse_scipost", frames, OPTIONS, folder, 5, of=("append",))
     (journal,) = (folder / FOLDER).rglob("*.journal")
     done = sum(record.count for record in resume.Journal(journal, -1).records()[1:])
     assert done > 10
@@ -148,13 +149,43 @@ def test_finished_planes_are_not_made_again(observation, tmp_path, monkeypatch):
     assert begun == [done]
 
 
+def test_a_white_light_image_goes_on(observation, tmp_path, monkeypatch):
+    frames = observation.frames()
+    (tmp_path / "whole").mkdir()
+    wanted = products("muse_scipost", frames, OPTIONS, tmp_path / "whole")
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    assert killed("muse_scipost", frames, OPTIONS, folder, 7, of=("save",))
+    begun = []
+    made = slabs.slabs_between
+
+    def noted(contributions, plan, first, *args):
+        begun.append(first)
+        return made(contributions, plan, first, *args)
+
+    monkeypatch.setattr("muse_core.resampling.schedule.slabs_between", noted)
+    assert products("muse_scipost", frames, OPTIONS, folder) == wanted
+    assert begun[0] > 0  # of the first exposure; the image of the second and the cube are new
+    assert begun[1:] == [0, 0]
+
+
+@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGXCPU])
+def test_folders_of_killed_runs_are_gone_and_those_of_live_runs_stay(observation, tmp_path, by):
+    frames, options = observation.frames(), {"skymethod": "none"}
+    assert killed("muse_scipost", frames, options, tmp_path, 1, by=by)  # before anything was kept
+    assert len(left_in(tmp_path)) == 1
+    with locked_folder(tmp_path, ".muserun-") as alive, locked_folder(tmp_path, ".muse-run-") as other:
+        products("muse_scipost", frames, options, tmp_path)
+        assert sorted(left_in(tmp_path)) == sorted((alive.name, other.name))
+
+
 def test_planes_that_did_not_reach_the_disk_are_made_again(observation, tmp_path):
     frames = observation.frames()
     (tmp_path / "whole").mkdir()
     wanted = products("muse_scipost", frames, OPTIONS, tmp_path / "whole")
     folder = tmp_path / "killed"
     folder.mkdir()
-    assert killed("muse_scipost", frames, OPTIONS, folder, 30)
+    assert killed("muse_scipost", frames, OPTIONS, folder, 5, of=("append",))
     (part,) = (folder / FOLDER).rglob("*.part")
     size = part.stat().st_size
     with part.open("r+b") as stream:  # a power cut: pages in the middle are empty, the end is gone

@@ -30,8 +30,10 @@ from typing import Any, BinaryIO, TypeVar
 from muse_core.framework.log import Heard, repeat
 
 FOLDER = ".muse-resume"
-WORTH_SECONDS = 1.0
+WORTH_SECONDS = 0.3
 """Results that took less than this are made again."""
+TIMES_SAVING = 10.0
+"""And those that took less than so many times what it took to keep something last (a slow disk)."""
 OLD_SECONDS = 7 * 86400.0
 """What no run has come back for so long is removed by the next one in the same folder."""
 _MAGIC = b"muse-resume 1\n"
@@ -180,7 +182,8 @@ class KeptResults:
         self._entry: Path | None = None
         self._mark: int | None = None
         self._lock = threading.RLock()
-        self._started = self._before = time.monotonic()
+        self._before = time.monotonic()
+        self._saving = 0.0
         self.taken = 0
         """Results that were taken from an interrupted run."""
         self.kept = 0
@@ -264,9 +267,17 @@ class KeptResults:
                 os.close(descriptor)
         return alive
 
-    def is_worth(self) -> bool:
-        """Tell whether what was done since something was kept last took so long that it should be kept."""
-        return self._place is not None and time.monotonic() - self._before >= WORTH_SECONDS
+    def is_worth(self, times: float = 1.0) -> bool:
+        """Tell whether what was done since something was kept last took so long that it should be kept.
+
+        Parameters
+        ----------
+        times : so many times as long as a result of its own would have to take, for the state of a pass that
+            is not finished
+        """
+        if self._place is None:
+            return False
+        return time.monotonic() - self._before >= times * max(WORTH_SECONDS, TIMES_SAVING * self._saving)
 
     def has(self, name: str) -> bool:
         """Tell whether an interrupted run has kept something under a name."""
@@ -300,6 +311,7 @@ class KeptResults:
             return
         target = self._file(entry, name)
         temporary = target.with_suffix(f".{os.urandom(4).hex()}")
+        started = time.monotonic()
         try:
             with temporary.open("wb") as stream:
                 stream.write(_MAGIC)
@@ -314,6 +326,7 @@ class KeptResults:
             return
         self.kept += 1
         self._before = time.monotonic()
+        self._saving = self._before - started
 
     @staticmethod
     def _file(entry: Path, name: str) -> Path:

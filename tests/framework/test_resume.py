@@ -21,6 +21,7 @@ pytestmark = pytest.mark.unit
 @pytest.fixture(autouse=True)
 def everything_is_worth_it(monkeypatch):
     monkeypatch.setattr(resume_module, "WORTH_SECONDS", 0.0)
+    monkeypatch.setattr(resume_module, "TIMES_SAVING", 0.0)
 
 
 def kept(folder, identity="a", log=None):

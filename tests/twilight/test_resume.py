@@ -15,6 +15,7 @@ pytestmark = pytest.mark.law
 @pytest.fixture(autouse=True)
 def everything_is_worth_it(monkeypatch):
     monkeypatch.setattr(resume, "WORTH_SECONDS", 0.0)
+    monkeypatch.setattr(resume, "TIMES_SAVING", 0.0)
 
 
 def test_muse_twilight_goes_on(tiny, tmp_path):

@@ -104,6 +104,8 @@ def _deep_field(
             ctx.defects,
             use_variance=p.collapse_use_variance,
             progress=ctx.progress,
+            kept=ctx.kept,
+            name=f"exposure {exposure.number}: white-light image for the autocalibration",
         )
         exposure.white_image = white
         if ctx.defects.factors_untested:

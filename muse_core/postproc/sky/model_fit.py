@@ -88,10 +88,13 @@ def fit_sky(
     defects = ctx.defects
     if average is not None and defects.darkest_spaxels_as_sky:
         continuum = fit_continuum(region.spectrum, fitted, average, p.skymodel_csampling)
-    elif average is None and (defects.sky_rows_by_old_numbers or defects.darkest_spaxels_as_sky):
-        continuum = fit_sorted_rows_continuum(exposure.chain, region, fitted, lsf, p.skymodel_csampling)
-    else:
-        continuum = fit_rows_continuum(exposure.chain, region, fitted, lsf, p.skymodel_csampling)
+        return FittedSky(fitted, continuum)
+    sorted_rows = average is None and (defects.sky_rows_by_old_numbers or defects.darkest_spaxels_as_sky)
+    fit = fit_sorted_rows_continuum if sorted_rows else fit_rows_continuum
+    continuum = ctx.kept.once(
+        f"exposure {exposure.number}: continuum of the sky",
+        lambda: fit(exposure.chain, region, fitted, lsf, p.skymodel_csampling),
+    )
     return FittedSky(fitted, continuum)
 
 

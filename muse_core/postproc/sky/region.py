@@ -118,6 +118,8 @@ def find_sky(
             use_variance=p.collapse_use_variance,
             select=selected,
             progress=ctx.progress,
+            kept=ctx.kept,
+            name=f"exposure {exposure.number}: white-light image for the sky",
         )
         if selected is not None and given.mask is not None and not ctx.defects.mask_misses_field:
             check_overlap(selected, given.mask, chain)
@@ -145,17 +147,22 @@ def find_sky(
     ctx.log.info(
         "Creating sky mask for pixels between minimum (%g) and threshold (%g)", mask.low, mask.threshold
     )
-    sums = None if sample is None else ObjectSums(sample, mask, limits.lam, p.skymodel_sampling, image)
-    spectrum = sky_spectrum(chain, limits, mask, white, p.skymodel_sampling, sigma_spectrum, sums)
-    if spectrum.lam.size == 0:
-        raise RecipeError(
-            f"exposure {exposure.number}: no good pixel-table row lies on sky, so no sky spectrum can be "
-            "made; check SKY_MASK, skymodel_fraction and skymodel_ignore"
-        )
-    ctx.log.info("sky spectrum of %d rows, %d rejected", spectrum.n_rows, spectrum.n_clipped)
-    objects = NO_OBJECTS if sums is None else sums.spectrum(ctx.log)
-    if objects is not NO_OBJECTS:
-        spectrum = replace(spectrum, data=spectrum.data - objects(spectrum.lam))
+
+    def spectra() -> tuple[SkySpectrum, ObjectSpectrum]:
+        sums = None if sample is None else ObjectSums(sample, mask, limits.lam, p.skymodel_sampling, image)
+        spectrum = sky_spectrum(chain, limits, mask, white, p.skymodel_sampling, sigma_spectrum, sums)
+        if spectrum.lam.size == 0:
+            raise RecipeError(
+                f"exposure {exposure.number}: no good pixel-table row lies on sky, so no sky spectrum can be "
+                "made; check SKY_MASK, skymodel_fraction and skymodel_ignore"
+            )
+        ctx.log.info("sky spectrum of %d rows, %d rejected", spectrum.n_rows, spectrum.n_clipped)
+        objects = NO_OBJECTS if sums is None else sums.spectrum(ctx.log)
+        if objects is not NO_OBJECTS:
+            spectrum = replace(spectrum, data=spectrum.data - objects(spectrum.lam))
+        return spectrum, objects
+
+    spectrum, objects = ctx.kept.once(f"exposure {exposure.number}: sky spectrum", spectra)
     if empty is None:
         return SkyRegion(white, mask, spectrum)
     gas = find_nebular_lines(spectrum.lam, spectrum.data)

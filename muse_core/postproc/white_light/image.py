@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,13 @@ from muse_core.resampling.schedule import cube_slabs
 from muse_core.resampling.voxel_layers import Contribution
 from muse_core.resampling.weights import Resampling
 
+if TYPE_CHECKING:
+    from muse_core.framework.resume import KeptResults
+    from muse_core.resampling.plan import Slab
+
 PIXFRAC = (0.6, 0.6, 0.6)
+UNFINISHED = 4.0
+"""How much longer planes take than a result of its own that is worth keeping, before they are kept."""
 Progress = Callable[[Iterator[Any], str, int, Callable[[Any], int]], Iterable[Any]]
 
 
@@ -75,8 +81,12 @@ def make_white_image(
     use_variance: bool = False,
     select: Callable[[Block], npt.NDArray[np.bool_]] | None = None,
     progress: Progress = lambda slabs, *_: slabs,
+    kept: KeptResults | None = None,
+    name: str = "",
 ) -> WhiteImage:
     """Resample the exposure in pixel coordinates and take the mean along wavelength.
+
+    What was made of it by a run that was killed is taken from there.
 
     Parameters
     ----------
@@ -88,6 +98,8 @@ def make_white_image(
         weight the planes with the inverse variance
     select : callable or None
         which rows of a block take part
+    kept : KeptResults or None
+        keeps the sums now and then for a run that goes on, under the `name`
     """
     grid = pixel_grid((limits.x, limits.y, limits.lam))
     cosmics = CosmicRejection("median", sigma, NOT_SAME_Y) if sigma > 0 else None
@@ -98,23 +110,43 @@ def make_white_image(
         block = chain.gather(low, high)
         return block if select is None else block.select(select(block))
 
-    filters = FilterSet([white_filter()], grid, use_variance)
-    flagged = RowSet(chain.files.total_rows)
-    quiet = None if defects.darkest_spaxels_as_sky else QuietImage((int(grid.ny), int(grid.nx)))
+    made = None if kept is None else kept.load(name)
+    if made is None:
+        quiet = None if defects.darkest_spaxels_as_sky else QuietImage((int(grid.ny), int(grid.nx)))
+        filters = FilterSet([white_filter()], grid, use_variance)
+        made = _PlanesSoFar(filters, RowSet(chain.files.total_rows), quiet)
     slabs = cube_slabs(
         [Contribution(gather, chain.files.rows)],
         plan,
         team=chain.team,
         memory_bytes=memory_bytes,
+        first=made.planes,
     )
     for slab in progress(slabs, "white-light image", grid.nz, lambda slab: len(slab.data)):
-        filters.add_planes(slab.first, slab.data, slab.stat)
-        if quiet is not None:
-            quiet.add_planes(slab.data, slab.stat)
+        made.add(slab)
+        if kept is not None and kept.is_worth(UNFINISHED if made.planes < grid.nz else 1.0):
+            kept.save(name, made)
+    white, quiet = made.filters.images[0], made.quiet
+    seen = None if quiet is None else quiet.image()
+    return WhiteImage(white.image(), grid, white.fraction, made.flagged, seen)
+
+
+@dataclass
+class _PlanesSoFar:
+    """What the planes of a white-light image up to one have added up to."""
+
+    filters: FilterSet
+    flagged: RowSet
+    quiet: QuietImage | None
+    planes: int = 0
+
+    def add(self, slab: Slab) -> None:
+        self.filters.add_planes(slab.first, slab.data, slab.stat)
+        if self.quiet is not None:
+            self.quiet.add_planes(slab.data, slab.stat)
         for rows in slab.flagged:
-            flagged.add(rows)
-    white = filters.images[0]
-    return WhiteImage(white.image(), grid, white.fraction, flagged, None if quiet is None else quiet.image())
+            self.flagged.add(rows)
+        self.planes = slab.first + len(slab.data)
 
 
 def pixel_wcs_cards(x_low: float, y_low: float) -> list[tuple[str, object]]:
