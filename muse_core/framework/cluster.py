@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,14 +104,31 @@ class Cluster:
         if not jobs:
             return
         self._crew.join()
-        size = min(-(-len(jobs) // (TASKS_PER_THREAD * self._crew.threads)), most)
-        tasks = [jobs[first : first + size] for first in range(0, len(jobs), size)]
-        yield from Pass(self._crew, work).results(tasks)
+        yield from Pass(self._crew, work).results(shares(jobs, self._crew.threads, most))
+
+    @property
+    def hands(self) -> int:
+        """See `Team`."""
+        self._crew.join()
+        return self._crew.threads
 
     def close(self) -> None:
         """Leave the cluster for good; passes that other threads make end."""
         self._crew.is_closed = True
         self._crew.leave()
+
+
+def shares(jobs: Sequence[J], threads: int, most: int) -> list[Sequence[J]]:
+    """Return the jobs of each task: of at most so many, and as many for one thread as for another.
+
+    >>> [len(share) for share in shares(range(72), 2, 8)]
+    [7, 7, 7, 7, 8, 7, 7, 7, 7, 8]
+    """
+    size = min(-(-len(jobs) // (TASKS_PER_THREAD * threads)), most)
+    count = -(-len(jobs) // size)
+    count = min(-(-count // threads) * threads, len(jobs))
+    edges = [len(jobs) * number // count for number in range(count + 1)]
+    return [jobs[low:high] for low, high in pairwise(edges)]
 
 
 class _Each:

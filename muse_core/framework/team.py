@@ -39,6 +39,11 @@ class Team(Protocol):
     shares_memory: bool
     """What a job leaves in the objects of this process is there when it is done."""
 
+    @property
+    def hands(self) -> int:
+        """Jobs that are done at the same time, if there are enough of them."""
+        ...
+
     def map(
         self, work: Callable[[J], T], jobs: Sequence[J], at_once: int | None = None, *, small: bool = False
     ) -> Iterator[T]:
@@ -71,6 +76,11 @@ class Threads:
 
     def __init__(self, threads: int = 1) -> None:
         self.threads = threads
+
+    @property
+    def hands(self) -> int:
+        """See `Team`."""
+        return self.threads
 
     def map(
         self,

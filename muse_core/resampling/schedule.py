@@ -21,7 +21,7 @@ PART_OF_STACKS = 0.25
 """Of the memory: for the sums of all exposures side by side, when they are judged."""
 MAX_PLANES = 16
 SLABS_PER_RUN = 4
-"""Of planes that a worker of a cluster makes one after the other."""
+"""Of planes that a worker of a cluster makes one after the other, at most."""
 MOST_ROWS = 1_500_000
 """In a slab of several planes: more cost memory, and fresh memory costs time. Those of a single full exposure
 in `MAX_PLANES` planes; the more exposures there are, the lower the slabs, so that memory stays the same."""
@@ -89,9 +89,28 @@ def cube_slabs(
     if team.shares_memory:  # a slab lends its rows to its neighbours
         yield from slabs_between(contributions, plan, first, nz, height, threads)
         return
-    runs = [(low, min(low + SLABS_PER_RUN * height, nz)) for low in range(first, nz, SLABS_PER_RUN * height)]
+    runs = runs_of_planes(first, nz, height, team.hands)
     for slabs in team.map(RunOfPlanes(tuple(contributions), plan, height), runs):
         yield from slabs
+
+
+def runs_of_planes(first: int, last: int, height: int, hands: int) -> list[tuple[int, int]]:
+    """Return the planes that are made in one go: shorter runs towards the end, so that all end together.
+
+    Parameters
+    ----------
+    hands : runs that are made at the same time
+
+    >>> runs_of_planes(0, 10, 1, 2)
+    [(0, 3), (3, 5), (5, 7), (7, 8), (8, 9), (9, 10)]
+    """
+    runs = []
+    while first < last:
+        left = -(-(last - first) // height)
+        end = min(first + height * min(SLABS_PER_RUN, -(-left // (2 * hands))), last)
+        runs.append((first, end))
+        first = end
+    return runs
 
 
 @dataclass(frozen=True)

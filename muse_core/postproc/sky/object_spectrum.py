@@ -145,7 +145,7 @@ class ObjectSums:
     ) -> npt.NDArray[np.bool_]:
         """Add rows of the sample and beside it; return which of them are of the sample."""
         good = good & np.isfinite(data)
-        self._mask.count(xpos[good], ypos[good], self._rows.mine())
+        self._mask.count(xpos, ypos, good, self._rows.mine())
         bright = self._mask.select(xpos, ypos)
         of_sample = ~bright if self.beside is not None else np.ones(bright.shape, np.bool_)
         self._all.add(lam, data, good & of_sample)

@@ -12,6 +12,8 @@ from muse_core.framework.kernels import njit
 N_TERM = 7
 """Sky, its slope along wavelength, first derivative, its slope, second derivative, constant, slope."""
 COARSE, FINE = 2.0**-4, 2.0**-34
+AT_ONCE = 64
+"""Rows of a slice whose products are added together: the processor takes several in one step."""
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -58,6 +60,10 @@ def sum_products(
     columns : bool[1152, 128]   detector columns seen
     """
     term = np.empty(N_TERM + 1)
+    waiting = np.empty((2, N_TERM + 1, AT_ONCE))
+    weighted = np.empty((2, N_TERM + 1, AT_ONCE))
+    used = np.zeros(2, np.int64)
+    key_of_waiting = -1
     for i in range(lam.size):
         key = slice_key_of(origin[i])
         variance = np.float64(stat[i])
@@ -71,12 +77,43 @@ def sum_products(
         half_of = (column >> 4) & 1
         count[key] += 1
         columns[key, column] = True
+        if key != key_of_waiting:
+            for of in range(2):
+                add_waiting(waiting[of], weighted[of], used[of], coarse, fine, of, key_of_waiting)
+                used[of] = 0
+            key_of_waiting = key
+        place = used[half_of]
         for a in range(N_TERM + 1):
-            scaled = term[a] / variance
-            for b in range(a, N_TERM + 1):
-                high, low = split(scaled * term[b], COARSE, FINE)
-                coarse[half_of, key, a, b] += high
-                fine[half_of, key, a, b] += low
+            waiting[half_of, a, place] = term[a]
+            weighted[half_of, a, place] = term[a] / variance
+        used[half_of] = place + 1
+        if used[half_of] == AT_ONCE:
+            add_waiting(waiting[half_of], weighted[half_of], AT_ONCE, coarse, fine, half_of, key)
+            used[half_of] = 0
+    for of in range(2):
+        add_waiting(waiting[of], weighted[of], used[of], coarse, fine, of, key_of_waiting)
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc"})
+def add_waiting(waiting, weighted, used, coarse, fine, half_of, key):
+    """Add the products of rows of one slice and one half of its columns.
+
+    The sums are exact, so that they may be made in any order, several at a time.
+
+    Parameters
+    ----------
+    waiting, weighted : float64[8, AT_ONCE]   terms of the rows, and those divided by the variance
+    used : number of rows
+    """
+    for a in range(N_TERM + 1):
+        for b in range(a, N_TERM + 1):
+            sum_high, sum_low = 0.0, 0.0
+            for n in range(used):
+                high, low = split(weighted[a, n] * waiting[b, n], COARSE, FINE)
+                sum_high += high
+                sum_low += low
+            coarse[half_of, key, a, b] += sum_high
+            fine[half_of, key, a, b] += sum_low
 
 
 @njit(cache=True, nogil=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from muse_core.framework.kernels import njit
 
 RADIAN = math.pi / 180.0
@@ -31,6 +33,25 @@ def select_linear(x, y, mask, crpix1, crpix2, crval1, crval2, cd11, cd22, out):
         else:
             out[i] = True
     return n_inside
+
+
+@njit(cache=True, nogil=True)
+def count_linear(x, y, chosen, crpix1, crpix2, crval1, crval2, cd11, cd22, total):
+    """Add the numbers of the chosen rows on the pixels of an image.
+
+    Parameters
+    ----------
+    x, y : float32[n], chosen : bool[n]
+    total : int64[ny, nx]   updated
+    """
+    ny, nx = total.shape
+    for i in range(x.size):
+        if not chosen[i]:
+            continue
+        ix = np.floor((np.float64(x[i]) - crval1) / cd11 + crpix1 + 0.5) - 1.0
+        iy = np.floor((np.float64(y[i]) - crval2) / cd22 + crpix2 + 0.5) - 1.0
+        if 0.0 <= ix < nx and 0.0 <= iy < ny:
+            total[int(iy), int(ix)] += 1
 
 
 @njit(cache=True, nogil=True)

@@ -22,7 +22,7 @@ import numpy as np
 from muse_core.data.header_values import stated_number
 from muse_core.framework import InputError, RecipeError
 from muse_core.framework.fits_file import open_fits
-from muse_core.postproc.white_light.mask_kernels import select_celestial, select_linear
+from muse_core.postproc.white_light.mask_kernels import count_linear, select_celestial, select_linear
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -139,20 +139,22 @@ class SkyMask:
             )
         return out, int(inside)
 
-    def count(self, x: npt.NDArray, y: npt.NDArray, total: npt.NDArray[np.int64]) -> None:
+    def count(
+        self,
+        x: npt.NDArray[np.float32],
+        y: npt.NDArray[np.float32],
+        chosen: npt.NDArray[np.bool_],
+        total: npt.NDArray[np.int64],
+    ) -> None:
         """Add the numbers of rows on the pixels of the image of a linear mask.
 
         Parameters
         ----------
         x, y : float32[n]   pixel coordinates of the rows
+        chosen : bool[n]   rows that count
         total : int64[ny, nx]   updated
         """
-        ny, nx = total.shape
-        ix = np.floor((x.astype(np.float64) - self.crval[0]) / self.cd[0][0] + self.crpix[0] + 0.5) - 1.0
-        iy = np.floor((y.astype(np.float64) - self.crval[1]) / self.cd[1][1] + self.crpix[1] + 0.5) - 1.0
-        inside = (ix >= 0) & (ix < nx) & (iy >= 0) & (iy < ny)
-        pixel = (iy[inside] * nx + ix[inside]).astype(np.int64)
-        total += np.bincount(pixel, minlength=total.size).reshape(total.shape)
+        count_linear(x, y, chosen, *self.crpix, *self.crval, self.cd[0][0], self.cd[1][1], total)
 
 
 @dataclass(frozen=True)
