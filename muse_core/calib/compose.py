@@ -20,6 +20,8 @@ from muse_core.calib.targets import Target
 from muse_core.framework.errors import InputError, RecipeError
 
 _AMBIGUOUS = re.compile(r"[\s#]")
+WITHOUT = {"TWILIGHT_CUBE": "the illumination of the field is not corrected"}
+"""What an optional calibration that nothing can take the place of is missed for."""
 _LOOKED_AT = 1 << 12
 """Bytes of a file that would be replaced, to see whether it is a text."""
 
@@ -76,6 +78,8 @@ def compose(
             elif choice.judged:
                 text = gap(choice, first, rules).text.removeprefix("gap: ").partition(" Remedy")[0]
                 sof.messages.append(Message("C020", f"not used (optional): {text}"))
+            elif tag in WITHOUT and not choice.messages:
+                sof.messages.append(Message("C020", f"no {tag} for {first.name}: {WITHOUT[tag]}"))
             continue
         walked(choice, first)
         sof.messages += choice.messages

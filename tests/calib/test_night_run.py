@@ -106,6 +106,25 @@ def test_reduce_goes_on_without_an_ifu(night, tmp_path, capfd):
 
 
 @pytest.mark.unit
+def test_a_night_without_sky_flats(tmp_path, capfd):
+    """The cube is made; plan, log and page say what it lacks."""
+    counts = tuple((tag, 0 if tag == "SKYFLAT" else n) for tag, n in NightSetup().counts)
+    raw = RawSetup(ifus=(1, 2), nx=512, ny=48, cosmics=2)
+    simulate_night(tmp_path / "in", NightSetup(raw=raw, mode="WFM-NOAO-N", counts=counts, traps=False))
+    assert main(["reduce", str(tmp_path / "in"), "--no-pages"]) == 0
+    told = capfd.readouterr().out
+    assert "muse_twilight" not in told and "8 of 8 steps made all they should" in told
+    missed = "the illumination of the field is not corrected"
+    assert told.count(f"C020 no TWILIGHT_CUBE for MUSE.2017-06-16T00:00:00.867: {missed}") == 1
+    assert told.count("C020") == 3  # two exposures and the sky
+    folder = tmp_path / "in" / "sof"
+    assert f"[WARNING] muse_scibasic: no TWILIGHT_CUBE: {missed}" in (
+        folder / "01_muse_scibasic" / "log.txt"
+    ).read_text()
+    assert (folder / "08_muse_exp_combine" / "DATACUBE_FINAL.fits").is_file()
+
+
+@pytest.mark.unit
 def test_reduce_plans_only(night, tmp_path, capsys):
     assert main(["reduce", str(night), "-o", str(tmp_path / "p"), "--plan"]) == 0
     assert "09_muse_exp_combine" in capsys.readouterr().out
