@@ -4,6 +4,8 @@
     python benchmarks/night_beside_c.py FOLDER                  small detectors, all mixtures
     python benchmarks/night_beside_c.py FOLDER --chains ours C  only these
     python benchmarks/night_beside_c.py FOLDER --night NIGHT    what each step of any other night costs
+    python benchmarks/night_beside_c.py FOLDER --night NIGHT --chains ours given
+                                      the same, each C recipe on our products, all IFUs in one call
 
 One plan (that of ``musetools sof``) is run with the same sets of frames by each chain; a mixture takes what
 does not change from the chain it departs from. Prints tables in Markdown for docs/validation.md. Steps that
@@ -87,6 +89,7 @@ class Chain:
     who: Mapping[str, str]
     usual: str
     base: Chain | None = None
+    given: Chain | None = None  # takes the products of this chain, not its own
     used: dict[str, Used] = field(default_factory=dict)
     failed: str = ""
 
@@ -154,7 +157,8 @@ def run_step(
 ) -> Used | None:
     """Run one step; returns what it cost, or None if it failed (``chain.failed`` and the log say why)."""
     recipe, mine = step["recipe"], chain.runner(step["recipe"]) == "ours"
-    text = (planned / step["sof"]).read_text().replace(f"{planned}/", f"{chain.folder}/")
+    made = (chain.given or chain).folder
+    text = (planned / step["sof"]).read_text().replace(f"{planned}/", f"{made}/")
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     for line in lines:
         if not Path(line.split()[0]).exists():
@@ -163,8 +167,11 @@ def run_step(
     (place / "in.sof").write_text("\n".join(lines) + "\n")
     (command,) = step["commands"]
     options = [word for word in shlex.split(command)[2:-1] if word != "--nifu=-1"] + more
+    all_ifus = ["--nifu=-1"] if "--nifu=-1" in command else []
     if mine:
-        runs = [["muserun", recipe, *(["--nifu=-1"] if "--nifu=-1" in command else []), *options, "in.sof"]]
+        runs = [["muserun", recipe, *all_ifus, *options, "in.sof"]]
+    elif chain.given:  # ends with an error for IFUs that are not there, after the others
+        runs = [["esorex", "--log-dir=.", recipe, *all_ifus, *options, "in.sof"]]
     else:  # fails for IFUs that are not there
         ifus = sorted({int(name[-7:-5]) for name in step["products"] if name[-8:-7] == "-"})
         each = [[f"--nifu={n}"] for n in ifus] if "--nifu=-1" in command else [[]]
@@ -183,6 +190,9 @@ def run_step(
             total.cpu += usage.ru_utime + usage.ru_stime
             total.memory_mb = max(total.memory_mb, usage.ru_maxrss / 1024)
             if code := os.waitstatus_to_exitcode(status):
+                if chain.given:
+                    print(f"({chain.name}: {place.name} ended with {code})", flush=True)
+                    continue
                 late = f", ended after {limits.minutes:g} minutes" if code in (124, 137) else ""
                 chain.failed = f"{place.name}: {words[0]} ended with {code}{late}, see {place / 'log.txt'}"
                 return None
@@ -242,7 +252,12 @@ def main() -> int:
     )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--night", type=Path, help="a night that is there, with its calibrations")
-    parser.add_argument("--chains", nargs="*", default=["ours", "C", "mixed"], choices=["ours", "C", "mixed"])
+    parser.add_argument(
+        "--use", action="append", default=[], help="tag that is made of frames of the night (for --night)"
+    )
+    parser.add_argument(
+        "--chains", nargs="*", default=["ours", "C", "mixed"], choices=["ours", "C", "given", "mixed"]
+    )
     parser.add_argument(
         "--memory", type=float, default=60.0,
         help="addresses of a C recipe at most [GB] (default 60: sound runs reserve 30)",
@@ -255,16 +270,20 @@ def main() -> int:
         maker = multiprocessing.get_context("spawn").Process(target=simulate, args=(night,))
         maker.start()
         maker.join()
-    steps = plan(night, root / "plan", [] if options.night else WISHES)
+    wishes = [word for tag in options.use for word in ("--use", tag)] if options.night else WISHES
+    steps = plan(night, root / "plan", wishes)
     recipes = list(dict.fromkeys(step["recipe"] for step in steps))
     ours, theirs = Chain("ours", root / "ours", {}, "ours"), Chain("C", root / "c", {}, "C")
+    given = Chain("C on our products", root / "given", {}, "C", given=ours)
     chains = [chain for chain in (ours, theirs) if chain.name in options.chains]
+    chains += [given] if "given" in options.chains else []
     if "mixed" in options.chains:
         chains += mixtures(recipes, ours, theirs)
     extra, limits = {} if options.night else OPTIONS, Limits(options.minutes, options.memory)
     ended = [chain for chain in chains if run_chain(chain, steps, root / "plan", extra, limits)]
-    if costs := [chain for chain in (ours, theirs) if chain.used]:
+    if costs := [chain for chain in (ours, theirs, given) if chain.used]:
         print_costs(costs)
+    ended = [chain for chain in ended if not chain.given]
     if (night / "truth.json").exists() and ended:
         print_results(ended, json.loads((night / "truth.json").read_text()))
     failed = [chain for chain in chains if chain.failed]
