@@ -19,7 +19,6 @@ import argparse
 import json
 import multiprocessing
 import os
-import resource
 import shlex
 import shutil
 import subprocess
@@ -28,7 +27,6 @@ import time
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +68,12 @@ class Limits:
     minutes: float
     c_memory_gb: float
 
-    def command(self, words: Sequence[str]) -> list[str]:
-        """Return a command that is ended in time."""
-        return ["timeout", "--kill-after=10", f"{60 * self.minutes:.0f}", *words]
-
-    def of_c(self) -> None:
-        """Limit the memory of the process that calls it."""
-        most = int(self.c_memory_gb * 1e9)
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    def command(self, words: Sequence[str], mine: bool) -> list[str]:
+        """Return a command that is ended in time, one of C with limited memory."""
+        limited = ["timeout", "--kill-after=10", f"{60 * self.minutes:.0f}", *words]
+        if mine:
+            return limited
+        return ["sh", "-c", f'ulimit -v {1e6 * self.c_memory_gb:.0f}; exec "$@"', "sh", *limited]
 
 
 @dataclass
@@ -98,15 +94,18 @@ class Chain:
         return self.who.get(recipe, self.usual)
 
 
-def simulate(folder: Path) -> None:
+def simulate(
+    folder: Path, detectors: Mapping[str, Any] = DETECTORS, counts: Sequence[tuple[str, int]] = COUNTS
+) -> None:
     """Write the night."""
     from muse_core.simulate.night import simulate_night
     from muse_core.simulate.night_scenes import scenes_of_night
     from muse_core.simulate.night_schedule import NightSetup
     from muse_core.simulate.raw_instrument import RawSetup
 
-    raw = RawSetup(**DETECTORS)
-    night = NightSetup(raw=raw, mode="WFM-NOAO-N", counts=COUNTS, traps=False, scenes=scenes_of_night(raw))
+    raw = RawSetup(**detectors)
+    scenes = scenes_of_night(raw)
+    night = NightSetup(raw=raw, mode="WFM-NOAO-N", counts=tuple(counts), traps=False, scenes=scenes)
     simulate_night(folder, night)
 
 
@@ -176,20 +175,20 @@ def run_step(
         ifus = sorted({int(name[-7:-5]) for name in step["products"] if name[-8:-7] == "-"})
         each = [[f"--nifu={n}"] for n in ifus] if "--nifu=-1" in command else [[]]
         runs = [["esorex", "--log-dir=.", recipe, *one, *options, "in.sof"] for one in each]
-    start = partial(
-        subprocess.Popen, cwd=place, env=os.environ | {"OMP_NUM_THREADS": "2"},
-        preexec_fn=None if mine else limits.of_c,
-    )  # fmt: skip
+    environment = os.environ | {"OMP_NUM_THREADS": "2"}
     total = Used()
     with (place / "log.txt").open("wb") as log:
         for words in runs:
             started = time.perf_counter()
-            job = start(limits.command(words), stdout=log, stderr=log)
+            job = subprocess.Popen(
+                limits.command(words, mine), cwd=place, env=environment, stdout=log, stderr=log
+            )
             _, status, usage = os.wait4(job.pid, 0)
+            job.returncode = code = os.waitstatus_to_exitcode(status)
             total.wall += time.perf_counter() - started
             total.cpu += usage.ru_utime + usage.ru_stime
             total.memory_mb = max(total.memory_mb, usage.ru_maxrss / 1024)
-            if code := os.waitstatus_to_exitcode(status):
+            if code:
                 if chain.given:
                     print(f"({chain.name}: {place.name} ended with {code})", flush=True)
                     continue

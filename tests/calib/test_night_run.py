@@ -118,9 +118,10 @@ def test_a_night_without_sky_flats(tmp_path, capfd):
     assert told.count(f"C020 no TWILIGHT_CUBE for MUSE.2017-06-16T00:00:00.867: {missed}") == 1
     assert told.count("C020") == 3  # two exposures and the sky
     folder = tmp_path / "in" / "sof"
-    assert f"[WARNING] muse_scibasic: no TWILIGHT_CUBE: {missed}" in (
-        folder / "01_muse_scibasic" / "log.txt"
-    ).read_text()
+    assert (
+        f"[WARNING] muse_scibasic: no TWILIGHT_CUBE: {missed}"
+        in (folder / "01_muse_scibasic" / "log.txt").read_text()
+    )
     assert (folder / "08_muse_exp_combine" / "DATACUBE_FINAL.fits").is_file()
 
 
