@@ -72,6 +72,21 @@ def counted(passes: list[tuple[str, int, int, int, float]], with_bytes: bool) ->
     return results
 
 
+def stream_of(scheduler: str, since: float) -> list[str]:
+    """What the task stream of the scheduler says of each worker: seconds of work and of transfers."""
+    with distributed.Client(scheduler_file=scheduler, set_as_default=False) as client:
+        tasks = client.get_task_stream(start=since)  # the first time it is asked, it begins to listen
+    spans: dict[str, dict[str, float]] = {}
+    for task in tasks:
+        own = spans.setdefault(task["worker"], {})
+        for part in task["startstops"]:
+            own[part["action"]] = own.get(part["action"], 0.0) + part["stop"] - part["start"]
+    return [
+        f"    {worker}: " + ", ".join(f"{action} {seconds:.1f} s" for action, seconds in sorted(own.items()))
+        for worker, own in sorted(spans.items())
+    ]
+
+
 def run(folder: Path, options: dict[str, str], threads: int, scheduler: str = "") -> tuple[float, float]:
     """Wall and CPU seconds of a run in this process."""
     lines = (line.split() for line in (folder / "scipost.sof").read_text().splitlines())
@@ -105,6 +120,8 @@ def main() -> None:
             passes: list[tuple[str, int, int, int, float]] = []
             cluster.Pass.results = counted(passes, given.bytes)  # type: ignore[method-assign]
             before = sum(cpu_of(pid) for pid in pids)
+            stream_of(file, time.time())
+            since = time.time()
             again, cpu = run(given.folder, options, count, file)
             others = sum(cpu_of(pid) for pid in pids) - before
             print(
@@ -112,6 +129,7 @@ def main() -> None:
                 f"{wall / again:.2f} of the speed of threads",
                 flush=True,
             )
+            print("\n".join(stream_of(file, since)), flush=True)
             for name, tasks, there, back, seconds in passes:
                 sizes = f"{there:9d} bytes there, {back:10d} bytes back"
                 print(f"    {name:16s} {tasks:4d} tasks, {sizes}, {seconds:.2f} s", flush=True)

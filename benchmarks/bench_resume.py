@@ -16,6 +16,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from hashlib import blake2b
 from pathlib import Path
@@ -56,17 +57,20 @@ def used(pid: int) -> float:
 def run(command: list[str], kill_after: float | None = None) -> tuple[float, bool]:
     """Run a command, kill it after some CPU seconds; returns CPU seconds and whether it came to its end."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while kill_after is not None and process.poll() is None:
-        if used(process.pid) >= kill_after:
-            process.kill()
-            break
-        time.sleep(0.005)
-    status = process.wait()
+    with tempfile.TemporaryFile("w+") as told:
+        process = subprocess.Popen(command, stdout=told, stderr=subprocess.STDOUT)
+        while kill_after is not None and process.poll() is None:
+            if used(process.pid) >= kill_after:
+                process.kill()
+                break
+            time.sleep(0.005)
+        status = process.wait()
+        told.seek(0)
+        lines = [line.strip() for line in told if line.strip()]
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     if status not in (0, -9):
-        raise SystemExit(f"{' '.join(command)} ended with {status}")
+        raise SystemExit(f"{' '.join(command)} ended with {status}: {lines[-1] if lines else 'no word'}")
     return spent, status == 0
 
 

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice, pairwise
 from pathlib import Path
@@ -36,6 +36,8 @@ POLL_SECONDS = 2.0
 MOST_LOSSES = 3
 """So often the same jobs may be lost; then they are what kills the workers."""
 TASKS_PER_THREAD = 3
+TASKS_AHEAD = 3
+"""For each thread: they are handed out, or done and waiting for those before them."""
 MOST_JOBS = 8
 """In one task, where what comes back of them is as large as that of a single job, or nearly nothing."""
 DIED = "see their logs (one that dies of a lack of memory needs fewer threads or a lower MUSE_RECIPES_MEMORY)"
@@ -210,8 +212,10 @@ class _Crew:
     def __init__(self, scheduler: str, log: logging.Logger) -> None:
         self._scheduler, self._log = scheduler, log
         self._seen: dict[str, tuple[float | None, float]] = {}
+        self._threads_of: dict[str, int] = {}
         self._lock = threading.RLock()
         self.client: Any = None
+        self.given: list[tuple[Any, str]] = []
         self.lost: set[str] = set()
         self.threads = 1
         self.here = versions()
@@ -318,6 +322,7 @@ class _Crew:
         now, living = time.monotonic(), []
         with self._lock:
             for address, state in self.listed().items():
+                self._threads_of[address] = max(1, state.get("nthreads", 1))
                 said, since = self._seen.get(address, (None, now))
                 if state.get("last_seen") != said:
                     since = now
@@ -327,6 +332,13 @@ class _Crew:
                 else:
                     living.append(address)
         return living
+
+    def least_busy(self, living: Sequence[str]) -> str:
+        """Return the one of some workers that has the fewest unfinished tasks for each of its threads."""
+        with self._lock:
+            self.given = [(task, address) for task, address in self.given if task.status == "pending"]
+            tasks = Counter(address for _, address in self.given)
+            return min(living, key=lambda address: tasks[address] / self._threads_of.get(address, 1))
 
     def give_up(self, address: str) -> None:
         """Ask this worker no more."""
@@ -385,8 +397,9 @@ class Pass:
     def results(self, tasks: Sequence[Sequence[Any]]) -> Iterator[Any]:
         """Yield the results of all tasks, in order."""
         rest = iter(tasks)
-        # two for each thread keep it busy; what is made waits to be taken in order
-        waiting: deque[list[Any]] = deque([task, None] for task in islice(rest, 2 * self._crew.threads))
+        # some for each thread keep it busy; what is made waits to be taken in order
+        ahead = TASKS_AHEAD * self._crew.threads
+        waiting: deque[list[Any]] = deque([task, None] for task in islice(rest, ahead))
         losses = 0
         while waiting:
             try:
@@ -430,13 +443,17 @@ class Pass:
             living = [address for address in living if address not in self._crew.lost]
         if all(future is None for _, future in waiting):
             self._lost_before = self._crew.lost - set(living)
-        only = living if self._crew.lost else None
         for entry in waiting:
             if entry[1] is None:
                 try:
+                    # Dask would give it to who holds what is to be done, whatever that one has to do
+                    where = self._crew.least_busy(living)
                     entry[1] = self._client.submit(
-                        _do, self._crew.here, self._place, entry[0], pure=False, workers=only
-                    )
+                        _do, self._crew.here, self._place, entry[0], pure=False,
+                        workers=living if self._crew.lost else [where],
+                        allow_other_workers=not self._crew.lost,
+                    )  # fmt: skip
+                    self._crew.given.append((entry[1], where))
                 except (
                     OSError,
                     RuntimeError,

@@ -161,6 +161,17 @@ class StreamedImage:
             self._sum += words
         return values, words
 
+    def read_rows(self, first: int, stop: int) -> npt.NDArray:
+        """Return rows that are in the file, in the type of the image; what the file does not have is 0.
+
+        They are read, not mapped: pages of a mapped file count as memory of the process.
+        """
+        stored = np.zeros((stop - first, *self.shape[1:]), self.dtype.newbyteorder(">"))
+        rest, offset = stored.view(np.uint8).reshape(-1).data, self.data_start + self.row_bytes * first
+        while rest and (count := os.preadv(self._descriptor, [rest], offset)):
+            rest, offset = rest[count:], offset + count
+        return stored.byteswap(inplace=True).view(self.dtype) if stored.dtype != self.dtype else stored
+
     def view(self) -> npt.NDArray:
         """What was written so far, mapped from the file (big-endian)."""
         stored = self.dtype.newbyteorder(">")

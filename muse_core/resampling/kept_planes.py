@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from muse_core.resampling.cube_file import word_sum
 from muse_core.resampling.plan import Slab
 
@@ -118,16 +116,14 @@ class KeptPlanes:
     def _slabs(self) -> Iterator[Slab]:
         if self._writer is None or not self._records:
             return
-        views = [image.view() for image in self._writer.images]
+        images = self._writer.images
         done = 0
         for record in self._records:
             if record.first != done:
                 return
             end = done + record.count
-            planes = [np.asarray(view[done:end], view.dtype.newbyteorder("=")) for view in views]
-            words = tuple(
-                word_sum(part, done * image.row_size) for part, image in zip(planes, self._writer.images)
-            )
+            planes = [image.read_rows(done, end) for image in images]
+            words = tuple(word_sum(part, done * image.row_size) for part, image in zip(planes, images))
             if words != record.words:
                 return
             yield Slab(done, planes[0], planes[1], stored=True, **record.more)
