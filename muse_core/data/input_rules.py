@@ -101,6 +101,7 @@ PIXEL_TABLE = (
     within_a_field(),
     slices_of_the_field(),
     ifus_of_the_field(),
+    ifus_of_the_field(5.0, is_error=True),
 )
 RAW_FRAME = tuple(
     replace(rule, is_error=False)

@@ -149,19 +149,20 @@ def slices_of_the_field() -> Rule:
     return Rule("column origin", demand, contradiction, is_error=False, about=PLACES)
 
 
-def ifus_of_the_field() -> Rule:
-    """Rows of IFUs no farther apart than these are: each has its part of the field."""
+def ifus_of_the_field(times: float = 1.0, *, is_error: bool = False) -> Rule:
+    """Rows of IFUs no farther apart than so many times what these are: each has its part of the field."""
+    widest, pitch, margin = times * WIDEST_IFU, times * IFU_PITCH, times * IFU_MARGIN
 
     def contradiction(values: Values) -> str | None:
         width, height, ifus, unit = (values.get(key) for key in ("WIDTH", "HEIGHT", "IFUS", "UNIT"))
         if ifus is None or unit != "pix":
             return None
-        if width <= WIDEST_IFU and height <= IFU_PITCH * ifus + IFU_MARGIN:
+        if width <= widest and height <= pitch * ifus + margin:
             return None
         return f"{width:.3g} x {height:.3g} pix of {ifus} IFU{'s' if ifus > 1 else ''} side by side"
 
-    demand = f"at most {WIDEST_IFU:g} pix in xpos, {IFU_PITCH:g} pix for each IFU and {IFU_MARGIN:g} in ypos"
-    return Rule("columns xpos, ypos", demand, contradiction, is_error=False, about=PLACES)
+    demand = f"at most {widest:g} pix in xpos, {pitch:g} pix for each IFU and {margin:g} in ypos"
+    return Rule("columns xpos, ypos", demand, contradiction, is_error=is_error, about=PLACES)
 
 
 def covers_field() -> Rule:

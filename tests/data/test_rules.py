@@ -185,6 +185,7 @@ def test_profiles_of_another_scale_are_told():
         ({"WIDTH": 75.0, "HEIGHT": 1.0, "SLICES": 1, "UNIT": "pix"}, []),
         ({"WIDTH": 0.01, "HEIGHT": 0.01, "SLICES": 1152, "UNIT": "rad"}, []),
         ({"WIDTH": 300.0, "HEIGHT": 9601.0, "SLICES": 1152, "UNIT": "pix"}, ["columns xpos, ypos"]),
+        ({"WIDTH": 9.0, "HEIGHT": 900.0, "SLICES": 48, "IFUS": 1, "UNIT": "pix"}, ["columns xpos, ypos"] * 2),
         ({"WIDTH": 12.0, "HEIGHT": 9.0, "SLICES": 1, "UNIT": "pix"}, ["column origin"]),
         ({"WIDTH": 300.0, "HEIGHT": 119.0, "SLICES": 48, "IFUS": 1, "UNIT": "pix"}, ["columns xpos, ypos"]),
         ({"WIDTH": 300.0, "HEIGHT": 35.0, "SLICES": 48, "IFUS": 1, "UNIT": "pix"}, []),
