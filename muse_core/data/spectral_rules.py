@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from muse_core.data.place_rules import LONGEST, SHORTEST
-from muse_core.data.rules import Rule, Values
+from muse_core.data.rules import PIXELS, Rule, Values
 
 FAINTEST_SKY = 1e-6
 """Flux of the brightest row at least, in counts or 1e-20 erg/(s cm^2 Angstrom); a dark sky has some."""
@@ -33,6 +33,19 @@ def in_range_of_muse(name: str) -> Rule:
 
     demand = f"wavelengths in Angstrom, between {SHORTEST:g} and {LONGEST:g}"
     return Rule(f"column {name}", demand, contradiction)
+
+
+def mostly_of_muse(name: str, share: float) -> Rule:
+    """Wavelengths of pixels, nearly all of them those of the instrument: others are left out (a warning)."""
+
+    def contradiction(values: Values) -> str | None:
+        lam = np.asarray(values.get(name, ()), np.float64)
+        known = lam[np.isfinite(lam)]
+        inside = float(np.mean((known >= SHORTEST) & (known <= LONGEST))) if known.size else 1.0
+        return None if inside >= share else f"{100 * inside:.3g} per cent"
+
+    demand = f"at least {100 * share:g} per cent of the pixels between {SHORTEST:g} and {LONGEST:g} Angstrom"
+    return Rule(f"extension {name}", demand, contradiction, is_error=False, about=PIXELS)
 
 
 def spans_muse(name: str) -> Rule:

@@ -184,7 +184,7 @@ def check_sums(
             )  # fmt: skip
         if not same_unit(table.units["data"], earlier.data_unit):
             ctx.problems.add(
-                given.path, "unit of data", expected=f"{earlier.data_unit!r} as in the sums",
+                given.path, "unit of data", expected=f"{earlier.data_unit!r} as in {frame.path.name}",
                 found=repr(table.units["data"]),
                 remedy="Reduce all exposures with, or all without, the same calibrations.",
             )  # fmt: skip

@@ -107,7 +107,7 @@ def _check_grid(
     if str(output_wcs["CTYPE1"]).startswith("RA") != celestial:
         wanted, there = ("RA---TAN, DEC--TAN", "pixel") if celestial else ("PIXEL, PIXEL", "celestial")
         raise InputError(
-            "", "OUTPUT_WCS", expected=f"the axes {wanted}, as the data", found=f"{there} coordinates",
+            "", "OUTPUT_WCS", expected=f"the axes {wanted}, as {data}", found=f"{there} coordinates",
             remedy="Give another OUTPUT_WCS, or change the parameter astrometry.",
         )  # fmt: skip
     (_, c12), (c21, _) = grid.matrix
