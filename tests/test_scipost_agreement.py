@@ -113,6 +113,14 @@ def test_distance_and_seeing(stars):
     assert found.stars == len(stars)
 
 
+@pytest.mark.parametrize("alone", [0, 1, 2])
+def test_a_star_alone_is_not_taken_for_its_neighbour(alone):
+    stars = [(60.0, 60.0, 900.0), (74.5, 60.0, 1000.0), (60.0, 81.0, 800.0)]  # 2.9 to 4.2 arcsec apart
+    for one, other in ((stars, stars[alone : alone + 1]), (stars[alone : alone + 1], stars)):
+        found = measure_disagreement(field(one), field(other, 1), 0.2, "WFM")
+        assert found is None or found.distance < 0.05
+
+
 def test_fields_that_tell_nothing():
     assert measure_disagreement(field([]), field(MANY), 0.2, "WFM") is None
     assert measure_disagreement(field([]), field([], 1), 0.2, "WFM") is None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from muse_core.alignment.arrays import Flags, Floats, Pixels
+from muse_core.alignment.arrays import Flags, Floats, Pixels, Rows
 from muse_core.alignment.offsets.patterns import PointPattern, match_patterns
 from muse_core.alignment.sources.detection import Detections, make_kernel
 from muse_core.alignment.sources.threshold_search import DetectionLimits, detect_sources
@@ -55,15 +55,29 @@ def measure_disagreement(one: Pixels, other: Pixels, step_arcsec: float, mode: s
     )
     if match is None:
         return None
-    distance2 = (mine.x[:, None] - theirs.x - match.dx) ** 2 + (mine.y[:, None] - theirs.y - match.dy) ** 2
-    a, b = np.nonzero(distance2 < TOLERANCE_PIX**2)
-    ratio = mine.flux[a] / theirs.flux[b]
-    a = a[(ratio < SIMILAR) & (ratio > 1.0 / SIMILAR)]
+    shift = match.dx, match.dy
+    a, _ = _pairs(mine, theirs, shift)
+    still, others = _pairs(mine, theirs, (0.0, 0.0))
+    if still.size >= max(a.size, 1):  # of few stars one may have the place of another one
+        a = still
+        shift = (
+            float(np.median(mine.x[still] - theirs.x[others])),
+            float(np.median(mine.y[still] - theirs.y[others])),
+        )
     # a star without its like may be outside of the other image; if most have none, the match means nothing
     if a.size < 1 or (a.size < 3 and a.size < 0.5 * min(len(mine), len(theirs))):
         return None
     seeing = float(np.median([_width(one, *place) for place in zip(mine.x[a], mine.y[a], strict=True)]))
-    return Disagreement(float(np.hypot(match.dx, match.dy)) * step_arcsec, seeing * step_arcsec, int(a.size))
+    return Disagreement(float(np.hypot(*shift)) * step_arcsec, seeing * step_arcsec, int(a.size))
+
+
+def _pairs(mine: Detections, theirs: Detections, shift: tuple[float, float]) -> tuple[Rows, Rows]:
+    """Return the numbers of stars of two images that lie on each other when the second one is moved."""
+    distance2 = (mine.x[:, None] - theirs.x - shift[0]) ** 2 + (mine.y[:, None] - theirs.y - shift[1]) ** 2
+    a, b = np.nonzero(distance2 < TOLERANCE_PIX**2)
+    ratio = mine.flux[a] / theirs.flux[b]
+    similar = (ratio < SIMILAR) & (ratio > 1.0 / SIMILAR)
+    return a[similar], b[similar]
 
 
 def disagreements(
