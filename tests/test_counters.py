@@ -123,4 +123,4 @@ def test_a_second_run_compiles_nothing_and_imports_little(reduced, tmp_path):
     assert len(found["used"]) <= 18
     assert {"matplotlib", "photutils", "dask", "lmfit", "pandas"}.isdisjoint(found["modules"])
     own = [name for name in found["modules"] if name.startswith("muse_core.")]
-    assert len(own) <= 155
+    assert len(own) <= 160  # of them three with the rules of inputs, one with those of their sums
